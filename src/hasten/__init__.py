@@ -1,0 +1,74 @@
+"""hasten: adaptive DNN inference between mobile devices and an edge node.
+
+The names below are the public API (``import hasten as hs``). Each loads its part of hasten on first use, so a device
+that only runs an agent never imports torch or numba.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from importlib.util import find_spec
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from hasten.core.errors import HastenError as HastenError
+    from hasten.core.errors import InputError as InputError
+    from hasten.core.profile import Profile as Profile
+    from hasten.core.profiles import load_profile as load_profile
+    from hasten.core.results import Result as Result
+    from hasten.core.scenario import Realization as Realization
+    from hasten.core.scenario import Scenario as Scenario
+    from hasten.core.scenario import load_scenario as load_scenario
+    from hasten.core.scenario import scenario_from as scenario_from
+    from hasten.networks.attach import attach_exits as attach_exits
+    from hasten.offline import OfflinePlan as OfflinePlan
+    from hasten.offline import solve_offline as solve_offline
+    from hasten.schedulers import make_scheduler as make_scheduler
+    from hasten.schedulers import schedulers as schedulers
+    from hasten.split.build import build_package as build_package
+    from hasten.split.package import open_package as open_package
+
+_HOMES = {
+    "HastenError": "hasten.core.errors",
+    "InputError": "hasten.core.errors",
+    "OfflinePlan": "hasten.offline",
+    "Profile": "hasten.core.profile",
+    "Realization": "hasten.core.scenario",
+    "Result": "hasten.core.results",
+    "Scenario": "hasten.core.scenario",
+    "attach_exits": "hasten.networks.attach",
+    "build_package": "hasten.split.build",
+    "load_profile": "hasten.core.profiles",
+    "load_scenario": "hasten.core.scenario",
+    "make_scheduler": "hasten.schedulers",
+    "open_package": "hasten.split.package",
+    "scenario_from": "hasten.core.scenario",
+    "schedulers": "hasten.schedulers",
+    "simulate": "hasten.api",
+    "solve_offline": "hasten.offline",
+}
+
+__all__ = sorted(_HOMES)
+
+
+def __getattr__(name: str) -> Any:
+    """Load the home of a public name on first use."""
+    if name not in _HOMES:
+        raise AttributeError(f"module 'hasten' has no attribute {name!r}")
+    home = import_module(_HOMES[name])
+    if name == "schedulers":
+        return home  # the package of that name, which can be called like the function
+    value = getattr(home, name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return __all__
+
+
+if find_spec("gymnasium") is not None and find_spec("numba") is not None:
+    # So that gymnasium.make("hasten/Offload-v0", scenario=...) works after `import hasten`; loads no environment.
+    from hasten.environments import register
+
+    register()

@@ -1,0 +1,170 @@
+"""What a scheduler sees and says: the one protocol that simulator and device agent share.
+
+Everything is a batch over B decisions: B = 1 in a device agent, thousands in the simulator, so a vectorised
+scheduler is fast in both without a second implementation.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+from typing import Protocol, runtime_checkable
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hasten.core.arrivals import Arrivals
+from hasten.core.gain import useful_until_ms
+from hasten.core.options import DROP, OptionTable
+from hasten.core.timing import ON_TIME_TOLERANCE_MS, predict_latency
+
+DEAD_LINK_BITS_PER_MS = 1e-9
+"""Stands for a rate of zero in predictions: nothing arrives within any deadline, and nothing divides by zero."""
+
+FloatArray = NDArray[np.float64]
+IntArray = NDArray[np.int64]
+BoolArray = NDArray[np.bool_]
+
+
+@dataclass(frozen=True)
+class Context:
+    """The fixed facts of a run, told once to a scheduler before its first decision."""
+
+    options: OptionTable
+    deadline_ms: FloatArray
+    """(M,): each stream's relative deadline."""
+    rate_hz: FloatArray
+    """(M,): each stream's nominal arrival rate."""
+    gain_terms: tuple[float, float, float] = (0.0, 0.0, 0.0)
+    """The gain's (time_weight, late_gain, fade): see :func:`hasten.core.gain.task_gain`."""
+    rtt_ms: float = 0.0
+    workers: int = 1
+    shared_uplink: bool = True
+    ready_order: bool = True
+    """Whether uplink and edge serve what is there first, as real independent devices do, or in order of decisions."""
+    streams: int = 1
+    """Streams that share the edge (M in the simulator; a device agent's table has one row, yet others may share)."""
+    batch: int = 1
+    seeds: IntArray = field(default_factory=lambda: np.zeros(1, dtype=np.int64))
+    """(B,): a seed for each row of the batch, for schedulers that draw random numbers."""
+    arrivals: tuple[Arrivals, ...] = ()
+    """Each stream's arrival process where it is known (always in the simulator, seldom on a device); else empty."""
+    uplink_bits_per_ms: float | None = None
+    """The uplink's rate where it is known never to change."""
+
+
+@dataclass
+class View:
+    """What is visible at B decisions, each falling at the arrival of a task. Arrays are (B,) unless said otherwise.
+
+    Waits are backlogs in milliseconds from now: how long until the resource would have finished everything already
+    committed to it. ``device_wait_ms`` is exact, the others are as fresh as the link and the edge's last report.
+    """
+
+    row: IntArray
+    """Row of the batch (scenario) that each decision belongs to, 0..context.batch-1."""
+    now_ms: FloatArray
+    stream: IntArray
+    device_wait_ms: FloatArray
+    uplink_wait_ms: FloatArray
+    edge_wait_ms: FloatArray
+    """(B, workers): ascending, so column 0 is the worker that is free first."""
+    rate_bits_per_ms: FloatArray
+    others_wait_ms: FloatArray
+    """(B, M): device backlogs of all streams (own included) where visible, else zeros; see the scenario's view."""
+
+
+@dataclass
+class Decision:
+    """For each of B decisions the index of the chosen option in its stream's row, or DROP (-1)."""
+
+    option: IntArray
+
+
+@runtime_checkable
+class Scheduler(Protocol):
+    """One object that decides in the simulator and in the device agent alike."""
+
+    name: str
+
+    def reset(self, context: Context) -> None:
+        """Forget everything and prepare for the runs that ``context`` describes."""
+
+    def decide(self, view: View) -> Decision:
+        """Choose an option for each decision in ``view``; called in order of time within each row."""
+
+
+@dataclass(frozen=True)
+class Outcomes:
+    """How F earlier tasks ended, in no particular order; arrays are (F,)."""
+
+    row: IntArray
+    stream: IntArray
+    option: IntArray
+    """The option as the scheduler chose it, also where the expired-task rule then dropped the task."""
+    device_done_ms: FloatArray
+    """From arrival until the device was done with its part, waiting included; NaN for a task that was dropped."""
+    latency_ms: FloatArray
+    """From arrival until the answer was back; infinity for a task that was dropped or cancelled."""
+
+
+@runtime_checkable
+class Observer(Protocol):
+    """A scheduler that learns from what came of its decisions: an optional part of the protocol.
+
+    Before each call of ``decide`` the simulator and the device agent hand over, once, the outcomes that became known
+    by then: answers that are back and cancellations. A task dropped at the decision, by the expired-task rule, is
+    known at the next decision. What the scheduler itself dropped (``DROP``) is not reported.
+    """
+
+    def observe(self, outcomes: Outcomes) -> None:
+        """Learn from outcomes of earlier decisions of the same rows."""
+
+
+def predicted_latency(context: Context, view: View, options: OptionTable | None = None) -> FloatArray:
+    """Latency (B, J) of every option of each decision, by the timing law at the visible backlogs and rate.
+
+    ``options`` replaces the context's table, e.g. by :meth:`OptionTable.undominated` of it.
+    """
+    table = context.options if options is None else options
+    if table.streams == 1:  # broadcasting one row is much cheaper than gathering it B times
+        device_ms, payload_bits, edge_ms = table.device_ms, table.payload_bits, table.edge_ms
+    else:
+        stream = view.stream
+        device_ms, payload_bits, edge_ms = table.device_ms[stream], table.payload_bits[stream], table.edge_ms[stream]
+    latency: FloatArray = predict_latency(
+        view.device_wait_ms[:, None],
+        view.uplink_wait_ms[:, None],
+        view.edge_wait_ms[:, :1],
+        device_ms,
+        payload_bits,
+        edge_ms,
+        np.maximum(view.rate_bits_per_ms, DEAD_LINK_BITS_PER_MS)[:, None],
+        context.rtt_ms,
+    )
+    return latency
+
+
+def unloaded_latency(context: Context, view: View) -> FloatArray:
+    """Latency (B, J) of every option in an empty system at the visible rate: what queue-oblivious methods see."""
+    idle = replace(
+        view,
+        device_wait_ms=np.zeros_like(view.device_wait_ms),
+        uplink_wait_ms=np.zeros_like(view.uplink_wait_ms),
+        edge_wait_ms=np.zeros_like(view.edge_wait_ms),
+    )
+    return predicted_latency(context, idle)
+
+
+def useful_limit_ms(context: Context) -> FloatArray:
+    """(M,): latency beyond which an answer of each stream is worthless, the comparison's tolerance included."""
+    return np.asarray(useful_until_ms(context.deadline_ms, context.gain_terms[2]) + ON_TIME_TOLERANCE_MS)
+
+
+def drop_expired(context: Context, view: View, decision: Decision) -> Decision:
+    """Apply the expired-task rule as a device can: an option predicted to be useless by its end is not run.
+
+    Holds for every scheduler, also those that ignore queues, wherever finish times are not fixed at the decision.
+    """
+    option = decision.option
+    latency_ms = predicted_latency(context, view)[np.arange(len(option)), np.maximum(option, 0)]
+    return Decision(np.where(latency_ms <= useful_limit_ms(context)[view.stream], option, DROP))

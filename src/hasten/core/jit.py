@@ -1,0 +1,57 @@
+"""One source for interpreted and compiled use: functions marked here may be called from numba kernels.
+
+A device runs without numba, a simulator with it. ``@jitable`` leaves a function plain Python (numpy broadcasting
+included) and, where numba is installed, lets compiled kernels inline the very same source.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+import numpy as np
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+_register: Callable[[Any], Any] | None
+try:
+    from numba.extending import overload
+    from numba.extending import register_jitable as _register
+except ImportError:  # a device without the planning extra
+    _register = None
+
+
+def jitable(function: F) -> F:
+    """Mark ``function`` as callable both from Python and from numba-compiled code."""
+    marked: F = _register(function) if _register else function
+    return marked
+
+
+def select(condition: Any, if_true: Any, if_false: Any) -> Any:
+    """``np.where``, which in compiled code would allocate an array even for scalars."""
+    return np.where(condition, if_true, if_false)
+
+
+def larger(a: Any, b: Any) -> Any:
+    """``np.maximum``, which in compiled code would also look for NaN."""
+    return np.maximum(a, b)
+
+
+def smaller(a: Any, b: Any) -> Any:
+    """``np.minimum``, which in compiled code would also look for NaN."""
+    return np.minimum(a, b)
+
+
+if _register is not None:
+
+    @overload(select, inline="always", strict=False)
+    def _select_scalar(condition: Any, if_true: Any, if_false: Any) -> Any:
+        return lambda condition, if_true, if_false: if_true if condition else if_false
+
+    @overload(larger, inline="always", strict=False)
+    def _larger_scalar(a: Any, b: Any) -> Any:
+        return lambda a, b: a if a > b else b
+
+    @overload(smaller, inline="always", strict=False)
+    def _smaller_scalar(a: Any, b: Any) -> Any:
+        return lambda a, b: a if a < b else b

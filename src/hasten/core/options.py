@@ -1,0 +1,168 @@
+"""Options: every (exit, partition) of every stream as flat arrays, ready for vectorised decisions.
+
+Rows are streams, columns options. Within a row options are ordered by exit, then by payload, so that the first hit
+of an ``argmin`` over equals is the option of fewest bytes. Rows of streams with fewer options are padded with
+options of infinite device time, which no scheduler can find feasible.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hasten.core.errors import HastenError
+from hasten.core.profile import Profile
+
+DROP = -1
+"""The option index of a dropped task; as a pair it is written (0, 0)."""
+
+
+@dataclass(frozen=True)
+class StreamCosts:
+    """What an option table needs to know of one stream: its profile and how much slower its machines run."""
+
+    profile: Profile
+    device_slowdown: float = 1.0
+    edge_slowdown: float = 1.0
+    energy_weight_per_mj: float = 0.0
+
+
+@dataclass(frozen=True)
+class OptionTable:
+    """Options of M streams, padded to J columns; every array is (M, J) unless said otherwise."""
+
+    exit: NDArray[np.int64]
+    partition: NDArray[np.int64]
+    device_ms: NDArray[np.float64]
+    payload_bits: NDArray[np.float64]
+    edge_ms: NDArray[np.float64]
+    accuracy: NDArray[np.float64]
+    worth: NDArray[np.float64]
+    """Accuracy less weighted device energy: what an on-time answer is worth (see ``core.gain``)."""
+    energy_mj: NDArray[np.float64]
+    """Energy the device spends; NaN where the profile does not know it."""
+    count: NDArray[np.int64]
+    """(M,): options that are not padding."""
+
+    @property
+    def streams(self) -> int:
+        """Number of rows M."""
+        return len(self.count)
+
+    def pairs(self, stream: NDArray[np.int64], option: NDArray[np.int64]) -> NDArray[np.int64]:
+        """Turn option indices (N,) of the given streams (N,) into (exit, partition) pairs (N, 2); DROP is (0, 0)."""
+        chosen = np.maximum(option, 0)
+        pairs = np.stack([self.exit[stream, chosen], self.partition[stream, chosen]], axis=-1)
+        pairs[option == DROP] = 0
+        return pairs
+
+    def index(self, stream: int, exit_number: int, partition: int) -> int:
+        """Option index of a pair in one stream's row; raises :class:`HastenError` for a pair that does not exist."""
+        if exit_number == 0 and partition == 0:
+            return DROP
+        hits = np.flatnonzero((self.exit[stream] == exit_number) & (self.partition[stream] == partition))
+        if len(hits) == 0:
+            raise HastenError(f"stream {stream} has no option (exit {exit_number}, partition {partition})")
+        return int(hits[0])
+
+    def undominated(self) -> tuple[OptionTable, NDArray[np.int64]]:
+        """The options that are worth considering, and the column (M, J') each had in this table.
+
+        An option is left out when another of its stream needs no more of device, uplink and edge and is worth at
+        least as much: by the timing law it can never finish earlier nor earn more.
+        """
+        return self.columns([self._undominated_columns(m) for m in range(self.streams)])
+
+    def columns(self, kept: Sequence[Sequence[int]]) -> tuple[OptionTable, NDArray[np.int64]]:
+        """The part of the options that ``kept`` lists for each stream, and the column (M, J') each had here."""
+        width = max(len(columns) for columns in kept)
+        padding = self.exit.shape[1]
+        column = np.full((self.streams, width), padding)
+        for m, columns in enumerate(kept):
+            column[m, : len(columns)] = columns
+
+        def pick(values: NDArray[Any], fill: float) -> NDArray[Any]:
+            padded = np.concatenate([values, np.full((self.streams, 1), fill, values.dtype)], axis=1)
+            return np.take_along_axis(padded, column, axis=1)
+
+        table = OptionTable(
+            exit=pick(self.exit, 0),
+            partition=pick(self.partition, 0),
+            device_ms=pick(self.device_ms, np.inf),
+            payload_bits=pick(self.payload_bits, 0.0),
+            edge_ms=pick(self.edge_ms, 0.0),
+            accuracy=pick(self.accuracy, 0.0),
+            worth=pick(self.worth, 0.0),
+            energy_mj=pick(self.energy_mj, np.nan),
+            count=np.array([len(columns) for columns in kept]),
+        )
+        return table, np.where(column == padding, DROP, column)
+
+    def _undominated_columns(self, stream: int) -> list[int]:
+        """Columns of one stream's undominated options; of equal ones the first."""
+        n = self.count[stream]
+        costs = np.stack([self.device_ms, self.payload_bits, self.edge_ms, -self.worth])[:, stream, :n]
+        kept = []
+        for j in range(n):
+            no_worse = np.all(costs <= costs[:, j : j + 1], axis=0)
+            better = no_worse & np.any(costs < costs[:, j : j + 1], axis=0)
+            equal_before = no_worse[:j] & ~better[:j]
+            if not better.any() and not equal_before.any():
+                kept.append(j)
+        return kept
+
+
+def option_table(streams: Sequence[StreamCosts]) -> OptionTable:
+    """Lay out the options of ``streams`` (one row each)."""
+    rows = [_stream_options(costs) for costs in streams]
+    width = max(row.shape[1] for row in rows)
+    table = np.zeros((8, len(rows), width))
+    table[2] = np.inf
+    table[7] = np.nan
+    for m, row in enumerate(rows):
+        table[:, m, : row.shape[1]] = row
+    return OptionTable(
+        exit=table[0].astype(np.int64),
+        partition=table[1].astype(np.int64),
+        device_ms=table[2].copy(),
+        payload_bits=table[3].copy(),
+        edge_ms=table[4].copy(),
+        accuracy=table[5].copy(),
+        worth=table[6].copy(),
+        energy_mj=table[7].copy(),
+        count=np.array([row.shape[1] for row in rows], dtype=np.int64),
+    )
+
+
+def _stream_options(costs: StreamCosts) -> NDArray[np.float64]:
+    """One stream's options as an array (8, J) in the order of the fields of :class:`OptionTable`."""
+    profile = costs.profile
+    device = np.concatenate([[0.0], np.cumsum([b.device_ms for b in profile.blocks])]) * costs.device_slowdown
+    edge = np.concatenate([[0.0], np.cumsum([b.edge_ms for b in profile.blocks])]) * costs.edge_slowdown
+    options = []
+    for number, head in enumerate(profile.exits, start=1):
+        last = head.after_block
+        for p in range(last + 1):
+            local = p == last
+            device_ms = device[p] + (head.device_ms * costs.device_slowdown if local else 0.0)
+            edge_ms = 0.0 if local else edge[last] - edge[p] + head.edge_ms * costs.edge_slowdown
+            payload_bytes = 0 if local else profile.payload_bytes(p)
+            energy_mj = _energy_mj(profile, device_ms, payload_bytes)
+            worth = head.accuracy
+            if costs.energy_weight_per_mj > 0:
+                worth -= costs.energy_weight_per_mj * energy_mj
+            options.append((number, p, device_ms, 8.0 * payload_bytes, edge_ms, head.accuracy, worth, energy_mj))
+    options.sort(key=lambda option: (option[0], option[3], option[1]))
+    return np.array(options).T
+
+
+def _energy_mj(profile: Profile, device_ms: float, payload_bytes: int) -> float:
+    """Energy of computing and sending on the device, NaN when the profile does not know it."""
+    if profile.device_power_mw is None:
+        return float("nan")
+    radio_uj_per_byte = profile.radio_uj_per_byte or 0.0
+    return (profile.device_power_mw * device_ms + radio_uj_per_byte * payload_bytes) / 1000.0

@@ -1,0 +1,81 @@
+"""A profile: what one multi-exit network costs on one device and one edge node, and how accurate each exit is.
+
+The file format is ``hasten.profile/1``. Blocks are in order; an exit sits behind block ``after_block`` (from 1).
+An option is a pair (exit, partition): blocks ``1..partition`` run on the device, the rest and the exit's head at
+the edge; ``partition == after_block`` keeps everything, the head included, on the device and sends nothing.
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Annotated, Literal
+
+from pydantic import Field, model_validator
+
+from hasten.core.files import Record, read_json, validated
+
+Milliseconds = Annotated[float, Field(ge=0)]
+Bytes = Annotated[int, Field(gt=0)]
+
+
+class Block(Record):
+    """One block of the backbone; ``output_bytes`` is what goes on the wire after the codec."""
+
+    name: str
+    device_ms: Milliseconds
+    edge_ms: Milliseconds
+    output_bytes: Bytes
+
+
+class ExitHead(Record):
+    """One exit; ``accuracy`` is unconditional, over held-out data, and the times are those of the head alone."""
+
+    name: str
+    after_block: Annotated[int, Field(ge=1)]
+    accuracy: Annotated[float, Field(ge=0, le=1)]
+    device_ms: Milliseconds
+    edge_ms: Milliseconds
+
+
+class Profile(Record):
+    """A measured network: the input to every schedule. All times in milliseconds, all sizes in bytes."""
+
+    schema_id: Literal["hasten.profile/1"] = Field(alias="schema")
+    name: str
+    source: str
+    input_bytes: Bytes
+    blocks: Annotated[tuple[Block, ...], Field(min_length=1)]
+    exits: Annotated[tuple[ExitHead, ...], Field(min_length=1)]
+    device_power_mw: Annotated[float, Field(ge=0)] | None = None
+    radio_uj_per_byte: Annotated[float, Field(ge=0)] | None = None
+
+    @model_validator(mode="after")
+    def _exits_fit_blocks(self) -> Profile:
+        previous = 0
+        for number, head in enumerate(self.exits, start=1):
+            if head.after_block > len(self.blocks):
+                raise ValueError(
+                    f"exits[{number - 1}].after_block to be at most {len(self.blocks)} (the number of blocks), "
+                    f"not {head.after_block}"
+                )
+            if head.after_block <= previous:
+                raise ValueError(
+                    f"exits[{number - 1}].after_block to be greater than the previous exit's {previous}, "
+                    f"not {head.after_block}"
+                )
+            previous = head.after_block
+        return self
+
+    def payload_bytes(self, partition: int) -> int:
+        """Bytes sent when blocks ``1..partition`` ran on the device (partition 0: the input itself)."""
+        return self.input_bytes if partition == 0 else self.blocks[partition - 1].output_bytes
+
+    def to_json(self) -> str:
+        """The profile as the text of a ``hasten.profile/1`` file."""
+        return json.dumps(self.model_dump(by_alias=True, exclude_none=True), indent=2) + "\n"
+
+
+def read_profile(path: Path) -> Profile:
+    """Load and check a profile file; raises :class:`hasten.core.errors.InputError` naming the field."""
+    return validated(Profile, read_json(path), path)

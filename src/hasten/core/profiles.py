@@ -1,0 +1,56 @@
+"""Finding profiles: built-in by name, from a profile file, from inside a package, or from recorded tables."""
+
+from __future__ import annotations
+
+import json
+import zipfile
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+from hasten.core.errors import InputError
+from hasten.core.files import MAX_TEXT_BYTES, data_folder, locate, validated
+from hasten.core.profile import Profile, read_profile
+from hasten.core.scission import scission_profile
+
+PACKAGE_PROFILE_MEMBER = "profile.json"
+SCISSION_PREFIX = "scission:"
+
+
+def builtin_profiles() -> list[str]:
+    """Names of the profiles that ship with hasten."""
+    folder = resources.files("hasten.core") / "builtin"
+    return sorted(entry.name.removesuffix(".json") for entry in folder.iterdir() if entry.name.endswith(".json"))
+
+
+def load_profile(name_or_path: str | Path, beside: Path | None = None) -> Profile:
+    """Load a profile by built-in name, ``.json`` path, ``.hasten`` package, or ``scission:MODEL:DEVICE:EDGE``.
+
+    Raises:
+        InputError: the name is unknown or the file is not a valid profile.
+    """
+    name = str(name_or_path)
+    if name in builtin_profiles():
+        text = (resources.files("hasten.core") / "builtin" / f"{name}.json").read_text(encoding="utf-8")
+        return validated(Profile, json.loads(text), f"built-in profile {name}")
+    if name.startswith(SCISSION_PREFIX):
+        return scission_profile(name.removeprefix(SCISSION_PREFIX), data_folder())
+    if name.endswith(".hasten"):
+        return _profile_in_package(locate(name, beside))
+    if name.endswith(".json"):
+        return read_profile(locate(name, beside))
+    known = ", ".join(builtin_profiles())
+    raise InputError("profile", "name", name, f"a .json or .hasten file, scission:MODEL:DEVICE:EDGE, or one of {known}")
+
+
+def _profile_in_package(path: Path) -> Profile:
+    """The profile inside a package; the package's own checks are made when it is opened for running."""
+    try:
+        with zipfile.ZipFile(path) as archive:
+            info = archive.getinfo(PACKAGE_PROFILE_MEMBER)
+            if info.file_size > MAX_TEXT_BYTES:
+                raise InputError(path, PACKAGE_PROFILE_MEMBER, info.file_size, f"at most {MAX_TEXT_BYTES} bytes")
+            data: Any = json.loads(archive.read(info))
+    except (zipfile.BadZipFile, KeyError, ValueError, OSError, NotImplementedError, RuntimeError) as error:
+        raise InputError(path, PACKAGE_PROFILE_MEMBER, path.name, f"a readable package ({error})") from None
+    return validated(Profile, data, path)

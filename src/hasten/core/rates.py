@@ -1,0 +1,127 @@
+"""Uplink rates over time: constant, Gauss-Markov, or recorded.
+
+Whatever its kind, a rate becomes a :class:`RateTrace`: piecewise constant, with its running integral, so that a
+transfer's end is one search (:func:`hasten.core.timing.transfer_end`).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import Field
+
+from hasten.core.files import Record
+from hasten.core.recordings import RateFormat, read_rates
+from hasten.core.timing import rate_at, transfer_end
+
+FloatArray = NDArray[np.float64]
+
+BITS_PER_MS_PER_MBPS = 1000.0
+LOWEST_SHARE_OF_MEAN = 0.01
+"""A Gauss-Markov rate is cut off below this share of its mean: a radio link stalls, it does not turn negative."""
+
+
+@dataclass(frozen=True)
+class RateTrace:
+    """A piecewise constant rate: ``bits_per_ms[i]`` from ``from_ms[i]`` on; arrays (S,), ``from_ms[0] == 0``."""
+
+    from_ms: FloatArray
+    bits_per_ms: FloatArray
+    sent_bits: FloatArray
+    """Integral of the rate from 0 to ``from_ms[i]``."""
+    period_ms: float
+    """The trace repeats after this time; infinity holds the last rate."""
+
+    def at(self, now_ms: float) -> float:
+        """The rate in force at ``now_ms``, bits per millisecond."""
+        return float(rate_at(now_ms, self.from_ms, self.bits_per_ms, self.period_ms))
+
+    def transfer_end(self, start_ms: float, payload_bits: float) -> float:
+        """When a transfer of this size that starts at ``start_ms`` ends (infinity: never)."""
+        end: float = transfer_end(
+            start_ms, payload_bits, self.from_ms, self.bits_per_ms, self.sent_bits, self.period_ms
+        )
+        return end
+
+
+def rate_trace(from_ms: FloatArray, bits_per_ms: FloatArray, period_ms: float = np.inf) -> RateTrace:
+    """Build a trace from its steps, merging neighbours of equal rate."""
+    keep = np.concatenate([[True], bits_per_ms[1:] != bits_per_ms[:-1]])
+    from_ms = np.ascontiguousarray(from_ms[keep], dtype=np.float64)
+    bits_per_ms = np.ascontiguousarray(bits_per_ms[keep], dtype=np.float64)
+    if len(from_ms) == 1:
+        period_ms = np.inf
+    sent_bits = np.concatenate([[0.0], np.cumsum(np.diff(from_ms) * bits_per_ms[:-1])])
+    return RateTrace(from_ms, bits_per_ms, sent_bits, period_ms)
+
+
+class ConstantRate(Record):
+    """A rate that never changes; 0 Mbit/s is a link that is down for ever."""
+
+    kind: Literal["constant"]
+    mbps: Annotated[float, Field(ge=0)]
+
+    def constant_bits_per_ms(self) -> float | None:
+        """The rate, which never changes."""
+        return self.mbps * BITS_PER_MS_PER_MBPS
+
+    def realize(self, rng: np.random.Generator, horizon_ms: float, folder: Path | None) -> RateTrace:
+        """The constant trace."""
+        return rate_trace(np.zeros(1), np.array([self.mbps * BITS_PER_MS_PER_MBPS]))
+
+
+class GaussMarkovRate(Record):
+    """A first-order Gauss-Markov process sampled every ``step_ms`` and cut off just above zero.
+
+    ``rate' = memory * rate + (1 - memory) * mean + sigma * sqrt(1 - memory^2) * noise``
+    (Liang and Haas, "Predictive distance-based mobility management for PCS networks", INFOCOM 1999).
+    """
+
+    kind: Literal["gauss_markov"]
+    mean_mbps: Annotated[float, Field(gt=0)]
+    sigma_mbps: Annotated[float, Field(ge=0)]
+    memory: Annotated[float, Field(ge=0, lt=1)] = 0.9
+    step_ms: Annotated[float, Field(gt=0)] = 100.0
+
+    def constant_bits_per_ms(self) -> float | None:
+        """None: the rate varies."""
+        return None
+
+    def realize(self, rng: np.random.Generator, horizon_ms: float, folder: Path | None) -> RateTrace:
+        """Draw a trace that covers ``horizon_ms``; its last rate holds after that."""
+        steps = max(1, int(np.ceil(horizon_ms / self.step_ms)) + 1)
+        noise = rng.standard_normal(steps)
+        deviation = np.empty(steps)
+        deviation[0] = noise[0]
+        fresh = np.sqrt(1.0 - self.memory**2)
+        for i in range(1, steps):
+            deviation[i] = self.memory * deviation[i - 1] + fresh * noise[i]
+        mbps = np.maximum(self.mean_mbps + self.sigma_mbps * deviation, LOWEST_SHARE_OF_MEAN * self.mean_mbps)
+        return rate_trace(self.step_ms * np.arange(steps, dtype=np.float64), mbps * BITS_PER_MS_PER_MBPS)
+
+
+class RecordedRate(Record):
+    """A recorded trace, repeated when it ends; ``scale`` multiplies its rates. Formats: ``core.recordings``."""
+
+    kind: Literal["trace"]
+    file: str
+    format: RateFormat = "auto"
+    scale: Annotated[float, Field(gt=0)] = 1.0
+
+    def constant_bits_per_ms(self) -> float | None:
+        """None: the rate varies."""
+        return None
+
+    def realize(self, rng: np.random.Generator, horizon_ms: float, folder: Path | None) -> RateTrace:
+        """Read the recording and scale it; it starts at its beginning."""
+        duration_ms, mbps = read_rates(self.file, self.format, folder)
+        ends_ms = np.cumsum(duration_ms)
+        from_ms = np.concatenate([[0.0], ends_ms[:-1]])
+        return rate_trace(from_ms, mbps * self.scale * BITS_PER_MS_PER_MBPS, float(ends_ms[-1]))
+
+
+Rate = Annotated[ConstantRate | GaussMarkovRate | RecordedRate, Field(discriminator="kind")]

@@ -1,0 +1,241 @@
+"""A scenario: streams, uplink, edge, gain and length; and its realization, the same for every scheduler.
+
+The file format is ``hasten.scenario/1`` (YAML). A realization fixes everything random about a run beforehand:
+arrivals, link rates, errors of the estimated rate. Schedulers compared on it meet the very same tasks.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import Field, PrivateAttr, model_validator
+
+from hasten.core.arrivals import Arrivals
+from hasten.core.decision import Context
+from hasten.core.errors import HastenError, InputError
+from hasten.core.files import Record, read_yaml, validated
+from hasten.core.gain import Gain, OnTimeAccuracy
+from hasten.core.options import OptionTable, StreamCosts, option_table
+from hasten.core.profile import Profile
+from hasten.core.profiles import load_profile
+from hasten.core.rates import Rate, RateTrace
+
+FloatArray = NDArray[np.float64]
+IntArray = NDArray[np.int64]
+
+SLACK_AFTER_LAST_ARRIVAL = 4.0
+"""Link rates are drawn beyond the last arrival by this many times the longest deadline."""
+
+
+class StreamSpec(Record):
+    """One entry of ``streams``: ``count`` devices alike, each with a stream of its own."""
+
+    name: str
+    count: Annotated[int, Field(ge=1, le=100_000)] = 1
+    profile: str
+    deadline_ms: Annotated[float, Field(gt=0)]
+    arrivals: Arrivals
+    slowdown: Annotated[float, Field(gt=0)] = 1.0
+
+
+class UplinkSpec(Record):
+    """The way from the devices to the edge."""
+
+    topology: Literal["shared", "dedicated"] = "shared"
+    order: Literal["grant", "ready"] = "grant"
+    rtt_ms: Annotated[float, Field(ge=0)] = 0.0
+    rate: Rate
+
+
+class EdgeSpec(Record):
+    """The edge node; ``slowdown`` multiplies every profile's edge times."""
+
+    workers: Annotated[int, Field(ge=1, le=1024)] = 1
+    slowdown: Annotated[float, Field(gt=0)] = 1.0
+
+
+class ViewSpec(Record):
+    """How stale and wrong a scheduler's view is.
+
+    Backlogs that other devices share are ``age_ms`` old; the link's rate is as old and off by a factor
+    ``exp(rate_error * standard normal)``. A device's own backlog is always exact.
+    """
+
+    age_ms: Annotated[float, Field(ge=0)] = 0.0
+    rate_error: Annotated[float, Field(ge=0)] = 0.0
+
+
+@dataclass(frozen=True)
+class Stream:
+    """One device's stream after ``count`` has been unrolled."""
+
+    name: str
+    profile: Profile
+    deadline_ms: float
+    slowdown: float
+    spec: StreamSpec
+    position: float
+    """Where in a recording this stream starts, as a share of its length."""
+
+
+@dataclass(frozen=True)
+class Realization:
+    """Everything random about one run. Tasks are in order of arrival (ties: stream order)."""
+
+    seed: int
+    arrival_ms: FloatArray
+    """(N,)"""
+    stream: IntArray
+    """(N,): index of each task's stream."""
+    rates: tuple[RateTrace, ...]
+    """One trace for a shared uplink, one for each stream otherwise."""
+    rate_factor: FloatArray
+    """(N,): what the estimated rate at each decision is multiplied by."""
+
+    @property
+    def tasks(self) -> int:
+        """Number of tasks N."""
+        return len(self.arrival_ms)
+
+
+class Scenario(Record):
+    """A validated ``hasten.scenario/1``; see :func:`load_scenario`."""
+
+    schema_id: Literal["hasten.scenario/1"] = Field(alias="schema")
+    streams: Annotated[tuple[StreamSpec, ...], Field(min_length=1)]
+    uplink: UplinkSpec
+    edge: EdgeSpec = EdgeSpec()
+    gain: Gain = OnTimeAccuracy()
+    tasks_per_stream: Annotated[int, Field(ge=0, le=20_000_000)] | None = None
+    horizon_ms: Annotated[float, Field(ge=0)] | None = None
+    view: ViewSpec = ViewSpec()
+    _folder: Path | None = PrivateAttr(default=None)
+    _where: str = PrivateAttr(default="scenario")
+
+    @model_validator(mode="after")
+    def _one_length(self) -> Scenario:
+        if (self.tasks_per_stream is None) == (self.horizon_ms is None):
+            raise ValueError("exactly one of tasks_per_stream and horizon_ms")
+        names = [spec.name for spec in self.streams]
+        if len(set(names)) != len(names):
+            raise ValueError(f"different names for the streams, not {', '.join(names)}")
+        return self
+
+    @property
+    def name(self) -> str:
+        """The scenario's file name without its ending, or ``scenario``."""
+        return Path(self._where).stem
+
+    @property
+    def folder(self) -> Path | None:
+        """The folder that relative file names start from."""
+        return self._folder
+
+    @cached_property
+    def devices(self) -> tuple[Stream, ...]:
+        """All streams, ``count`` unrolled; raises :class:`InputError` for a profile that cannot be loaded."""
+        unrolled = []
+        for spec in self.streams:
+            profile = load_profile(spec.profile, self._folder)
+            for i in range(spec.count):
+                name = spec.name if spec.count == 1 else f"{spec.name}-{i + 1}"
+                unrolled.append(Stream(name, profile, spec.deadline_ms, spec.slowdown, spec, i / spec.count))
+        return tuple(unrolled)
+
+    @cached_property
+    def options(self) -> OptionTable:
+        """The options of every stream, slow-downs included."""
+        weight = self.gain.energy_weight_per_mj
+        for stream in self.devices:
+            if weight > 0 and stream.profile.device_power_mw is None:
+                raise InputError(
+                    self._where,
+                    "gain.energy_weight_per_mj",
+                    weight,
+                    f"0, because profile {stream.profile.name!r} has no device_power_mw",
+                )
+        return option_table([StreamCosts(s.profile, s.slowdown, self.edge.slowdown, weight) for s in self.devices])
+
+    @cached_property
+    def deadlines_ms(self) -> FloatArray:
+        """(M,): each stream's relative deadline."""
+        return np.array([stream.deadline_ms for stream in self.devices])
+
+    def context(self, seeds: IntArray) -> Context:
+        """The facts a scheduler is told before runs with these seeds (B,)."""
+        return Context(
+            options=self.options,
+            deadline_ms=self.deadlines_ms,
+            rate_hz=np.array([s.spec.arrivals.mean_rate_hz(self._folder) for s in self.devices]),
+            gain_terms=self.gain.terms(),
+            rtt_ms=self.uplink.rtt_ms,
+            workers=self.edge.workers,
+            shared_uplink=self.uplink.topology == "shared",
+            ready_order=self.uplink.order == "ready",
+            streams=len(self.devices),
+            batch=len(seeds),
+            seeds=seeds,
+            arrivals=tuple(s.spec.arrivals for s in self.devices),
+            uplink_bits_per_ms=self.uplink.rate.constant_bits_per_ms(),
+        )
+
+    def realize(self, seed: int = 0) -> Realization:
+        """Draw arrivals, rates and estimation errors; each stream and link has a random stream of its own."""
+        horizon_ms = self.horizon_ms if self.horizon_ms is not None else np.inf
+        arrivals = [
+            stream.spec.arrivals.times(
+                np.random.default_rng([seed, 0, m]), self.tasks_per_stream, horizon_ms, stream.position, self._folder
+            )
+            for m, stream in enumerate(self.devices)
+        ]
+        arrival_ms = np.concatenate(arrivals)
+        stream_of = np.repeat(np.arange(len(arrivals)), [len(times) for times in arrivals])
+        order = np.argsort(arrival_ms, kind="stable")  # streams lie in order, so ties are in stream order
+        last_ms = float(arrival_ms.max()) if len(arrival_ms) else 0.0
+        covered_ms = last_ms + SLACK_AFTER_LAST_ARRIVAL * float(self.deadlines_ms.max())
+        links = 1 if self.uplink.topology == "shared" else len(self.devices)
+        rates = tuple(
+            self.uplink.rate.realize(np.random.default_rng([seed, 1, link]), covered_ms, self._folder)
+            for link in range(links)
+        )
+        noise = np.random.default_rng([seed, 2]).standard_normal(len(arrival_ms))
+        return Realization(
+            seed=seed,
+            arrival_ms=np.ascontiguousarray(arrival_ms[order], dtype=np.float64),
+            stream=np.ascontiguousarray(stream_of[order], dtype=np.int64),
+            rates=rates,
+            rate_factor=np.exp(self.view.rate_error * noise),
+        )
+
+
+def load_scenario(path: str | Path) -> Scenario:
+    """Load and check a scenario file, its profiles and traces included.
+
+    Raises:
+        InputError: names the file, the field, the value and what was expected.
+    """
+    path = Path(path)
+    return scenario_from(read_yaml(path), path)
+
+
+def scenario_from(data: Any, where: str | Path = "scenario") -> Scenario:
+    """Build a scenario from plain data; ``where`` names it in errors and is where relative files are looked up."""
+    scenario = validated(Scenario, data, where)
+    scenario._where = str(where)
+    scenario._folder = Path(where).parent if isinstance(where, Path) else None
+    try:
+        _ = scenario.options
+        _ = scenario.context(np.zeros(1, dtype=np.int64))
+        scenario.uplink.rate.realize(np.random.default_rng(0), 1.0, scenario.folder)
+    except InputError as error:
+        if error.where == str(where):
+            raise
+        raise InputError(f"{where}: {error.where}", error.field, error.value, error.expected) from None
+    except HastenError as error:
+        raise HastenError(f"{where}: {error}") from None
+    return scenario

@@ -1,0 +1,130 @@
+"""The timing law: when a task's stages start and end. The only copy; simulator, solver, schedulers and agents use it.
+
+A task passes up to three first-come-first-served resources: its stream's device, an uplink, an edge worker. Each is
+described by the time from which it is free, so a whole system state is a handful of numbers. All functions are
+pure and work elementwise on numpy arrays, or on scalars inside compiled kernels. Times are in milliseconds on any
+common clock, sizes in bits, rates in bits per millisecond (= kbit/s).
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hasten.core.jit import jitable, larger, select
+
+FloatArray = NDArray[np.float64]
+
+ON_TIME_TOLERANCE_MS = 1e-6
+"""Slack of the deadline comparison, so that equal sums in another order of addition are equally on time."""
+
+NEAR_STEPS = 8
+"""Steps of a rate trace that are tried one by one before a binary search."""
+
+
+@jitable
+def stage_end(ready_ms: Any, free_ms: Any, service_ms: Any) -> Any:
+    """When a first-come-first-served stage ends: it starts once the task is ready and the resource is free."""
+    return larger(ready_ms, free_ms) + service_ms
+
+
+@jitable
+def is_on_time(latency_ms: Any, deadline_ms: Any) -> Any:
+    """Whether an answer this long after arrival meets the (relative) deadline."""
+    return latency_ms <= deadline_ms + ON_TIME_TOLERANCE_MS
+
+
+@jitable
+def predict_latency(
+    device_wait_ms: Any,
+    uplink_wait_ms: Any,
+    edge_wait_ms: Any,
+    device_ms: Any,
+    payload_bits: Any,
+    edge_ms: Any,
+    rate_bits_per_ms: Any,
+    rtt_ms: Any,
+) -> Any:
+    """Latency of an option seen from now, at a constant rate: device, uplink, edge in tandem.
+
+    The waits are the backlogs of the three resources; half of ``rtt_ms`` passes on the way up, without occupying
+    the uplink, and half on the way back. An option without payload ends on the device. Arguments broadcast.
+    """
+    device_end = device_wait_ms + device_ms
+    sent = stage_end(device_end, uplink_wait_ms, payload_bits / rate_bits_per_ms)
+    answered = stage_end(sent + 0.5 * rtt_ms, edge_wait_ms, edge_ms) + 0.5 * rtt_ms
+    return select(payload_bits > 0, answered, device_end)
+
+
+@jitable
+def step_at(offset_ms: float, from_ms: FloatArray) -> int:
+    """Index of the step (S,) in force at ``offset_ms`` >= 0; quick where steps are about equally long."""
+    last = len(from_ms) - 1
+    i = int(min(offset_ms / from_ms[last], 1.0) * last) if last > 0 else 0
+    for _ in range(NEAR_STEPS):
+        if from_ms[i] > offset_ms:
+            i -= 1
+        elif i < last and from_ms[i + 1] <= offset_ms:
+            i += 1
+        else:
+            return i
+    return int(np.searchsorted(from_ms, offset_ms, side="right")) - 1
+
+
+@jitable
+def transfer_end(
+    start_ms: float,
+    payload_bits: float,
+    from_ms: FloatArray,
+    bits_per_ms: FloatArray,
+    sent_bits: FloatArray,
+    period_ms: float,
+) -> float:
+    """When a transfer that starts at ``start_ms`` ends: the integral of the rate over it equals its size.
+
+    The rate is piecewise constant: ``bits_per_ms[i]`` from ``from_ms[i]`` on, ``sent_bits[i]`` the integral up to
+    there (the arrays of :class:`hasten.core.rates.RateTrace`, each (S,)). It repeats after ``period_ms``; an
+    infinite period holds the last rate. Returns infinity when the rate stays zero.
+    """
+    if payload_bits <= 0:
+        return start_ms
+    last = len(from_ms) - 1
+    if last == 0:  # a constant rate
+        return start_ms + payload_bits / bits_per_ms[0] if bits_per_ms[0] > 0 else np.inf
+    periodic = np.isfinite(period_ms)
+    cycle_bits = sent_bits[last] + bits_per_ms[last] * (period_ms - from_ms[last]) if periodic else np.inf
+    if cycle_bits <= 0:
+        return np.inf
+    cycle_start_ms = np.floor(start_ms / period_ms) * period_ms if periodic else 0.0
+    offset_ms = max(start_ms - cycle_start_ms, 0.0)  # rounding may find the next cycle just before it starts
+    i = step_at(offset_ms, from_ms)
+    target_bits = sent_bits[i] + bits_per_ms[i] * (offset_ms - from_ms[i]) + payload_bits
+    j = i
+    if periodic:
+        cycles = np.ceil(target_bits / cycle_bits) - 1
+        if cycles > 0:
+            target_bits -= cycles * cycle_bits
+            cycle_start_ms += cycles * period_ms
+            j = 0
+    # The first step at whose end the target is reached: seldom far, and past stretches without rate.
+    for _ in range(NEAR_STEPS):
+        if j == last or sent_bits[j + 1] >= target_bits:
+            break
+        j += 1
+    if j < last and sent_bits[j + 1] < target_bits:
+        j = max(int(np.searchsorted(sent_bits, target_bits, side="left")) - 1, 0)
+    if bits_per_ms[j] <= 0:
+        return np.inf
+    return float(cycle_start_ms + from_ms[j] + (target_bits - sent_bits[j]) / bits_per_ms[j])
+
+
+@jitable
+def rate_at(now_ms: float, from_ms: FloatArray, bits_per_ms: FloatArray, period_ms: float) -> float:
+    """The rate in force at ``now_ms``, bits per millisecond; arguments as in :func:`transfer_end`."""
+    last = len(from_ms) - 1
+    if last == 0:  # a constant rate
+        return float(bits_per_ms[0])
+    offset_ms = max(now_ms - np.floor(now_ms / period_ms) * period_ms, 0.0) if np.isfinite(period_ms) else now_ms
+    return float(bits_per_ms[step_at(offset_ms, from_ms)])
