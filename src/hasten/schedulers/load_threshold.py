@@ -1,0 +1,124 @@
+"""Load threshold: the exit from the total backlog, by thresholds; at the cut that finishes earliest.
+
+The load is the sum of the visible waits for device, uplink and edge as a share of the deadline. Below the first
+threshold the final exit is taken, below the second the one before it, and so on; a threshold of 0 rules its exit out.
+:func:`tune_load_threshold` finds thresholds for a scenario on training runs; without that they are spread evenly over
+the deadline. Early exits by queue length are compared, in another setting, by CEED (INFOCOM 2025).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from itertools import pairwise
+
+import numpy as np
+
+from hasten.core.decision import Context, Decision, FloatArray, IntArray, View, predicted_latency
+from hasten.core.errors import HastenError, InputError
+from hasten.core.scenario import Scenario
+
+TRAINING_SEEDS = tuple(range(1_000_000, 1_000_008))
+"""Seeds for tuning, far from those that anyone evaluates on."""
+TUNING_STEPS = (0.4, 0.2, 0.1)
+"""Tuning moves thresholds by these shares of the deadline, in turn, as long as a move improves."""
+
+
+class LoadThreshold:
+    """Exit by thresholds on the backlog; ``load-threshold:0.2,0.6`` gives ascending shares of the deadline."""
+
+    def __init__(self, argument: str = "") -> None:
+        self.name = f"load-threshold:{argument}" if argument else "load-threshold"
+        self._given = _shares(argument)
+
+    def reset(self, context: Context) -> None:
+        """Lay out each stream's thresholds.
+
+        Raises:
+            HastenError: a stream's number of exits does not fit the given thresholds.
+        """
+        self._context = context
+        self._exits: IntArray = context.options.exit.max(axis=1)
+        most = int(self._exits.max())
+        self._shares: FloatArray = np.full((len(self._exits), most - 1), np.inf)
+        for m, exits in enumerate(self._exits):
+            shares = np.arange(1, exits) / exits if self._given is None else np.array(self._given)
+            if len(shares) != exits - 1:
+                raise HastenError(
+                    f"scheduler {self.name}: {len(shares)} thresholds, expected {exits - 1} for stream {m}, which has "
+                    f"{exits} exits"
+                )
+            self._shares[m, : exits - 1] = shares
+
+    def decide(self, view: View) -> Decision:
+        """The exit that the load allows, at its earliest cut under the visible backlogs."""
+        stream = view.stream
+        waiting_ms = view.device_wait_ms + view.uplink_wait_ms + view.edge_wait_ms[:, 0]
+        load = waiting_ms / self._context.deadline_ms[stream]
+        allowed = self._exits[stream] - (load[:, None] >= self._shares[stream]).sum(axis=1)
+        latency_ms = predicted_latency(self._context, view)
+        at_exit = self._context.options.exit[stream] == allowed[:, None]
+        return Decision(np.where(at_exit, latency_ms, np.inf).argmin(axis=1))
+
+
+def tune_load_threshold(scenario: Scenario, seeds: Sequence[int] = TRAINING_SEEDS) -> LoadThreshold:
+    """Find thresholds of large mean gain on runs with ``seeds``, by moving one at a time while that improves.
+
+    The search starts from thresholds spread evenly, or from the first exit alone where that is better.
+    All streams need the same number of exits; they share the thresholds. The result's name holds them, so that it
+    can be made again by ``make_scheduler``.
+
+    Raises:
+        HastenError: the streams differ in their number of exits, or have only one.
+    """
+    from hasten.sim import simulate_batch  # only tuning needs the simulator, deciding does not
+
+    exits = {len(stream.profile.exits) for stream in scenario.devices}
+    if len(exits) != 1 or exits == {1}:
+        raise HastenError(f"load-threshold: tuning needs streams of one number of exits above 1, got {sorted(exits)}")
+    number = exits.pop() - 1
+    tried: dict[tuple[float, ...], float] = {}
+
+    def gain(shares: tuple[float, ...]) -> float:
+        if shares not in tried:
+            results = simulate_batch(scenario, _with_shares(shares), seeds)
+            tried[shares] = float(np.mean([result.mean_gain for result in results]))
+        return tried[shares]
+
+    spread = tuple(round((i + 1) / (number + 1), 2) for i in range(number))
+    best = max((spread, (0.0,) * number), key=gain)
+    for step in TUNING_STEPS:
+        while True:
+            better = max(_moved(best, step), key=gain)
+            if gain(better) <= gain(best):
+                break
+            best = better
+    return _with_shares(best)
+
+
+def _moved(shares: tuple[float, ...], step: float) -> list[tuple[float, ...]]:
+    """All ways to move one threshold by ``step``, pushing its neighbours along where they would be passed."""
+    moved = []
+    for i, share in enumerate(shares):
+        up = round(share + step, 2)
+        moved.append((*shares[:i], *(max(other, up) for other in shares[i:])))
+        down = max(round(share - step, 2), 0.0)
+        moved.append((*(min(other, down) for other in shares[: i + 1]), *shares[i + 1 :]))
+    return moved
+
+
+def _with_shares(shares: tuple[float, ...]) -> LoadThreshold:
+    return LoadThreshold(",".join(f"{share:g}" for share in shares))
+
+
+def _shares(argument: str) -> tuple[float, ...] | None:
+    """Ascending shares of the deadline from the text behind the colon."""
+    if not argument:
+        return None
+    try:
+        shares = tuple(float(part) for part in argument.split(","))
+    except ValueError:
+        shares = ()
+    ascending = all(a <= b for a, b in pairwise(shares))
+    if not shares or not ascending or not all(0 <= share < np.inf for share in shares):
+        raise InputError("schedulers", "load-threshold", argument, "ascending shares of the deadline, as in 0.2,0.6")
+    return shares

@@ -1,0 +1,216 @@
+"""Rolling-horizon planning: at each arrival solve the next few predicted ones exactly, then do only the first.
+
+Model-predictive control without learning. Each stream is forecast as periodic from a moving average of its gaps; the
+link's rate is taken to stay as it is. The plan comes from the offline solver's label-setting kernel, started from
+the visible backlogs. Where other devices' backlogs are not visible, or every stream has an uplink of its own, only
+the deciding stream is planned and the others show through the edge's backlog. Tasks are planned in grant order.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numba import njit
+from numpy.typing import NDArray
+
+from hasten.core.decision import DEAD_LINK_BITS_PER_MS, Context, Decision, View
+from hasten.core.errors import InputError
+from hasten.core.options import OptionTable
+from hasten.offline.instance import Costs, Instance, Rates, Tasks, alone_gains, costs_of, following_tasks
+from hasten.offline.labels import (
+    TIE_PRICE_PER_MS,
+    Frontier,
+    Progress,
+    Record,
+    advance,
+    clip,
+    traced,
+)
+
+FloatArray = NDArray[np.float64]
+IntArray = NDArray[np.int64]
+
+DEFAULT_HORIZON = 6
+MOST_HORIZON = 100
+MOST_LABELS = 200
+"""Plans are beams of this width, which bounds the time of a decision."""
+NEW_GAP_WEIGHT = 0.2
+"""Weight of the newest gap in a stream's moving average."""
+
+
+class RollingHorizon:
+    """Plans the task at hand together with the next ``horizon`` predicted arrivals (``rolling-horizon:8``)."""
+
+    name = "rolling-horizon"
+
+    def __init__(self, argument: str = "") -> None:
+        if argument and not (argument.isdigit() and 0 <= int(argument) <= MOST_HORIZON):
+            raise InputError("schedulers", self.name, argument, f"a number of arrivals, 0 to {MOST_HORIZON}")
+        self._horizon = int(argument) if argument else DEFAULT_HORIZON
+
+    def reset(self, context: Context) -> None:
+        """Lay out the costs to plan with, and start every forecast from the nominal arrival rate."""
+        table, self._column = context.options.undominated()
+        self._joint = context.shared_uplink and table.streams == context.streams
+        rows = [np.arange(table.streams)] if self._joint else [np.array([m]) for m in range(table.streams)]
+        self._costs = [
+            costs_of(
+                _rows(table, row),
+                context.deadline_ms[row],
+                context.gain_terms,
+                context.rtt_ms,
+                context.workers,
+                shared_uplink=True,
+            )
+            for row in rows
+        ]
+        self._gap_ms = np.tile(1000.0 / np.maximum(context.rate_hz, 1e-9), (context.batch, 1))
+        self._last_ms = np.full((context.batch, table.streams), np.nan)
+
+    def decide(self, view: View) -> Decision:
+        """The first decision of each plan."""
+        self._observe(view)
+        planned = np.empty(len(view.row), dtype=np.int64)
+        groups = np.zeros(len(view.row), dtype=np.int64) if self._joint else view.stream
+        for group in np.unique(groups):
+            here = np.flatnonzero(groups == group)
+            planned[here] = self._plan(view, here, int(group))
+        chosen = self._column[view.stream, np.maximum(planned, 0)]
+        return Decision(np.where(planned < 0, planned, chosen))
+
+    def _observe(self, view: View) -> None:
+        """Note the arrivals that are being decided."""
+        last_ms = self._last_ms[view.row, view.stream]
+        seen = ~np.isnan(last_ms)
+        gap_ms = self._gap_ms[view.row, view.stream]
+        newest = np.where(seen, view.now_ms - last_ms, gap_ms)
+        self._gap_ms[view.row, view.stream] = (1.0 - NEW_GAP_WEIGHT) * gap_ms + NEW_GAP_WEIGHT * newest
+        self._last_ms[view.row, view.stream] = view.now_ms
+
+    def _plan(self, view: View, here: IntArray, group: int) -> IntArray:
+        """Undominated option, or DROP, for the decisions ``here`` (B',), which share one table of costs."""
+        row = view.row[here]
+        if self._joint:
+            stream, device_ms = view.stream[here], view.others_wait_ms[here].copy()
+            device_ms[np.arange(len(here)), stream] = view.device_wait_ms[here]
+            gap_ms, last_ms = self._gap_ms[row], self._last_ms[row]
+        else:
+            stream, device_ms = np.zeros(len(here), dtype=np.int64), view.device_wait_ms[here][:, None]
+            gap_ms, last_ms = self._gap_ms[row, group][:, None], self._last_ms[row, group][:, None]
+        waits_ms = np.concatenate([device_ms, view.uplink_wait_ms[here][:, None], view.edge_wait_ms[here]], axis=1)
+        planned: IntArray = _first_decisions(
+            self._costs[group],
+            stream,
+            np.ascontiguousarray(waits_ms, dtype=np.float64),
+            np.maximum(view.rate_bits_per_ms[here], DEAD_LINK_BITS_PER_MS),
+            np.ascontiguousarray(view.now_ms[here][:, None] - last_ms),
+            np.ascontiguousarray(gap_ms),
+            self._horizon,
+        )
+        return planned
+
+
+def _rows(table: OptionTable, row: IntArray) -> OptionTable:
+    """Some rows of a table of options."""
+    return OptionTable(**{name: getattr(table, name)[row] for name in OptionTable.__dataclass_fields__})
+
+
+@njit(cache=True)
+def _first_decisions(
+    costs: Costs,
+    stream: IntArray,
+    waits_ms: FloatArray,
+    rate: FloatArray,
+    since_ms: FloatArray,
+    gap_ms: FloatArray,
+    horizon: int,
+) -> IntArray:
+    """Plan each of B decisions by itself.
+
+    Args:
+        costs: of the streams planned for, on one uplink.
+        stream: (B,), of the task at hand.
+        waits_ms: (B, M + 1 + W), backlogs of devices, uplink and workers.
+        rate: (B,), bits per ms.
+        since_ms: (B, M), time since each stream's last arrival; NaN for a stream not seen yet.
+        gap_ms: (B, M), predicted gaps.
+        horizon: predicted arrivals per plan.
+
+    Returns:
+        (B,): the first option of each plan, or DROP.
+    """
+    decided = np.empty(len(stream), np.int64)
+    for b in range(len(stream)):
+        rates = _steady(costs, rate[b])
+        tasks = _forecast(costs, rates, stream[b], since_ms[b], gap_ms[b], horizon)
+        decided[b] = _plan_from(Instance(costs, rates, tasks), waits_ms[b])
+    return decided
+
+
+@njit(cache=True)
+def _steady(costs: Costs, rate: float) -> Rates:
+    """A single uplink whose rate stays."""
+    smallest_bits = np.inf
+    for bits in costs.payload_bits.flat:
+        if bits > 0:
+            smallest_bits = min(smallest_bits, bits)
+    zero = np.zeros(1)
+    return Rates(zero, np.full(1, rate), zero, np.array([0, 1]), np.full(1, np.inf), np.full(1, smallest_bits / rate))
+
+
+@njit(cache=True)
+def _forecast(costs: Costs, rates: Rates, stream: int, since_ms: FloatArray, gap_ms: FloatArray, horizon: int) -> Tasks:
+    """The task at hand at time 0 and the next arrivals if every stream is periodic.
+
+    An overdue arrival is expected a whole gap from now: taking it for imminent, as a truly periodic one would be,
+    makes plans for Poisson arrivals so cautious that they fall behind Greedy.
+    """
+    streams = len(gap_ms)
+    due_ms = np.empty(streams)
+    for m in range(streams):
+        since = 0.0 if np.isnan(since_ms[m]) or since_ms[m] >= gap_ms[m] else since_ms[m]
+        due_ms[m] = gap_ms[m] - since
+    arrival_ms, of_stream = np.zeros(horizon + 1), np.empty(horizon + 1, np.int64)
+    of_stream[0] = stream
+    for k in range(1, horizon + 1):
+        first = 0
+        for m in range(1, streams):
+            if due_ms[m] < due_ms[first]:
+                first = m
+        arrival_ms[k], of_stream[k] = due_ms[first], first
+        due_ms[first] += gap_ms[first]
+    following, first_task = following_tasks(of_stream, streams)
+    alone = alone_gains(arrival_ms, of_stream, costs, rates)
+    remaining = np.zeros(horizon + 2)
+    for k in range(horizon, -1, -1):
+        remaining[k] = remaining[k + 1] + alone[k]
+    return Tasks(arrival_ms, of_stream, following, first_task, alone, remaining)
+
+
+@njit(cache=True)
+def _plan_from(instance: Instance, waits_ms: FloatArray) -> Any:
+    """The first decision of the best plan that starts with these backlogs."""
+    costs, rates, tasks = instance
+    n, width = len(tasks.arrival_ms), len(waits_ms)
+    state_ms = np.empty((1, width))
+    for d in range(width):
+        state_ms[0, d] = waits_ms[d]
+    next_ms = np.empty(len(costs.options))
+    for m in range(len(next_ms)):
+        next_ms[m] = tasks.arrival_ms[tasks.first[m]] if tasks.first[m] < n else np.inf
+    clip(costs, rates, next_ms, state_ms[0])
+    frontier = Frontier(state_ms, np.zeros((1, width)), np.zeros(1), np.full(1, -1))
+    room = (n + 1) * MOST_LABELS
+    record = Record(np.empty(room, np.int32), np.empty(room, np.int32), np.empty(room, np.int16))
+    plan = np.empty(n, np.int64)
+    progress = Progress(0, 1, 0, 1, -1, False, False, tasks.remaining[0], 0.0)
+    progress, frontier = advance(
+        instance, progress, frontier, record, plan, n, MOST_LABELS, -np.inf, TIE_PRICE_PER_MS, np.inf, np.inf
+    )
+    best = 0
+    for i in range(progress.labels):
+        if frontier.gain[i] > frontier.gain[best]:
+            best = i
+    traced(record, frontier.node[best], plan)
+    return plan[0]
