@@ -1,0 +1,236 @@
+"""What the kernels work on: a scenario's facts, its realizations and the state of a batch, as flat arrays.
+
+B rows (independent runs) advance together. The tasks of all rows lie one behind the other in arrays (T,), the
+steps of all rate traces in arrays (S,). Options are columns of the scenario's option table. Structures of arrays are
+named tuples, which both Python and compiled code can read.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hasten.core.decision import useful_limit_ms
+from hasten.core.options import OptionTable
+from hasten.core.rates import RateTrace
+from hasten.core.scenario import Realization, Scenario
+
+FloatArray = NDArray[np.float64]
+IntArray = NDArray[np.int64]
+BoolArray = NDArray[np.bool_]
+
+NOBODY = -1
+"""End of a linked list."""
+
+
+class Rules(NamedTuple):
+    """The scenario's facts. Options are (M, J), times in ms, sizes in bits."""
+
+    device_ms: FloatArray
+    payload_bits: FloatArray
+    edge_ms: FloatArray
+    worth: FloatArray
+    deadline_ms: FloatArray
+    """(M,)"""
+    useful_ms: FloatArray
+    """(M,): latency beyond which an answer is worthless, the comparison's tolerance included."""
+    rtt_ms: float
+    shared: bool
+    ready: bool
+    age_ms: float
+    time_weight: float
+    late_gain: float
+    fade: float
+
+
+class Tasks(NamedTuple):
+    """Realized tasks of the rows: row b owns ``first[b]`` up to, not including, ``first[b] + number[b]``."""
+
+    first: IntArray
+    number: IntArray
+    arrival_ms: FloatArray
+    stream: IntArray
+    rate_factor: FloatArray
+
+
+class Links(NamedTuple):
+    """Realized rates; different links with the same trace share its steps."""
+
+    begin: IntArray
+    """(B, U): first step of each row's links."""
+    end: IntArray
+    period_ms: FloatArray
+    from_ms: FloatArray
+    bits_per_ms: FloatArray
+    sent_bits: FloatArray
+
+
+class State(NamedTuple):
+    """The times from which resources are free once everything committed is done, and how the tasks fared.
+
+    In ready order these times are projections, because a later decision may still overtake; what is already certain
+    is kept in ``settled_*``, and tasks whose turn is not certain wait in two sorted linked lists per row: for the
+    uplink by the time the tensor is ready, for the edge by the time of arrival there.
+    """
+
+    device_free_ms: FloatArray
+    """(B, M)"""
+    uplink_free_ms: FloatArray
+    """(B, U): one uplink when shared, else one per stream."""
+    worker_free_ms: FloatArray
+    """(B, W), ascending."""
+    settled_uplink_ms: FloatArray
+    settled_worker_ms: FloatArray
+    uplink_head: IntArray
+    """(B,): first task, counted within its row, that waits for the uplink."""
+    edge_head: IntArray
+    next: IntArray
+    """(T,): the task behind this one in its list."""
+    due_ms: FloatArray
+    """(T,): key of the list the task is in."""
+    option: IntArray
+    """(T,): option as executed; DROP also for a task that the expired-task rule dropped."""
+    device_done_ms: FloatArray
+    """(T,): when the device was done with the task; NaN for one it never served."""
+    finish_ms: FloatArray
+    """(T,): when the answer is back; infinity without one, NaN while open."""
+    known_ms: FloatArray
+    """(T,): when that is known on the device: the answer's time, or that of the drop or cancellation."""
+    sent: BoolArray
+    """(T,): whether the uplink carried the tensor."""
+    scratch_ms: FloatArray
+    scratch_task: IntArray
+
+
+class Log(NamedTuple):
+    """What a delayed view needs: the state after each decision, and how much of it is visible by now."""
+
+    device_free_ms: FloatArray
+    """(T,): of the deciding stream's device."""
+    uplink_free_ms: FloatArray
+    """(T,): of a shared uplink."""
+    worker_free_ms: FloatArray
+    """(T, W)"""
+    visible: IntArray
+    """(B,): number of decisions whose effects are visible."""
+    visible_device_ms: FloatArray
+    """(B, M)"""
+    visible_uplink_ms: FloatArray
+    """(B,)"""
+    visible_worker_ms: FloatArray
+    """(B, W)"""
+
+
+def pack_rules(scenario: Scenario, options: OptionTable) -> Rules:
+    """The scenario's facts with ``options`` as the table that option indices refer to."""
+    context = scenario.context(np.zeros(1, dtype=np.int64))
+    time_weight, late_gain, fade = scenario.gain.terms()
+    return Rules(
+        device_ms=options.device_ms,
+        payload_bits=options.payload_bits,
+        edge_ms=options.edge_ms,
+        worth=options.worth,
+        deadline_ms=scenario.deadlines_ms,
+        useful_ms=useful_limit_ms(context),
+        rtt_ms=float(scenario.uplink.rtt_ms),
+        shared=scenario.uplink.topology == "shared",
+        ready=scenario.uplink.order == "ready",
+        age_ms=float(scenario.view.age_ms),
+        time_weight=float(time_weight),
+        late_gain=float(late_gain),
+        fade=float(fade),
+    )
+
+
+def pack_tasks(realizations: Sequence[Realization]) -> Tasks:
+    """Lay the tasks of all rows one behind the other."""
+    number = np.array([realization.tasks for realization in realizations], dtype=np.int64)
+    first = np.concatenate([[0], np.cumsum(number)[:-1]]).astype(np.int64)
+    return Tasks(
+        first=first,
+        number=number,
+        arrival_ms=np.concatenate([realization.arrival_ms for realization in realizations]),
+        stream=np.concatenate([realization.stream for realization in realizations]),
+        rate_factor=np.concatenate([realization.rate_factor for realization in realizations]),
+    )
+
+
+def pack_links(realizations: Sequence[Realization]) -> Links:
+    """Lay the rate traces of all rows one behind the other, equal ones once."""
+    found: dict[bytes, tuple[int, int]] = {}
+    traces: list[RateTrace] = []
+    steps = 0
+    begin, end, period_ms = [], [], []
+    for realization in realizations:
+        for trace in realization.rates:
+            key = _content(trace)
+            if key not in found:
+                found[key] = (steps, steps + len(trace.from_ms))
+                steps += len(trace.from_ms)
+                traces.append(trace)
+            begin.append(found[key][0])
+            end.append(found[key][1])
+            period_ms.append(trace.period_ms)
+    shape = (len(realizations), -1)
+    return Links(
+        begin=np.array(begin, dtype=np.int64).reshape(shape),
+        end=np.array(end, dtype=np.int64).reshape(shape),
+        period_ms=np.array(period_ms, dtype=np.float64).reshape(shape),
+        from_ms=np.concatenate([trace.from_ms for trace in traces]),
+        bits_per_ms=np.concatenate([trace.bits_per_ms for trace in traces]),
+        sent_bits=np.concatenate([trace.sent_bits for trace in traces]),
+    )
+
+
+def new_state(rules: Rules, rows: int, slots: int, longest: int, workers: int) -> State:
+    """Empty resources for ``rows`` rows, and room for ``slots`` tasks, of which a row owns at most ``longest``."""
+    streams = len(rules.deadline_ms)
+    links = 1 if rules.shared else streams
+    waiting = slots if rules.ready else 0
+    settled = rows if rules.ready else 0
+    return State(
+        device_free_ms=np.zeros((rows, streams)),
+        uplink_free_ms=np.zeros((rows, links)),
+        worker_free_ms=np.zeros((rows, workers)),
+        settled_uplink_ms=np.zeros((settled, links)),
+        settled_worker_ms=np.zeros((settled, workers)),
+        uplink_head=np.full(settled, NOBODY, dtype=np.int64),
+        edge_head=np.full(settled, NOBODY, dtype=np.int64),
+        next=np.full(waiting, NOBODY, dtype=np.int64),
+        due_ms=np.zeros(waiting),
+        option=np.zeros(slots, dtype=np.int64),
+        device_done_ms=np.full(slots, np.nan),
+        finish_ms=np.full(slots, np.nan),
+        known_ms=np.full(slots, np.nan),
+        sent=np.zeros(slots, dtype=np.bool_),
+        scratch_ms=np.zeros(longest if rules.ready else 0),
+        scratch_task=np.zeros(longest if rules.ready else 0, dtype=np.int64),
+    )
+
+
+def new_log(rules: Rules, rows: int, slots: int, workers: int) -> Log:
+    """A log for delayed views; without delay it takes no room."""
+    streams = len(rules.deadline_ms)
+    if rules.age_ms == 0.0:
+        rows = slots = 0
+    return Log(
+        device_free_ms=np.zeros(slots),
+        uplink_free_ms=np.zeros(slots),
+        worker_free_ms=np.zeros((slots, workers)),
+        visible=np.zeros(rows, dtype=np.int64),
+        visible_device_ms=np.zeros((rows, streams)),
+        visible_uplink_ms=np.zeros(rows),
+        visible_worker_ms=np.zeros((rows, workers)),
+    )
+
+
+def _content(trace: RateTrace) -> bytes:
+    """A digest that is the same for equal traces."""
+    digest = hashlib.blake2b(np.float64(trace.period_ms).tobytes(), digest_size=16)
+    digest.update(trace.from_ms.tobytes())
+    digest.update(trace.bits_per_ms.tobytes())
+    return digest.digest()

@@ -1,0 +1,273 @@
+"""The simulator: whole runs of a scenario, in which the very scheduler objects of the device agent decide.
+
+Event-driven in continuous time, all topologies and orders (see ``sim.stages``). Rows of a batch advance together, one
+decision each per step, so that a scheduler decides thousands of tasks in one call; a row's bits do not depend on its
+company. All randomness is drawn beforehand by ``Scenario.realize``: schedulers compared meet the very same tasks.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hasten.core.decision import Context, Decision, Observer, Outcomes, Scheduler, View, drop_expired
+from hasten.core.errors import HastenError
+from hasten.core.options import DROP
+from hasten.core.results import Result
+from hasten.core.scenario import Realization, Scenario
+from hasten.sim.arrays import (
+    BoolArray,
+    FloatArray,
+    IntArray,
+    Links,
+    Rules,
+    State,
+    Tasks,
+    new_log,
+    new_state,
+    pack_links,
+    pack_rules,
+    pack_tasks,
+)
+from hasten.sim.compiled import direct
+from hasten.sim.steps import collect, commit, describe, finish, observe, run_plan
+
+
+def simulate(scenario: Scenario, scheduler: Scheduler, seed: int = 0) -> Result:
+    """Run ``scheduler`` on one realization of the scenario.
+
+    Decisions in the result are as executed: a task that the expired-task rule dropped is (0, 0). A scheduler with the
+    attribute ``clairvoyant = True`` (a plan being replayed) is not subject to the rule where it rests on a prediction,
+    that is in ready order; a scheduler with ``observe`` is told outcomes (``core.decision.Observer``).
+    """
+    return simulate_batch(scenario, scheduler, [seed])[0]
+
+
+def simulate_batch(scenario: Scenario, scheduler: Scheduler, seeds: Sequence[int]) -> list[Result]:
+    """Run ``scheduler`` on one realization for each seed, all at once; bit for bit what single runs give.
+
+    The scheduler is reset once, for a batch of ``len(seeds)`` rows. The arrays of the views that it gets are valid
+    until its next decision.
+    """
+    return simulate_realizations(scenario, scheduler, [scenario.realize(seed) for seed in seeds])
+
+
+def simulate_realizations(
+    scenario: Scenario, scheduler: Scheduler, realizations: Sequence[Realization]
+) -> list[Result]:
+    """Like :func:`simulate_batch` on realizations drawn before, e.g. once for several schedulers."""
+    if not realizations:
+        return []
+    batch = _Batch(scenario, realizations)
+    seeds = np.array([realization.seed for realization in realizations], dtype=np.int64)
+    step_us = batch.run(scheduler, scenario.context(seeds))
+    return _results(scheduler.name, batch, realizations, step_us)
+
+
+def replay(scenario: Scenario, realization: Realization, option: IntArray) -> Result:
+    """Execute given decisions: ``option`` (N,) in order of arrival, columns of ``scenario.options`` or DROP.
+
+    As for a clairvoyant scheduler there is no prediction: in grant order an option that does finish late is dropped,
+    in ready order a task that turns out late is cancelled where it stands.
+    """
+    return Replayer(scenario, realization).result(option)
+
+
+class Replayer:
+    """Runs one realization over and over with different given decisions, fully compiled."""
+
+    def __init__(self, scenario: Scenario, realization: Realization) -> None:
+        self._scenario = scenario
+        self._realization = realization
+        self._batch = _Batch(scenario, [realization])
+        self._gain = np.zeros(realization.tasks)
+
+    def total_gain(self, option: IntArray) -> float:
+        """Sum of the gains of all tasks when ``option`` (N,) is executed."""
+        batch = self._batch
+        option = _checked("a plan", option, self._realization.tasks, self._scenario)
+        return float(run_plan(option, batch.rules, batch.tasks, batch.links, batch.state, self._gain))
+
+    def gain(self, option: IntArray) -> FloatArray:
+        """Gain of each task (N,)."""
+        self.total_gain(option)
+        return self._gain.copy()
+
+    def result(self, option: IntArray) -> Result:
+        """Everything about the run."""
+        self.total_gain(option)
+        return _results("replay", self._batch, [self._realization], np.zeros(0))[0]
+
+
+class _Batch:
+    """Arrays of a batch of runs and the loop over its steps."""
+
+    def __init__(self, scenario: Scenario, realizations: Sequence[Realization]) -> None:
+        self.scenario = scenario
+        self.rules: Rules = pack_rules(scenario, scenario.options)
+        self.tasks: Tasks = pack_tasks(realizations)
+        self.links: Links = pack_links(realizations)
+        slots = len(self.tasks.arrival_ms)
+        self.rows = len(realizations)
+        self.steps = int(self.tasks.number.max())
+        self.state: State = new_state(self.rules, self.rows, slots, self.steps, scenario.edge.workers)
+        self.log = new_log(self.rules, self.rows, slots, scenario.edge.workers)
+
+    def run(self, scheduler: Scheduler, context: Context) -> FloatArray:
+        """Run all rows to their end; returns the time of each step's decisions, each row's share."""
+        tasks, log = self.tasks, self.log
+        world = (self.rules, tasks, self.links, self.state)
+        predicts = self.rules.ready and not getattr(scheduler, "clairvoyant", False)
+        told = _Outcomes(self) if isinstance(scheduler, Observer) else None
+        step_us = np.zeros(self.steps)
+        chosen = np.full(len(tasks.arrival_ms), DROP, dtype=np.int64)
+        ends = set(tasks.number.tolist())
+        scheduler.reset(context)
+        row = np.arange(self.rows)
+        view, seen = _new_view(row, context)
+        observe_now = direct(observe, 0, row, *seen, *world, log)
+        commit_now = direct(commit, 0, row, row, *world, log)
+        for k in range(self.steps):
+            if k in ends:
+                row = np.flatnonzero(tasks.number > k)
+                view, seen = _new_view(row, context)
+            observe_now(k, row, *seen, *world, log)
+            if told is not None and isinstance(scheduler, Observer):
+                scheduler.observe(told.until(k, row, chosen))
+            started = time.perf_counter()
+            decision = scheduler.decide(view)
+            step_us[k] = (time.perf_counter() - started) * 1e6 / len(row)
+            option = _checked(scheduler.name, decision.option, len(row), self.scenario)
+            chosen[tasks.first[row] + k] = option
+            if predicts:
+                option = drop_expired(context, view, Decision(option)).option
+            commit_now(k, row, option, *world, log)
+        finish(*world)
+        return step_us
+
+
+class _Outcomes:
+    """Keeps track of which outcomes a learning scheduler has been told."""
+
+    def __init__(self, batch: _Batch) -> None:
+        self._batch = batch
+        tasks = len(batch.tasks.arrival_ms)
+        self._reported = np.zeros(tasks, dtype=np.bool_)
+        self._oldest = np.zeros(batch.rows, dtype=np.int64)
+        self._task_of = np.zeros(tasks, dtype=np.int64)
+        self._row_of = np.zeros(tasks, dtype=np.int64)
+
+    def until(self, k: int, row: IntArray, chosen: IntArray) -> Outcomes:
+        """What became known by the k-th decision of each row and has not been told before."""
+        batch, tasks, state = self._batch, self._batch.tasks, self._batch.state
+        found = collect(
+            k,
+            row,
+            chosen,
+            self._reported,
+            self._oldest,
+            self._task_of,
+            self._row_of,
+            batch.rules,
+            tasks,
+            batch.links,
+            state,
+        )
+        task = self._task_of[:found].copy()
+        return Outcomes(
+            row=self._row_of[:found].copy(),
+            stream=tasks.stream[task],
+            option=chosen[task],
+            device_done_ms=state.device_done_ms[task] - tasks.arrival_ms[task],
+            latency_ms=state.finish_ms[task] - tasks.arrival_ms[task],
+        )
+
+
+def _new_view(row: IntArray, context: Context) -> tuple[View, tuple[NDArray[Any], ...]]:
+    """A view of these rows, and those of its arrays that ``observe`` fills."""
+    rows = len(row)
+    view = View(
+        row=row.copy(),
+        now_ms=np.zeros(rows),
+        stream=np.zeros(rows, dtype=np.int64),
+        device_wait_ms=np.zeros(rows),
+        uplink_wait_ms=np.zeros(rows),
+        edge_wait_ms=np.zeros((rows, context.workers)),
+        rate_bits_per_ms=np.zeros(rows),
+        others_wait_ms=np.zeros((rows, context.streams)),
+    )
+    return view, (
+        view.now_ms,
+        view.stream,
+        view.device_wait_ms,
+        view.uplink_wait_ms,
+        view.edge_wait_ms,
+        view.rate_bits_per_ms,
+        view.others_wait_ms,
+    )
+
+
+def _checked(who: str, option: IntArray, decisions: int, scenario: Scenario) -> IntArray:
+    """Refuse decisions that are not one valid option index each: a mistake in a scheduler."""
+    option = np.ascontiguousarray(option)
+    columns = scenario.options.exit.shape[1]
+    if option.shape != (decisions,) or not np.issubdtype(option.dtype, np.integer):
+        raise HastenError(f"{who}: decided {option.dtype}{list(option.shape)}, expected int64[{decisions}]")
+    if decisions and (option.min() < DROP or option.max() >= columns):
+        raise HastenError(f"{who}: chose option {option.min()} or {option.max()}, expected -1 to {columns - 1}")
+    return option.astype(np.int64, copy=False)
+
+
+def _results(scheduler: str, batch: _Batch, realizations: Sequence[Realization], step_us: FloatArray) -> list[Result]:
+    """What happened to the tasks of each row."""
+    scenario, tasks, state = batch.scenario, batch.tasks, batch.state
+    options, number = scenario.options, len(tasks.arrival_ms)
+    pair = np.zeros((number, 2), dtype=np.int64)
+    accuracy, gain, uplink_bits = np.zeros(number), np.zeros(number), np.zeros(batch.rows)
+    describe(
+        options.exit, options.partition, options.accuracy, batch.rules, tasks, state, pair, accuracy, gain, uplink_bits
+    )
+    results = []
+    for b, realization in enumerate(realizations):
+        own = slice(int(tasks.first[b]), int(tasks.first[b] + tasks.number[b]))
+        results.append(
+            Result(
+                scheduler=scheduler,
+                seed=realization.seed,
+                arrival_ms=realization.arrival_ms,
+                stream=realization.stream,
+                decisions=pair[own],
+                finish_ms=state.finish_ms[own].copy(),
+                deadline_ms=batch.rules.deadline_ms[realization.stream],
+                accuracy=accuracy[own],
+                gain=gain[own],
+                uplink_bytes=float(uplink_bits[b]) / 8.0,
+                decision_us=step_us[: realization.tasks].copy(),
+                energy_mj=_energy_mj(
+                    scenario,
+                    realization.stream,
+                    state.option[own],
+                    np.isfinite(state.device_done_ms[own]),
+                    state.sent[own],
+                ),
+            )
+        )
+    return results
+
+
+def _energy_mj(
+    scenario: Scenario, stream: IntArray, option: IntArray, computed: BoolArray, sent: BoolArray
+) -> FloatArray | None:
+    """Device energy of each task: computing where the device served it, sending where the uplink carried it."""
+    options = scenario.options
+    if np.all(np.isnan(options.energy_mj)):
+        return None
+    chosen = np.maximum(option, 0)
+    radio_uj_per_byte = np.array([s.profile.radio_uj_per_byte or 0.0 for s in scenario.devices])
+    radio_mj = radio_uj_per_byte[stream] * options.payload_bits[stream, chosen] / 8000.0
+    energy_mj = options.energy_mj[stream, chosen] - np.where(sent, 0.0, radio_mj)
+    return np.where((option == DROP) | ~computed, 0.0, energy_mj)

@@ -1,0 +1,231 @@
+"""Gymnasium environments ``hasten/Offload-v0``: decide, task by task, the exit and the partition of every stream.
+
+One step is one task, in order of arrival; one agent decides for all streams. The single and the vector environment
+are the same compiled code and give the same transitions.
+
+* **Actions** ``Discrete(J + 1)``: action ``j < J`` is column j of ``env.unwrapped.options`` (the scenario's undominated
+  options), action J drops the task. ``info["action_mask"]`` (int8) allows the options that are predicted to be worth
+  something at the visible backlogs and rate, and dropping only where there is none. A masked option drops the task in
+  ready order; in grant order the expired-task rule looks at its true finish. Dropping by choice always works.
+* **Observations** are those of :mod:`hasten.core.observation`: finite float32, independent of the number of streams.
+* **Reward**: the task's gain. In grant order it is certain at once. In ready order a reward is the sum of the gains
+  that became certain between this decision and the next, at the latest when the answer is back.
+* **Episodes** end with the realization's last task by *truncation*; the final observation is that of a task of the same
+  stream which would come one mean gap later.
+* **Seeds**: ``reset(seed=...)`` seeds ``np_random``, which draws one realization per episode out of ``episodes``
+  different ones (None: out of 2**31, so that hardly any comes twice). ``reset(options={"seed": s})`` plays
+  ``scenario.realize(s)``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, cast
+
+import gymnasium
+import numpy as np
+from gymnasium.utils import seeding
+from gymnasium.vector import AutoresetMode, VectorEnv
+from gymnasium.vector.utils import batch_space
+from numpy.typing import NDArray
+
+from hasten.core.observation import CLIP
+from hasten.core.options import DROP, OptionTable
+from hasten.core.scenario import Scenario, load_scenario, scenario_from
+from hasten.sim.arrays import IntArray
+from hasten.sim.fleet import Fleet
+
+Observation = NDArray[np.float32]
+Info = dict[str, Any]
+
+DIFFERENT_EPISODES = 1024
+DEFAULT_SCENARIO: dict[str, Any] = {
+    "schema": "hasten.scenario/1",
+    "streams": [
+        {
+            "name": "cam",
+            "count": 3,
+            "profile": "alexnet-pi",
+            "deadline_ms": 80,
+            "arrivals": {"kind": "poisson", "rate_hz": 15},
+        }
+    ],
+    "uplink": {"rate": {"kind": "constant", "mbps": 10}},
+    "tasks_per_stream": 200,
+}
+"""Played when no scenario is given: three cameras with AlexNet on a shared uplink."""
+
+ScenarioLike = Scenario | dict[str, Any] | str | Path | None
+
+
+class OffloadEnv(gymnasium.Env[Observation, np.int64]):
+    """One environment; see the module for spaces and rewards.
+
+    Args:
+        scenario: a scenario, the same as plain data, or the path of a scenario file.
+        episodes: number of different realizations that episodes are drawn from; None for no limit.
+        render_mode: None, the only mode there is.
+    """
+
+    metadata: dict[str, Any] = {"render_modes": []}  # noqa: RUF012 - Gymnasium's own declaration
+
+    def __init__(
+        self,
+        scenario: ScenarioLike = None,
+        episodes: int | None = DIFFERENT_EPISODES,
+        render_mode: str | None = None,
+    ) -> None:
+        self.scenario = _scenario(scenario)
+        self.render_mode = render_mode
+        self._fleet = Fleet(self.scenario, 1)
+        self._episodes = episodes
+        self.observation_space, self.action_space = _spaces(self._fleet)
+        self._reward, self._ended = np.zeros(1), np.zeros(1, dtype=np.bool_)
+
+    @property
+    def options(self) -> OptionTable:
+        """The options that actions refer to."""
+        return self._fleet.options
+
+    @property
+    def column(self) -> IntArray:
+        """(M, J): the column that each option has in ``scenario.options``."""
+        return self._fleet.column
+
+    def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[Observation, Info]:
+        """Begin an episode; ``options={"seed": s}`` chooses its realization."""
+        super().reset(seed=seed)
+        chosen = (options or {}).get("seed")
+        realization = int(chosen) if chosen is not None else _draw(self.np_random, self._episodes)
+        observation = self._fleet.new_observation()
+        self._fleet.begin(np.zeros(1, dtype=np.int64), [realization], observation)
+        return observation[0], {"action_mask": self._fleet.mask[0]}
+
+    def step(self, action: np.int64) -> tuple[Observation, float, bool, bool, Info]:
+        """Decide one task."""
+        observation = self._fleet.new_observation()
+        self._fleet.advance(np.array([action], dtype=np.int64), observation, self._reward, self._ended)
+        return observation[0], float(self._reward[0]), False, bool(self._ended[0]), {"action_mask": self._fleet.mask[0]}
+
+    def action_masks(self) -> NDArray[np.bool_]:
+        """The current mask, by the name that sb3-contrib's MaskablePPO asks for."""
+        return np.asarray(self._fleet.mask[0] == 1)
+
+    def option_index(self, action: int, stream: int) -> int:
+        """The option in ``scenario.options``, or DROP, that an action means for a stream."""
+        return int(self.column[stream, action]) if action < self.column.shape[1] else DROP
+
+
+class OffloadVectorEnv(VectorEnv[Observation, IntArray, NDArray[Any]]):
+    """``num_envs`` environments in one compiled call per step; otherwise like :class:`OffloadEnv`.
+
+    Autoreset is same-step: a row whose episode ended shows the first observation of its next episode, the last one of
+    the old being in ``info["final_obs"]``, its mask in ``info["final_info"]``. All returned arrays are new.
+    """
+
+    metadata: dict[str, Any] = {"render_modes": [], "autoreset_mode": AutoresetMode.SAME_STEP}  # noqa: RUF012
+
+    def __init__(
+        self,
+        num_envs: int = 1,
+        scenario: ScenarioLike = None,
+        episodes: int | None = DIFFERENT_EPISODES,
+        render_mode: str | None = None,
+    ) -> None:
+        self.num_envs = num_envs
+        self.render_mode = render_mode
+        self.scenario = _scenario(scenario)
+        self._fleet = Fleet(self.scenario, num_envs)
+        self._episodes = episodes
+        self.single_observation_space, self.single_action_space = _spaces(self._fleet)
+        self.observation_space = batch_space(self.single_observation_space, num_envs)
+        self.action_space = batch_space(self.single_action_space, num_envs)
+        self._generators: list[np.random.Generator] = []
+
+    @property
+    def options(self) -> OptionTable:
+        """The options that actions refer to."""
+        return self._fleet.options
+
+    @property
+    def column(self) -> IntArray:
+        """(M, J): the column that each option has in ``scenario.options``."""
+        return self._fleet.column
+
+    def reset(
+        self, *, seed: int | Sequence[int | None] | None = None, options: dict[str, Any] | None = None
+    ) -> tuple[Observation, Info]:
+        """Begin an episode in every row.
+
+        ``seed`` s seeds row i with s + i, a sequence each row. ``options={"seed": s}`` plays realization s in all rows,
+        or, where s is a sequence, one of its own in each.
+        """
+        seeds = [seed + i for i in range(self.num_envs)] if isinstance(seed, int) else seed
+        if not self._generators:
+            self._generators = [seeding.np_random()[0] for _ in range(self.num_envs)]
+        for row, row_seed in enumerate(seeds or ()):
+            if row_seed is not None:
+                self._generators[row] = seeding.np_random(row_seed)[0]
+        chosen = (options or {}).get("seed")
+        if chosen is None:
+            realizations = [self._draw(row) for row in range(self.num_envs)]
+        else:
+            realizations = np.broadcast_to(np.asarray(chosen, dtype=np.int64), self.num_envs).tolist()
+        observation = self._fleet.new_observation()
+        self._fleet.begin(np.arange(self.num_envs), realizations, observation)
+        return observation, self._info()
+
+    def step(
+        self, actions: IntArray
+    ) -> tuple[Observation, NDArray[np.float64], NDArray[np.bool_], NDArray[np.bool_], Info]:
+        """Decide one task in every row."""
+        observation = self._fleet.new_observation()
+        reward, truncated = np.empty(self.num_envs), np.empty(self.num_envs, dtype=np.bool_)
+        ended = self._fleet.advance(np.ascontiguousarray(actions, dtype=np.int64), observation, reward, truncated)
+        final = self._restart(observation, truncated) if ended else {}
+        return observation, reward, np.zeros(self.num_envs, dtype=np.bool_), truncated, {**final, **self._info()}
+
+    def _restart(self, observation: Observation, ended: NDArray[np.bool_]) -> Info:
+        """Begin the next episode of the rows that have ended; returns what ``info`` says of their last."""
+        rows = np.flatnonzero(ended)
+        last = np.full(self.num_envs, None, dtype=object)
+        mask = np.zeros_like(self._fleet.mask)
+        mask[rows] = self._fleet.mask[rows]
+        for row in rows:
+            last[row] = observation[row].copy()
+        self._fleet.begin(rows, [self._draw(int(row)) for row in rows], observation)
+        return {
+            "final_obs": last,
+            "_final_obs": ended.copy(),
+            "final_info": {"action_mask": mask, "_action_mask": ended.copy()},
+            "_final_info": ended.copy(),
+        }
+
+    def _draw(self, row: int) -> int:
+        return _draw(self._generators[row], self._episodes)
+
+    def _info(self) -> Info:
+        return {"action_mask": self._fleet.mask, "_action_mask": np.ones(self.num_envs, dtype=np.bool_)}
+
+
+def _scenario(scenario: ScenarioLike) -> Scenario:
+    if scenario is None:
+        return scenario_from(DEFAULT_SCENARIO)
+    if isinstance(scenario, Scenario):
+        return scenario
+    return scenario_from(scenario) if isinstance(scenario, dict) else load_scenario(scenario)
+
+
+def _spaces(fleet: Fleet) -> tuple[gymnasium.Space[Observation], gymnasium.spaces.Discrete]:
+    """Features are never negative but for predicted gains."""
+    low = np.zeros(fleet.features, dtype=np.float32)
+    low[-fleet.options.exit.shape[1] :] = -CLIP
+    high = np.full(fleet.features, CLIP, dtype=np.float32)
+    box = cast("gymnasium.Space[Observation]", gymnasium.spaces.Box(low, high, dtype=np.float32))
+    return box, gymnasium.spaces.Discrete(fleet.mask.shape[1])
+
+
+def _draw(generator: np.random.Generator, episodes: int | None) -> int:
+    """The seed of the next episode's realization."""
+    return int(generator.integers(episodes if episodes is not None else 2**31))

@@ -1,0 +1,152 @@
+"""A fleet of environments that step together: the arrays behind both the single and the vector environment."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import gymnasium
+import numpy as np
+from numpy.typing import NDArray
+
+from hasten.core.errors import HastenError
+from hasten.core.observation import STATE_FEATURES, deadline_rates, nominal_gaps_ms
+from hasten.core.scenario import Scenario
+from hasten.sim.arrays import BoolArray, FloatArray, IntArray, Links, Log, State, Tasks, new_log, new_state, pack_rules
+from hasten.sim.compiled import direct
+from hasten.sim.episodes import EpisodePool
+from hasten.sim.fleet_steps import Play, advance, assign, begin
+
+
+class Fleet:
+    """``rows`` environments of one scenario, each playing a realization of its own."""
+
+    def __init__(self, scenario: Scenario, rows: int) -> None:
+        self.options, self.column = scenario.options.undominated()
+        self._rules = pack_rules(scenario, self.options)
+        self._rows = rows
+        self._workers = scenario.edge.workers
+        self._pool = EpisodePool(scenario)
+        self._seeds = [0] * rows
+        self._generation = 0
+        context = scenario.context(np.zeros(1, dtype=np.int64))
+        gaps_ms, any_gap_ms = nominal_gaps_ms(context.rate_hz)
+        streams, actions = len(gaps_ms), self.options.exit.shape[1] + 1
+        self._play = Play(
+            first_task=np.zeros(rows, dtype=np.int64),
+            number=np.zeros(rows, dtype=np.int64),
+            position=np.zeros(rows, dtype=np.int64),
+            mask=np.zeros((rows, actions), dtype=np.int8),
+            arrival_ms=np.zeros((rows, streams)),
+            gap_ms=np.zeros((rows, streams)),
+            any_arrival_ms=np.zeros(rows),
+            any_gap_ms=np.zeros(rows),
+            rate=np.zeros((rows, streams)),
+            stream=np.zeros(rows, dtype=np.int64),
+            device_wait_ms=np.zeros(rows),
+            uplink_wait_ms=np.zeros(rows),
+            edge_wait_ms=np.zeros(rows),
+            rate_bits_per_ms=np.zeros(rows),
+            deadline_rate=deadline_rates(self.options, context.deadline_ms),
+            nominal_gap_ms=gaps_ms,
+            nominal_any_gap_ms=any_gap_ms,
+            per_deadline=1.0 / context.deadline_ms,
+            deadline_share=context.deadline_ms / context.deadline_ms.max(),
+            per_worker=1.0 / self._workers,
+            per_other=1.0 / (streams - 1) if streams > 1 else 0.0,
+            room=0,
+        )
+        self._state, self._log = self._arrays(0)
+        self._episodes: tuple[Tasks, Links] | None = None
+        self._advance: Callable[..., int] | None = None
+
+    @property
+    def features(self) -> int:
+        """Length of an observation."""
+        return STATE_FEATURES + 2 * int(self.options.exit.shape[1])
+
+    @property
+    def mask(self) -> NDArray[np.int8]:
+        """A copy of the actions allowed now (rows, J+1)."""
+        return self._play.mask.copy()
+
+    def new_observation(self) -> NDArray[np.float32]:
+        """Room for one observation of each row."""
+        return np.empty((self._rows, self.features), dtype=np.float32)
+
+    def begin(self, rows: IntArray, seeds: Sequence[int], observation: NDArray[np.float32]) -> None:
+        """Let ``rows`` begin the realizations with these ``seeds``; fills their rows of ``observation``."""
+        for row, seed in zip(rows, seeds, strict=True):
+            self._seeds[row] = seed
+        episodes = self._pool.rows(seeds, self._seeds)
+        if self._pool.generation != self._generation:  # all episodes have moved
+            self._generation = self._pool.generation
+            self._assign(np.arange(self._rows), self._pool.rows(self._seeds, self._seeds))
+        tasks, links = self._assign(rows, episodes)
+        self._make_room(int(tasks.number[episodes].max(initial=0)))
+        begin(rows, observation, self._play, self._rules, tasks, links, self._state, self._log)
+
+    def _assign(self, rows: IntArray, episodes: IntArray) -> tuple[Tasks, Links]:
+        """Let ``rows`` play ``episodes`` of the pool; returns its tasks and the rows' links."""
+        tasks, pool = self._pool.tasks, self._pool.links
+        if self._episodes is None:
+            shape = (self._rows, pool.begin.shape[1])
+            begin, end, period_ms = np.zeros(shape, dtype=np.int64), np.zeros(shape, dtype=np.int64), np.zeros(shape)
+        else:
+            begin, end, period_ms = self._episodes[1][:3]
+        links = pool._replace(begin=begin, end=end, period_ms=period_ms)
+        assign(rows, episodes, self._play, tasks, pool, links)
+        self._episodes = tasks, links
+        return tasks, links
+
+    def advance(self, action: IntArray, observation: NDArray[np.float32], reward: FloatArray, ended: BoolArray) -> int:
+        """Step all rows, filling the arrays; returns how many have ended their episode.
+
+        All arrays are contiguous, ``action`` of int64.
+        """
+        if self._episodes is None:
+            raise gymnasium.error.ResetNeeded("reset() comes before step()")
+        actions = self._play.mask.shape[1]
+        expected = f"expected {self._rows} integers from 0 to {actions - 1}"
+        if action.shape != (self._rows,):
+            raise HastenError(f"actions {action!r}: {expected}")
+        arguments = (
+            action,
+            observation,
+            reward,
+            ended,
+            self._play,
+            self._rules,
+            *self._episodes,
+            self._state,
+            self._log,
+        )
+        if self._advance is None:
+            self._advance = direct(advance, *arguments)
+        endings = self._advance(*arguments)
+        if endings < 0:
+            raise HastenError(f"actions {action!r}: {expected}")
+        return endings
+
+    def _arrays(self, room: int) -> tuple[State, Log]:
+        """State and log with ``room`` tasks per row; in grant order a row needs one slot only."""
+        slots = self._rows * room if self._rules.ready else self._rows
+        return (
+            new_state(self._rules, self._rows, slots, room, self._workers),
+            new_log(self._rules, self._rows, self._rows * room, self._workers),
+        )
+
+    def _make_room(self, longest: int) -> None:
+        """Make room for episodes of ``longest`` tasks, keeping what the rows in play have there."""
+        room = self._play.room
+        if longest <= room:
+            return
+        state, log = self._arrays(longest)
+        for old, new in zip(self._state + self._log, state + log, strict=True):
+            if len(old) == self._rows * room and len(new) == self._rows * longest:
+                trailing = old.shape[1:]
+                target = new.reshape(self._rows, longest, *trailing)
+                target[:, :room] = old.reshape(self._rows, room, *trailing)
+            elif len(old) == len(new):
+                new[:] = old
+        self._state, self._log = state, log
+        self._play = self._play._replace(room=longest)

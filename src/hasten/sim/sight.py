@@ -1,0 +1,68 @@
+"""What a decision can see of the system, compiled: backlogs and rate, fresh or as old as the scenario's view says.
+
+A stream's own device, and its own uplink if it has one, are always seen as they are. What it shares with others is
+seen as it stood after the decisions made ``age_ms`` ago or earlier, less the time that has passed; the rate is the one
+in force ``age_ms`` ago, times the realization's error.
+"""
+
+from __future__ import annotations
+
+from hasten.core.timing import rate_at
+from hasten.sim.arrays import FloatArray, Links, Log, Rules, State, Tasks
+from hasten.sim.compiled import inlined
+from hasten.sim.stages import copy
+
+
+@inlined
+def visible_resources(
+    row: int,
+    k: int,
+    first_slot: int,
+    first_task: int,
+    now_ms: float,
+    link: int,
+    rules: Rules,
+    tasks: Tasks,
+    state: State,
+    log: Log,
+) -> tuple[FloatArray, float, FloatArray]:
+    """Times from which devices (M,), the deciding stream's uplink and workers (W,) seem to be free at decision k."""
+    device_free_ms, worker_free_ms = state.device_free_ms[row], state.worker_free_ms[row]
+    uplink_free_ms = state.uplink_free_ms[row, link]
+    if rules.age_ms > 0:
+        advance_log(row, k, first_slot, first_task, now_ms - rules.age_ms, tasks, log)
+        device_free_ms, worker_free_ms = log.visible_device_ms[row], log.visible_worker_ms[row]
+        if rules.shared:
+            uplink_free_ms = log.visible_uplink_ms[row]
+    return device_free_ms, uplink_free_ms, worker_free_ms
+
+
+@inlined
+def visible_rate(row: int, link: int, now_ms: float, rate_factor: float, rules: Rules, links: Links) -> float:
+    """The rate as it seems at ``now_ms``; before the start of the run it was what it is at the start."""
+    begin, end = links.begin[row, link], links.end[row, link]
+    seen_ms = max(now_ms - rules.age_ms, 0.0)
+    rate = rate_at(seen_ms, links.from_ms[begin:end], links.bits_per_ms[begin:end], links.period_ms[row, link])
+    return rate * rate_factor
+
+
+@inlined
+def advance_log(row: int, k: int, first_slot: int, first_task: int, seen_ms: float, tasks: Tasks, log: Log) -> None:
+    """Make visible, for the row's k-th decision, what earlier ones did up to ``seen_ms``."""
+    i = log.visible[row]
+    while i < k and tasks.arrival_ms[first_task + i] <= seen_ms:
+        log.visible_device_ms[row, tasks.stream[first_task + i]] = log.device_free_ms[first_slot + i]
+        i += 1
+    if i > log.visible[row]:
+        log.visible_uplink_ms[row] = log.uplink_free_ms[first_slot + i - 1]
+        copy(log.worker_free_ms[first_slot + i - 1], log.visible_worker_ms[row])
+    log.visible[row] = i
+
+
+@inlined
+def write_log(row: int, slot: int, stream: int, rules: Rules, state: State, log: Log) -> None:
+    """Keep the state after a decision, if it will be seen late."""
+    if rules.age_ms > 0:
+        log.device_free_ms[slot] = state.device_free_ms[row, stream]
+        log.uplink_free_ms[slot] = state.uplink_free_ms[row, 0]
+        copy(state.worker_free_ms[row], log.worker_free_ms[slot])

@@ -1,0 +1,291 @@
+"""The stages of one task, compiled: device, uplink, edge, and the two orders in which uplink and edge serve.
+
+Times come from the timing law (``core.timing``). In *grant* order uplink and edge serve in the order of decisions, so
+a task's finish is fixed when it is decided. In *ready* order the uplink serves by the time a tensor is ready and the
+edge by the time it arrives there, ties by the order of decisions; a turn is certain once no later decision can come
+before it, which holds for every task that is ready, or at the edge, by the time of the current decision.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from hasten.core.gain import task_gain
+from hasten.core.options import DROP
+from hasten.core.timing import stage_end, transfer_end
+from hasten.sim.arrays import NOBODY, FloatArray, Links, Rules, State, Tasks
+from hasten.sim.compiled import inlined
+
+
+@inlined
+def transfer(row: int, link: int, start_ms: float, payload_bits: float, links: Links) -> float:
+    """When a transfer over one of a row's links ends."""
+    begin, end = links.begin[row, link], links.end[row, link]
+    return transfer_end(
+        start_ms,
+        payload_bits,
+        links.from_ms[begin:end],
+        links.bits_per_ms[begin:end],
+        links.sent_bits[begin:end],
+        links.period_ms[row, link],
+    )
+
+
+@inlined
+def copy(source: FloatArray, target: FloatArray) -> None:
+    """Copy element by element; a slice assignment would allocate."""
+    for i in range(len(target)):
+        target[i] = source[i]
+
+
+@inlined
+def take_worker(worker_free_ms: FloatArray, arrive_ms: float, edge_ms: float) -> float:
+    """Serve a task on the worker that is free earliest, keep the others' times ascending; returns the end."""
+    end_ms: float = stage_end(arrive_ms, worker_free_ms[0], edge_ms)
+    i = 0
+    while i + 1 < len(worker_free_ms) and worker_free_ms[i + 1] < end_ms:
+        worker_free_ms[i] = worker_free_ms[i + 1]
+        i += 1
+    worker_free_ms[i] = end_ms
+    return end_ms
+
+
+@inlined
+def earned(option: int, stream: int, latency_ms: float, rules: Rules) -> float:
+    """Gain of a task that was executed with ``option`` and answered after ``latency_ms``."""
+    worth, deadline_ms = rules.worth[stream, max(option, 0)], rules.deadline_ms[stream]
+    gain: float = task_gain(worth, latency_ms, deadline_ms, rules.time_weight, rules.late_gain, rules.fade)
+    return gain
+
+
+@inlined
+def drop(slot: int, now_ms: float, state: State) -> None:
+    """Record a task that uses nothing."""
+    state.option[slot] = DROP
+    state.finish_ms[slot] = np.inf
+    state.known_ms[slot] = now_ms
+
+
+@inlined
+def commit_granted(
+    row: int,
+    slot: int,
+    now_ms: float,
+    stream: int,
+    option: int,
+    rules: Rules,
+    links: Links,
+    state: State,
+) -> float:
+    """Execute a decision in grant order, or drop the task if it would finish too late; returns its gain."""
+    if option == DROP:
+        drop(slot, now_ms, state)
+        return rules.late_gain
+    payload_bits = rules.payload_bits[stream, option]
+    edge_ms = rules.edge_ms[stream, option]
+    done_ms = stage_end(now_ms, state.device_free_ms[row, stream], rules.device_ms[stream, option])
+    finish_ms, sent_ms = done_ms, 0.0
+    link = 0 if rules.shared else stream
+    if payload_bits > 0:
+        start_ms = max(done_ms, state.uplink_free_ms[row, link])
+        sent_ms = transfer(row, link, start_ms, payload_bits, links)
+        edge_end_ms = stage_end(sent_ms + 0.5 * rules.rtt_ms, state.worker_free_ms[row, 0], edge_ms)
+        finish_ms = edge_end_ms + 0.5 * rules.rtt_ms
+    if not finish_ms - now_ms <= rules.useful_ms[stream]:
+        drop(slot, now_ms, state)
+        return rules.late_gain
+    state.device_free_ms[row, stream] = done_ms
+    if payload_bits > 0:
+        state.uplink_free_ms[row, link] = sent_ms
+        take_worker(state.worker_free_ms[row], sent_ms + 0.5 * rules.rtt_ms, edge_ms)
+        state.sent[slot] = True
+    state.option[slot] = option
+    state.device_done_ms[slot] = done_ms
+    state.finish_ms[slot] = finish_ms
+    state.known_ms[slot] = finish_ms
+    return earned(option, stream, finish_ms - now_ms, rules)
+
+
+@inlined
+def commit_ready(
+    row: int,
+    first_slot: int,
+    first_task: int,
+    k: int,
+    option: int,
+    rules: Rules,
+    tasks: Tasks,
+    links: Links,
+    state: State,
+) -> float:
+    """Execute a decision in ready order and project all committed work; returns the gain that is certain by now.
+
+    The row must be settled up to the decision. ``k`` counts the row's tasks; its slot is ``first_slot + k`` and its
+    facts are at ``first_task + k``.
+    """
+    slot = first_slot + k
+    now_ms, stream = tasks.arrival_ms[first_task + k], tasks.stream[first_task + k]
+    if option == DROP:
+        drop(slot, now_ms, state)
+        return rules.late_gain
+    state.option[slot] = option
+    device_ms, payload_bits = rules.device_ms[stream, option], rules.payload_bits[stream, option]
+    ahead_ms = device_ms + (rules.edge_ms[stream, option] + rules.rtt_ms if payload_bits > 0 else 0.0)
+    start_ms = max(now_ms, state.device_free_ms[row, stream])
+    if too_late(start_ms, ahead_ms, now_ms, stream, rules):
+        cancel(slot, start_ms, state)
+        return rules.late_gain
+    done_ms = stage_end(now_ms, state.device_free_ms[row, stream], device_ms)
+    state.device_free_ms[row, stream] = done_ms
+    state.device_done_ms[slot] = done_ms
+    if payload_bits == 0:
+        state.finish_ms[slot] = done_ms
+        state.known_ms[slot] = done_ms
+        return earned(option, stream, done_ms - now_ms, rules)
+    state.due_ms[slot] = done_ms
+    state.uplink_head[row] = insert(state.uplink_head[row], k, first_slot, state)
+    project(row, first_slot, first_task, rules, tasks, links, state)
+    return 0.0
+
+
+@inlined
+def settle(
+    row: int,
+    first_slot: int,
+    first_task: int,
+    until_ms: float,
+    rules: Rules,
+    tasks: Tasks,
+    links: Links,
+    state: State,
+) -> float:
+    """Serve, for good, whatever no decision after ``until_ms`` can overtake; returns the gain that becomes certain."""
+    gain = 0.0
+    uplink_free_ms, worker_free_ms = state.settled_uplink_ms[row], state.settled_worker_ms[row]
+    k = state.uplink_head[row]
+    while k != NOBODY and state.due_ms[first_slot + k] <= until_ms:
+        slot = first_slot + k
+        after = state.next[slot]
+        start_ms, arrive_ms = send(
+            row, state.due_ms[slot], slot, first_task + k, uplink_free_ms, rules, tasks, links, state
+        )
+        if np.isnan(arrive_ms):
+            cancel(slot, start_ms, state)
+            gain += rules.late_gain
+        else:
+            state.sent[slot] = True
+            state.due_ms[slot] = arrive_ms
+            state.edge_head[row] = insert(state.edge_head[row], k, first_slot, state)
+        k = after
+    state.uplink_head[row] = k
+    k = state.edge_head[row]
+    while k != NOBODY and state.due_ms[first_slot + k] <= until_ms:
+        slot = first_slot + k
+        start_ms, finish_ms = serve(state.due_ms[slot], slot, first_task + k, worker_free_ms, rules, tasks, state)
+        if np.isnan(finish_ms):
+            cancel(slot, start_ms, state)
+            gain += rules.late_gain
+        else:
+            state.finish_ms[slot] = finish_ms
+            state.known_ms[slot] = finish_ms
+            stream = tasks.stream[first_task + k]
+            gain += earned(state.option[slot], stream, finish_ms - tasks.arrival_ms[first_task + k], rules)
+        k = state.next[slot]
+    state.edge_head[row] = k
+    return gain
+
+
+@inlined
+def project(row: int, first_slot: int, first_task: int, rules: Rules, tasks: Tasks, links: Links, state: State) -> None:
+    """Find when uplinks and workers would be free if nothing else were decided."""
+    uplink_free_ms, worker_free_ms = state.uplink_free_ms[row], state.worker_free_ms[row]
+    copy(state.settled_uplink_ms[row], uplink_free_ms)
+    copy(state.settled_worker_ms[row], worker_free_ms)
+    arrive_ms, arriving = state.scratch_ms, state.scratch_task
+    n = 0
+    k = state.edge_head[row]
+    while k != NOBODY:
+        arrive_ms[n], arriving[n] = state.due_ms[first_slot + k], k
+        n += 1
+        k = state.next[first_slot + k]
+    k = state.uplink_head[row]
+    while k != NOBODY:
+        slot = first_slot + k
+        _, at_ms = send(row, state.due_ms[slot], slot, first_task + k, uplink_free_ms, rules, tasks, links, state)
+        if not np.isnan(at_ms):
+            i = n
+            while i > 0 and (arrive_ms[i - 1] > at_ms or (arrive_ms[i - 1] == at_ms and arriving[i - 1] > k)):
+                arrive_ms[i], arriving[i] = arrive_ms[i - 1], arriving[i - 1]
+                i -= 1
+            arrive_ms[i], arriving[i] = at_ms, k
+            n += 1
+        k = state.next[slot]
+    for i in range(n):
+        k = arriving[i]
+        serve(arrive_ms[i], first_slot + k, first_task + k, worker_free_ms, rules, tasks, state)
+
+
+@inlined
+def send(
+    row: int,
+    ready_ms: float,
+    slot: int,
+    task: int,
+    uplink_free_ms: FloatArray,
+    rules: Rules,
+    tasks: Tasks,
+    links: Links,
+    state: State,
+) -> tuple[float, float]:
+    """A task's turn on the uplink: its start and its arrival at the edge, NaN when it is cancelled instead."""
+    stream, option = tasks.stream[task], state.option[slot]
+    link = 0 if rules.shared else stream
+    start_ms = max(ready_ms, uplink_free_ms[link])
+    if too_late(start_ms, rules.edge_ms[stream, option] + rules.rtt_ms, tasks.arrival_ms[task], stream, rules):
+        return start_ms, np.nan
+    sent_ms = transfer(row, link, start_ms, rules.payload_bits[stream, option], links)
+    uplink_free_ms[link] = sent_ms
+    return start_ms, sent_ms + 0.5 * rules.rtt_ms
+
+
+@inlined
+def serve(
+    arrive_ms: float, slot: int, task: int, worker_free_ms: FloatArray, rules: Rules, tasks: Tasks, state: State
+) -> tuple[float, float]:
+    """A task's turn at the edge: its start and when the answer is back, NaN when it is cancelled instead."""
+    stream, option = tasks.stream[task], state.option[slot]
+    edge_ms = rules.edge_ms[stream, option]
+    start_ms = max(arrive_ms, worker_free_ms[0])
+    if too_late(start_ms, edge_ms + 0.5 * rules.rtt_ms, tasks.arrival_ms[task], stream, rules):
+        return start_ms, np.nan
+    return start_ms, take_worker(worker_free_ms, arrive_ms, edge_ms) + 0.5 * rules.rtt_ms
+
+
+@inlined
+def too_late(start_ms: float, ahead_ms: float, arrival_ms: float, stream: int, rules: Rules) -> bool:
+    """Whether an answer is worthless already now: a stage starts and at least ``ahead_ms`` is still to come."""
+    return not start_ms + ahead_ms - arrival_ms <= rules.useful_ms[stream]
+
+
+@inlined
+def cancel(slot: int, now_ms: float, state: State) -> None:
+    """Record a task that is cancelled where it stands."""
+    state.finish_ms[slot] = np.inf
+    state.known_ms[slot] = now_ms
+
+
+@inlined
+def insert(head: int, k: int, first_slot: int, state: State) -> int:
+    """Put task ``k`` into the list that starts at ``head``, by ``due_ms`` and then by ``k``; returns the new head."""
+    due_ms = state.due_ms[first_slot + k]
+    before, after = NOBODY, head
+    while after != NOBODY:
+        other_ms = state.due_ms[first_slot + after]
+        if other_ms > due_ms or (other_ms == due_ms and after > k):
+            break
+        before, after = after, state.next[first_slot + after]
+    state.next[first_slot + k] = after
+    if before == NOBODY:
+        return k
+    state.next[first_slot + before] = k
+    return head

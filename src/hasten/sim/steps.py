@@ -1,0 +1,185 @@
+"""One step of a whole batch, compiled: what each row's next decision sees, and what becomes of the decisions made.
+
+Step k is the k-th task of every row that still has one. ``observe`` fills the arrays of a view; ``commit`` executes
+the decisions. ``run_plan`` does whole runs whose decisions are given.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from hasten.core.options import DROP
+from hasten.sim.arrays import BoolArray, FloatArray, IntArray, Links, Log, Rules, State, Tasks
+from hasten.sim.compiled import compiled
+from hasten.sim.sight import visible_rate, visible_resources, write_log
+from hasten.sim.stages import commit_granted, commit_ready, earned, settle
+
+
+@compiled
+def observe(
+    k: int,
+    row: IntArray,
+    now_ms: FloatArray,
+    stream: IntArray,
+    device_wait_ms: FloatArray,
+    uplink_wait_ms: FloatArray,
+    edge_wait_ms: FloatArray,
+    rate_bits_per_ms: FloatArray,
+    others_wait_ms: FloatArray,
+    rules: Rules,
+    tasks: Tasks,
+    links: Links,
+    state: State,
+    log: Log,
+) -> None:
+    """Fill a view's arrays (see ``core.decision.View``) for the k-th task of each of ``row``'s rows (A,)."""
+    for a in range(len(row)):
+        b = row[a]
+        task = tasks.first[b] + k
+        now, m = tasks.arrival_ms[task], tasks.stream[task]
+        link = 0 if rules.shared else m
+        now_ms[a], stream[a] = now, m
+        device_free_ms, uplink_free_ms, worker_free_ms = visible_resources(
+            b, k, tasks.first[b], tasks.first[b], now, link, rules, tasks, state, log
+        )
+        device_wait_ms[a] = max(state.device_free_ms[b, m] - now, 0.0)
+        uplink_wait_ms[a] = max(uplink_free_ms - now, 0.0)
+        for w in range(len(worker_free_ms)):
+            edge_wait_ms[a, w] = max(worker_free_ms[w] - now, 0.0)
+        for other in range(len(device_free_ms)):
+            others_wait_ms[a, other] = max(device_free_ms[other] - now, 0.0)
+        others_wait_ms[a, m] = device_wait_ms[a]
+        rate_bits_per_ms[a] = visible_rate(b, link, now, tasks.rate_factor[task], rules, links)
+
+
+@compiled
+def commit(
+    k: int,
+    row: IntArray,
+    option: IntArray,
+    rules: Rules,
+    tasks: Tasks,
+    links: Links,
+    state: State,
+    log: Log,
+) -> None:
+    """Execute the decisions (A,) of step ``k``; what can no longer be overtaken is served for good."""
+    for a in range(len(row)):
+        b = row[a]
+        first = tasks.first[b]
+        task = first + k
+        now, m = tasks.arrival_ms[task], tasks.stream[task]
+        if rules.ready:
+            settle(b, first, first, now, rules, tasks, links, state)
+            commit_ready(b, first, first, k, option[a], rules, tasks, links, state)
+        else:
+            commit_granted(b, task, now, m, option[a], rules, links, state)
+        write_log(b, task, m, rules, state, log)
+
+
+@compiled
+def finish(rules: Rules, tasks: Tasks, links: Links, state: State) -> None:
+    """Serve everything that is still waiting; in grant order nothing is."""
+    if rules.ready:
+        for b in range(len(tasks.first)):
+            settle(b, tasks.first[b], tasks.first[b], np.inf, rules, tasks, links, state)
+
+
+@compiled
+def collect(
+    k: int,
+    row: IntArray,
+    chosen: IntArray,
+    reported: BoolArray,
+    oldest: IntArray,
+    task_of: IntArray,
+    row_of: IntArray,
+    rules: Rules,
+    tasks: Tasks,
+    links: Links,
+    state: State,
+) -> int:
+    """List tasks whose outcome became known by the k-th decision of each row and was not ``reported`` (T,) before.
+
+    ``oldest`` (B,) is each row's first task that may still be open, ``chosen`` (T,) the options as the scheduler
+    chose them. Fills ``task_of`` and ``row_of`` and returns how many.
+    """
+    found = 0
+    for a in range(len(row)):
+        b = row[a]
+        first = tasks.first[b]
+        now = tasks.arrival_ms[first + k]
+        if rules.ready:
+            settle(b, first, first, now, rules, tasks, links, state)
+        while oldest[b] < k and reported[first + oldest[b]]:
+            oldest[b] += 1
+        for i in range(oldest[b], k):
+            task = first + i
+            if not reported[task] and state.known_ms[task] <= now:
+                reported[task] = True
+                if chosen[task] >= 0:
+                    task_of[found], row_of[found] = task, b
+                    found += 1
+    return found
+
+
+@compiled
+def restart(rules: Rules, state: State) -> None:
+    """Empty all resources before another run over the same arrays."""
+    state.device_free_ms[:] = 0.0
+    state.uplink_free_ms[:] = 0.0
+    state.worker_free_ms[:] = 0.0
+    state.sent[:] = False
+    if rules.ready:
+        state.settled_uplink_ms[:] = 0.0
+        state.settled_worker_ms[:] = 0.0
+
+
+@compiled
+def run_plan(option: IntArray, rules: Rules, tasks: Tasks, links: Links, state: State, gain: FloatArray) -> float:
+    """Run all rows with given decisions (T,) from empty resources; fills the gains (T,) and returns their sum."""
+    restart(rules, state)
+    total = 0.0
+    for b in range(len(tasks.first)):
+        first = tasks.first[b]
+        for k in range(tasks.number[b]):
+            task = first + k
+            now, m = tasks.arrival_ms[task], tasks.stream[task]
+            if rules.ready:
+                settle(b, first, first, now, rules, tasks, links, state)
+                commit_ready(b, first, first, k, option[task], rules, tasks, links, state)
+            else:
+                commit_granted(b, task, now, m, option[task], rules, links, state)
+    finish(rules, tasks, links, state)
+    for task in range(len(option)):
+        latency_ms = state.finish_ms[task] - tasks.arrival_ms[task]
+        gain[task] = earned(state.option[task], tasks.stream[task], latency_ms, rules)
+        total += gain[task]
+    return total
+
+
+@compiled
+def describe(
+    exit_number: IntArray,
+    partition: IntArray,
+    option_accuracy: FloatArray,
+    rules: Rules,
+    tasks: Tasks,
+    state: State,
+    pair: IntArray,
+    accuracy: FloatArray,
+    gain: FloatArray,
+    uplink_bits: FloatArray,
+) -> None:
+    """Fill each task's ``pair`` (T, 2), ``accuracy`` and ``gain`` (T,), and each row's ``uplink_bits`` (B,)."""
+    for b in range(len(tasks.first)):
+        for task in range(tasks.first[b], tasks.first[b] + tasks.number[b]):
+            option, m = state.option[task], tasks.stream[task]
+            finish_ms = state.finish_ms[task]
+            dropped = option == DROP
+            pair[task, 0] = 0 if dropped else exit_number[m, option]
+            pair[task, 1] = 0 if dropped else partition[m, option]
+            accuracy[task] = option_accuracy[m, option] if np.isfinite(finish_ms) else 0.0
+            gain[task] = earned(option, m, finish_ms - tasks.arrival_ms[task], rules)
+            if state.sent[task]:
+                uplink_bits[b] += rules.payload_bits[m, option]

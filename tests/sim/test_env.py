@@ -1,0 +1,208 @@
+"""The Gymnasium environments: the API's rules, the same model as the simulator, single and vector alike."""
+
+from __future__ import annotations
+
+import sys
+import warnings
+from pathlib import Path
+
+import gymnasium
+import numpy as np
+import pytest
+from gymnasium.utils.env_checker import check_env
+from gymnasium.vector import AutoresetMode, SyncVectorEnv
+
+sys.path.insert(0, str(Path(__file__).parent))
+
+from sim_cases import COMBINATIONS, Scripted, random_scenario
+
+import hasten.sim
+from hasten.core.errors import HastenError, InputError
+from hasten.core.observation import Features
+from hasten.core.options import DROP
+from hasten.sim import OffloadEnv, OffloadVectorEnv, simulate
+
+ID = "hasten/Offload-v0"
+
+
+def some_allowed(mask, rng):
+    """One allowed action for each row, now and then any action at all."""
+    wish = rng.random(mask.shape) * np.where(rng.random((len(mask), 1)) < 0.1, 1, mask)
+    return wish.argmax(axis=1)
+
+
+def test_registering_again_changes_nothing():
+    spec = gymnasium.spec(ID)
+    hasten.sim.register()
+    assert gymnasium.spec(ID) is spec
+    assert gymnasium.make(f"hasten.sim:{ID}").unwrapped.scenario.name == "scenario"
+
+
+@pytest.mark.parametrize(("topology", "order"), COMBINATIONS)
+def test_the_checker_has_no_complaint(tmp_path, topology, order):
+    scenario = random_scenario(tmp_path, 2, topology, order)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        check_env(gymnasium.make(ID, scenario=scenario).unwrapped)
+
+
+@pytest.mark.parametrize("seed", range(6))
+@pytest.mark.parametrize(("topology", "order"), COMBINATIONS)
+def test_an_episode_is_the_simulated_run_of_the_same_decisions(tmp_path, topology, order, seed):
+    scenario = random_scenario(tmp_path, seed + 300, topology, order, tasks=30)
+    env = OffloadEnv(scenario)
+    rng = np.random.default_rng(seed)
+    observation, info = env.reset(options={"seed": seed})
+    stream = scenario.realize(seed).stream
+    option, rewards, observations, masks, truncated = [], [], [observation], [info["action_mask"]], False
+    while not truncated:
+        action = int(some_allowed(info["action_mask"][None], rng)[0])
+        option.append(env.option_index(action, stream[len(option)]))
+        observation, reward, terminated, truncated, info = env.step(action)
+        assert not terminated
+        assert env.observation_space.contains(observation)
+        rewards.append(reward)
+        observations.append(observation)
+        masks.append(info["action_mask"])
+    scheduler = Watching([option])
+    result = simulate(scenario, scheduler, seed)
+    assert len(rewards) == result.tasks
+    assert sum(rewards) == pytest.approx(result.gain.sum(), abs=1e-9)
+    if order == "grant":
+        np.testing.assert_allclose(rewards, result.gain, atol=1e-12)
+    np.testing.assert_allclose(observations[:-1], scheduler.observations, rtol=1e-5, atol=1e-6)
+    np.testing.assert_array_equal(masks[:-1], scheduler.masks)
+
+
+class Watching(Scripted):
+    """Also computes what a learned scheduler would see."""
+
+    def reset(self, context):
+        super().reset(context)
+        self.features = Features(context, context.options.undominated()[0])
+        self.observations, self.masks = [], []
+
+    def decide(self, view):
+        observation, mask = self.features.observe(view)
+        self.observations.append(observation[0])
+        self.masks.append(mask[0])
+        return super().decide(view)
+
+
+@pytest.mark.parametrize(("topology", "order"), COMBINATIONS)
+def test_vector_and_single_environments_give_the_same_transitions(tmp_path, topology, order):
+    scenario = random_scenario(tmp_path, 17, topology, order, tasks_per_stream=None, horizon_ms=200.0, streams=2)
+    fast = OffloadVectorEnv(4, scenario, episodes=50)
+    slow = SyncVectorEnv([lambda: OffloadEnv(scenario, episodes=50)] * 4, autoreset_mode=AutoresetMode.SAME_STEP)
+    assert fast.metadata["autoreset_mode"] == slow.metadata["autoreset_mode"]
+    assert fast.observation_space == slow.observation_space
+    assert fast.action_space == slow.action_space
+    rng = np.random.default_rng(0)
+    same(fast.reset(seed=11), slow.reset(seed=11))
+    mask = fast.reset(seed=12)[1]["action_mask"]
+    slow.reset(seed=12)
+    ended = 0
+    for _ in range(150):
+        action = some_allowed(mask, rng)
+        ours, theirs = fast.step(action), slow.step(action)
+        same(ours, theirs)
+        mask, ended = ours[4]["action_mask"], ended + int(ours[3].sum())
+    assert ended > 8
+
+
+def same(ours, theirs):
+    """Equal structures, arrays and all."""
+    if isinstance(theirs, dict):
+        assert ours.keys() == theirs.keys()
+        for key in theirs:
+            same(ours[key], theirs[key])
+    elif isinstance(theirs, tuple | list) or (isinstance(theirs, np.ndarray) and theirs.dtype == object):
+        assert len(ours) == len(theirs)
+        for one, other in zip(ours, theirs, strict=True):
+            same(one, other)
+    elif isinstance(theirs, np.ndarray):
+        assert (ours.dtype, ours.shape) == (theirs.dtype, theirs.shape)
+        np.testing.assert_array_equal(ours, theirs)
+    else:
+        assert ours == theirs
+
+
+def test_returned_arrays_are_new_each_step():
+    env = gymnasium.make_vec(ID, num_envs=3, vectorization_mode="vector_entry_point")
+    first, info = env.reset(seed=0)
+    kept, mask = first.copy(), info["action_mask"].copy()
+    env.step(mask.argmax(axis=1))
+    np.testing.assert_array_equal(first, kept)
+    np.testing.assert_array_equal(info["action_mask"], mask)
+
+
+def test_dropping_is_masked_exactly_where_an_option_is_feasible(tmp_path):
+    env = OffloadVectorEnv(8, random_scenario(tmp_path, 30, "shared", "grant", tasks=50))
+    _, info = env.reset(seed=1)
+    for _ in range(60):
+        mask = info["action_mask"]
+        np.testing.assert_array_equal(mask[:, -1] == 1, ~mask[:, :-1].any(axis=1))
+        info = env.step(mask.argmax(axis=1))[4]
+
+
+def test_dropping_by_choice_earns_nothing():
+    env = OffloadEnv()
+    env.reset(seed=0)
+    drop = int(env.action_space.n) - 1
+    assert env.option_index(drop, 0) == DROP
+    assert env.step(drop)[1] == 0.0
+
+
+def test_realizations_are_drawn_from_as_many_as_asked_for():
+    few = OffloadVectorEnv(64, episodes=2)
+    assert len(np.unique(few.reset(seed=0)[0], axis=0)) == 2
+    many = OffloadVectorEnv(64, episodes=None)
+    assert len(np.unique(many.reset(seed=0)[0], axis=0)) == 64
+
+
+def test_old_episodes_make_room_without_a_trace(tmp_path, monkeypatch):
+    scenario = random_scenario(tmp_path, 40, "dedicated", "ready", tasks=10)
+    played = []
+    for room in (4_000_000, 100):
+        monkeypatch.setattr("hasten.sim.episodes.ROOM_TASKS", room)
+        env = OffloadVectorEnv(3, scenario, episodes=None)
+        _, info = env.reset(seed=5)
+        steps = []
+        for _ in range(200):
+            observation, reward, _, _, info = env.step(info["action_mask"].argmax(axis=1))
+            steps.append((observation, reward))
+        played.append(steps)
+    same(played[0], played[1])
+
+
+@pytest.mark.parametrize("order", ["grant", "ready"])
+def test_an_episode_without_tasks_ends_at_once(tmp_path, order):
+    env = OffloadEnv(random_scenario(tmp_path, 41, "shared", order, tasks=0))
+    observation, _ = env.reset(seed=0)
+    assert env.observation_space.contains(observation)
+    observation, reward, terminated, truncated, _ = env.step(0)
+    assert (reward, terminated, truncated) == (0.0, False, True)
+    assert env.observation_space.contains(observation)
+
+
+def test_a_dead_link_still_gives_finite_observations(tmp_path):
+    rate = {"kind": "constant", "mbps": 0}
+    env = OffloadEnv(random_scenario(tmp_path, 42, "shared", "ready", uplink={"order": "ready", "rate": rate}))
+    observation, info = env.reset(seed=0)
+    truncated = False
+    while not truncated:
+        assert env.observation_space.contains(observation)
+        observation, _, _, truncated, info = env.step(int(info["action_mask"].argmax()))
+
+
+def test_mistakes_are_named(tmp_path):
+    env = OffloadEnv()
+    env.reset(seed=0)
+    for bad in (-1, int(env.action_space.n)):
+        with pytest.raises(HastenError, match="expected 1 integers from 0 to"):
+            env.step(bad)
+    vector = OffloadVectorEnv(2)
+    with pytest.raises(gymnasium.error.ResetNeeded):
+        vector.step(np.zeros(2, dtype=np.int64))
+    with pytest.raises(InputError, match="streams"):
+        OffloadEnv({"schema": "hasten.scenario/1", "streams": [], "uplink": {}})
