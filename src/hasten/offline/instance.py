@@ -1,0 +1,236 @@
+"""One realization of a scenario as flat arrays: what the compiled label-setting kernels read.
+
+Options are the undominated ones; gains are rounded to multiples of 2^-32, so that sums of up to millions of them
+are exact in float64 and equal sums compare as equal, whatever the order of addition.
+"""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import numpy as np
+from numba import njit
+from numpy.typing import NDArray
+
+from hasten.core.gain import task_gain, useful_until_ms
+from hasten.core.options import DROP, OptionTable
+from hasten.core.rates import RateTrace
+from hasten.core.scenario import Realization, Scenario
+from hasten.core.timing import ON_TIME_TOLERANCE_MS, stage_end, transfer_end
+from hasten.sim.compiled import compiled
+
+FloatArray = NDArray[np.float64]
+IntArray = NDArray[np.int64]
+
+GAIN_STEPS = 2.0**32
+"""Gains are multiples of one over this."""
+
+
+class Costs(NamedTuple):
+    """What does not change over a run: options (M, J), gain, resources. Padding has infinite device time."""
+
+    device_ms: FloatArray
+    payload_bits: FloatArray
+    edge_ms: FloatArray
+    worth: FloatArray
+    options: IntArray
+    """(M,): number of options that are not padding."""
+    deadline_ms: FloatArray
+    limit_ms: FloatArray
+    """(M,): latency beyond which an answer is expired, tolerance included."""
+    gain_terms: tuple[float, float, float]
+    rtt_ms: float
+    workers: int
+    links: int
+    """1 for a shared uplink, M otherwise."""
+    before_send_ms: FloatArray
+    """(M,): least device time of an option that sends; infinity without one."""
+
+
+class Rates(NamedTuple):
+    """Rate traces of all links laid end to end; link ``l`` owns ``offset[l]:offset[l + 1]``."""
+
+    from_ms: FloatArray
+    bits_per_ms: FloatArray
+    sent_bits: FloatArray
+    offset: IntArray
+    period_ms: FloatArray
+    """(L,)"""
+    least_transfer_ms: FloatArray
+    """(L,): the smallest payload at the link's highest rate."""
+
+
+class Tasks(NamedTuple):
+    """Tasks in order of arrival; arrays are (N,)."""
+
+    arrival_ms: FloatArray
+    stream: IntArray
+    following: IntArray
+    """Index of the same stream's next task, N for the last one."""
+    first: IntArray
+    """(M,): index of each stream's first task, N without any."""
+    alone_gain: FloatArray
+    """Gain of each task in an otherwise empty system above that of dropping it: no scheduler gets more."""
+    remaining: FloatArray
+    """(N + 1,): sum of ``alone_gain`` of this and all later tasks."""
+
+
+class Instance(NamedTuple):
+    """Everything the kernels read."""
+
+    costs: Costs
+    rates: Rates
+    tasks: Tasks
+
+
+def instance_of(scenario: Scenario, realization: Realization) -> tuple[Instance, IntArray]:
+    """Flatten a realization; also returns the column (M, J') of each undominated option in ``scenario.options``."""
+    table, column = scenario.options.undominated()
+    costs = costs_of(
+        table,
+        scenario.deadlines_ms,
+        scenario.gain.terms(),
+        scenario.uplink.rtt_ms,
+        scenario.edge.workers,
+        shared_uplink=scenario.uplink.topology == "shared",
+    )
+    rates = rates_of(realization.rates, costs)
+    return Instance(costs, rates, tasks_of(realization.arrival_ms, realization.stream, costs, rates)), column
+
+
+def costs_of(
+    table: OptionTable,
+    deadline_ms: FloatArray,
+    gain_terms: tuple[float, float, float],
+    rtt_ms: float,
+    workers: int,
+    shared_uplink: bool,
+) -> Costs:
+    """Lay out the fixed part of an instance."""
+    sends = table.payload_bits > 0
+    return Costs(
+        device_ms=np.ascontiguousarray(table.device_ms),
+        payload_bits=np.ascontiguousarray(table.payload_bits),
+        edge_ms=np.ascontiguousarray(table.edge_ms),
+        worth=np.ascontiguousarray(table.worth),
+        options=np.ascontiguousarray(table.count, dtype=np.int64),
+        deadline_ms=np.ascontiguousarray(deadline_ms, dtype=np.float64),
+        limit_ms=np.asarray(useful_until_ms(deadline_ms, gain_terms[2]) + ON_TIME_TOLERANCE_MS, dtype=np.float64),
+        gain_terms=(float(gain_terms[0]), float(gain_terms[1]), float(gain_terms[2])),
+        rtt_ms=float(rtt_ms),
+        workers=int(workers),
+        links=1 if shared_uplink else table.streams,
+        before_send_ms=np.where(sends, table.device_ms, np.inf).min(axis=1),
+    )
+
+
+def rates_of(traces: tuple[RateTrace, ...], costs: Costs) -> Rates:
+    """Lay the traces of all links end to end."""
+    sends = costs.payload_bits > 0
+    smallest_bits = np.where(sends, costs.payload_bits, np.inf).min(axis=1)
+    if costs.links == 1:
+        smallest_bits = smallest_bits.min(keepdims=True)
+    highest = np.array([trace.bits_per_ms.max() for trace in traces])
+    return Rates(
+        from_ms=np.concatenate([trace.from_ms for trace in traces]),
+        bits_per_ms=np.concatenate([trace.bits_per_ms for trace in traces]),
+        sent_bits=np.concatenate([trace.sent_bits for trace in traces]),
+        offset=np.concatenate([[0], np.cumsum([len(trace.from_ms) for trace in traces])]).astype(np.int64),
+        period_ms=np.array([trace.period_ms for trace in traces], dtype=np.float64),
+        least_transfer_ms=np.where(highest > 0, smallest_bits / np.maximum(highest, 1e-300), np.inf),
+    )
+
+
+def tasks_of(arrival_ms: FloatArray, stream: IntArray, costs: Costs, rates: Rates) -> Tasks:
+    """Link each task to its stream's next one and find what it could gain alone."""
+    streams = len(costs.options)
+    following, first = following_tasks(stream, streams)
+    alone = alone_gains(arrival_ms, stream, costs, rates)
+    remaining = np.concatenate([np.cumsum(alone[::-1])[::-1], [0.0]])
+    return Tasks(arrival_ms, stream, following, first, alone, remaining)
+
+
+@njit(cache=True)
+def following_tasks(stream: IntArray, streams: int) -> Any:
+    """For tasks of these streams (N,): each one's next task in its stream (N,), and each stream's first (M,)."""
+    n = len(stream)
+    following = np.empty(n, np.int64)
+    first = np.full(streams, n)
+    for k in range(n - 1, -1, -1):
+        following[k] = first[stream[k]]
+        first[stream[k]] = k
+    return following, first
+
+
+@compiled
+def send(rates: Rates, link: int, start_ms: float, payload_bits: float) -> float:
+    """When a transfer on ``link`` ends: :func:`hasten.core.timing.transfer_end` on that link's trace."""
+    i, j = rates.offset[link], rates.offset[link + 1]
+    return transfer_end(
+        start_ms,
+        payload_bits,
+        rates.from_ms[i:j],
+        rates.bits_per_ms[i:j],
+        rates.sent_bits[i:j],
+        rates.period_ms[link],
+    )
+
+
+@compiled
+def rounded_gain(costs: Costs, stream: int, option: int, latency_ms: float) -> Any:
+    """Gain of answering through ``option`` after ``latency_ms`` above that of dropping, a multiple of 2^-32."""
+    time_weight, late_gain, fade = costs.gain_terms
+    gain = task_gain(costs.worth[stream, option], latency_ms, costs.deadline_ms[stream], time_weight, late_gain, fade)
+    return np.rint((gain - late_gain) * GAIN_STEPS) / GAIN_STEPS
+
+
+@njit(cache=True)
+def alone_gains(arrival_ms: FloatArray, stream: IntArray, costs: Costs, rates: Rates) -> FloatArray:
+    """(N,): the best gain of each task above dropping it if it had every resource for itself."""
+    best = np.zeros(len(arrival_ms))
+    for k in range(len(arrival_ms)):
+        m, now_ms = stream[k], arrival_ms[k]
+        link = 0 if costs.links == 1 else m
+        for j in range(costs.options[m]):
+            end_ms = now_ms + costs.device_ms[m, j]
+            if end_ms - now_ms > costs.limit_ms[m]:
+                continue
+            if costs.payload_bits[m, j] > 0:
+                end_ms = send(rates, link, end_ms, costs.payload_bits[m, j]) + costs.rtt_ms + costs.edge_ms[m, j]
+            if end_ms - now_ms <= costs.limit_ms[m]:
+                best[k] = max(best[k], rounded_gain(costs, m, j, end_ms - now_ms))
+    return best
+
+
+@njit(cache=True)
+def evaluate(instance: Instance, option: IntArray) -> Any:
+    """Replay a plan in grant order: mean gain, and the plan (N,) in which every expired option became DROP."""
+    costs, rates, tasks = instance
+    n, streams = len(tasks.arrival_ms), len(costs.options)
+    device_ms, uplink_ms, edge_ms = np.zeros(streams), np.zeros(costs.links), np.zeros(costs.workers)
+    executed = np.full(n, DROP)
+    total = 0.0
+    time_weight, late_gain, fade = costs.gain_terms
+    for k in range(n):
+        m, j, now_ms = tasks.stream[k], option[k], tasks.arrival_ms[k]
+        link = 0 if costs.links == 1 else m
+        gain = late_gain
+        if j >= 0:
+            computed_ms = stage_end(now_ms, device_ms[m], costs.device_ms[m, j])
+            answer_ms, sent_ms, edge_end_ms = computed_ms, 0.0, 0.0
+            worker = np.argmin(edge_ms)
+            if costs.payload_bits[m, j] > 0:
+                sent_ms = send(rates, link, max(computed_ms, uplink_ms[link]), costs.payload_bits[m, j])
+                edge_end_ms = stage_end(sent_ms + 0.5 * costs.rtt_ms, edge_ms[worker], costs.edge_ms[m, j])
+                answer_ms = edge_end_ms + 0.5 * costs.rtt_ms
+            if answer_ms - now_ms <= costs.limit_ms[m]:
+                executed[k] = j
+                device_ms[m] = computed_ms
+                if costs.payload_bits[m, j] > 0:
+                    uplink_ms[link] = sent_ms
+                    edge_ms[worker] = edge_end_ms
+                gain = task_gain(
+                    costs.worth[m, j], answer_ms - now_ms, costs.deadline_ms[m], time_weight, late_gain, fade
+                )
+        total += gain
+    return total / max(n, 1), executed

@@ -1,0 +1,130 @@
+"""Plans of the bounded method: executed by the simulator to their gain, never above their bound, close to it."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from sim_cases import COMBINATIONS, random_scenario, with_outages
+from test_bounds import alexnet
+
+from hasten.offline import bounded
+from hasten.offline.bounded import Effort, solve_bounded
+from hasten.offline.bounded_beam import beam_plan
+from hasten.offline.bounds import Relaxation, make_grid
+from hasten.offline.decomposition import find_prices
+from hasten.offline.exact import exact_search
+from hasten.offline.instance import instance_of
+from hasten.offline.plan import TimeLimit
+from hasten.schedulers import make_scheduler
+from hasten.sim import Replayer, replay, simulate
+
+LIGHT = Effort(rounds=25, grid_work=200.0, grant_labels=4e3, ready_labels=2e3)
+
+
+@pytest.mark.parametrize(("topology", "order"), COMBINATIONS)
+def test_a_plan_gains_what_it_claims_and_no_more_than_its_bound(tmp_path, topology, order):
+    for seed in range(25):
+        rng = np.random.default_rng(seed)
+        scenario = random_scenario(tmp_path, seed, topology, order, tasks=6)
+        realization = scenario.realize(seed)
+        if seed % 3 == 0:
+            realization = with_outages(realization, rng)
+        option, gain, bound, _ = solve_bounded(scenario, realization, TimeLimit(), effort=LIGHT)
+        assert replay(scenario, realization, option).mean_gain == pytest.approx(gain, abs=1e-12)
+        assert gain <= bound + 1e-9
+
+
+@pytest.mark.parametrize(("topology", "order"), COMBINATIONS)
+def test_the_beam_knows_the_simulator(tmp_path, topology, order):
+    """No task of a plan is late in the simulator: the search's own copy of the queues is the simulator's."""
+    for seed in range(20):
+        scenario = random_scenario(tmp_path, seed, topology, order, tasks=10)
+        realization = scenario.realize(seed)
+        relaxation = Relaxation(make_grid(scenario, realization, 1.0))
+        prices = find_prices(relaxation, 5, 4.0, TimeLimit())
+        plan = beam_plan(scenario, realization, prices, relaxation.grid, prices.values(relaxation), 8, TimeLimit())
+        result = replay(scenario, realization, plan.option)
+        assert np.all(np.isfinite(result.finish_ms) == (plan.option >= 0))
+
+
+def test_grant_order_meets_the_exact_optimum_on_small_instances(tmp_path):
+    """With room for every label, the beam is exact, and its own bound proves it."""
+    for seed in range(30):
+        scenario = random_scenario(tmp_path, seed, "shared" if seed % 2 else "dedicated", "grant", tasks=3, streams=2)
+        realization = scenario.realize(seed)
+        search = exact_search(instance_of(scenario, realization)[0])
+        optimum = search.gain / realization.tasks + scenario.gain.terms()[1]
+        effort = Effort(rounds=10, grid_work=200.0, grant_labels=1e6)
+        _, gain, bound, _ = solve_bounded(scenario, realization, TimeLimit(), effort=effort)
+        assert gain == pytest.approx(optimum, abs=1e-8)
+        assert bound >= optimum - 1e-8
+
+
+@pytest.mark.parametrize("order", ["grant", "ready"])
+def test_the_study_is_certified_closely(order):
+    scenario = alexnet(3, 40, uplink={"order": order, "rate": {"kind": "constant", "mbps": 10}})
+    realization = scenario.realize(0)
+    effort = Effort(rounds=60, grid_work=400.0, grant_labels=1e4, ready_labels=5e3)
+    _, gain, bound, _ = solve_bounded(scenario, realization, TimeLimit(), effort=effort)
+    assert (bound - gain) / bound < 0.03
+    assert gain >= simulate(scenario, make_scheduler("greedy"), 0).mean_gain
+
+
+def test_a_known_plan_and_bound_are_kept_when_better():
+    scenario = alexnet(2, 10)
+    realization = scenario.realize(0)
+    known, gain, bound, _ = solve_bounded(scenario, realization, TimeLimit(), effort=LIGHT)
+    again, same_gain, same_bound, _ = solve_bounded(scenario, realization, TimeLimit(0.0), known, bound, LIGHT)
+    np.testing.assert_array_equal(again, known)
+    assert same_gain == gain and same_bound == bound
+
+
+def test_chunks_add_up_to_a_valid_bound(monkeypatch):
+    scenario = alexnet(3, 30)
+    realization = scenario.realize(0)
+    option, gain, whole, _ = solve_bounded(scenario, realization, TimeLimit(), effort=LIGHT)
+    best = max(gain, Replayer(scenario, realization).total_gain(option) / realization.tasks)
+    monkeypatch.setattr(bounded, "TASKS_PER_CHUNK", 20)
+    _, chunked_gain, chunked, _ = solve_bounded(scenario, realization, TimeLimit(), effort=LIGHT)
+    assert chunked >= best - 1e-9
+    assert whole >= chunked_gain - 1e-9
+    assert chunked_gain > 0.9 * gain
+
+
+def test_no_time_still_gives_a_plan_and_a_bound():
+    scenario = alexnet(3, 20)
+    realization = scenario.realize(0)
+    _, gain, bound, _ = solve_bounded(scenario, realization, TimeLimit(0.0))
+    assert 0.0 <= gain <= bound <= 0.792 + 1e-9
+
+
+def test_an_interrupt_keeps_the_best_so_far(monkeypatch):
+    scenario = alexnet(2, 20)
+    realization = scenario.realize(0)
+    rounds = []
+    evaluate = Relaxation.evaluate
+
+    def interrupted(self, *arguments):
+        if len(rounds) == 3:
+            raise KeyboardInterrupt
+        rounds.append(1)
+        return evaluate(self, *arguments)
+
+    monkeypatch.setattr(Relaxation, "evaluate", interrupted)
+    limit = TimeLimit()
+    _, gain, bound, _ = solve_bounded(scenario, realization, limit)
+    assert limit.expired
+    assert gain <= bound < np.inf
+
+
+def test_no_tasks():
+    scenario = alexnet(2, 0)
+    option, gain, bound, _ = solve_bounded(scenario, scenario.realize(0), TimeLimit())
+    assert len(option) == 0 and gain == 0.0 and bound == 0.0
+
+
+def test_the_same_answer_twice():
+    scenario = alexnet(3, 15, uplink={"order": "ready", "rate": {"kind": "constant", "mbps": 10}})
+    first, second = (solve_bounded(scenario, scenario.realize(4), TimeLimit(), effort=LIGHT) for _ in range(2))
+    np.testing.assert_array_equal(first[0], second[0])
+    assert first[1:3] == second[1:3]

@@ -1,0 +1,162 @@
+"""The price bound: never below anything that a simulated run can gain, and right where the answer is known."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from sim_cases import COMBINATIONS, random_options, random_scenario, with_outages
+
+from hasten.core.scenario import scenario_from
+from hasten.offline.bounds import NO_OPTION, Relaxation, make_grid
+from hasten.offline.decomposition import find_prices
+from hasten.offline.exact import exact_search
+from hasten.offline.instance import instance_of
+from hasten.offline.plan import TimeLimit
+from hasten.schedulers import make_scheduler
+from hasten.sim import Replayer, simulate
+
+SLACK = 1e-6
+PLANS_PER_SCENARIO = 60
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    return tmp_path_factory.mktemp("profiles")
+
+
+def alexnet(streams: int, tasks: int, **changes):
+    data = {
+        "schema": "hasten.scenario/1",
+        "streams": [
+            {
+                "name": "cam",
+                "count": streams,
+                "profile": "alexnet-pi",
+                "deadline_ms": 80,
+                "arrivals": {"kind": "poisson", "rate_hz": 15},
+            }
+        ],
+        "uplink": {"rate": {"kind": "constant", "mbps": 10}},
+        "edge": {"slowdown": 4},
+        "tasks_per_stream": tasks,
+    }
+    return scenario_from(data | changes)
+
+
+def random_prices(grid, rng):
+    """Prices in stretches, many of them zero; per cell, around the worth of a task for a few milliseconds."""
+    shape = (grid.links + 1, grid.cells)
+    stretch = np.repeat(rng.random((grid.links + 1, grid.cells // 7 + 1)), 7, axis=1)[:, : grid.cells]
+    return np.where(stretch < 0.5, 0.0, 0.1 * grid.cell_ms * rng.random(shape) * rng.random())
+
+
+@settings(max_examples=400, deadline=None, derandomize=True)
+@given(seed=st.integers(0, 2**31), combination=st.sampled_from(COMBINATIONS), outages=st.booleans())
+def test_no_run_gains_more_than_the_bound(folder, seed, combination, outages):
+    rng = np.random.default_rng(seed)
+    scenario = random_scenario(folder, seed, *combination, tasks=int(rng.integers(1, 9)))
+    realization = scenario.realize(seed % 1000)
+    if outages:
+        realization = with_outages(realization, rng)
+    grid = make_grid(scenario, realization, float(rng.choice([0.05, 0.3, 1.0, 4.0])))
+    price = random_prices(grid, rng)
+    bound = Relaxation(grid).evaluate(price[:-1], price[-1]).bound
+    replayer = Replayer(scenario, realization)
+    for _ in range(PLANS_PER_SCENARIO):
+        assert replayer.total_gain(random_options(scenario, realization, rng)) <= bound + SLACK
+
+
+@settings(max_examples=60, deadline=None, derandomize=True)
+@given(
+    seed=st.integers(0, 2**31),
+    combination=st.sampled_from(COMBINATIONS),
+    scheduler=st.sampled_from(["greedy", "min-latency", "device-only:deepest", "edgent:slack", "random:feasible"]),
+)
+def test_no_scheduler_gains_more_than_tuned_prices_allow(folder, seed, combination, scheduler):
+    scenario = random_scenario(folder, seed, *combination, tasks=12)
+    realization = scenario.realize(0)
+    relaxation = Relaxation(make_grid(scenario, realization, 0.5))
+    prices = find_prices(relaxation, 25, 3.0, TimeLimit())
+    result = simulate(scenario, make_scheduler(scheduler), 0)
+    assert result.gain.sum() <= prices.bound + SLACK
+
+
+def test_tuned_prices_never_fall_below_the_exact_optimum(folder):
+    close = 0
+    for seed in range(60):
+        scenario = random_scenario(folder, seed, "shared" if seed % 2 else "dedicated", "grant", tasks=3, streams=2)
+        realization = scenario.realize(seed)
+        search = exact_search(instance_of(scenario, realization)[0])
+        assert search.complete
+        optimum = search.gain + realization.tasks * scenario.gain.terms()[1]
+        relaxation = Relaxation(make_grid(scenario, realization, 0.1))
+        bound = find_prices(relaxation, 60, 1.0, TimeLimit()).bound
+        assert bound >= optimum - SLACK
+        close += bound - optimum <= 0.05 * abs(search.gain) + 0.01
+    assert close >= 40  # it is not only valid but of use
+
+
+def test_a_lone_task_is_bounded_by_its_best_option():
+    scenario = alexnet(1, 1)
+    grid = make_grid(scenario, scenario.realize(0), 0.1)
+    zero = np.zeros((1, grid.cells))
+    value = Relaxation(grid).evaluate(zero, zero[0])
+    assert value.bound == pytest.approx(0.792)
+    assert value.link_use.sum() > 0
+    assert value.option[0] != NO_OPTION
+
+
+def test_prices_buy_off_what_they_charge_for():
+    """At prices beyond any worth nothing is sent, and the bound is the devices' own optimum plus all capacity's price."""
+    scenario = alexnet(2, 20)
+    grid = make_grid(scenario, scenario.realize(0), 0.25)
+    relaxation = Relaxation(grid)
+    dear = np.full((1, grid.cells), 10.0)
+    value = relaxation.evaluate(dear, np.zeros(grid.cells))
+    assert value.link_use.sum() == 0 and value.edge_use.sum() == 0
+    silent = scenario_from(
+        {**scenario.model_dump(by_alias=True), "uplink": {"rate": {"kind": "constant", "mbps": 0}}}, "silent"
+    )
+    alone_grid = make_grid(silent, silent.realize(0), 0.25)
+    zero = np.zeros((1, alone_grid.cells))
+    alone = Relaxation(alone_grid).evaluate(zero, zero[0])
+    assert value.bound - 10.0 * grid.cells == pytest.approx(alone.bound)
+
+
+def test_finer_cells_and_tuned_prices_tighten_the_bound():
+    scenario = alexnet(3, 40)
+    realization = scenario.realize(3)
+    free, tuned = [], []
+    for cell_ms in (4.0, 0.5):
+        relaxation = Relaxation(make_grid(scenario, realization, cell_ms))
+        zero = np.zeros((1, relaxation.grid.cells))
+        free.append(relaxation.evaluate(zero, zero[0]).bound)
+        tuned.append(find_prices(relaxation, 40, 4.0, TimeLimit()).bound)
+    assert tuned[0] < free[0] and tuned[1] < free[1]
+    assert tuned[1] < tuned[0]
+
+
+def test_use_never_exceeds_what_the_streams_could_ask_for():
+    """Usage is a subgradient: moving prices along it predicts at most the change of the bound (convexity)."""
+    rng = np.random.default_rng(5)
+    scenario = alexnet(3, 15, uplink={"rate": {"kind": "constant", "mbps": 6}}, edge={"slowdown": 6, "workers": 2})
+    relaxation = Relaxation(make_grid(scenario, scenario.realize(1), 0.5))
+    grid = relaxation.grid
+    for _ in range(20):
+        here, there = random_prices(grid, rng), random_prices(grid, rng)
+        at_here = relaxation.evaluate(here[:-1], here[-1])
+        at_there = relaxation.evaluate(there[:-1], there[-1])
+        slope = np.vstack([1.0 - at_here.link_use, grid.workers - at_here.edge_use])
+        assert at_there.bound >= at_here.bound + (slope * (there - here)).sum() - 1e-6
+
+
+def test_values_start_at_the_bound_without_prices():
+    scenario = alexnet(2, 10)
+    relaxation = Relaxation(make_grid(scenario, scenario.realize(2), 0.5))
+    grid = relaxation.grid
+    values = np.zeros((len(grid.order), grid.width))
+    bound = relaxation.evaluate(np.zeros((1, grid.cells)), np.zeros(grid.cells), values).bound
+    assert values[grid.first[:-1], 0].sum() == pytest.approx(bound, rel=1e-9)
+    assert np.all(np.diff(values, axis=1) <= 1e-12)  # a fuller device never gains more
