@@ -1,0 +1,180 @@
+"""Labelled images to build a package from: bundled digits, CIFAR-10 from the data folder, or a folder of your own.
+
+Training data trains, validation data calibrates, test data only measures accuracy and travels in packages as samples.
+"""
+
+from __future__ import annotations
+
+import csv
+import gzip
+import io
+import zipfile
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hasten.core.errors import InputError
+from hasten.core.files import data_folder
+from hasten.networks.digits import cluttered, digits_by_part
+
+Inputs = NDArray[np.generic]
+Labels = NDArray[np.int64]
+
+MAX_ARRAY_BYTES = 8 * 1024**3
+"""An array of a data folder beyond this size is refused before it is read."""
+
+VALIDATION_SHARE = 0.1
+"""Share of a training set that is set aside when there is no validation set."""
+
+CIFAR_SIDE = 32
+CIFAR_BATCH = 10_000
+
+
+@dataclass(frozen=True)
+class Dataset:
+    """Inputs (N, *input_shape), uint8 pixels or float32, and labels (N,) from 0 to ``classes`` - 1, in three parts."""
+
+    name: str
+    classes: int
+    train_x: Inputs
+    train_y: Labels
+    val_x: Inputs
+    val_y: Labels
+    test_x: Inputs
+    test_y: Labels
+
+    @property
+    def input_shape(self) -> tuple[int, ...]:
+        """Shape of one input, without the batch."""
+        return tuple(self.train_x.shape[1:])
+
+    def first(self, train: int, test: int) -> Dataset:
+        """A smaller set: the first ``train`` and ``test`` inputs of those parts."""
+        return replace(
+            self,
+            train_x=self.train_x[:train],
+            train_y=self.train_y[:train],
+            test_x=self.test_x[:test],
+            test_y=self.test_y[:test],
+        )
+
+
+def load_dataset(name_or_folder: str, seed: int = 0) -> Dataset:
+    """Load ``digits``, ``cifar10`` or a folder with train.npz and test.npz (arrays ``x``, ``y``).
+
+    ``seed`` draws the digits' pictures (not which originals are test digits), and which inputs validate.
+
+    Raises:
+        InputError: nothing of that name, or files that are absent, truncated or do not fit each other.
+    """
+    if name_or_folder == "digits":
+        return digits(seed)
+    if name_or_folder == "cifar10":
+        return cifar10(seed)
+    if Path(name_or_folder).is_dir():
+        return folder(Path(name_or_folder), seed)
+    raise InputError("data", "name", name_or_folder, "digits, cifar10 or a folder with train.npz and test.npz")
+
+
+def digits(seed: int = 0, train: int = 12_288, val: int = 1_000, test: int = 4_000) -> Dataset:
+    """Cluttered digits (N, 1, 64, 64) uint8, with so many pictures per part; see :mod:`hasten.networks.digits`."""
+    parts = digits_by_part()
+    train_x, train_y = cluttered(*parts["train"], train, seed=3 * seed)
+    val_x, val_y = cluttered(*parts["val"], val, seed=3 * seed + 1)
+    test_x, test_y = cluttered(*parts["test"], test, seed=3 * seed + 2)
+    return Dataset("digits", 10, train_x, train_y, val_x, val_y, test_x, test_y)
+
+
+def cifar10(seed: int = 0) -> Dataset:
+    """CIFAR-10 (N, 3, 32, 32) uint8 from ``cifar10/`` in the data folder; a tenth of the training images validates."""
+    root = data_folder()
+    place = None if root is None else root / "cifar10"
+    if place is None or not place.is_dir():
+        raise InputError(
+            "data", "cifar10", str(place or "HASTEN_DATA is not set"),
+            "HASTEN_DATA to name the folder of recorded data, which holds cifar10/; or use --data digits",
+        )  # fmt: skip
+    labels = _cifar_labels(place / "labels.csv.gz")
+    x = np.concatenate([_cifar_batch(place / f"data_batch_{number}.zip") for number in range(1, 6)])
+    y = np.concatenate([labels[f"data_batch_{number}"] for number in range(1, 6)])
+    return _with_validation("cifar10", x, y, _cifar_batch(place / "test_batch.zip"), labels["test_batch"], seed)
+
+
+def folder(place: Path, seed: int = 0) -> Dataset:
+    """Read ``place``/train.npz and test.npz: ``x`` (N, *input_shape) uint8 or float32, ``y`` (N,) integers from 0."""
+    train_x, train_y = _read_part(place / "train.npz")
+    test_x, test_y = _read_part(place / "test.npz")
+    for what, train, test in (("shape", train_x.shape[1:], test_x.shape[1:]), ("dtype", train_x.dtype, test_x.dtype)):
+        if train != test:
+            raise InputError(place / "test.npz", f"{what} of x", test, f"that of train.npz, {train}")
+    if int(test_y.max()) > int(train_y.max()):
+        raise InputError(place / "test.npz", "y", int(test_y.max()), f"classes of train.npz, 0..{int(train_y.max())}")
+    return _with_validation(place.resolve().name, train_x, train_y, test_x, test_y, seed)
+
+
+def _with_validation(name: str, x: Inputs, y: Labels, test_x: Inputs, test_y: Labels, seed: int) -> Dataset:
+    """Shuffle the training data and set some of it aside for validation."""
+    order = np.random.default_rng(seed).permutation(len(y))
+    val, train = np.split(order, [max(1, round(VALIDATION_SHARE * len(y)))])
+    return Dataset(name, int(y.max()) + 1, x[train], y[train], x[val], y[val], test_x, test_y)
+
+
+def _cifar_batch(path: Path) -> NDArray[np.uint8]:
+    """Decode one batch (10000, 3, 32, 32): strips of 500 images, one below the other, as lossless WebP."""
+    from PIL import Image
+
+    try:
+        with zipfile.ZipFile(path) as archive:
+            strips = [np.asarray(Image.open(archive.open(name)).convert("RGB")) for name in sorted(archive.namelist())]
+    except (OSError, zipfile.BadZipFile) as error:
+        raise InputError(path, "file", path.name, f"a zip of WebP strips ({error})") from None
+    pixels = np.concatenate(strips) if strips else np.empty((0, CIFAR_SIDE, 3), np.uint8)
+    if pixels.shape != (CIFAR_BATCH * CIFAR_SIDE, CIFAR_SIDE, 3):
+        raise InputError(path, "pixels", pixels.shape, f"{CIFAR_BATCH} images of 32 x 32, three channels")
+    images = pixels.reshape(-1, CIFAR_SIDE, CIFAR_SIDE, 3).transpose(0, 3, 1, 2)
+    return np.ascontiguousarray(images)
+
+
+def _cifar_labels(path: Path) -> dict[str, Labels]:
+    """Read the labels of every batch, in the order of its images."""
+    labels: dict[str, list[int]] = {}
+    try:
+        with gzip.open(path, "rt", encoding="utf-8") as lines:
+            for row in csv.DictReader(lines):
+                labels.setdefault(row["batch"], []).append(int(row["label"]))
+    except (OSError, EOFError, KeyError, ValueError) as error:
+        raise InputError(path, "file", path.name, f"gzipped rows of batch,index,label,filename ({error})") from None
+    for batch in (*(f"data_batch_{number}" for number in range(1, 6)), "test_batch"):
+        if len(labels.get(batch, [])) != CIFAR_BATCH:
+            raise InputError(path, batch, len(labels.get(batch, [])), f"{CIFAR_BATCH} labels")
+    return {batch: np.array(values, np.int64) for batch, values in labels.items()}
+
+
+def _read_part(path: Path) -> tuple[Inputs, Labels]:
+    """Read and check the arrays ``x`` and ``y`` of one .npz file."""
+    x, y = (_read_array(path, name) for name in ("x", "y"))
+    if x.ndim < 2 or len(x) < 2 or x.dtype not in (np.dtype(np.uint8), np.dtype(np.float32)):
+        raise InputError(path, "x", f"{x.dtype} {x.shape}", "uint8 or float32 (N, ...), at least 2 inputs")
+    if x.dtype == np.float32 and not np.isfinite(x).all():
+        raise InputError(path, "x", "NaN or infinity", "finite numbers")
+    if y.shape != (len(x),) or y.dtype.kind not in "iu":
+        raise InputError(path, "y", f"{y.dtype} {y.shape}", f"integers ({len(x)},), one per input")
+    if int(y.min()) < 0:
+        raise InputError(path, "y", int(y.min()), "class numbers from 0")
+    return x, y.astype(np.int64)
+
+
+def _read_array(path: Path, name: str) -> NDArray[np.generic]:
+    """Read one array out of ``path``, after its size is known to be sane; pickled objects are refused."""
+    try:
+        with zipfile.ZipFile(path) as archive:
+            size = archive.getinfo(f"{name}.npy").file_size
+            if size > MAX_ARRAY_BYTES:
+                raise InputError(path, name, f"{size} bytes", f"at most {MAX_ARRAY_BYTES} bytes")
+            array = np.lib.format.read_array(io.BytesIO(archive.read(f"{name}.npy")), allow_pickle=False)
+    except (OSError, zipfile.BadZipFile, KeyError, ValueError) as error:
+        reason = " ".join(str(error).split())[:120]
+        raise InputError(path, name, path.name, f"an .npz file with arrays x and y ({reason})") from None
+    return np.asarray(array)

@@ -1,0 +1,92 @@
+"""Accuracy of every exit, without and with the codec at every partition point, and the mean payload of every cut.
+
+For each held-out input one pass gives all logits and all cut tensors; from each cut, coded and decoded again, one more
+pass gives the logits of all exits behind it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+import onnxruntime as ort
+from numpy.typing import NDArray
+
+from hasten.split.codec import Codec
+from hasten.split.executor import LOGITS, session_options
+from hasten.split.segments import Segmenter
+
+Array = NDArray[np.generic]
+
+_ALL_CORES = 0
+
+
+@dataclass(frozen=True)
+class Accuracies:
+    """What held-out data say.
+
+    Attributes:
+        uncoded: per exit, over all inputs.
+        by_partition: per exit, one entry per partition 0..after_block, with the codec at that partition. Measured on
+            the first ``codec_inputs`` as the change against the uncoded answers to the same inputs, and added to
+            ``uncoded``.
+        payload_bytes: per partition, mean over the same inputs.
+    """
+
+    uncoded: tuple[float, ...]
+    by_partition: tuple[tuple[float, ...], ...]
+    payload_bytes: tuple[int, ...]
+
+
+def measure_accuracy(
+    segmenter: Segmenter, inputs: Array, labels: NDArray[np.int64], codec_inputs: int, report: Callable[[float], None]
+) -> Accuracies:
+    """Run all ``inputs`` (N, *shape) through the network and the first ``codec_inputs`` also through the codec."""
+    plan = segmenter.plan
+    partitions, exits = len(plan.cuts), len(plan.after_block)
+    everything = _Session(segmenter.everything())
+    tails = [_Session(segmenter.tails(partition)) for partition in range(partitions - 1)]
+    specs = [segmenter.specs(partition) for partition in range(partitions)]
+    codec = Codec()
+    right = np.zeros((len(inputs), exits), dtype=bool)
+    coded_right = np.zeros((min(codec_inputs, len(inputs)), partitions, exits), dtype=bool)
+    sent = np.zeros((len(coded_right), partitions))
+    for index, label in enumerate(labels):
+        frame = inputs[index : index + 1]
+        values = {**everything.run({segmenter.network.input: frame}), segmenter.network.input: frame}
+        right[index] = _answers(values, exits) == label
+        if index < len(coded_right):
+            for partition in range(partitions):
+                payload = codec.encode([values[spec.name] for spec in specs[partition]], specs[partition])
+                sent[index, partition] = len(payload)
+                if partition < partitions - 1:
+                    received = codec.decode(payload, specs[partition])
+                    fed = {spec.name: tensor for spec, tensor in zip(specs[partition], received, strict=True)}
+                    coded_right[index, partition] = _answers(tails[partition].run(fed), exits) == label
+        report((index + 1) / len(inputs))
+    uncoded = right.mean(axis=0)
+    change = (coded_right.astype(float) - right[: len(coded_right), np.newaxis]).mean(axis=0)
+    by_partition = tuple(
+        (*(float(np.clip(uncoded[e] + change[p, e], 0, 1)) for p in range(after)), float(uncoded[e]))
+        for e, after in enumerate(plan.after_block)
+    )
+    payloads = tuple(int(np.ceil(size)) for size in sent.mean(axis=0))
+    return Accuracies(tuple(float(value) for value in uncoded), by_partition, payloads)
+
+
+class _Session:
+    """An ONNX Runtime session that returns its outputs by name."""
+
+    def __init__(self, model: bytes) -> None:
+        self._session = ort.InferenceSession(model, session_options(_ALL_CORES), providers=["CPUExecutionProvider"])
+        self._names = [output.name for output in self._session.get_outputs()]
+
+    def run(self, fed: dict[str, Array]) -> dict[str, Array]:
+        return dict(zip(self._names, self._session.run(self._names, fed), strict=True))
+
+
+def _answers(values: dict[str, Array], exits: int) -> NDArray[np.int64]:
+    """Top-1 class per exit, -1 where ``values`` holds no logits of it."""
+    names = [f"{LOGITS}{number}" for number in range(1, exits + 1)]
+    return np.array([values[name].argmax() if name in values else -1 for name in names])

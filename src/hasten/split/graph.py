@@ -1,0 +1,316 @@
+"""Where a functional ONNX graph can be cut: live-set analysis, exits, and the choice of the useful cuts.
+
+The *spine* is what the deepest exit needs, in the graph's order. A *position* i stands for "the first i spine nodes
+have run". The tensors that cross there are those made before it (or the input) and needed after it by any exit whose
+attachment is not yet passed. A position is a candidate when few enough tensors cross and all of them are float32. An
+exit is attached behind the last spine node it needs; what it needs beyond the spine is its head.
+
+The input must be functional (no in-place operations): cutting a graph with mutation by its dependencies silently
+drops the mutations that nobody reads.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from itertools import pairwise
+
+import onnx
+from onnx import NodeProto
+
+from hasten.core.errors import InputError
+
+OPSET = 20
+"""The ONNX operator set of every graph."""
+
+MAX_EXIT_TENSORS = 8
+"""At an exit's attachment the network must be cut, so more tensors than elsewhere may cross."""
+
+_WEIGHTED = {"Conv", "ConvTranspose", "Gemm", "MatMul", "LSTM", "GRU", "Einsum", "QLinearConv", "ConvInteger"}
+_NAMES = {onnx.TensorProto.FLOAT: "float32", onnx.TensorProto.UINT8: "uint8"}
+_NAMES |= {onnx.TensorProto.INT32: "int32", onnx.TensorProto.INT64: "int64"}
+
+
+@dataclass(frozen=True)
+class CutPoint:
+    """A chosen cut: its position in the spine, the tensors that cross in graph order, and the block's name."""
+
+    position: int
+    tensors: tuple[str, ...]
+    name: str
+
+
+@dataclass(frozen=True)
+class CutPlan:
+    """The cuts p = 0..L of a graph and the block behind which each exit sits."""
+
+    cuts: tuple[CutPoint, ...]
+    after_block: tuple[int, ...]
+
+
+@dataclass
+class Network:
+    """A functional ONNX graph with the indices that the analysis needs."""
+
+    graph: onnx.GraphProto
+    producer: dict[str, int] = field(init=False)
+    """Tensor name -> index of the node that makes it; only for what depends on the input."""
+    shapes: dict[str, tuple[int, ...]] = field(init=False)
+    """Tensor name -> full static shape, batch axis included."""
+    types: dict[str, str] = field(init=False)
+    """Tensor name -> numpy type name; absent for types that may not cross a cut."""
+    weights: dict[str, int] = field(init=False)
+    """Initializer name -> number of elements."""
+
+    def __post_init__(self) -> None:
+        described = [*self.graph.input, *self.graph.output, *self.graph.value_info]
+        self.shapes, self.types = {}, {}
+        for info in described:
+            tensor = info.type.tensor_type
+            dims = [dim.dim_value for dim in tensor.shape.dim]
+            if tensor.HasField("shape") and all(size > 0 for size in dims):
+                self.shapes[info.name] = tuple(dims)
+                if tensor.elem_type in _NAMES:
+                    self.types[info.name] = _NAMES[tensor.elem_type]
+        self.weights = {item.name: math.prod(item.dims) for item in self.graph.initializer}
+        self.producer = {}
+        for index, node in enumerate(self.graph.node):
+            if any(name == self.input or name in self.producer for name in node.input):
+                self.producer.update({name: index for name in node.output if name})
+
+    @property
+    def input(self) -> str:
+        """Name of the network's input."""
+        return str(self.graph.input[0].name)
+
+    @property
+    def outputs(self) -> list[str]:
+        """Names of the exits' logits, in order."""
+        return [str(output.name) for output in self.graph.output]
+
+    def needed(self, targets: Iterable[str], stop: frozenset[str] = frozenset()) -> set[int]:
+        """Indices of the input-dependent nodes that ``targets`` need, going back no further than ``stop``."""
+        wanted: set[int] = set()
+        stack = [name for name in targets if name not in stop]
+        while stack:
+            index = self.producer.get(stack.pop())
+            if index is not None and index not in wanted:
+                wanted.add(index)
+                stack.extend(name for name in self.graph.node[index].input if name not in stop)
+        return wanted
+
+
+def plan_cuts(network: Network, exit_names: Sequence[str], max_blocks: int, max_tensors: int = 2) -> CutPlan:
+    """Choose the cuts: one at every exit, and between exits the useful ones, at most ``max_blocks`` in all.
+
+    Raises:
+        InputError: an exit does not depend on the input, two exits sit at the same place or out of order, or more
+            than ``MAX_EXIT_TENSORS`` tensors cross where an exit is attached.
+    """
+    analysis = _Analysis(network, exit_names, max_tensors)
+    exits = analysis.attachments()
+    chosen = set(exits)
+    for start, end in pairwise([0, *exits]):
+        chosen |= analysis.useful_between(start, end)
+    chosen = analysis.merged(chosen, set(exits), max(max_blocks, len(exits)))
+    positions = [0, *sorted(chosen)]
+    names = _block_names(analysis, positions)
+    cuts = tuple(
+        CutPoint(position, tuple(analysis.crossing(position)), name)
+        for position, name in zip(positions, names, strict=True)
+    )
+    return CutPlan(cuts, tuple(positions.index(position) for position in exits))
+
+
+class _Analysis:
+    """Positions along the spine with what crosses there and what was computed up to there."""
+
+    def __init__(self, network: Network, exit_names: Sequence[str], max_tensors: int) -> None:
+        self.network = network
+        self.names = exit_names
+        self.max_tensors = max_tensors
+        self.needs = [network.needed([output]) for output in network.outputs]
+        for name, need in zip(exit_names, self.needs, strict=True):
+            if not need:
+                raise InputError("network", "exits", name, "an exit that depends on the input")
+        self.spine = sorted(self.needs[-1])
+        self.macs = [_macs(network, network.graph.node[index]) for index in self.spine]
+        self._ends: list[int] | None = None
+        self._crossing: dict[int, list[str]] = {}
+
+    def attachments(self) -> list[int]:
+        """The position of each exit; the deepest is attached before its trailing head."""
+        if self._ends is None:
+            rank = {index: position for position, index in enumerate(self.spine, start=1)}
+            ends = [max((rank[index] for index in need if index in rank), default=0) for need in self.needs[:-1]]
+            self._ends = [*ends, len(self.spine)]  # so that crossing() is defined while the last one is looked for
+            self._ends[-1] = self._last_attachment(ends[-1] if ends else 0)
+            self._check_attachments(self._ends)
+        return self._ends
+
+    def crossing(self, position: int) -> list[str]:
+        """Names of the tensors that cross at ``position``, in the order they are made."""
+        if position not in self._crossing:
+            self._crossing[position] = self._live(position)
+        return self._crossing[position]
+
+    def _live(self, position: int) -> list[str]:
+        if position == 0:
+            return [self.network.input]
+        done = set(self.spine[:position])
+        ends = self.attachments()
+        nodes = self.network.graph.node
+        read: set[str] = set()
+        for output, need, end in zip(self.network.outputs, self.needs, ends, strict=True):
+            if end >= position:
+                read |= {output, *(name for index in need - done for name in nodes[index].input)}
+        made = {self.network.input} | {name for index in done for name in nodes[index].output}
+        read &= made
+        return sorted(read, key=lambda name: self.network.producer.get(name, -1))
+
+    def legal(self, position: int) -> bool:
+        """May the network be cut here?"""
+        tensors = self.crossing(position)
+        return 0 < len(tensors) <= self.max_tensors and all(self._can_cross(name) for name in tensors)
+
+    def size(self, position: int) -> int:
+        """Elements that cross at ``position``: bytes as uint8, before compression."""
+        return sum(math.prod(self.network.shapes[name]) for name in self.crossing(position))
+
+    def useful_between(self, start: int, end: int) -> set[int]:
+        """Cuts worth having strictly between two fixed ones (or the input).
+
+        Nearly free operations follow each weighted one; the cheapest place among them to cut, the last such, dominates
+        the others. A cut of several tensors, as inside a residual block, must be smaller than all before it. None stays
+        on a bump, bulkier than what is before and behind. Cuts of equal size stay: they divide the work differently.
+        """
+        kept = self._one_per_weighted_operation(start, end)
+        kept = [position for position in kept if self._single_or_smallest(position, [start, *kept])]
+        sizes = [self.size(position) for position in [start, *kept, end]]
+        return {position for position, bump in zip(kept, _on_a_bump(sizes), strict=True) if not bump}
+
+    def _single_or_smallest(self, position: int, others: Sequence[int]) -> bool:
+        smallest = min(self.size(other) for other in others if other < position)
+        return len(self.crossing(position)) == 1 or self.size(position) < smallest
+
+    def _one_per_weighted_operation(self, start: int, end: int) -> list[int]:
+        groups: dict[int, int] = {}
+        count = 0
+        for position in range(start + 1, end):
+            count += self.macs[position - 1] > 0
+            if self.legal(position) and (count not in groups or self.size(position) <= self.size(groups[count])):
+                groups[count] = position
+        if 0 in groups and self.size(groups[0]) >= self.size(start):  # no work done, nothing gained
+            del groups[0]
+        last = max(groups, default=0)
+        if last and not any(self.macs[groups[last] : end]) and self.size(groups[last]) >= self.size(end):
+            del groups[last]  # no work left before the fixed cut, which is no bulkier
+        return list(groups.values())
+
+    def merged(self, chosen: set[int], fixed: set[int], limit: int) -> set[int]:
+        """Drop cuts that are not ``fixed``, smallest block first, until ``limit`` are left."""
+        left = set(chosen)
+        while len(left) > limit:
+            ordered = [0, *sorted(left)]
+            work = {end: sum(self.macs[start:end]) for start, end in pairwise(ordered)}
+            left.remove(min((position for position in left if position not in fixed), key=lambda p: (work[p], p)))
+        return left
+
+    def _rank(self, position: int) -> int:
+        return len(self.network.shapes[self.crossing(position)[0]])
+
+    def _can_cross(self, name: str) -> bool:
+        return self.network.types.get(name) == "float32" and self.network.shapes[name][0] == 1
+
+    def _last_attachment(self, after: int) -> int:
+        """Where the deepest exit's head starts: behind the last bulky tensor before its last weighted operation.
+
+        So pooling, flattening and the final linear layer are the head, as they are for the other exits.
+        """
+        weighted = [position for position, work in enumerate(self.macs, start=1) if work and position > after]
+        stop = weighted[-1] if weighted else len(self.spine)
+        begin = weighted[-2] if len(weighted) > 1 else after + 1
+        legal = [position for position in range(begin, stop) if self.legal(position)]
+        if not legal:
+            legal = [position for position in range(after + 1, stop) if self.legal(position)]
+        if not legal:
+            expected = (
+                f"a place to cut between it and the exit before, with at most {self.max_tensors} tensors crossing"
+            )
+            raise InputError("network", "exits", self.names[-1], expected)
+        fewest = min(len(self.crossing(position)) for position in legal)
+        legal = [position for position in legal if len(self.crossing(position)) == fewest]
+        return max(legal, key=lambda position: (self.size(position), self._rank(position), position))
+
+    def _check_attachments(self, ends: Sequence[int]) -> None:
+        previous, before = 0, "the input"
+        for name, end in zip(self.names, ends, strict=True):
+            if end <= previous:
+                raise InputError("network", "exits", name, f"an exit that sits deeper than {before}")
+            tensors = self.crossing(end)
+            if len(tensors) > MAX_EXIT_TENSORS or not all(self._can_cross(tensor) for tensor in tensors):
+                expected = (
+                    f"a place where at most {MAX_EXIT_TENSORS} float32 tensors, batch first, cross; not {tensors}"
+                )
+                raise InputError("network", "exits", name, expected)
+            previous, before = end, name
+
+
+def _on_a_bump(sizes: Sequence[int]) -> list[bool]:
+    """For all but the first and last: is it bulkier than the nearest of another size on either side?"""
+    found = []
+    for index in range(1, len(sizes) - 1):
+        left = next((other for other in reversed(sizes[:index]) if other != sizes[index]), sizes[index])
+        right = next((other for other in sizes[index:] if other != sizes[index]), sizes[index])
+        found.append(sizes[index] > max(left, right))
+    return found
+
+
+def _macs(network: Network, node: NodeProto) -> int:
+    """Multiply-accumulates of one sample for the usual weighted operations; 0 for the nearly free ones."""
+    if node.op_type not in _WEIGHTED:
+        return 0
+    output = math.prod(network.shapes.get(node.output[0], (1,)))
+    kernel = network.weights.get(node.input[1])
+    if kernel is None:  # two activations, as in attention
+        inner = network.shapes.get(node.input[0], (1,))[-1]
+        return max(1, output * inner)
+    channels = network.shapes.get(node.output[0], (1, 1))[1 if node.op_type == "Conv" else -1]
+    return max(1, output * kernel // max(1, channels))
+
+
+def _block_names(analysis: _Analysis, positions: Sequence[int]) -> list[str]:
+    """Name each block after the module of its last node; equal names are numbered.
+
+    What the modules of all weighted operations have in common is left out. When that leaves nothing (the network's own
+    operations, outside any layer), the block is named after the part that its layers share, else after its tensor.
+    """
+    nodes = [analysis.network.graph.node[index] for index in analysis.spine]
+    paths = [_module_path(node) for node in nodes]
+    weighted = [path for path, work in zip(paths, analysis.macs, strict=True) if work]
+    outside = _common_start(weighted) if len(weighted) > 1 else 0
+    inner = [path[outside:] for path in paths]
+    names, seen = ["input"], {"input": 1}
+    for start, end in pairwise(positions):
+        layers = [path[:-1] or path for path in inner[start:end] if path]
+        shared = layers[0][: _common_start(layers)] if layers else []
+        name = ".".join(inner[end - 1] or shared) or str(nodes[end - 1].output[0])
+        seen[name] = seen.get(name, 0) + 1
+        names.append(name if seen[name] == 1 else f"{name}_{seen[name]}")
+    return names
+
+
+def _common_start(paths: Sequence[list[str]]) -> int:
+    """How many leading parts all paths share."""
+    columns = [set(column) for column in zip(*paths, strict=False)]
+    return next((depth for depth, column in enumerate(columns) if len(column) > 1), len(columns))
+
+
+def _module_path(node: NodeProto) -> list[str]:
+    """The path of the module that a node belongs to, as the exporter recorded it; empty when unknown."""
+    for entry in node.metadata_props:
+        if entry.key == "pkg.torch.onnx.name_scopes":
+            scopes = [str(part).strip(" '\"[]") for part in entry.value.split(",")]
+            return scopes[-2].split(".") if len(scopes) > 1 and scopes[-2] else []
+    return []

@@ -1,0 +1,54 @@
+"""A package described as plain data, for a table or for JSON."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from hasten.split.package import Package
+
+
+def describe(package: Package) -> dict[str, Any]:
+    """Blocks, exits, cuts, sizes, accuracies, embedded times and origin of a package; JSON-ready.
+
+    ``cuts[p]`` is partition p; ``bytes`` there is the mean payload with the codec, ``plain_bytes`` the tensors uncoded.
+    """
+    manifest, profile = package.manifest, package.profile
+    return {
+        "schema": "hasten.inspect/1",
+        "path": str(package.path),
+        "digest": package.digest,
+        "name": manifest.name,
+        "classes": manifest.classes,
+        "input": manifest.input.model_dump(mode="json"),
+        "cuts": [
+            {
+                "partition": partition,
+                "name": cut.name,
+                "tensors": [tensor.model_dump(mode="json") for tensor in cut.tensors],
+                "bytes": cut.payload_bytes,
+                "plain_bytes": sum(tensor.nbytes for tensor in cut.tensors),
+                "device_ms": profile.blocks[partition - 1].device_ms if partition else None,
+                "edge_ms": profile.blocks[partition - 1].edge_ms if partition else None,
+            }
+            for partition, cut in enumerate(manifest.cuts)
+        ],
+        "exits": [
+            {
+                "exit": number,
+                **exit_.model_dump(mode="json"),
+                "device_ms": profile.exits[number - 1].device_ms,
+                "edge_ms": profile.exits[number - 1].edge_ms,
+            }
+            for number, exit_ in enumerate(manifest.exits, start=1)
+        ],
+        "options": len(manifest.options()),
+        "weights": {
+            "tensors": len(manifest.weights),
+            "bytes": sum(weight.tensor.nbytes for weight in manifest.weights),
+        },
+        "graphs": len(manifest.graphs),
+        "samples": manifest.samples.model_dump(mode="json"),
+        "times_source": profile.source,
+        "created_with": dict(manifest.created_with),
+        "size": sum(member.size for member in manifest.members.values()),
+    }

@@ -1,0 +1,162 @@
+"""What a package says about itself: tensors, cuts, exits, graphs, weights and the hash of every member.
+
+Plain validated data without any I/O. Sizes are bounded here, so that nothing is ever allocated from a number that a
+file or a peer merely claims.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Annotated, Literal
+
+import numpy as np
+from pydantic import Field, model_validator
+
+from hasten.core.files import Record
+
+MAX_ELEMENTS = 1 << 28
+"""No tensor of a package may have more elements than this."""
+
+Name = Annotated[str, Field(min_length=1, max_length=200, pattern=r"^[^\x00-\x1f\x7f]+$")]
+Dimension = Annotated[int, Field(ge=1, le=MAX_ELEMENTS)]
+Fraction = Annotated[float, Field(ge=0, le=1)]
+Count = Annotated[int, Field(ge=1)]
+Digest = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
+MemberName = Annotated[str, Field(max_length=120, pattern=r"^[a-z0-9_]+(/[a-z0-9_]+)?\.[a-z]+$")]
+
+
+class TensorSpec(Record):
+    """A tensor's name, its shape without the batch axis, and its type."""
+
+    name: Name
+    shape: Annotated[tuple[Dimension, ...], Field(max_length=8)]
+    dtype: Literal["float32", "uint8", "int32", "int64"]
+
+    @model_validator(mode="after")
+    def _bounded(self) -> TensorSpec:
+        if self.elements > MAX_ELEMENTS:
+            raise ValueError(f"at most {MAX_ELEMENTS} elements, not {self.elements}")
+        return self
+
+    @property
+    def elements(self) -> int:
+        """Number of elements of one sample."""
+        return math.prod(self.shape)
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of one sample, uncoded."""
+        return self.elements * np.dtype(self.dtype).itemsize
+
+
+class Cut(Record):
+    """A place where the network may be cut: the tensors that cross and their mean size on the wire, in bytes."""
+
+    name: Name
+    tensors: Annotated[tuple[TensorSpec, ...], Field(min_length=1, max_length=8)]
+    payload_bytes: Count
+
+
+class ExitSpec(Record):
+    """One exit and how accurate it is on held-out data, without and with the codec at the partition point.
+
+    ``accuracy_by_partition`` has one entry per partition 0..after_block; at the last nothing is sent, so no codec acts.
+    ``accuracy_with_codec`` is their mean, which the profile uses; ``worst_accuracy_with_codec`` their minimum.
+    """
+
+    name: Name
+    after_block: Count
+    accuracy: Fraction
+    accuracy_with_codec: Fraction
+    worst_accuracy_with_codec: Fraction
+    accuracy_by_partition: Annotated[tuple[Fraction, ...], Field(min_length=2)]
+
+
+class Graph(Record):
+    """One fused segment: ``prefix`` is blocks 1..partition, ``finish`` the rest from there to ``exit``'s logits."""
+
+    kind: Literal["prefix", "finish"]
+    partition: Annotated[int, Field(ge=0)]
+    exit: Annotated[int, Field(ge=0)] = 0
+    member: MemberName
+
+
+class Weight(Record):
+    """A tensor of the network, stored once and shared by all graphs that name it; its shape has no batch axis."""
+
+    tensor: TensorSpec
+    member: MemberName
+
+
+class Samples(Record):
+    """How the held-out samples were drawn and how many are inside."""
+
+    count: Annotated[int, Field(ge=1, le=100_000)]
+    evaluated: Count
+    """Number of held-out inputs on which the accuracies were measured."""
+
+
+class Member(Record):
+    """Size and SHA-256 of one member of the file."""
+
+    size: Annotated[int, Field(ge=0)]
+    sha256: Digest
+
+
+class Manifest(Record):
+    """The whole description; ``cuts[p]`` is partition p, 0 being the input itself; exits count from 1."""
+
+    schema_id: Literal["hasten.package/1"] = Field(alias="schema")
+    name: Name
+    classes: Annotated[int, Field(ge=1, le=1_000_000)]
+    cuts: Annotated[tuple[Cut, ...], Field(min_length=2, max_length=513)]
+    exits: Annotated[tuple[ExitSpec, ...], Field(min_length=1, max_length=64)]
+    graphs: Annotated[tuple[Graph, ...], Field(max_length=20_000)]
+    weights: Annotated[tuple[Weight, ...], Field(max_length=10_000)]
+    samples: Samples
+    created_with: dict[Name, Name]
+    members: dict[MemberName, Member]
+
+    @property
+    def input(self) -> TensorSpec:
+        """The network's input; the one tensor of cut 0."""
+        return self.cuts[0].tensors[0]
+
+    @property
+    def block_count(self) -> int:
+        """L: the number of blocks; partitions go from 0 to L."""
+        return len(self.cuts) - 1
+
+    def options(self) -> list[tuple[int, int]]:
+        """Every (exit, partition) there is, exits from 1, partitions from 0."""
+        return [
+            (number, partition)
+            for number, exit_ in enumerate(self.exits, start=1)
+            for partition in range(exit_.after_block + 1)
+        ]
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Manifest:
+        if len(self.cuts[0].tensors) != 1:
+            raise ValueError("cuts[0] to be the one input tensor")
+        previous = 0
+        for number, exit_ in enumerate(self.exits, start=1):
+            if not previous < exit_.after_block <= self.block_count:
+                raise ValueError(
+                    f"exits[{number - 1}].after_block to be in {previous + 1}..{self.block_count}, "
+                    f"not {exit_.after_block}"
+                )
+            if len(exit_.accuracy_by_partition) != exit_.after_block + 1:
+                raise ValueError(f"exits[{number - 1}].accuracy_by_partition to have {exit_.after_block + 1} entries")
+            previous = exit_.after_block
+        if previous != self.block_count:
+            raise ValueError(f"the last exit to sit behind the last block, {self.block_count}")
+        wanted = {("finish", partition, number) for number, partition in self.options()}
+        wanted |= {("prefix", partition, 0) for partition in range(1, self.block_count + 1)}
+        present = [(graph.kind, graph.partition, graph.exit) for graph in self.graphs]
+        if len(present) != len(set(present)) or set(present) != wanted:
+            raise ValueError("graphs to hold each prefix and each (exit, partition) exactly once")
+        named = [graph.member for graph in self.graphs] + [weight.member for weight in self.weights]
+        if len(named) != len(set(named)):
+            raise ValueError("graphs and weights to have one member each")
+        return self

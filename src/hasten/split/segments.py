@@ -1,0 +1,131 @@
+"""Segment graphs: sub-graphs of the one exported network, a fused one for every (exit, partition).
+
+A thousand segments cost one export. Large constants leave the graphs: each becomes a reference by name, and the weight
+itself is stored once in the package.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import onnx
+from numpy.typing import NDArray
+from onnx import TensorProto, helper, numpy_helper
+
+from hasten.split.executor import LOGITS
+from hasten.split.graph import OPSET, CutPlan, Network
+from hasten.split.manifest import TensorSpec
+
+SHARED_FROM_BYTES = 256
+"""Constants smaller than this stay inside each graph; larger ones are stored once in the package."""
+
+_IR_VERSION = 10
+
+
+@dataclass(frozen=True)
+class Segmenter:
+    """Makes the segment graphs of a planned network; all of them refer to :attr:`weights` by name."""
+
+    network: Network
+    plan: CutPlan
+
+    def specs(self, partition: int) -> tuple[TensorSpec, ...]:
+        """The tensors that cross at ``partition``."""
+        names = self.plan.cuts[partition].tensors
+        shapes, types = self.network.shapes, self.network.types
+        return tuple(TensorSpec(name=name, shape=shapes[name][1:], dtype=types[name]) for name in names)  # type: ignore[arg-type]
+
+    def prefix(self, partition: int) -> bytes:
+        """Blocks 1..``partition``: input to the tensors that cross."""
+        names = list(self.plan.cuts[partition].tensors)
+        return self._extract([self.network.input], names, names)
+
+    def finish(self, partition: int, exit_: int) -> bytes:
+        """From the tensors at ``partition`` to the logits of ``exit_`` (from 1)."""
+        sources = list(self.plan.cuts[partition].tensors)
+        return self._extract(sources, [self.network.outputs[exit_ - 1]], [LOGITS])
+
+    def whole_exit(self, exit_: int) -> bytes:
+        """One exit as a self-contained model with its weights inside: the peer that segments are measured against."""
+        return self._extract([self.network.input], [self.network.outputs[exit_ - 1]], [LOGITS], inline=True)
+
+    def everything(self) -> bytes:
+        """Input to the tensors of cuts 1..L and all logits (``logits1``...), for measuring accuracy in one pass."""
+        tensors = list(dict.fromkeys(name for cut in self.plan.cuts[1:] for name in cut.tensors))
+        logits = [f"{LOGITS}{number}" for number in range(1, len(self.network.outputs) + 1)]
+        return self._extract([self.network.input], tensors + self.network.outputs, tensors + logits, inline=True)
+
+    def tails(self, partition: int) -> bytes:
+        """From the tensors at ``partition`` to the logits of all exits behind it, named as in :meth:`everything`."""
+        sources = list(self.plan.cuts[partition].tensors)
+        behind = [number for number, after in enumerate(self.plan.after_block, start=1) if after > partition]
+        targets = [self.network.outputs[number - 1] for number in behind]
+        return self._extract(sources, targets, [f"{LOGITS}{number}" for number in behind], inline=True)
+
+    def weights(self) -> dict[str, NDArray[np.generic]]:
+        """Every constant that is stored once and shared."""
+        return {item.name: numpy_helper.to_array(item) for item in self.network.graph.initializer if _shared(item)}
+
+    def _extract(self, sources: list[str], targets: list[str], names: list[str], *, inline: bool = False) -> bytes:
+        wanted = self.network.needed(targets, frozenset(sources))
+        nodes = [self.network.graph.node[index] for index in sorted(wanted | self._constant_nodes(wanted))]
+        kept = []
+        for node in nodes:
+            copy = onnx.NodeProto()
+            copy.CopyFrom(node)
+            del copy.metadata_props[:]
+            copy.doc_string = ""
+            kept.append(copy)
+        kept += [
+            helper.make_node("Identity", [target], [name])
+            for target, name in zip(targets, names, strict=True)
+            if target != name
+        ]
+        read = {name for node in kept for name in node.input}
+        constants = [
+            item if inline or not _shared(item) else _reference(item)
+            for item in self.network.graph.initializer
+            if item.name in read
+        ]
+        graph = helper.make_graph(
+            kept,
+            "segment",
+            [self._value(name, name) for name in sources],
+            [self._value(target, name) for target, name in zip(targets, names, strict=True)],
+            constants,
+        )
+        model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", OPSET)], ir_version=_IR_VERSION)
+        data: bytes = model.SerializeToString()
+        return data
+
+    def _constant_nodes(self, wanted: set[int]) -> set[int]:
+        """Nodes that ``wanted`` read and that do not depend on the input."""
+        makers = {name: index for index, node in enumerate(self.network.graph.node) for name in node.output}
+        found: set[int] = set()
+        stack = [name for index in wanted for name in self.network.graph.node[index].input]
+        while stack:
+            name = stack.pop()
+            index = makers.get(name)
+            if index is not None and name not in self.network.producer and index not in found:
+                found.add(index)
+                stack.extend(self.network.graph.node[index].input)
+        return found
+
+    def _value(self, tensor: str, name: str) -> onnx.ValueInfoProto:
+        kind = helper.np_dtype_to_tensor_dtype(np.dtype(self.network.types[tensor]))
+        return helper.make_tensor_value_info(name, kind, self.network.shapes[tensor])
+
+
+def _shared(item: TensorProto) -> bool:
+    large = numpy_helper.to_array(item).nbytes >= SHARED_FROM_BYTES
+    return large and item.data_type in (TensorProto.FLOAT, TensorProto.INT64, TensorProto.INT32, TensorProto.UINT8)
+
+
+def _reference(item: TensorProto) -> TensorProto:
+    """``item`` without its data: the executor supplies the weight of that name."""
+    reference = TensorProto(name=item.name, data_type=item.data_type, dims=item.dims)
+    reference.data_location = TensorProto.EXTERNAL
+    location = reference.external_data.add()
+    location.key, location.value = "location", "package"
+    return reference

@@ -1,0 +1,264 @@
+"""How long the segments of a package take on this machine, and the block and head times that add up to it.
+
+The timing law adds the times of blocks and heads, but what runs are fused segments. So every segment is timed as a
+whole, in turns with the others and with an idle gap before each call (a small network called now and then takes up to
+twice as long as in a tight loop, because caches have gone cold), and non-negative block and head times are fitted to
+the medians by least squares of the relative error.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+import onnxruntime
+from numpy.typing import NDArray
+
+from hasten.core.profile import Block, ExitHead, Profile
+from hasten.split.codec import Codec
+from hasten.split.executor import Executor
+from hasten.split.manifest import Manifest
+
+Role = Literal["device", "edge"]
+Array = NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class SegmentTimes:
+    """Medians over the repeats, in milliseconds.
+
+    Attributes:
+        prefix: partition -> (blocks 1..p, encoding of what crosses there).
+        finish: (partition, exit) -> (decoding of what crosses there, the rest up to the logits).
+        spread: median over the segments of (quartile 3 - quartile 1) / median.
+    """
+
+    prefix: dict[int, tuple[float, float]]
+    finish: dict[tuple[int, int], tuple[float, float]]
+    spread: float
+
+    @property
+    def encode_ms(self) -> float:
+        """Median over the cuts of the time for encoding, which no block's time contains."""
+        return float(np.median([encode for _, encode in self.prefix.values()]))
+
+    def describe(self, gap_ms: float, repeats: int, threads: int) -> str:
+        """How these times were taken, in words for a profile's ``source``."""
+        workers = f"{threads} thread{'s' if threads > 1 else ''}"
+        clock = "processor" if threads == 1 else "elapsed"
+        calls = f"median {clock} time of {repeats} calls {gap_ms:g} ms apart"
+        return f"onnxruntime {onnxruntime.__version__}, {workers}, {calls}, spread {self.spread:.0%}"
+
+
+@dataclass(frozen=True)
+class FittedTimes:
+    """Block and head times, in milliseconds, and how well their sums meet the measured segments.
+
+    ``residual`` is the root mean square of the relative differences over what the role regularly runs, ``worst`` the
+    largest of them.
+    """
+
+    blocks: tuple[float, ...]
+    heads: tuple[float, ...]
+    residual: float
+    worst: float
+
+
+def time_segments(
+    executor: Executor,
+    *,
+    gap_ms: float,
+    repeats: int,
+    warmup: int = 2,
+    progress: Callable[[float], None] | None = None,
+) -> SegmentTimes:
+    """Time every prefix and every finish ``repeats`` times, in turns, each after ``gap_ms`` of idling."""
+    manifest = executor.package.manifest
+    frames, _ = executor.package.samples()
+    codec = Codec()
+    keys = [(partition, 0) for partition in range(1, manifest.block_count + 1)]
+    keys += [(partition, exit_) for exit_, partition in manifest.options()]
+    taken: dict[tuple[int, int], list[tuple[float, float]]] = {key: [] for key in keys}
+    for turn in range(warmup + repeats):
+        frame = frames[turn % len(frames)][np.newaxis]
+        payloads = _payloads(executor, codec, frame)
+        for partition, exit_ in keys:
+            _idle(gap_ms)
+            if exit_:
+                pair = _time_finish(executor, codec, partition, exit_, payloads[partition])
+            else:
+                pair = _time_prefix(executor, codec, partition, frame)
+            if turn >= warmup:
+                taken[partition, exit_].append(pair)
+        if progress is not None:
+            progress((turn + 1) / (warmup + repeats))
+    return _summary(taken)
+
+
+def fit_times(times: SegmentTimes, manifest: Manifest, role: Role) -> FittedTimes:
+    """Fit block and head times to what a role runs.
+
+    A device runs either a whole exit, or a prefix if some exit lies behind it. An edge decodes and finishes. What
+    neither does regularly (a device finishes from a cut when the edge has gone) counts a hundredth; it settles what
+    the rest leaves open. A call's constant cost and decoding end up in the edge's heads, of which each task there runs
+    exactly one. Encoding is left out: a sum of blocks cannot hold a cost that every offloaded task has once and no
+    local one has, and forcing it into the first block would make all short local answers look too slow.
+    """
+    exits = manifest.exits
+    columns = manifest.block_count + len(exits)
+    rows: list[Array] = []
+    measured: list[float] = []
+    weights: list[float] = []
+    if role == "device":
+        for partition, (run, _) in times.prefix.items():
+            if partition < manifest.block_count:
+                rows.append(_members(columns, range(partition)))
+                measured.append(run)
+                weights.append(1.0)
+    for (partition, exit_), (decode, run) in times.finish.items():
+        after = exits[exit_ - 1].after_block
+        regular = partition == 0 if role == "device" else partition < after
+        rows.append(_members(columns, [*range(partition, after), manifest.block_count + exit_ - 1]))
+        measured.append(run if role == "device" else decode + run)
+        weights.append(1.0 if regular else 0.1)  # squared by the fit
+    goal, weight = np.array(measured), np.array(weights)
+    matrix = np.array(rows) / goal[:, None]
+    solution = non_negative_least_squares(matrix * weight[:, None], weight)
+    error = (matrix @ solution - 1)[weight == 1.0]
+    return FittedTimes(
+        tuple(float(value) for value in solution[: manifest.block_count]),
+        tuple(float(value) for value in solution[manifest.block_count :]),
+        float(np.sqrt(np.mean(error**2))),
+        float(np.abs(error).max()),
+    )
+
+
+def profile_from(manifest: Manifest, device: FittedTimes, edge: FittedTimes, source: str) -> Profile:
+    """Assemble a profile from the manifest's sizes and accuracies (with the codec) and the fitted times."""
+    blocks = tuple(
+        Block(name=cut.name, device_ms=device.blocks[i], edge_ms=edge.blocks[i], output_bytes=cut.payload_bytes)
+        for i, cut in enumerate(manifest.cuts[1:])
+    )
+    exits = tuple(
+        ExitHead(
+            name=exit_.name,
+            after_block=exit_.after_block,
+            accuracy=exit_.accuracy_with_codec,
+            device_ms=device.heads[i],
+            edge_ms=edge.heads[i],
+        )
+        for i, exit_ in enumerate(manifest.exits)
+    )
+    return Profile(
+        schema="hasten.profile/1",
+        name=manifest.name,
+        source=source,
+        input_bytes=manifest.cuts[0].payload_bytes,
+        blocks=blocks,
+        exits=exits,
+    )
+
+
+def role_source(role: Role, times: SegmentTimes, fit: FittedTimes, how: str) -> str:
+    """What a profile's ``source`` says of one role."""
+    codec = f"encoding, {times.encode_ms:.2f} ms, not included" if role == "device" else "decoding included"
+    return f"{role}: {how}, fit residual {fit.residual:.0%}, {codec}"
+
+
+def merged_source(before: str, parts: Mapping[Role, str]) -> str:
+    """What a profile's ``source`` says, with what it says of the given roles replaced; parts start with "role:"."""
+    kept = [part for part in before.split("; ") if part and not part.startswith(tuple(f"{role}:" for role in parts))]
+    return "; ".join([*kept, *(parts[role] for role in sorted(parts))])
+
+
+def non_negative_least_squares(matrix: Array, goal: Array) -> Array:
+    """Minimize |matrix x - goal| over x >= 0 by the active-set method of Lawson and Hanson (1974), chapter 23."""
+    columns = matrix.shape[1]
+    solution = np.zeros(columns)
+    free = np.zeros(columns, dtype=bool)
+    for _ in range(10 * columns):
+        gradient = matrix.T @ (goal - matrix @ solution)
+        gradient[free] = -np.inf
+        best = int(gradient.argmax())
+        if gradient[best] <= 1e-10:
+            break
+        free[best] = True
+        trial = _least_squares(matrix, goal, free)
+        while (trial[free] <= 0).any():
+            blocking = free & (trial <= 0)
+            step = float(np.min(solution[blocking] / (solution[blocking] - trial[blocking])))
+            solution += step * (trial - solution)
+            free &= solution > 1e-12
+            solution[~free] = 0
+            trial = _least_squares(matrix, goal, free)
+        solution = trial
+    return solution
+
+
+def _least_squares(matrix: Array, goal: Array, free: NDArray[np.bool_]) -> Array:
+    result = np.zeros(matrix.shape[1])
+    if free.any():
+        result[free] = np.linalg.lstsq(matrix[:, free], goal, rcond=None)[0]
+    return result
+
+
+def _members(columns: int, used: Iterable[int]) -> Array:
+    """A row with a one in every column of ``used``."""
+    row = np.zeros(columns)
+    row[list(used)] = 1
+    return row
+
+
+def _payloads(executor: Executor, codec: Codec, frame: NDArray[np.generic]) -> list[bytes]:
+    """What would be sent at every partition for one input."""
+    payloads = []
+    for partition, cut in enumerate(executor.package.manifest.cuts):
+        tensors = executor.prefix(partition, [frame]) if partition else [frame]
+        payloads.append(codec.encode(tensors, cut.tensors))
+    return payloads
+
+
+def _time_prefix(executor: Executor, codec: Codec, partition: int, frame: NDArray[np.generic]) -> tuple[float, float]:
+    clock = _clock(executor)
+    start = clock()
+    tensors = executor.prefix(partition, [frame])
+    middle = clock()
+    codec.encode(tensors, executor.package.manifest.cuts[partition].tensors)
+    return 1e3 * (middle - start), 1e3 * (clock() - middle)
+
+
+def _time_finish(executor: Executor, codec: Codec, partition: int, exit_: int, payload: bytes) -> tuple[float, float]:
+    clock = _clock(executor)
+    start = clock()
+    tensors = codec.decode(payload, executor.package.manifest.cuts[partition].tensors)
+    middle = clock()
+    executor.finish(partition, exit_, tensors)
+    return 1e3 * (middle - start), 1e3 * (clock() - middle)
+
+
+def _clock(executor: Executor) -> Callable[[], float]:
+    """Processor time of this thread, to which other programs do not add; elapsed time when helpers work along."""
+    return time.thread_time if executor.threads == 1 else time.perf_counter
+
+
+def _summary(taken: dict[tuple[int, int], list[tuple[float, float]]]) -> SegmentTimes:
+    prefix: dict[int, tuple[float, float]] = {}
+    finish: dict[tuple[int, int], tuple[float, float]] = {}
+    spreads = []
+    for (partition, exit_), pairs in taken.items():
+        first, second = (float(value) for value in np.median(pairs, axis=0))
+        low, middle, high = np.quantile(np.sum(pairs, axis=1), (0.25, 0.5, 0.75))
+        spreads.append((high - low) / middle)
+        if exit_:
+            finish[partition, exit_] = first, second
+        else:
+            prefix[partition] = first, second
+    return SegmentTimes(prefix, finish, float(np.median(spreads)))
+
+
+def _idle(gap_ms: float) -> None:
+    if gap_ms > 0:
+        time.sleep(gap_ms / 1e3)

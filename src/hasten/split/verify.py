@@ -1,0 +1,148 @@
+"""The proof that a package computes what the whole network computes, for every (exit, partition).
+
+The reference is the complete graph of each exit, which building compared with the original torch module. No torch is
+needed, so a device can check its own copy. Tensors cross the cut uncoded here; what the codec changes is reported
+beside it, as the share of samples whose top-1 answer stays the same.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hasten.core.errors import HastenError
+from hasten.split.codec import Codec
+from hasten.split.executor import Executor
+from hasten.split.manifest import TensorSpec
+from hasten.split.package import Package
+
+Array = NDArray[np.generic]
+
+TOLERANCE = 1e-4
+"""Allowed difference of a logit, relative to the largest logit of its exit (absolute when that is below one).
+
+Differences come from the order of float32 sums in differently fused graphs, about 1e-6; a wrong cut is off by more than
+this by orders of magnitude."""
+
+
+class VerificationError(HastenError):
+    """A package does not compute what the whole network computes."""
+
+
+@dataclass(frozen=True)
+class OptionCheck:
+    """What was found for one (exit, partition).
+
+    ``max_error`` is relative as :data:`TOLERANCE` states; ``codec_agreement`` is None where nothing is sent.
+    """
+
+    exit: int
+    partition: int
+    max_error: float
+    codec_agreement: float | None
+
+
+@dataclass(frozen=True)
+class VerifyReport:
+    """The result of a check that passed."""
+
+    options: tuple[OptionCheck, ...]
+    inputs: int
+    samples: int
+    tolerance: float = TOLERANCE
+
+    @property
+    def max_error(self) -> float:
+        """The largest relative error over all options and inputs."""
+        return max(option.max_error for option in self.options)
+
+    @property
+    def worst_codec_agreement(self) -> float:
+        """The smallest share of unchanged answers over all options that send something; 1 if none does."""
+        return min((o.codec_agreement for o in self.options if o.codec_agreement is not None), default=1.0)
+
+
+def verify(
+    package: Package, *, random_inputs: int = 4, samples: int = 16, seed: int = 0, threads: int = 1
+) -> VerifyReport:
+    """Compare every (exit, partition) with the whole exit, on random inputs and on the package's own samples.
+
+    Raises:
+        VerificationError: the first option that differs by more than :data:`TOLERANCE`, with its numbers.
+    """
+    executor = Executor(package, threads)
+    drawn, _ = package.samples()
+    held_out = [drawn[index : index + 1] for index in range(min(samples, len(drawn)))]
+    inputs = held_out + random_inputs_like(package.manifest.input, drawn, random_inputs, seed)
+    exits = range(1, len(package.manifest.exits) + 1)
+    whole = {number: [executor.finish(0, number, [frame]) for frame in inputs] for number in exits}
+    codec = Codec()
+    checks = []
+    for number, partition in package.manifest.options():
+        error = option_error(executor, number, partition, inputs, whole[number])
+        agreement = None
+        if partition < package.manifest.exits[number - 1].after_block:
+            agreement = codec_agreement(executor, codec, number, partition, held_out, whole[number])
+        checks.append(OptionCheck(number, partition, error, agreement))
+    return VerifyReport(tuple(checks), len(inputs), len(held_out))
+
+
+def option_error(
+    executor: Executor, exit_: int, partition: int, inputs: Sequence[Array], whole: Sequence[NDArray[np.float32]]
+) -> float:
+    """Largest relative error of one option against the ``whole`` logits; VerificationError beyond the tolerance."""
+    worst = 0.0
+    for frame, wanted in zip(inputs, whole, strict=True):
+        logits = executor.finish(partition, exit_, crossing(executor, partition, frame))
+        worst = max(worst, relative_error(logits, wanted))
+    if not worst <= TOLERANCE:
+        raise VerificationError(
+            f"{executor.package.path}: exit {exit_}, partition {partition}: got logits that differ from the whole "
+            f"network by {worst:.3g}, expected at most {TOLERANCE:g}"
+        )
+    return worst
+
+
+def codec_agreement(
+    executor: Executor,
+    codec: Codec,
+    exit_: int,
+    partition: int,
+    inputs: Sequence[Array],
+    whole: Sequence[NDArray[np.float32]],
+) -> float:
+    """Share of ``inputs`` whose top-1 answer is that of ``whole`` although the codec acts at the partition point."""
+    specs = executor.package.manifest.cuts[partition].tensors
+    same = 0
+    for frame, wanted in zip(inputs, whole, strict=False):
+        received = codec.decode(codec.encode(crossing(executor, partition, frame), specs), specs)
+        same += int(executor.finish(partition, exit_, received).argmax() == wanted.argmax())
+    return same / len(inputs)
+
+
+def crossing(executor: Executor, partition: int, frame: Array) -> list[Array]:
+    """The tensors that cross at ``partition`` for one input (1, *shape)."""
+    return executor.prefix(partition, [frame]) if partition else [frame]
+
+
+def relative_error(logits: NDArray[np.float32], wanted: NDArray[np.float32]) -> float:
+    """Largest difference over the larger of 1 and the largest wanted magnitude; NaN counts as infinite."""
+    if logits.shape != wanted.shape:
+        return float("inf")
+    error = float(np.abs(logits - wanted).max() / max(1.0, float(np.abs(wanted).max())))
+    return error if np.isfinite(error) else float("inf")
+
+
+def random_inputs_like(spec: TensorSpec, samples: Array, count: int, seed: int) -> list[Array]:
+    """Inputs (1, *shape) drawn evenly over the range that the samples span, or all of 0..255 for frames."""
+    rng = np.random.default_rng(seed)
+    shape = (1, *spec.shape)
+    if spec.dtype == "uint8":
+        return [rng.integers(0, 256, shape, dtype=np.uint8) for _ in range(count)]
+    low, high = samples.min(), samples.max()
+    if spec.dtype == "float32":
+        return [rng.uniform(low, high, shape).astype(np.float32) for _ in range(count)]
+    return [rng.integers(int(low), int(high) + 1, shape).astype(spec.dtype) for _ in range(count)]
