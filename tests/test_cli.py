@@ -1,0 +1,138 @@
+"""The command line: what it prints, what it refuses, and that a refusal is one line and exit code 2."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import yaml
+
+from hasten import cli
+from hasten.schedulers import schedulers
+
+ROOT = Path(__file__).parent.parent
+EXAMPLE = ROOT / "examples" / "three-cameras.yaml"
+
+
+@pytest.fixture
+def small(tmp_path: Path) -> Path:
+    data = yaml.safe_load(EXAMPLE.read_text())
+    data["tasks_per_stream"] = 20
+    path = tmp_path / "small.yaml"
+    path.write_text(yaml.safe_dump(data))
+    return path
+
+
+def run(monkeypatch: pytest.MonkeyPatch, *arguments: object) -> int:
+    monkeypatch.setattr(sys, "argv", ["hasten", *map(str, arguments)])
+    with pytest.raises(SystemExit) as leaving:
+        cli.main()
+    assert isinstance(leaving.value.code, int)
+    return leaving.value.code
+
+
+def test_simulate_writes_the_result_document(
+    small: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run(monkeypatch, "simulate", small, "--schedulers", "greedy,fixed:1,1", "--seeds", 2, "--json", "-") == 0
+    document = json.loads(capsys.readouterr().out)
+    assert document["schema"] == "hasten.result/1"
+    assert [(entry["scheduler"], entry["seed"]) for entry in document["results"]] == [
+        ("greedy", 0), ("greedy", 1), ("fixed:1,1", 0), ("fixed:1,1", 1),
+    ]  # fmt: skip
+    wanted = {
+        "scheduler", "seed", "tasks", "on_time_accuracy", "on_time_rate", "accuracy_when_on_time", "latency_ms",
+        "dropped", "late", "exit_share", "partition_share", "uplink_bytes", "decision_us",
+    }  # fmt: skip
+    for entry in document["results"]:
+        assert wanted <= set(entry)
+        assert set(entry["latency_ms"]) == {"mean", "p50", "p95", "p99"}
+        assert entry["tasks"] == 60
+
+
+def test_solve_writes_the_certificate_and_the_plan(
+    small: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    target, plan = tmp_path / "o.json", tmp_path / "plan.json"
+    assert run(monkeypatch, "solve", small, "--json", target, "--plan", plan) == 0
+    assert "upper bound" in capsys.readouterr().out
+    document = json.loads(target.read_text())
+    assert document["schema"] == "hasten.offline/1"
+    (entry,) = document["results"]
+    assert {"seed", "tasks", "gain", "upper_bound", "gap", "optimal", "seconds"} <= set(entry)
+    assert entry["gain"] <= entry["upper_bound"] + 1e-9
+    (planned,) = json.loads(plan.read_text())["plans"]
+    assert len(planned["decisions"]) == 60
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["simulate", "absent.yaml"], ["absent.yaml", "readable file"]),
+        (["simulate", "SMALL", "--schedulers", "nope"], ["'nope'", "greedy"]),
+        (["simulate", "SMALL", "--schedulers", "fixed:9,9"], ["no option (exit 9, partition 9)"]),
+        (["simulate", "SMALL", "--seeds", "0"], ["--seeds", "greater than or equal to 1"]),
+        (["simulate"], ["SCENARIO.yaml"]),
+        (["solve", "SMALL", "--json", "/proc/none/x.json"], ["/proc/none/x.json", "writable"]),
+        (["inspect", "absent.hasten"], ["absent.hasten"]),
+        (["verify", "SMALL"], ["small.yaml"]),
+        (["profile", "absent.hasten", "--as", "router", "-o", "p.json"], ["router", "device"]),
+        (["run", "SMALL", "--schedulers", "greedy"], ["profile", ".hasten"]),
+        (["edge", "absent.hasten"], ["absent.hasten"]),
+        (["device", "absent.hasten", "--edge", "h:1", "--deadline-ms", "5"], ["absent.hasten"]),
+        (["nonsense"], ["nonsense"]),
+    ],
+)
+def test_bad_input_gets_one_line_and_exit_code_two(
+    arguments: list[str],
+    words: list[str],
+    small: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    assert run(monkeypatch, *(small if word == "SMALL" else word for word in arguments)) == 2
+    said = capsys.readouterr().err.strip()
+    assert said.count("\n") == 0, said
+    for word in words:
+        assert word in said
+
+
+@pytest.mark.parametrize(
+    "command", ["demo", "build", "inspect", "verify", "profile", "simulate", "solve", "run", "edge", "device"]
+)
+def test_every_command_has_help_with_an_example(
+    command: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run(monkeypatch, command, "--help") == 0
+    assert f"Example: hasten {command}" in " ".join(capsys.readouterr().out.split())
+
+
+def test_every_public_name_exists_and_is_documented() -> None:
+    import hasten as hs
+
+    for name in hs.__all__:
+        assert getattr(hs, name).__doc__, name
+    assert hs.schedulers() == schedulers()
+    import hasten.schedulers.greedy  # must not hide the function
+
+    assert "greedy" in hs.schedulers()
+    with pytest.raises(AttributeError):
+        _ = hs.nothing
+
+
+def test_every_scheduler_is_listed_in_the_docs() -> None:
+    page = (ROOT / "docs" / "schedulers.md").read_text()
+    for name in schedulers():
+        assert f"`{name}`" in page or f"`{name}:" in page, name
+
+
+def test_a_device_imports_none_of_the_heavy_packages() -> None:
+    code = (
+        "import sys; sys.modules['numba'] = sys.modules['gymnasium'] = None; import hasten, hasten.runtime.device, hasten.schedulers.greedy, hasten.split.executor; "
+        "heavy = {'torch', 'onnx', 'scipy', 'sklearn', 'matplotlib', 'pandas'} & set(sys.modules); "
+        "print(heavy); sys.exit(len(heavy))"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True, timeout=60)
