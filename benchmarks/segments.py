@@ -1,0 +1,155 @@
+"""Does cutting cost anything? Every (exit, partition) of a package against the same exit as one ordinary ONNX model.
+
+The peer is each exit exported whole, with its weights inside, in a plain ONNX Runtime session; hasten runs the prefix
+and the finish that a device and an edge node would run, without the codec and the wire between them. Both run in turns
+on the same inputs in one process, so a busy machine disturbs both alike; the ratio is the median over the rounds of
+the ratio within each round. Budget: 1.05.
+
+Usage: python benchmarks/segments.py [--rounds N] [FILE.hasten]
+Without a file a residual network with random weights, cut at four exits, is built first (no training: time does not
+depend on the weights' values).
+"""
+
+from __future__ import annotations
+
+import argparse
+import statistics
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import onnx
+import onnxruntime as ort
+import torch
+from onnx import numpy_helper
+from torch import nn
+
+from hasten.split.build import build_package
+from hasten.split.executor import LOGITS, Executor, session_options
+from hasten.split.package import Package, open_package
+
+BUDGET = 1.05
+PASSES, WARM = 5, 3
+
+
+class Stage(nn.Module):
+    """One residual block that may halve the side and change the width."""
+
+    def __init__(self, channels_in: int, channels: int, stride: int) -> None:
+        super().__init__()
+        self.body = nn.Sequential(
+            nn.Conv2d(channels_in, channels, 3, stride, 1, bias=False),
+            nn.BatchNorm2d(channels),
+            nn.ReLU(inplace=True),
+            nn.Conv2d(channels, channels, 3, 1, 1, bias=False),
+            nn.BatchNorm2d(channels),
+        )
+        self.skip = nn.Sequential(nn.Conv2d(channels_in, channels, 1, stride, bias=False), nn.BatchNorm2d(channels))
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """Return the next stage's input."""
+        return torch.relu(self.body(x) + self.skip(x))
+
+
+class FourExits(nn.Module):
+    """A residual network of about 150 million multiply-accumulates on 3 x 64 x 64 frames, an exit behind each stage."""
+
+    def __init__(self, classes: int = 10) -> None:
+        super().__init__()
+        widths = (32, 64, 128, 256)
+        self.stem = nn.Sequential(nn.Conv2d(3, 32, 3, 2, 1, bias=False), nn.BatchNorm2d(32), nn.ReLU(inplace=True))
+        self.stages = nn.ModuleList(
+            nn.Sequential(Stage(before, width, 1 if width == 32 else 2), Stage(width, width, 1))
+            for before, width in zip((32, *widths), widths, strict=False)
+        )
+        self.heads = nn.ModuleList(nn.Linear(width, classes) for width in widths)
+
+    def forward(self, x: torch.Tensor) -> tuple[torch.Tensor, ...]:
+        """Return four times (N, classes)."""
+        x = self.stem(x)
+        logits = []
+        for stage, head in zip(self.stages, self.heads, strict=True):
+            x = stage(x)
+            logits.append(head(x.mean((2, 3))))
+        return tuple(logits)
+
+
+def built_here(folder: Path) -> Package:
+    torch.manual_seed(0)
+    module = FourExits().eval()
+    rng = np.random.default_rng(0)
+    frames, labels = rng.integers(0, 256, (16, 3, 64, 64), dtype=np.uint8), rng.integers(0, 10, 16)
+    names = [f"exit{number}" for number in range(1, 5)]
+    return build_package(module, frames, labels, name="bench", exit_names=names, path=folder / "bench.hasten")
+
+
+def whole_exit(package: Package, exit_: int) -> Callable[[np.ndarray], np.ndarray]:
+    """The peer: the complete exit as a self-contained model, weights inside, in a session of its own."""
+    model = onnx.ModelProto.FromString(package.graph("finish", 0, exit_))
+    for item in model.graph.initializer:
+        if item.data_location == onnx.TensorProto.EXTERNAL:
+            item.CopyFrom(numpy_helper.from_array(package.weights[item.name], item.name))
+    session = ort.InferenceSession(model.SerializeToString(), session_options(1), providers=["CPUExecutionProvider"])
+    name = package.manifest.input.name
+    return lambda frame: session.run([LOGITS], {name: frame})[0]
+
+
+def seconds(call: Callable[[np.ndarray], object], frame: np.ndarray) -> float:
+    start = time.perf_counter()
+    call(frame)
+    return time.perf_counter() - start
+
+
+def compare(package: Package, rounds: int) -> list[tuple[int, int, float, float, float]]:
+    """(exit, partition, whole ms, cut ms, ratio) for every option."""
+    executor = Executor(package)
+    executor.warm()
+    frames = package.samples()[0]
+    wholes = {number: whole_exit(package, number) for number in range(1, len(package.manifest.exits) + 1)}
+    options = package.manifest.options()
+    taken: dict[tuple[int, int], list[tuple[float, float]]] = {option: [] for option in options}
+    for _ in range(PASSES):  # several passes, so that a disturbance of seconds does not hit one option alone
+        for exit_, partition in options:
+
+            def cut(x: np.ndarray, exit_: int = exit_, partition: int = partition) -> np.ndarray:
+                tensors = executor.prefix(partition, [x]) if partition else [x]
+                return executor.finish(partition, exit_, tensors)
+
+            for turn in range(-WARM, rounds // PASSES):
+                frame = frames[turn % len(frames)][np.newaxis]
+                first, second = (wholes[exit_], cut) if turn % 2 else (cut, wholes[exit_])
+                times = seconds(first, frame), seconds(second, frame)
+                if turn >= 0:
+                    taken[exit_, partition].append(times if turn % 2 else times[::-1])
+    table = []
+    for (exit_, partition), pairs in taken.items():
+        whole, split = (1e3 * statistics.median(column) for column in zip(*pairs, strict=True))
+        ratio = statistics.median(split_s / whole_s for whole_s, split_s in pairs)
+        table.append((exit_, partition, whole, split, ratio))
+    return table
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description="Every (exit, partition) against the exit exported whole.")
+    parser.add_argument("file", nargs="?", type=Path)
+    parser.add_argument("--rounds", type=int, default=200)
+    arguments = parser.parse_args()
+    with tempfile.TemporaryDirectory() as folder:
+        package = open_package(arguments.file) if arguments.file else built_here(Path(folder))
+        table = compare(package, arguments.rounds)
+    print(
+        f"{package.manifest.name}: onnxruntime {ort.__version__}, 1 thread, {arguments.rounds} rounds in turns, medians"
+    )
+    print(f"{'exit':>4} {'partition':>9} {'whole ms':>9} {'cut ms':>9} {'ratio':>6}")
+    for exit_, partition, whole, split, ratio in table:
+        print(f"{exit_:>4} {partition:>9} {whole:>9.3f} {split:>9.3f} {ratio:>6.3f}")
+    worst = max(row[-1] for row in table)
+    median = statistics.median(row[-1] for row in table)
+    within = sum(row[-1] <= BUDGET for row in table)
+    print(f"ratio: median {median:.3f}, worst {worst:.3f}; {within} of {len(table)} within the budget of {BUDGET}")
+
+
+if __name__ == "__main__":
+    main()

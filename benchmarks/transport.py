@@ -1,0 +1,186 @@
+"""How far is hasten's transport from the least a socket can do? Round trips of 1 KB to 1 MB on the loopback.
+
+The peer is a blocking TCP socket on both sides: the request's bytes, 64 bytes back, no framing. hasten sends the same
+bytes as a SUBMIT frame through its device-side connection to its edge server, which checks them, copies nothing, and
+answers at once with an ANSWER frame; no network is run. Each side has two processes of its own, and the two take turns
+within each round; the ratio is that of the medians. Budget: 1.3.
+
+Usage: python benchmarks/transport.py [--rounds N]
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import math
+import socket
+import statistics
+import subprocess
+import sys
+import threading
+import time
+
+from hasten.runtime.edge import start_edge
+from hasten.runtime.pace import now_ms
+from hasten.runtime.sockets import prepare_socket, run_loop
+from hasten.runtime.uplink import Uplink
+from hasten.runtime.wire import Answer, Hello, LoadReport, Status, submit_head, types_bytes
+
+BUDGET = 1.3
+SIZES = (1_000, 4_000, 16_000, 64_000, 200_000, 1_000_000)
+REPLY_BYTES = 64
+TYPES = types_bytes(())
+REPORT = LoadReport(1, 0, (0.0,))
+
+
+class AnyPackage:
+    """Stands for a served package: takes payloads of any size the benchmark sends."""
+
+    max_submit_bytes = max(SIZES) + len(TYPES)
+
+
+class AnsweringCore:
+    """Stands for the edge's core: answers at once, so that only the transport takes time."""
+
+    workers, slowdown = 1, 1.0
+    arrived_ms = 0.0
+
+    def start(self):
+        """Nothing to warm up."""
+
+    def close(self):
+        """Nothing to end."""
+
+    def served(self, digest):
+        """Every package."""
+        return AnyPackage()
+
+    def submit(self, served, cut, exit_, rest, latest_ms, reply):
+        """Answer."""
+        self.arrived_ms = now_ms()
+        reply(Answer(Status.DONE, exit_, 0, 1.0, 0, 0, 0, REPORT))
+        return self
+
+
+def serve_raw() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        print(server.getsockname()[1], flush=True)
+        connection, _ = server.accept()
+        prepare_socket(connection)
+        buffer = memoryview(bytearray(max(SIZES)))
+        while size := int.from_bytes(connection.recv(4), "little"):
+            have = 0
+            while have < size:
+                have += connection.recv_into(buffer[have:size])
+            connection.sendall(bytes(REPLY_BYTES))
+
+
+def serve_hasten() -> None:
+    async def serve():
+        server = await start_edge(AnsweringCore())
+        print(server.port, flush=True)
+        await asyncio.Event().wait()
+
+    run_loop(serve())
+
+
+class RawClient:
+    """The peer's device side."""
+
+    def __init__(self, port: int) -> None:
+        self.socket = socket.create_connection(("127.0.0.1", port))
+        prepare_socket(self.socket)
+        self.reply = memoryview(bytearray(REPLY_BYTES))
+
+    def measure(self, payload: bytes) -> float:
+        """Seconds of one round trip."""
+        start = time.perf_counter()
+        head = len(payload).to_bytes(4, "little")
+        sent = self.socket.sendmsg([head, payload])
+        if sent < len(head) + len(payload):
+            self.socket.sendall(memoryview(payload)[sent - len(head) :])
+        have = 0
+        while have < REPLY_BYTES:
+            have += self.socket.recv_into(self.reply[have:])
+        return time.perf_counter() - start
+
+
+class HastenClient:
+    """hasten's device side; round trips run in its event loop, asked for from this thread."""
+
+    def __init__(self, port: int) -> None:
+        self.ready = threading.Event()
+        threading.Thread(target=lambda: run_loop(self.live(port)), daemon=True).start()
+        assert self.ready.wait(10)
+
+    async def live(self, port: int) -> None:
+        """Connect and stay connected."""
+        self.loop = asyncio.get_running_loop()
+        self.uplink = Uplink("127.0.0.1", port, Hello(bytes(32), b"", "benchmark"), None, self)
+        await self.uplink.start()
+        self.ready.set()
+        await asyncio.Event().wait()
+
+    def edge_connected(self, welcome):
+        """Nothing to do."""
+
+    def edge_lost(self, reason):
+        """The benchmark is over."""
+        raise SystemExit(reason)
+
+    def edge_answered(self, task, answer):
+        """One round trip is complete; begin the next, as an agent acts on an answer: in the same callback."""
+        self.taken.append(time.perf_counter() - self.start)
+        if len(self.taken) < self.count:
+            self.send()
+        else:
+            self.done.set()
+
+    def measure(self, payload: bytes, count: int) -> list[float]:
+        """Seconds of each of ``count`` round trips."""
+        self.payload, self.count, self.taken, self.done = payload, count, [], threading.Event()
+        self.loop.call_soon_threadsafe(self.send)
+        assert self.done.wait(60)
+        return self.taken
+
+    def send(self) -> None:
+        """Begin a round trip."""
+        self.start = time.perf_counter()
+        head = submit_head(1, 0, 1, math.inf, TYPES, len(self.payload))
+        self.uplink.send(head, self.payload)
+
+
+def start_server(kind: str) -> tuple[subprocess.Popen[str], int]:
+    process = subprocess.Popen([sys.executable, __file__, "--serve", kind], stdout=subprocess.PIPE, text=True)
+    assert process.stdout is not None
+    return process, int(process.stdout.readline())
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description="hasten's frames against a raw blocking socket.")
+    parser.add_argument("--rounds", type=int, default=20)
+    parser.add_argument("--serve", choices=["raw", "hasten"], help=argparse.SUPPRESS)
+    arguments = parser.parse_args()
+    if arguments.serve:
+        {"raw": serve_raw, "hasten": serve_hasten}[arguments.serve]()
+        return
+    raw_server, raw_port = start_server("raw")
+    hasten_server, hasten_port = start_server("hasten")
+    try:
+        raw, ours = RawClient(raw_port), HastenClient(hasten_port)
+        print(f"{'bytes':>9} {'raw us':>9} {'hasten us':>10} {'ratio':>6}   (budget {BUDGET})")
+        for size in SIZES:
+            payload = bytes(size)
+            taken: dict[str, list[float]] = {"raw": [], "hasten": []}
+            for _ in range(arguments.rounds):
+                taken["raw"] += [raw.measure(payload) for _ in range(25)][5:]
+                taken["hasten"] += ours.measure(payload, 25)[5:]
+            raw_us, ours_us = (1e6 * statistics.median(taken[name]) for name in ("raw", "hasten"))
+            print(f"{size:>9} {raw_us:>9.0f} {ours_us:>10.0f} {ours_us / raw_us:>6.2f}")
+    finally:
+        for server in (raw_server, hasten_server):
+            server.terminate()
+
+
+if __name__ == "__main__":
+    main()
