@@ -20,6 +20,9 @@ FloatArray = NDArray[np.float64]
 ON_TIME_TOLERANCE_MS = 1e-6
 """Slack of the deadline comparison, so that equal sums in another order of addition are equally on time."""
 
+ROUNDING = 1e-12
+"""Share of an integral over the rate that rounding may add: a remainder this small must not wait for a next burst."""
+
 NEAR_STEPS = 8
 """Steps of a rate trace that are tried one by one before a binary search."""
 
@@ -101,20 +104,21 @@ def transfer_end(
     offset_ms = max(start_ms - cycle_start_ms, 0.0)  # rounding may find the next cycle just before it starts
     i = step_at(offset_ms, from_ms)
     target_bits = sent_bits[i] + bits_per_ms[i] * (offset_ms - from_ms[i]) + payload_bits
+    slack_bits = ROUNDING * target_bits
     j = i
     if periodic:
-        cycles = np.ceil(target_bits / cycle_bits) - 1
+        cycles = np.ceil((target_bits - slack_bits) / cycle_bits) - 1
         if cycles > 0:
             target_bits -= cycles * cycle_bits
             cycle_start_ms += cycles * period_ms
             j = 0
     # The first step at whose end the target is reached: seldom far, and past stretches without rate.
     for _ in range(NEAR_STEPS):
-        if j == last or sent_bits[j + 1] >= target_bits:
+        if j == last or sent_bits[j + 1] >= target_bits - slack_bits:
             break
         j += 1
-    if j < last and sent_bits[j + 1] < target_bits:
-        j = max(int(np.searchsorted(sent_bits, target_bits, side="left")) - 1, 0)
+    if j < last and sent_bits[j + 1] < target_bits - slack_bits:
+        j = max(int(np.searchsorted(sent_bits, target_bits - slack_bits, side="left")) - 1, 0)
     if bits_per_ms[j] <= 0:
         return np.inf
     return float(cycle_start_ms + from_ms[j] + (target_bits - sent_bits[j]) / bits_per_ms[j])
