@@ -16,8 +16,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from hasten.core.errors import HastenError, InputError
+from hasten.core.protobuf import Malformed
 from hasten.split.executor import Executor
-from hasten.split.onnxscan import MalformedGraph, external_initializers
+from hasten.split.onnxscan import external_initializers
 from hasten.split.package import Package, npy_bytes, open_package, with_profile, write_atomically
 
 Members = dict[str, bytes]
@@ -252,7 +253,7 @@ def test_the_scan_of_a_graph_ends_in_a_list_or_in_its_own_error(package, data):
     for content in (bytes(graph), data.draw(st.binary(max_size=64))):
         try:
             assert all(isinstance(name, str) for name in external_initializers(content))
-        except MalformedGraph as error:
+        except Malformed as error:
             assert "\n" not in str(error)
 
 

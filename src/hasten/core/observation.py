@@ -30,6 +30,8 @@ from hasten.core.gain import task_gain
 from hasten.core.jit import jitable, larger, smaller
 from hasten.core.options import OptionTable
 
+FEATURE_VERSION = 1
+"""Changes with the meaning of any feature, so that a policy trained on other ones is recognised."""
 STATE_FEATURES = 13
 CLIP = 2.0
 """Features lie within -CLIP and CLIP."""

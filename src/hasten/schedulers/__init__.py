@@ -29,6 +29,7 @@ _FACTORIES = {
     "linucb": "linucb:LinUcb",
     "mdp": "mdp:OnlineOptimum",
     "priced": "priced:Priced",
+    "dqn": "learned:from_file",
 }
 """Name to ``module:factory``; a factory takes the argument after the colon ("" when there is none)."""
 

@@ -25,8 +25,9 @@ from numpy.typing import NDArray
 from hasten.core.errors import InputError
 from hasten.core.files import validated
 from hasten.core.profile import Profile
+from hasten.core.protobuf import Malformed
 from hasten.split.manifest import Manifest, Member, TensorSpec
-from hasten.split.onnxscan import MalformedGraph, external_initializers
+from hasten.split.onnxscan import external_initializers
 
 Array = NDArray[np.generic]
 
@@ -112,7 +113,7 @@ class Package:
                 raise InputError(where, "size", len(data), f"at most {MAX_GRAPH_BYTES} bytes")
             try:
                 external = external_initializers(data)
-            except MalformedGraph as error:
+            except Malformed as error:
                 raise InputError(where, "graph", str(error), "an ONNX model that refers to nothing outside") from None
             for name in external:
                 if name not in known:

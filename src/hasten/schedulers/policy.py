@@ -1,0 +1,253 @@
+"""A trained policy and its file: one ONNX graph that also says what the policy is for. No pickle, no onnx package.
+
+The graph maps observations (B, F) to action values (B, J+1): a trunk of ReLU layers, then a dueling head,
+``q = v + a - mean(a)`` (Wang et al., "Dueling network architectures", ICML 2016). Its metadata hold a manifest,
+``hasten.policy/1``. Any ONNX runtime evaluates it; hasten reads the weights out and needs numpy only. A file is
+checked against its own manifest before anything of its size is allocated.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import Field, model_validator
+
+from hasten.core.errors import InputError
+from hasten.core.files import Record, validated
+from hasten.core.observation import FEATURE_VERSION, STATE_FEATURES
+from hasten.core.options import OptionTable
+from hasten.core.protobuf import Malformed
+from hasten.schedulers.policy_onnx import MANIFEST_KEY, Tensors, read_model, write_model
+
+Float32 = NDArray[np.float32]
+Layer = tuple[Float32, Float32]
+"""Weights (in, out) and bias (out,)."""
+Range = tuple[float, float]
+"""Lowest and highest."""
+
+MAX_POLICY_BYTES = 16 * 1024 * 1024
+MAX_LAYER_WIDTH = 4096
+MAX_OPTIONS = 4096
+
+
+class Envelope(Record):
+    """What a policy was trained on, as ranges (lowest, highest); beyond them its values mean nothing."""
+
+    rate_mbps: Range
+    """Uplink rate as seen at decisions."""
+    rate_hz: Range
+    """Mean arrival rate of a stream."""
+    deadline_ms: Range
+    streams: tuple[int, int]
+    """Number of streams that share the edge."""
+    device_ms: Range
+    """A stream's longest device time among its options."""
+    edge_ms: Range
+    """A stream's longest edge time among its options."""
+
+    @model_validator(mode="after")
+    def _ordered(self) -> Envelope:
+        for name, (low, high) in self:
+            if not 0 <= low <= high:
+                raise ValueError(f"{name} as two numbers, 0 <= lowest <= highest, not {low}, {high}")
+        return self
+
+    def joined(self, other: Envelope) -> Envelope:
+        """The smallest envelope that covers both."""
+        mine, theirs = self.model_dump(), other.model_dump()
+        return Envelope(**{k: (min(mine[k][0], theirs[k][0]), max(mine[k][1], theirs[k][1])) for k in mine})
+
+
+class NetworkOptions(Record):
+    """The options of one network that a policy chooses among: action j is the j-th of them."""
+
+    profile: str
+    fingerprint: str
+    """Of the network's whole option table: see :func:`fingerprint`."""
+    options: Annotated[
+        tuple[tuple[Annotated[int, Field(ge=1)], Annotated[int, Field(ge=0)]], ...],
+        Field(min_length=1, max_length=MAX_OPTIONS),
+    ]
+    """(exit, partition) pairs."""
+
+
+class Manifest(Record):
+    """What a policy file says of itself."""
+
+    schema_id: Literal["hasten.policy/1"] = Field(alias="schema", default="hasten.policy/1")
+    hasten: str
+    """The version that wrote it."""
+    feature_version: int = FEATURE_VERSION
+    hidden: tuple[Annotated[int, Field(ge=1, le=MAX_LAYER_WIDTH)], ...]
+    """Widths of the trunk's layers."""
+    networks: Annotated[tuple[NetworkOptions, ...], Field(min_length=1, max_length=256)]
+    gain_terms: tuple[float, float, float]
+    """The gain it maximises: see :func:`hasten.core.gain.task_gain`."""
+    envelope: Envelope
+    training: dict[str, str | int | float | bool | None] = Field(default_factory=dict)
+    """How it was trained, in words and numbers."""
+
+    @property
+    def width(self) -> int:
+        """Number of options J: the most that any network has."""
+        return max(len(network.options) for network in self.networks)
+
+    @property
+    def features(self) -> int:
+        """Length of an observation."""
+        return STATE_FEATURES + 2 * self.width
+
+
+@dataclass(frozen=True)
+class Policy:
+    """Manifest and weights; ``trunk`` has a layer for each of ``manifest.hidden``."""
+
+    manifest: Manifest
+    trunk: tuple[Layer, ...]
+    value: Layer
+    advantage: Layer
+
+    def q(self, observation: Float32) -> Float32:
+        """Action values (B, J+1) of observations (B, F)."""
+        hidden = observation
+        for weight, bias in self.trunk:
+            hidden = np.maximum(hidden @ weight + bias, np.float32(0.0))
+        advantage = hidden @ self.advantage[0] + self.advantage[1]
+        value = hidden @ self.value[0] + self.value[1]
+        return np.asarray(value + advantage - advantage.mean(axis=1, keepdims=True), dtype=np.float32)
+
+
+def fingerprint(table: OptionTable, stream: int) -> str:
+    """Identifies a network by its options, their sizes and accuracies: not by how fast machines run it."""
+    n = int(table.count[stream])
+    facts = [
+        [int(e), int(p), round(bits), round(float(accuracy), 6)]
+        for e, p, bits, accuracy in zip(
+            table.exit[stream, :n],
+            table.partition[stream, :n],
+            table.payload_bits[stream, :n],
+            table.accuracy[stream, :n],
+            strict=True,
+        )
+    ]
+    return hashlib.sha256(json.dumps(facts).encode()).hexdigest()[:16]
+
+
+def network_options(profiles: Sequence[str], table: OptionTable) -> tuple[NetworkOptions, ...]:
+    """The networks of a scenario with their undominated options, each once, as a manifest holds them.
+
+    ``table`` is the scenario's whole table, ``profiles`` (M,) the name of each stream's profile.
+    """
+    kept, _ = table.undominated()
+    found: dict[NetworkOptions, None] = {}
+    for m, profile in enumerate(profiles):
+        n = int(kept.count[m])
+        pairs = tuple(zip(kept.exit[m, :n].tolist(), kept.partition[m, :n].tolist(), strict=True))
+        found[NetworkOptions(profile=profile, fingerprint=fingerprint(table, m), options=pairs)] = None
+    return tuple(found)
+
+
+def save_policy(path: str | Path, policy: Policy) -> None:
+    """Write a policy; whoever reads ``path`` meanwhile finds the old file or the new one."""
+    path = Path(path)
+    tensors = _named(policy)
+    manifest = policy.manifest
+    for name, shape in _shapes(manifest).items():
+        if tensors[name].shape != shape or not np.isfinite(tensors[name]).all():
+            raise InputError(path, name, tensors[name].shape, f"finite weights of shape {shape}")
+    model = write_model(tensors, len(manifest.hidden), manifest.model_dump_json(by_alias=True), manifest.hasten)
+    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    try:
+        temporary.write_bytes(model)
+        temporary.replace(path)
+    except OSError as error:
+        temporary.unlink(missing_ok=True)
+        raise InputError(path, "file", str(path), f"a file that can be written ({error.strerror})") from None
+
+
+def load_policy(path: str | Path) -> Policy:
+    """Read and check a policy file.
+
+    Raises:
+        InputError: not a policy, one of another version, or one whose weights are not what its manifest says.
+    """
+    path = Path(path)
+    try:
+        size = path.stat().st_size
+        if size > MAX_POLICY_BYTES:
+            raise InputError(path, "size", size, f"at most {MAX_POLICY_BYTES} bytes")
+        data = path.read_bytes()
+    except OSError as error:
+        raise InputError(path, "file", str(path), f"a readable policy file ({error.strerror})") from None
+    try:
+        metadata, raw = read_model(data)
+    except Malformed as error:
+        raise InputError(path, "file", path.name, f"an ONNX file ({error})") from None
+    manifest = _manifest(path, metadata.get(MANIFEST_KEY))
+    shapes = _shapes(manifest)
+    if raw.keys() != shapes.keys():
+        raise InputError(path, "initializers", sorted(raw), f"{', '.join(shapes)}")
+    tensors = {name: _array(path, name, raw[name], shape) for name, shape in shapes.items()}
+    layers = [(tensors[f"{name}.weight"], tensors[f"{name}.bias"]) for name in _layer_names(manifest)]
+    return Policy(manifest, tuple(layers[:-2]), layers[-2], layers[-1])
+
+
+def _manifest(path: Path, text: str | None) -> Manifest:
+    if text is None:
+        raise InputError(path, "metadata", None, f"the key {MANIFEST_KEY!r}: this ONNX file is not a hasten policy")
+    try:
+        data = json.loads(text)
+    except ValueError as error:
+        raise InputError(path, MANIFEST_KEY, text, f"valid JSON ({error})") from None
+    if not isinstance(data, dict) or "schema" not in data:
+        raise InputError(path, "schema", None, "hasten.policy/1")
+    manifest = validated(Manifest, data, path)
+    if manifest.feature_version != FEATURE_VERSION:
+        raise InputError(
+            path, "feature_version", manifest.feature_version, f"{FEATURE_VERSION}, that of this version of hasten"
+        )
+    return manifest
+
+
+def _layer_names(manifest: Manifest) -> list[str]:
+    return [*(f"trunk.{i}" for i in range(len(manifest.hidden))), "value", "advantage"]
+
+
+def _shapes(manifest: Manifest) -> dict[str, tuple[int, ...]]:
+    """The tensors of a policy's file."""
+    widths = [manifest.features, *manifest.hidden]
+    into = [*widths[:-1], widths[-1], widths[-1]]
+    out = [*manifest.hidden, 1, manifest.width + 1]
+    shapes: dict[str, tuple[int, ...]] = {}
+    for name, n_in, n_out in zip(_layer_names(manifest), into, out, strict=True):
+        shapes[f"{name}.weight"], shapes[f"{name}.bias"] = (n_in, n_out), (n_out,)
+    return shapes
+
+
+def _named(policy: Policy) -> Tensors:
+    layers = zip(_layer_names(policy.manifest), (*policy.trunk, policy.value, policy.advantage), strict=True)
+    tensors: Tensors = {}
+    for name, (weight, bias) in layers:
+        tensors[f"{name}.weight"] = np.ascontiguousarray(weight, dtype=np.float32)
+        tensors[f"{name}.bias"] = np.ascontiguousarray(bias, dtype=np.float32)
+    return tensors
+
+
+def _array(path: Path, name: str, found: tuple[tuple[int, ...], memoryview], shape: tuple[int, ...]) -> Float32:
+    dims, raw = found
+    if dims != shape:
+        raise InputError(path, name, dims, f"shape {shape}, as the manifest says")
+    if len(raw) != 4 * int(np.prod(shape)):
+        raise InputError(path, name, f"{len(raw)} bytes", f"{4 * int(np.prod(shape))} bytes of float32")
+    array = np.frombuffer(raw, dtype="<f4").astype(np.float32).reshape(shape)
+    if not np.isfinite(array).all():
+        raise InputError(path, name, "NaN or infinity", "finite weights")
+    return array
