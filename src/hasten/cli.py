@@ -127,14 +127,26 @@ def profile(
 ) -> None:
     """Measure a package on this machine as the runtime will run it. An existing PROFILE.json keeps the other side."""
     from hasten.profiling import measure_to_file
+    from hasten.runtime.overhead import with_overhead
     from hasten.split.package import open_package
 
     console = make_console()
+    missing = role if output.exists() else None
     with progress_bar(console) as progress:
         measured = measure_to_file(
-            open_package(package), role, output, repeats=repeats, gap_ms=gap_ms, threads=threads, progress=progress
+            open_package(package),
+            role,
+            output,
+            repeats=repeats,
+            gap_ms=gap_ms,
+            threads=threads,
+            progress=progress,
+            complete=lambda profile, package: with_overhead(profile, package, missing, progress=progress),
         )
     console.print(measured.source)
+    console.print(
+        f"besides: {measured.task_ms:.2f} ms per task, {measured.offload_ms:.2f} ms more when it is offloaded"
+    )
     console.print(f"wrote {output}")
 
 

@@ -57,6 +57,7 @@ def run_demo(out: Path, quick: bool, data: str, progress: ProgressCall) -> DemoO
     from hasten.networks.build import build_default
     from hasten.profiling import measure
     from hasten.runtime.local_run import run_scenario
+    from hasten.runtime.overhead import with_overhead
     from hasten.split.package import with_profile
 
     out.mkdir(parents=True, exist_ok=True)
@@ -65,10 +66,11 @@ def run_demo(out: Path, quick: bool, data: str, progress: ProgressCall) -> DemoO
     measured = measure(
         built, "device", repeats=7 if quick else 20, progress=lambda done: progress("profiling on this machine", done)
     )
-    (out / "profile.json").write_text(measured.profile.to_json(), encoding="utf-8")
-    package = with_profile(built, measured.profile, out / f"{data}.hasten")
+    profile = with_overhead(measured.profile, built, tasks=8 if quick else 24, progress=progress)
+    (out / "profile.json").write_text(profile.to_json(), encoding="utf-8")
+    package = with_profile(built, profile, out / f"{data}.hasten")
     path = out / "scenario.yaml"
-    path.write_text(_scenario_text(package.path.name, measured.profile, quick), encoding="utf-8")
+    path.write_text(_scenario_text(package.path.name, profile, quick), encoding="utf-8")
     scenario = load_scenario(path)
     progress("simulating every fixed choice", 0.0)
     fixed = _fixed_pairs(scenario)
@@ -78,7 +80,7 @@ def run_demo(out: Path, quick: bool, data: str, progress: ProgressCall) -> DemoO
     outcome = run_scenario(scenario, names, [SEED], out_dir=out / "tasks", progress=progress)
     document = result_document(scenario.name, outcome.results, runtime=outcome.facts)
     report = out / "report.html"
-    write_report(report, _report(scenario, measured.profile, outcome.results, fixed, outcome.facts, best_fixed))
+    write_report(report, _report(scenario, profile, outcome.results, fixed, outcome.facts, best_fixed))
     title = f"{DEVICES} streams of {data}, each over a varying link: the same tasks for every scheduler"
     return DemoOutcome(title, document, report)
 

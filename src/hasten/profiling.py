@@ -26,6 +26,8 @@ from hasten.split.timing import (
 )
 
 ROLES: tuple[Role, ...] = ("device", "edge")
+NOT_MEASURED_HERE = ("device_power_mw", "radio_uj_per_byte", "task_ms", "offload_ms")
+"""Fields of a profile that no timing of segments tells: an existing profile keeps them."""
 
 
 @dataclass(frozen=True)
@@ -71,7 +73,7 @@ def measure(
     measured: tuple[Role, ...] = ROLES if into is None else (role,)
     fits = {one: fit_times(times, package.manifest, one) for one in measured}
     how = times.describe(gap_ms, repeats, threads)
-    parts = {one: role_source(one, times, fit, how) for one, fit in fits.items()}
+    parts = {one: role_source(one, fit, how) for one, fit in fits.items()}
     if into is None:
         other: Role = "edge" if role == "device" else "device"
         parts[other] += f", on the machine that was the {role}"
@@ -80,7 +82,7 @@ def measure(
     edge = fits["edge"] if "edge" in fits else _times_of(into, "edge")
     profile = profile_from(package.manifest, device, edge, source)
     if into is not None:
-        kept = {"device_power_mw": into.device_power_mw, "radio_uj_per_byte": into.radio_uj_per_byte}
+        kept = {name: getattr(into, name) for name in NOT_MEASURED_HERE}
         profile = profile.model_copy(update=kept)
     return Measurement(profile, times, fits)
 
@@ -94,8 +96,11 @@ def measure_to_file(
     repeats: int = 30,
     threads: int = 1,
     progress: Callable[[str, float], None] | None = None,
+    complete: Callable[[Profile, Package], Profile] | None = None,
 ) -> Profile:
     """As :func:`measure`, from and to a profile file: an existing ``output`` keeps the other role's times.
+
+    ``complete`` may add what the runtime measures (:func:`hasten.runtime.overhead.with_overhead`) before it is written.
 
     Raises:
         InputError: also when ``output`` exists but is no profile of this package, or cannot be written.
@@ -103,8 +108,9 @@ def measure_to_file(
     told = None if progress is None else lambda done: progress("timing segments", done)
     into = read_profile(output) if output.exists() else None
     found = measure(package, role, into=into, gap_ms=gap_ms, repeats=repeats, threads=threads, progress=told)
-    write_atomically(output, found.profile.to_json().encode())
-    return found.profile
+    profile = found.profile if complete is None else complete(found.profile, package)
+    write_atomically(output, profile.to_json().encode())
+    return profile
 
 
 def _check(package: Package, role: str, into: Profile | None, gap_ms: float, repeats: int, warmup: int) -> None:
@@ -132,4 +138,5 @@ def _times_of(profile: Profile | None, role: Role) -> FittedTimes:
         blocks, heads = [b.device_ms for b in profile.blocks], [e.device_ms for e in profile.exits]
     else:
         blocks, heads = [b.edge_ms for b in profile.blocks], [e.edge_ms for e in profile.exits]
-    return FittedTimes(tuple(blocks), tuple(heads), 0.0, 0.0)
+    encode = [profile.encode_ms(partition) for partition in range(len(profile.blocks) + 1)]
+    return FittedTimes(tuple(blocks), tuple(heads), tuple(encode), 0.0, 0.0)

@@ -12,6 +12,7 @@ import pytest
 import yaml
 
 from hasten.core.errors import InputError
+from hasten.core.options import StreamCosts, option_table
 from hasten.core.profile import Profile
 from hasten.core.profiles import builtin_profiles, load_profile
 from hasten.core.scenario import load_scenario, scenario_from
@@ -227,6 +228,18 @@ PROFILE: dict[str, Any] = {
     "exits": [{"name": "e1", "after_block": 1, "accuracy": 0.5, "device_ms": 1, "edge_ms": 0.5},
               {"name": "e2", "after_block": 2, "accuracy": 0.9, "device_ms": 2, "edge_ms": 0.25}],
 }  # fmt: skip
+
+
+def test_encoding_is_work_of_a_device_that_offloads() -> None:
+    blocks = [block | {"encode_ms": 0.25} for block in PROFILE["blocks"]]
+    coded = Profile.model_validate(PROFILE | {"input_encode_ms": 0.5, "blocks": blocks})
+    before, after = (
+        option_table([StreamCosts(profile, device_slowdown=2.0)])
+        for profile in (Profile.model_validate(PROFILE), coded)
+    )
+    more_ms = {(1, 1): 0.0, (2, 2): 0.0, (1, 0): 1.0, (2, 0): 1.0, (2, 1): 0.5}
+    found = zip(after.exit[0], after.partition[0], after.device_ms[0] - before.device_ms[0], strict=True)
+    assert {(int(e), int(p)): float(more) for e, p, more in found} == pytest.approx(more_ms)
 
 
 def test_options_follow_from_the_profile(tmp_path: Path) -> None:

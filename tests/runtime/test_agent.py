@@ -113,7 +113,9 @@ def is_silent(edge, task, submit):
     return None
 
 
-def play(package, reaction, scheduler="fixed:2,1", tasks=3, gap_ms=5.0, path=None, connected=True, **settings):
+def play(
+    package, reaction, scheduler="fixed:2,1", tasks=3, gap_ms=5.0, path=None, connected=True, profile=None, **settings
+):
     """Run an agent for some tasks; return (records, edge, runner)."""
     settings = {"deadline_ms": DEADLINE_MS, "rate_hz": 100.0} | settings
 
@@ -126,7 +128,7 @@ def play(package, reaction, scheduler="fixed:2,1", tasks=3, gap_ms=5.0, path=Non
             return edge
 
         chosen = make_scheduler(scheduler) if isinstance(scheduler, str) else scheduler
-        agent = DeviceAgent(package, runner, chosen, AgentSettings(**settings), connect if reaction else None)
+        agent = DeviceAgent(package, runner, chosen, AgentSettings(**settings), connect if reaction else None, profile)
         frame = package.samples()[0][:1]
         log = TaskLog(path)
         try:
@@ -160,6 +162,18 @@ def test_answers_from_the_edge(package, tmp_path):
     assert runner.calls == [("prefix", 1)] * 3
     written = [json.loads(line) for line in (tmp_path / "log.jsonl").read_text().splitlines()]
     assert written == records
+
+
+def test_what_a_task_costs_besides_is_reckoned_with(package):
+    costly = package.profile.model_copy(update={"task_ms": 300.0, "offload_ms": 500.0})
+    (plain,), (local,), (offloaded,) = (
+        play(package, answers, scheduler, tasks=1, profile=profile)[0]
+        for scheduler, profile in (("fixed:1,2", None), ("fixed:1,2", costly), ("fixed:2,1", costly))
+    )
+    assert plain["predicted_ms"] < 100 < 300 <= local["predicted_ms"] < 400
+    assert 290 <= local["seen"]["device_wait_ms"] <= 300
+    assert 800 <= offloaded["predicted_ms"] < 900
+    assert local["latency_ms"] < 200  # reckoned with, not waited for
 
 
 def test_tasks_kept_on_the_device_send_nothing(package):

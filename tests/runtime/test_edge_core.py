@@ -72,6 +72,24 @@ def test_answers_what_the_package_answers(package):
     assert answer.confidence == pytest.approx(float(np.exp(logits).max() / np.exp(logits).sum()), rel=1e-5)
 
 
+def test_a_slower_edge_decodes_and_computes_more_slowly(package):
+    profile = package.profile
+    heads = tuple(head.model_copy(update={"edge_ms": 1.0}) for head in profile.exits)
+    slow = profile.model_copy(update={"exits": heads})
+    core = EdgeCore([package], slowdown=20.0, profiles=[slow])
+    core.start()
+    answers = queue.SimpleQueue()
+    try:
+        served = core.served(bytes.fromhex(package.digest))
+        core.submit(served, 0, 2, payload(package), math.inf, answers.put)
+        answer = answers.get(timeout=DONE_S)
+        took_us = served.edge_ms(0, 2) * 1000
+    finally:
+        core.close()
+    assert answer.compute_us + answer.decode_us >= took_us - 2
+    assert 0 < answer.decode_us < took_us
+
+
 def test_first_come_first_served(package, gated):
     runner, core, served = gated
     answers = queue.SimpleQueue()

@@ -39,7 +39,7 @@ def test_nnls_equals_trying_every_set(seed):
 
 
 def exact_times(manifest, blocks, heads, encode=0.0, decode=0.0) -> SegmentTimes:
-    prefix = {p: (sum(blocks[:p]), encode) for p in range(1, manifest.block_count + 1)}
+    prefix = {p: (sum(blocks[:p]), encode) for p in range(manifest.block_count + 1)}
     finish = {
         (p, e): (decode, sum(blocks[p : manifest.exits[e - 1].after_block]) + heads[e - 1])
         for e, p in manifest.options()
@@ -58,11 +58,12 @@ def test_additive_times_are_recovered_exactly(package):
         assert fit.residual < 1e-8
 
 
-def test_decoding_counts_for_the_edge_and_encoding_for_nobody(package):
+def test_decoding_counts_for_the_edge_and_encoding_stands_apart(package):
     blocks, heads = [1.0] * package.manifest.block_count, [0.5, 0.5, 0.5]
     coded = exact_times(package.manifest, blocks, heads, encode=0.3, decode=0.2)
-    assert coded.encode_ms == pytest.approx(0.3)
     edge, device = (fit_times(coded, package.manifest, role) for role in ("edge", "device"))
+    profile = profile_from(package.manifest, device, edge, "here")
+    assert [profile.encode_ms(p) for p in range(package.manifest.block_count + 1)] == [0.3] * len(package.manifest.cuts)
     np.testing.assert_allclose(edge.heads, [0.7, 0.7, 0.7], rtol=1e-6)
     np.testing.assert_allclose(edge.blocks, blocks, rtol=1e-6)
     np.testing.assert_allclose(device.heads, heads, rtol=1e-6)
@@ -83,8 +84,10 @@ def test_real_segments_are_timed_each_and_make_a_profile(package):
     done = []
     times = time_segments(Executor(package), gap_ms=0, repeats=3, warmup=1, progress=done.append)
     assert set(times.finish) == {(p, e) for e, p in package.manifest.options()}
-    assert set(times.prefix) == set(range(1, package.manifest.block_count + 1))
-    assert all(value > 0 for pair in [*times.prefix.values(), *times.finish.values()] for value in pair)
+    assert set(times.prefix) == set(range(package.manifest.block_count + 1))
+    assert all(encode > 0 for _, encode in times.prefix.values())
+    assert all(run > 0 for partition, (run, _) in times.prefix.items() if partition)
+    assert all(value > 0 for pair in times.finish.values() for value in pair)
     assert done == [0.25, 0.5, 0.75, 1.0]
     fit = fit_times(times, package.manifest, "device")
     profile = profile_from(package.manifest, fit, fit, "here")

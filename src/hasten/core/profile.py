@@ -20,12 +20,16 @@ Bytes = Annotated[int, Field(gt=0)]
 
 
 class Block(Record):
-    """One block of the backbone; ``output_bytes`` is what goes on the wire after the codec."""
+    """One block of the backbone; ``output_bytes`` is what goes on the wire after the codec.
+
+    ``encode_ms`` is what the device needs to encode them, where it was measured apart.
+    """
 
     name: str
     device_ms: Milliseconds
     edge_ms: Milliseconds
     output_bytes: Bytes
+    encode_ms: Milliseconds = 0.0
 
 
 class ExitHead(Record):
@@ -39,12 +43,22 @@ class ExitHead(Record):
 
 
 class Profile(Record):
-    """A measured network: the input to every schedule. All times in milliseconds, all sizes in bytes."""
+    """A measured network: the input to every schedule. All times in milliseconds, all sizes in bytes.
+
+    Two times belong to the machines rather than to the network. Neither occupies anything, so that tasks which follow
+    closely overlap in them, and neither grows when a machine plays a slower one: ``task_ms`` passes from a task's
+    arrival until an idle device is at work on it and from its end until the answer is noted (waking up, deciding,
+    handing over between threads); ``offload_ms`` is what an offloaded task spends on its way besides its transfer,
+    the round trip of a ping and its time at the edge.
+    """
 
     schema_id: Literal["hasten.profile/1"] = Field(alias="schema")
     name: str
     source: str
     input_bytes: Bytes
+    input_encode_ms: Milliseconds = 0.0
+    task_ms: Milliseconds = 0.0
+    offload_ms: Milliseconds = 0.0
     blocks: Annotated[tuple[Block, ...], Field(min_length=1)]
     exits: Annotated[tuple[ExitHead, ...], Field(min_length=1)]
     device_power_mw: Annotated[float, Field(ge=0)] | None = None
@@ -70,6 +84,10 @@ class Profile(Record):
     def payload_bytes(self, partition: int) -> int:
         """Bytes sent when blocks ``1..partition`` ran on the device (partition 0: the input itself)."""
         return self.input_bytes if partition == 0 else self.blocks[partition - 1].output_bytes
+
+    def encode_ms(self, partition: int) -> float:
+        """What the device needs to encode what crosses at ``partition``."""
+        return self.input_encode_ms if partition == 0 else self.blocks[partition - 1].encode_ms
 
     def to_json(self) -> str:
         """The profile as the text of a ``hasten.profile/1`` file."""

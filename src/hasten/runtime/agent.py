@@ -165,7 +165,8 @@ class DeviceAgent:
         task = Task(number, arrival, arrived_ms, self._settings.deadline_ms, arrived_ms + decider.limit_ms)
         task.parts["wake"] = now - arrived_ms
         task.tensors = [arrival.frame]
-        self._outlook.update(now, self._connected, self._compute.backlog_ms(now))
+        awake_ms = max(arrived_ms + self._profile.task_ms - now, 0.0)
+        self._outlook.update(now, self._connected, max(self._compute.backlog_ms(now), awake_ms))
         choice = decider.decide(now - self._start_ms)
         task.decision_us = decider.decision_us
         if choice is not None:
@@ -225,15 +226,23 @@ class DeviceAgent:
         self._compute.submit(Job(device_ms, work, lambda result: self._computed(task, result)))
 
     def _compute_prefix(self, task: Task, device_ms: float) -> bytes:
-        """In the compute thread: blocks 1..p, then the codec, which profiles leave out: so it is not slowed down."""
-        if task.partition:
-            task.tensors, task.parts["device"] = self._dilated(
-                device_ms, lambda: self._runner.prefix(task.partition, task.tensors)
-            )
-            task.held_cut = task.partition
-        started_ms = now_ms()
-        payload = self._codec.encode(task.tensors, self._specs[task.partition])
-        task.parts["encode"] = now_ms() - started_ms
+        """In the compute thread: blocks 1..p, then the codec."""
+        blocks_ms = worked_ms = 0.0
+
+        def work() -> bytes:
+            nonlocal blocks_ms, worked_ms
+            started_ms = now_ms()
+            if task.partition:
+                task.tensors = self._runner.prefix(task.partition, task.tensors)
+                task.held_cut = task.partition
+            blocks_ms = now_ms() - started_ms
+            payload = self._codec.encode(task.tensors, self._specs[task.partition])
+            worked_ms = now_ms() - started_ms
+            return payload
+
+        payload, took_ms = self._dilated(device_ms, work)
+        encode_share = 1.0 - blocks_ms / worked_ms if worked_ms > 0 else 0.0  # a slower machine encodes slower, too
+        task.parts["device"], task.parts["encode"] = (1.0 - encode_share) * took_ms, encode_share * took_ms
         return payload
 
     def _compute_exit(self, task: Task, exit_: int, device_ms: float) -> tuple[int, float]:

@@ -92,7 +92,7 @@ class Decider:
             deadline_ms=np.array([s.deadline_ms]),
             rate_hz=np.array([s.rate_hz]),
             gain_terms=s.gain_terms,
-            rtt_ms=self._link.rtt_ms,
+            rtt_ms=self._link.rtt_ms + self._profile.offload_ms,
             workers=workers,
             shared_uplink=s.shared_uplink,
             streams=s.streams,

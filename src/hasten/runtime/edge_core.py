@@ -250,13 +250,15 @@ class EdgeCore:
     def _run(self, ticket: Ticket, codec: Codec, started_ms: float) -> _Done | Refusal:
         served = ticket.served
         specs = served.package.manifest.cuts[ticket.cut].tensors
-        decode_ms = 0.0
+        decode_ms = worked_ms = 0.0
 
         def work() -> NDArray[np.float32]:
-            nonlocal decode_ms
+            nonlocal decode_ms, worked_ms
             tensors = codec.decode(ticket.payload, specs)
             decode_ms = now_ms() - started_ms
-            return served.runner.finish(ticket.cut, ticket.exit, tensors)
+            logits = served.runner.finish(ticket.cut, ticket.exit, tensors)
+            worked_ms = now_ms() - started_ms
+            return logits
 
         try:
             profiled_ms = (served.edge_ms(ticket.cut, ticket.exit) or 0.0) / served.slowdown
@@ -267,7 +269,7 @@ class EdgeCore:
             return Refusal(Code.FAILED, f"edge: {type(error).__name__}: {error}")
         self._correct(served.edge_ms(ticket.cut, ticket.exit), took_ms)
         class_index, confidence = top_class(logits)
-        decode_ms = min(decode_ms * served.slowdown, took_ms)
+        decode_ms *= took_ms / worked_ms if worked_ms > 0 else 1.0  # a slower machine decodes more slowly, too
         return _Done(
             ticket.exit,
             class_index,

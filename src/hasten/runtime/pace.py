@@ -20,6 +20,9 @@ T = TypeVar("T")
 
 _PR_SET_TIMERSLACK = 29
 
+OVERSLEEP_S = 1e-4
+"""About how late a thread wakes up; the last stretch of a precise wait is spent awake."""
+
 
 def now_ms() -> float:
     """This machine's monotonic clock, shared by its processes, in milliseconds."""
@@ -87,7 +90,10 @@ def dilated(slowdown: float, profiled_ms: float, work: Callable[[], T]) -> tuple
     start_s = time.perf_counter()
     result = work()
     if slowdown > 1.0:
-        left_s = slowdown * profiled_ms / 1000.0 - (time.perf_counter() - start_s)
-        if left_s > 0:
-            time.sleep(left_s)
+        end_s = start_s + slowdown * profiled_ms / 1000.0
+        left_s = end_s - time.perf_counter()
+        if left_s > OVERSLEEP_S:
+            time.sleep(left_s - OVERSLEEP_S)
+        while time.perf_counter() < end_s:
+            pass
     return result, (time.perf_counter() - start_s) * 1000.0

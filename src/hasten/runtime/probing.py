@@ -17,6 +17,8 @@ from hasten.runtime.wire import HEADER
 WARM_UP_PINGS = 8
 WARM_UP_PROBES = 3
 WARM_UP_TIMEOUT_S = 3.0
+PING_PAUSE_S = 0.02
+"""Between warm-up pings, so that they find threads and caches as cold as a task does that comes now and then."""
 PROBE_MS = 5.0
 """A probe of a known link takes about so long: long against timing noise, short against the time between probes."""
 LEAST_PROBE_BYTES, MOST_PROBE_BYTES = 256, 8192
@@ -56,6 +58,7 @@ class Prober:
                     if self._uplink is None or not self._uplink.connected:
                         return
                     await self._send(padding)
+                    await asyncio.sleep(PING_PAUSE_S)
         except (TimeoutError, asyncio.CancelledError):
             if asyncio.current_task().cancelling():  # type: ignore[union-attr]
                 raise

@@ -242,7 +242,9 @@ def _verify_against(reference: nn.Module, executor: Executor, frames: Array, rep
 
 def _untimed(manifest: Manifest) -> Profile:
     """A profile without times, for the package to be opened before it is measured."""
-    nothing = FittedTimes((0.0,) * manifest.block_count, (0.0,) * len(manifest.exits), 0.0, 0.0)
+    nothing = FittedTimes(
+        (0.0,) * manifest.block_count, (0.0,) * len(manifest.exits), (0.0,) * len(manifest.cuts), 0.0, 0.0
+    )
     return profile_from(manifest, nothing, nothing, "not measured")
 
 
@@ -253,7 +255,7 @@ def _quick_profile(executor: Executor, report: Callable[[float], None]) -> Profi
     device, edge = fit_times(times, manifest, "device"), fit_times(times, manifest, "edge")
     how = times.describe(_QUICK_GAP_MS, _QUICK_REPEATS, executor.threads)
     fits: dict[Role, FittedTimes] = {"device": device, "edge": edge}
-    parts = {role: f"{role_source(role, times, fit, how)}, on the machine that built it" for role, fit in fits.items()}
+    parts = {role: f"{role_source(role, fit, how)}, on the machine that built it" for role, fit in fits.items()}
     source = merged_source("", parts)
     return profile_from(manifest, device, edge, source)
 

@@ -31,7 +31,7 @@ class SegmentTimes:
     """Medians over the repeats, in milliseconds.
 
     Attributes:
-        prefix: partition -> (blocks 1..p, encoding of what crosses there).
+        prefix: partition -> (blocks 1..p, encoding of what crosses there); at 0 what crosses is the input.
         finish: (partition, exit) -> (decoding of what crosses there, the rest up to the logits).
         spread: median over the segments of (quartile 3 - quartile 1) / median.
     """
@@ -39,11 +39,6 @@ class SegmentTimes:
     prefix: dict[int, tuple[float, float]]
     finish: dict[tuple[int, int], tuple[float, float]]
     spread: float
-
-    @property
-    def encode_ms(self) -> float:
-        """Median over the cuts of the time for encoding, which no block's time contains."""
-        return float(np.median([encode for _, encode in self.prefix.values()]))
 
     def describe(self, gap_ms: float, repeats: int, threads: int) -> str:
         """How these times were taken, in words for a profile's ``source``."""
@@ -57,12 +52,14 @@ class SegmentTimes:
 class FittedTimes:
     """Block and head times, in milliseconds, and how well their sums meet the measured segments.
 
+    ``encode`` has the time to encode what crosses at each cut, the input's first: as measured, not fitted.
     ``residual`` is the root mean square of the relative differences over what the role regularly runs, ``worst`` the
     largest of them.
     """
 
     blocks: tuple[float, ...]
     heads: tuple[float, ...]
+    encode: tuple[float, ...]
     residual: float
     worst: float
 
@@ -79,7 +76,7 @@ def time_segments(
     manifest = executor.package.manifest
     frames, _ = executor.package.samples()
     codec = Codec()
-    keys = [(partition, 0) for partition in range(1, manifest.block_count + 1)]
+    keys = [(partition, 0) for partition in range(manifest.block_count + 1)]
     keys += [(partition, exit_) for exit_, partition in manifest.options()]
     taken: dict[tuple[int, int], list[tuple[float, float]]] = {key: [] for key in keys}
     for turn in range(warmup + repeats):
@@ -104,8 +101,8 @@ def fit_times(times: SegmentTimes, manifest: Manifest, role: Role) -> FittedTime
     A device runs either a whole exit, or a prefix if some exit lies behind it. An edge decodes and finishes. What
     neither does regularly (a device finishes from a cut when the edge has gone) counts a hundredth; it settles what
     the rest leaves open. A call's constant cost and decoding end up in the edge's heads, of which each task there runs
-    exactly one. Encoding is left out: a sum of blocks cannot hold a cost that every offloaded task has once and no
-    local one has, and forcing it into the first block would make all short local answers look too slow.
+    exactly one. Encoding stands apart in a profile: an offloaded task has it once and a local one never, which no sum
+    of blocks can hold.
     """
     exits = manifest.exits
     columns = manifest.block_count + len(exits)
@@ -114,7 +111,7 @@ def fit_times(times: SegmentTimes, manifest: Manifest, role: Role) -> FittedTime
     weights: list[float] = []
     if role == "device":
         for partition, (run, _) in times.prefix.items():
-            if partition < manifest.block_count:
+            if 0 < partition < manifest.block_count:
                 rows.append(_members(columns, range(partition)))
                 measured.append(run)
                 weights.append(1.0)
@@ -131,6 +128,7 @@ def fit_times(times: SegmentTimes, manifest: Manifest, role: Role) -> FittedTime
     return FittedTimes(
         tuple(float(value) for value in solution[: manifest.block_count]),
         tuple(float(value) for value in solution[manifest.block_count :]),
+        tuple(times.prefix[partition][1] for partition in range(manifest.block_count + 1)),
         float(np.sqrt(np.mean(error**2))),
         float(np.abs(error).max()),
     )
@@ -139,7 +137,13 @@ def fit_times(times: SegmentTimes, manifest: Manifest, role: Role) -> FittedTime
 def profile_from(manifest: Manifest, device: FittedTimes, edge: FittedTimes, source: str) -> Profile:
     """Assemble a profile from the manifest's sizes and accuracies (with the codec) and the fitted times."""
     blocks = tuple(
-        Block(name=cut.name, device_ms=device.blocks[i], edge_ms=edge.blocks[i], output_bytes=cut.payload_bytes)
+        Block(
+            name=cut.name,
+            device_ms=device.blocks[i],
+            edge_ms=edge.blocks[i],
+            output_bytes=cut.payload_bytes,
+            encode_ms=device.encode[i + 1],
+        )
         for i, cut in enumerate(manifest.cuts[1:])
     )
     exits = tuple(
@@ -157,14 +161,15 @@ def profile_from(manifest: Manifest, device: FittedTimes, edge: FittedTimes, sou
         name=manifest.name,
         source=source,
         input_bytes=manifest.cuts[0].payload_bytes,
+        input_encode_ms=device.encode[0],
         blocks=blocks,
         exits=exits,
     )
 
 
-def role_source(role: Role, times: SegmentTimes, fit: FittedTimes, how: str) -> str:
+def role_source(role: Role, fit: FittedTimes, how: str) -> str:
     """What a profile's ``source`` says of one role."""
-    codec = f"encoding, {times.encode_ms:.2f} ms, not included" if role == "device" else "decoding included"
+    codec = "encoding apart" if role == "device" else "decoding included"
     return f"{role}: {how}, fit residual {fit.residual:.0%}, {codec}"
 
 
@@ -224,7 +229,7 @@ def _payloads(executor: Executor, codec: Codec, frame: NDArray[np.generic]) -> l
 def _time_prefix(executor: Executor, codec: Codec, partition: int, frame: NDArray[np.generic]) -> tuple[float, float]:
     clock = _clock(executor)
     start = clock()
-    tensors = executor.prefix(partition, [frame])
+    tensors = executor.prefix(partition, [frame]) if partition else [frame]
     middle = clock()
     codec.encode(tensors, executor.package.manifest.cuts[partition].tensors)
     return 1e3 * (middle - start), 1e3 * (clock() - middle)
