@@ -15,10 +15,14 @@ sys.path.insert(0, str(Path(__file__).parent))
 from sim_cases import COMBINATIONS, Scripted, random_options, random_scenario, with_outages
 from simpy_model import simulate_slowly
 
+from hasten.core.decision import Decision
 from hasten.core.errors import HastenError
 from hasten.core.options import DROP
+from hasten.core.ranking import ranking_of
 from hasten.core.scenario import scenario_from
-from hasten.sim import Replayer, replay, simulate, simulate_batch
+from hasten.schedulers import make_scheduler
+from hasten.schedulers.greedy import Greedy
+from hasten.sim import Replayer, engine, replay, simulate, simulate_batch
 
 CASES = [(seed, *combination) for combination in COMBINATIONS for seed in range(16)]
 
@@ -105,6 +109,50 @@ def test_a_batch_gives_the_bits_of_single_runs(tmp_path, topology, order):
         for name in ("arrival_ms", "stream", "decisions", "finish_ms", "accuracy", "gain", "deadline_ms"):
             np.testing.assert_array_equal(getattr(batch[b], name), getattr(alone, name), err_msg=name)
         assert batch[b].uplink_bytes == alone.uplink_bytes
+
+
+class Plain:
+    """The same decisions, by numpy at every step: nothing that compiled code could take over."""
+
+    def __init__(self, scheduler):
+        self.scheduler, self.name, self.reset = scheduler, scheduler.name, scheduler.reset
+
+    def decide(self, view):
+        return self.scheduler.decide(view)
+
+
+@pytest.mark.parametrize(("topology", "order"), COMBINATIONS)
+@pytest.mark.parametrize(
+    "name", ["greedy", "min-latency", "neurosurgeon", "edgent", "edgent:slack", "edge-only:deepest"]
+)
+def test_a_ranking_decides_in_compiled_code_what_it_decides_by_numpy(tmp_path, monkeypatch, topology, order, name):
+    monkeypatch.setattr(engine, "TIMED_STEPS", 3)
+    for seed in range(4):
+        scenario = random_scenario(tmp_path, seed, topology, order, tasks_per_stream=None, horizon_ms=900.0)
+        compiled = simulate_batch(scenario, make_scheduler(name), range(3))
+        plain = simulate_batch(scenario, Plain(make_scheduler(name)), range(3))
+        for one, other in zip(compiled, plain, strict=True):
+            np.testing.assert_array_equal(one.decisions, other.decisions)
+            np.testing.assert_array_equal(one.finish_ms, other.finish_ms)
+            np.testing.assert_array_equal(one.gain, other.gain)
+
+
+def test_a_scheduler_that_decides_otherwise_or_learns_is_asked_every_time():
+    scenario = scenario_of()
+
+    class Cautious(Greedy):
+        def decide(self, view):
+            return Decision(np.full(len(view.row), DROP))
+
+    class Learning(Greedy):
+        def observe(self, outcomes):
+            pass
+
+    patched = Greedy()
+    patched.decide = Cautious().decide
+    for scheduler, ranked in ((Greedy(), True), (Cautious(), False), (Learning(), False), (patched, False)):
+        scheduler.reset(scenario.context(np.zeros(1, dtype=np.int64)))
+        assert (ranking_of(scheduler) is not None) == ranked
 
 
 @pytest.mark.parametrize(("topology", "order"), COMBINATIONS)

@@ -6,15 +6,15 @@ scheduler is fast in both without a second implementation.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
-from typing import Protocol, runtime_checkable
+from dataclasses import dataclass, field
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
 
 from hasten.core.arrivals import Arrivals
 from hasten.core.gain import useful_until_ms
-from hasten.core.options import DROP, OptionTable
+from hasten.core.options import OptionTable
 from hasten.core.timing import ON_TIME_TOLERANCE_MS, predict_latency
 
 DEAD_LINK_BITS_PER_MS = 1e-9
@@ -125,46 +125,40 @@ def predicted_latency(context: Context, view: View, options: OptionTable | None 
 
     ``options`` replaces the context's table, e.g. by :meth:`OptionTable.undominated` of it.
     """
+    waits = view.device_wait_ms[:, None], view.uplink_wait_ms[:, None], view.edge_wait_ms[:, :1]
+    return _latency(context, view, options, *waits)
+
+
+def unloaded_latency(context: Context, view: View, options: OptionTable | None = None) -> FloatArray:
+    """Latency (B, J) of every option in an empty system at the visible rate: what queue-oblivious methods see."""
+    return _latency(context, view, options, 0.0, 0.0, 0.0)
+
+
+def _latency(
+    context: Context,
+    view: View,
+    options: OptionTable | None,
+    device_wait_ms: Any,
+    uplink_wait_ms: Any,
+    edge_wait_ms: Any,
+) -> FloatArray:
+    """Latency (B, J) of every option behind these backlogs, (B, 1) or one for all."""
     table = context.options if options is None else options
-    if table.streams == 1:  # broadcasting one row is much cheaper than gathering it B times
-        device_ms, payload_bits, edge_ms = table.device_ms, table.payload_bits, table.edge_ms
-    else:
-        stream = view.stream
-        device_ms, payload_bits, edge_ms = table.device_ms[stream], table.payload_bits[stream], table.edge_ms[stream]
+    # Broadcasting one row is much cheaper than gathering it B times.
+    stream = slice(None) if table.streams == 1 else view.stream
     latency: FloatArray = predict_latency(
-        view.device_wait_ms[:, None],
-        view.uplink_wait_ms[:, None],
-        view.edge_wait_ms[:, :1],
-        device_ms,
-        payload_bits,
-        edge_ms,
+        device_wait_ms,
+        uplink_wait_ms,
+        edge_wait_ms,
+        table.device_ms[stream],
+        table.payload_bits[stream],
+        table.edge_ms[stream],
         np.maximum(view.rate_bits_per_ms, DEAD_LINK_BITS_PER_MS)[:, None],
         context.rtt_ms,
     )
     return latency
 
 
-def unloaded_latency(context: Context, view: View) -> FloatArray:
-    """Latency (B, J) of every option in an empty system at the visible rate: what queue-oblivious methods see."""
-    idle = replace(
-        view,
-        device_wait_ms=np.zeros_like(view.device_wait_ms),
-        uplink_wait_ms=np.zeros_like(view.uplink_wait_ms),
-        edge_wait_ms=np.zeros_like(view.edge_wait_ms),
-    )
-    return predicted_latency(context, idle)
-
-
 def useful_limit_ms(context: Context) -> FloatArray:
     """(M,): latency beyond which an answer of each stream is worthless, the comparison's tolerance included."""
     return np.asarray(useful_until_ms(context.deadline_ms, context.gain_terms[2]) + ON_TIME_TOLERANCE_MS)
-
-
-def drop_expired(context: Context, view: View, decision: Decision) -> Decision:
-    """Apply the expired-task rule as a device can: an option predicted to be useless by its end is not run.
-
-    Holds for every scheduler, also those that ignore queues, wherever finish times are not fixed at the decision.
-    """
-    option = decision.option
-    latency_ms = predicted_latency(context, view)[np.arange(len(option)), np.maximum(option, 0)]
-    return Decision(np.where(latency_ms <= useful_limit_ms(context)[view.stream], option, DROP))

@@ -9,12 +9,13 @@ from __future__ import annotations
 
 import numpy as np
 
-from hasten.core.decision import Context, Decision, View, predicted_latency, unloaded_latency, useful_limit_ms
+from hasten.core.decision import Context
 from hasten.core.errors import InputError
+from hasten.core.ranking import RankedScheduler, Ranking, rank_bonus_ms
 
 
-class Edgent:
-    """Deepest exit in time, by unloaded latencies."""
+class Edgent(RankedScheduler):
+    """Deepest exit in time at its fastest cut, by unloaded latencies; else the fastest option."""
 
     def __init__(self, argument: str = "") -> None:
         if argument not in ("", "slack"):
@@ -23,15 +24,6 @@ class Edgent:
         self.name = "edgent:slack" if self._slack else "edgent"
 
     def reset(self, context: Context) -> None:
-        """Remember the facts."""
-        self._context = context
-        self._limit_ms = useful_limit_ms(context)
-        self._spread_ms = 2.0 * float(self._limit_ms.max()) + 1.0
-
-    def decide(self, view: View) -> Decision:
-        """For each decision the deepest exit in time at its fastest cut, else the fastest option."""
-        latency_ms = (predicted_latency if self._slack else unloaded_latency)(self._context, view)
-        in_time = latency_ms <= self._limit_ms[view.stream][:, None]
-        depth = self._context.options.exit[view.stream]
-        deepest = np.where(in_time, depth * self._spread_ms - latency_ms, -np.inf).argmax(axis=1)
-        return Decision(np.where(in_time.any(axis=1), deepest, latency_ms.argmin(axis=1)))
+        """Rank options in time by depth, and behind them all others by latency."""
+        bonus_ms = rank_bonus_ms(context, context.options.exit)
+        self.choice = Ranking(context, bonus_ms, np.zeros_like(bonus_ms), sees_queues=self._slack)

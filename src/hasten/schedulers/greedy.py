@@ -8,22 +8,14 @@ from __future__ import annotations
 
 import numpy as np
 
-from hasten.core.decision import (
-    BoolArray,
-    Context,
-    Decision,
-    FloatArray,
-    IntArray,
-    View,
-    predicted_latency,
-    useful_limit_ms,
-)
+from hasten.core.decision import Context, Decision, IntArray, View, predicted_latency, useful_limit_ms
 from hasten.core.gain import task_gain
 from hasten.core.options import DROP, OptionTable
+from hasten.core.ranking import Choice, RankedScheduler, Ranking, rank_bonus_ms
 from hasten.schedulers import no_argument
 
 
-class Greedy:
+class Greedy(RankedScheduler):
     """Largest gain among the options predicted to be useful, at the visible backlogs and rate."""
 
     name = "greedy"
@@ -33,48 +25,35 @@ class Greedy:
 
     def reset(self, context: Context) -> None:
         """Keep the undominated options: a dominated one is never the largest gain at the earliest finish."""
-        table, column = context.options.undominated()
-        self._choice = BestGain(context, table, column)
-
-    def decide(self, view: View) -> Decision:
-        """The best feasible option for each decision, or DROP."""
-        return self._choice.decide(view)
+        self.choice = best_gain(context, *context.options.undominated())
 
 
-class BestGain:
+def best_gain(context: Context, table: OptionTable, column: IntArray) -> Choice:
     """The greedy rule over any table of options, each with its ``column`` (M, J') in the context's table."""
+    time_weight, _, fade = context.gain_terms
+    if time_weight > 0.0 or fade > 0.0:
+        return _LargestTimedGain(context, table, column)
+    _, rank = np.unique(table.worth, return_inverse=True)  # options of equal worth share a rank
+    bonus_ms = rank_bonus_ms(context, rank.reshape(table.worth.shape))
+    return Ranking(context, bonus_ms, np.full_like(bonus_ms, -np.inf), (table, column))
+
+
+class _LargestTimedGain:
+    """The greedy rule where an option's gain depends on when it finishes."""
 
     def __init__(self, context: Context, table: OptionTable, column: IntArray) -> None:
         self._context = context
         self._table = table
         self._column = column
         self._limit_ms = useful_limit_ms(context)
-        time_weight, _, fade = context.gain_terms
-        self._by_exit = time_weight == 0.0 and fade == 0.0
-        # Options of equal worth share a rank; ranks are further apart than any useful latency, so that one
-        # argmax over rank * spread - latency finds the largest gain and breaks ties by the earliest finish.
-        spread_ms = 2.0 * float(self._limit_ms.max()) + 1.0
-        _, rank = np.unique(table.worth, return_inverse=True)
-        self._rank_ms = rank.reshape(table.worth.shape) * spread_ms
 
     def decide(self, view: View) -> Decision:
         """The best feasible option for each decision, or DROP."""
         latency_ms = predicted_latency(self._context, view, self._table)
         useful = latency_ms <= self._limit_ms[view.stream][:, None]
-        if self._by_exit:
-            rank_ms = self._rank_ms if len(self._rank_ms) == 1 else self._rank_ms[view.stream]
-            key = np.where(useful, rank_ms - latency_ms, -np.inf)
-        else:
-            key = self._gain_key(view, latency_ms, useful)
-        best = key.argmax(axis=1)
-        rows = np.arange(len(best))
-        option = self._column[view.stream, best]
-        return Decision(np.where(key[rows, best] > -np.inf, option, DROP))
-
-    def _gain_key(self, view: View, latency_ms: FloatArray, useful: BoolArray) -> FloatArray:
-        """A key (B, J') whose argmax is the rule, for gains that depend on time."""
         deadline_ms = self._context.deadline_ms[view.stream][:, None]
         gain = task_gain(self._table.worth[view.stream], latency_ms, deadline_ms, *self._context.gain_terms)
         gain = np.where(useful, gain, -np.inf)
-        best = gain == gain.max(axis=1, keepdims=True)
-        return np.where(best & useful, -latency_ms, -np.inf)
+        equals = gain == gain.max(axis=1, keepdims=True)
+        best = np.where(equals & useful, -latency_ms, -np.inf).argmax(axis=1)
+        return Decision(np.where(useful.any(axis=1), self._column[view.stream, best], DROP))

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import numpy as np
 
-from hasten.core.decision import Context, Decision, View, predicted_latency, useful_limit_ms
-from hasten.core.options import DROP
+from hasten.core.decision import Context
+from hasten.core.ranking import RankedScheduler, Ranking
 from hasten.schedulers import no_argument
 
 
-class MinLatency:
-    """Earliest predicted finish, whatever it is worth."""
+class MinLatency(RankedScheduler):
+    """Earliest predicted finish, whatever it is worth; DROP when even that is useless."""
 
     name = "min-latency"
 
@@ -18,13 +18,6 @@ class MinLatency:
         no_argument(self.name, argument)
 
     def reset(self, context: Context) -> None:
-        """Remember the facts."""
-        self._context = context
-        self._limit_ms = useful_limit_ms(context)
-
-    def decide(self, view: View) -> Decision:
-        """The fastest option, or DROP when even that is useless."""
-        latency_ms = predicted_latency(self._context, view)
-        best = latency_ms.argmin(axis=1)
-        useful = latency_ms[np.arange(len(best)), best] <= self._limit_ms[view.stream]
-        return Decision(np.where(useful, best, DROP))
+        """Rank by latency alone."""
+        bonus_ms = np.zeros(context.options.exit.shape)
+        self.choice = Ranking(context, bonus_ms, np.full_like(bonus_ms, -np.inf))

@@ -7,11 +7,12 @@ from __future__ import annotations
 
 import numpy as np
 
-from hasten.core.decision import Context, Decision, View, unloaded_latency
+from hasten.core.decision import Context
+from hasten.core.ranking import RankedScheduler, Ranking
 from hasten.schedulers import no_argument
 
 
-class Neurosurgeon:
+class Neurosurgeon(RankedScheduler):
     """The cut of least device + upload + edge time for the whole network."""
 
     name = "neurosurgeon"
@@ -20,12 +21,7 @@ class Neurosurgeon:
         no_argument(self.name, argument)
 
     def reset(self, context: Context) -> None:
-        """Find each stream's options that end at its final exit."""
-        self._context = context
+        """Rank each stream's options that end at its final exit by unloaded latency, in time or not."""
         exits = context.options.exit
-        self._final = exits == exits.max(axis=1, keepdims=True)
-
-    def decide(self, view: View) -> Decision:
-        """The fastest unloaded cut of the final exit."""
-        latency_ms = unloaded_latency(self._context, view)
-        return Decision(np.where(self._final[view.stream], latency_ms, np.inf).argmin(axis=1))
+        bonus_ms = np.where(exits == exits.max(axis=1, keepdims=True), 0.0, -np.inf)
+        self.choice = Ranking(context, bonus_ms, bonus_ms, sees_queues=False)

@@ -302,7 +302,7 @@ class _SampleRuns:
                 stream, view.device_wait_ms, view.uplink_wait_ms, view.edge_wait_ms, effects, prices
             )
             taken = option >= 0
-            commit(k, row, option, rules, tasks, links, state, log)
+            commit(k, row, option, False, rules, tasks, links, state, log)
             after = effects.of((row, np.maximum(best, 0)))
             device_ms = view.others_wait_ms.copy()
             device_ms[row, view.stream] = np.where(taken, after.device_ms, view.device_wait_ms)

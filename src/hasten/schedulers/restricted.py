@@ -10,16 +10,17 @@ from collections.abc import Callable
 
 import numpy as np
 
-from hasten.core.decision import Context, Decision, View
+from hasten.core.decision import Context
 from hasten.core.errors import HastenError, InputError
 from hasten.core.options import DROP, OptionTable
-from hasten.schedulers.greedy import BestGain
+from hasten.core.ranking import RankedScheduler
+from hasten.schedulers.greedy import best_gain
 
 Part = Callable[[OptionTable, int], list[int]]
 """Which columns of a stream's row a scheduler may use."""
 
 
-class Restricted:
+class Restricted(RankedScheduler):
     """The greedy rule over the part of each stream's options that ``part`` names."""
 
     def __init__(self, name: str, part: Part) -> None:
@@ -33,12 +34,7 @@ class Restricted:
         for m, columns in enumerate(parts):
             if not columns:
                 raise HastenError(f"scheduler {self.name}: stream {m} has no such option")
-        table, column = options.columns(parts)
-        self._choice = BestGain(context, table, column)
-
-    def decide(self, view: View) -> Decision:
-        """The best feasible option of the part, or DROP."""
-        return self._choice.decide(view)
+        self.choice = best_gain(context, *options.columns(parts))
 
 
 def device_only(argument: str = "") -> Restricted:

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from hasten.core.decision import useful_limit_ms
 from hasten.core.options import OptionTable
+from hasten.core.ranking import Ranking
 from hasten.core.rates import RateTrace
 from hasten.core.scenario import Realization, Scenario
 
@@ -106,6 +107,18 @@ class State(NamedTuple):
     scratch_task: IntArray
 
 
+class Ranked(NamedTuple):
+    """A ranking (``core.ranking``) and the options that it considers; arrays are (M, J')."""
+
+    device_ms: FloatArray
+    payload_bits: FloatArray
+    edge_ms: FloatArray
+    useful_ms: FloatArray
+    late_ms: FloatArray
+    column: IntArray
+    sees_queues: bool
+
+
 class Log(NamedTuple):
     """What a delayed view needs: the state after each decision, and how much of it is visible by now."""
 
@@ -143,6 +156,19 @@ def pack_rules(scenario: Scenario, options: OptionTable) -> Rules:
         time_weight=float(time_weight),
         late_gain=float(late_gain),
         fade=float(fade),
+    )
+
+
+def pack_ranking(ranking: Ranking) -> Ranked:
+    """A ranking and its options."""
+    return Ranked(
+        device_ms=ranking.table.device_ms,
+        payload_bits=ranking.table.payload_bits,
+        edge_ms=ranking.table.edge_ms,
+        useful_ms=ranking.useful_ms,
+        late_ms=ranking.late_ms,
+        column=ranking.column,
+        sees_queues=ranking.sees_queues,
     )
 
 

@@ -14,9 +14,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from hasten.core.decision import Context, Decision, Observer, Outcomes, Scheduler, View, drop_expired
+from hasten.core.decision import Context, Observer, Outcomes, Scheduler, View
 from hasten.core.errors import HastenError
 from hasten.core.options import DROP
+from hasten.core.ranking import ranking_of
 from hasten.core.results import Result
 from hasten.core.scenario import Realization, Scenario
 from hasten.sim.arrays import (
@@ -30,11 +31,15 @@ from hasten.sim.arrays import (
     new_log,
     new_state,
     pack_links,
+    pack_ranking,
     pack_rules,
     pack_tasks,
 )
 from hasten.sim.compiled import direct
-from hasten.sim.steps import collect, commit, describe, finish, observe, run_plan
+from hasten.sim.steps import collect, commit, describe, finish, observe, run_plan, run_ranked
+
+TIMED_STEPS = 128
+"""Decisions of a row that are always made by ``decide``, and timed."""
 
 
 def simulate(scenario: Scenario, scheduler: Scheduler, seed: int = 0) -> Result:
@@ -118,20 +123,25 @@ class _Batch:
         self.log = new_log(self.rules, self.rows, slots, scenario.edge.workers)
 
     def run(self, scheduler: Scheduler, context: Context) -> FloatArray:
-        """Run all rows to their end; returns the time of each step's decisions, each row's share."""
+        """Run all rows to their end; returns the time of each step's decisions, each row's share.
+
+        What a ranking decides needs no view: after some steps, which are timed, compiled code does the rest.
+        """
         tasks, log = self.tasks, self.log
         world = (self.rules, tasks, self.links, self.state)
         predicts = self.rules.ready and not getattr(scheduler, "clairvoyant", False)
         told = _Outcomes(self) if isinstance(scheduler, Observer) else None
-        step_us = np.zeros(self.steps)
+        scheduler.reset(context)
+        ranking = ranking_of(scheduler)
+        steps = self.steps if ranking is None else min(self.steps, TIMED_STEPS)
+        step_us = np.zeros(steps)
         chosen = np.full(len(tasks.arrival_ms), DROP, dtype=np.int64)
         ends = set(tasks.number.tolist())
-        scheduler.reset(context)
         row = np.arange(self.rows)
         view, seen = _new_view(row, context)
         observe_now = direct(observe, 0, row, *seen, *world, log)
-        commit_now = direct(commit, 0, row, row, *world, log)
-        for k in range(self.steps):
+        commit_now = direct(commit, 0, row, row, predicts, *world, log)
+        for k in range(steps):
             if k in ends:
                 row = np.flatnonzero(tasks.number > k)
                 view, seen = _new_view(row, context)
@@ -143,9 +153,9 @@ class _Batch:
             step_us[k] = (time.perf_counter() - started) * 1e6 / len(row)
             option = _checked(scheduler.name, decision.option, len(row), self.scenario)
             chosen[tasks.first[row] + k] = option
-            if predicts:
-                option = drop_expired(context, view, Decision(option)).option
-            commit_now(k, row, option, *world, log)
+            commit_now(k, row, option, predicts, *world, log)
+        if ranking is not None:
+            run_ranked(steps, predicts, pack_ranking(ranking), *world, log)
         finish(*world)
         return step_us
 

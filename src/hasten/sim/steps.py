@@ -1,16 +1,19 @@
 """One step of a whole batch, compiled: what each row's next decision sees, and what becomes of the decisions made.
 
 Step k is the k-th task of every row that still has one. ``observe`` fills the arrays of a view; ``commit`` executes
-the decisions. ``run_plan`` does whole runs whose decisions are given.
+the decisions. ``run_plan`` does whole runs whose decisions are given, ``run_ranked`` those that a ranking decides.
 """
 
 from __future__ import annotations
 
 import numpy as np
 
+from hasten.core.decision import DEAD_LINK_BITS_PER_MS
 from hasten.core.options import DROP
-from hasten.sim.arrays import BoolArray, FloatArray, IntArray, Links, Log, Rules, State, Tasks
-from hasten.sim.compiled import compiled
+from hasten.core.ranking import score
+from hasten.core.timing import predict_latency
+from hasten.sim.arrays import BoolArray, FloatArray, IntArray, Links, Log, Ranked, Rules, State, Tasks
+from hasten.sim.compiled import compiled, inlined
 from hasten.sim.sight import visible_rate, visible_resources, write_log
 from hasten.sim.stages import commit_granted, commit_ready, earned, settle
 
@@ -57,24 +60,120 @@ def commit(
     k: int,
     row: IntArray,
     option: IntArray,
+    predicts: bool,
     rules: Rules,
     tasks: Tasks,
     links: Links,
     state: State,
     log: Log,
 ) -> None:
-    """Execute the decisions (A,) of step ``k``; what can no longer be overtaken is served for good."""
+    """Execute the decisions (A,) of step ``k``; what can no longer be overtaken is served for good.
+
+    With ``predicts`` an option that the view calls useless by its end is not run: the expired-task rule where finish
+    times are not fixed at the decision. It holds for every scheduler, also those that ignore queues.
+    """
     for a in range(len(row)):
-        b = row[a]
-        first = tasks.first[b]
-        task = first + k
-        now, m = tasks.arrival_ms[task], tasks.stream[task]
-        if rules.ready:
-            settle(b, first, first, now, rules, tasks, links, state)
-            commit_ready(b, first, first, k, option[a], rules, tasks, links, state)
-        else:
-            commit_granted(b, task, now, m, option[a], rules, links, state)
-        write_log(b, task, m, rules, state, log)
+        chosen = option[a]
+        if predicts and chosen != DROP:
+            waits = look(row[a], k, rules, tasks, links, state, log)
+            chosen = unless_expired(row[a], k, chosen, waits, rules, tasks)
+        execute(row[a], k, chosen, rules, tasks, links, state, log)
+
+
+@compiled
+def run_ranked(
+    first_step: int,
+    predicts: bool,
+    ranked: Ranked,
+    rules: Rules,
+    tasks: Tasks,
+    links: Links,
+    state: State,
+    log: Log,
+) -> None:
+    """Let a ranking (``core.ranking``) decide all tasks of all rows from step ``first_step`` on."""
+    for b in range(len(tasks.first)):
+        for k in range(first_step, tasks.number[b]):
+            waits = look(b, k, rules, tasks, links, state, log)
+            option = best_ranked(tasks.stream[tasks.first[b] + k], waits, ranked, rules)
+            if predicts and option != DROP:
+                option = unless_expired(b, k, option, waits, rules, tasks)
+            execute(b, k, option, rules, tasks, links, state, log)
+
+
+@inlined
+def look(
+    b: int, k: int, rules: Rules, tasks: Tasks, links: Links, state: State, log: Log
+) -> tuple[float, float, float, float]:
+    """What the timing law predicts from at a row's k-th decision: waits of device, uplink and edge, and the rate."""
+    task = tasks.first[b] + k
+    now, m = tasks.arrival_ms[task], tasks.stream[task]
+    link = 0 if rules.shared else m
+    _, uplink_free_ms, worker_free_ms = visible_resources(
+        b, k, tasks.first[b], tasks.first[b], now, link, rules, tasks, state, log
+    )
+    device_wait_ms = max(state.device_free_ms[b, m] - now, 0.0)
+    uplink_wait_ms = max(uplink_free_ms - now, 0.0)
+    edge_wait_ms = max(worker_free_ms[0] - now, 0.0)
+    rate = visible_rate(b, link, now, tasks.rate_factor[task], rules, links)
+    return device_wait_ms, uplink_wait_ms, edge_wait_ms, max(rate, DEAD_LINK_BITS_PER_MS)
+
+
+@inlined
+def best_ranked(m: int, waits: tuple[float, float, float, float], ranked: Ranked, rules: Rules) -> int:
+    """The option of the best score, the first of equals; DROP when all are ruled out."""
+    device_wait_ms, uplink_wait_ms, edge_wait_ms, rate = waits
+    if not ranked.sees_queues:
+        device_wait_ms, uplink_wait_ms, edge_wait_ms = 0.0, 0.0, 0.0
+    best, best_score = DROP, -np.inf
+    for j in range(ranked.device_ms.shape[1]):
+        latency_ms = predict_latency(
+            device_wait_ms,
+            uplink_wait_ms,
+            edge_wait_ms,
+            ranked.device_ms[m, j],
+            ranked.payload_bits[m, j],
+            ranked.edge_ms[m, j],
+            rate,
+            rules.rtt_ms,
+        )
+        rank = score(latency_ms, rules.useful_ms[m], ranked.useful_ms[m, j], ranked.late_ms[m, j])
+        if rank > best_score:
+            best, best_score = j, rank
+    return best if best == DROP else ranked.column[m, best]
+
+
+@inlined
+def unless_expired(
+    b: int, k: int, option: int, waits: tuple[float, float, float, float], rules: Rules, tasks: Tasks
+) -> int:
+    """The option, or DROP if it is predicted to be useless by its end."""
+    m = tasks.stream[tasks.first[b] + k]
+    device_wait_ms, uplink_wait_ms, edge_wait_ms, rate = waits
+    latency_ms = predict_latency(
+        device_wait_ms,
+        uplink_wait_ms,
+        edge_wait_ms,
+        rules.device_ms[m, option],
+        rules.payload_bits[m, option],
+        rules.edge_ms[m, option],
+        rate,
+        rules.rtt_ms,
+    )
+    return option if latency_ms <= rules.useful_ms[m] else DROP
+
+
+@inlined
+def execute(b: int, k: int, option: int, rules: Rules, tasks: Tasks, links: Links, state: State, log: Log) -> None:
+    """Execute a row's k-th decision."""
+    first = tasks.first[b]
+    now, m = tasks.arrival_ms[first + k], tasks.stream[first + k]
+    if rules.ready:
+        settle(b, first, first, now, rules, tasks, links, state)
+        commit_ready(b, first, first, k, option, rules, tasks, links, state)
+    else:
+        commit_granted(b, first + k, now, m, option, rules, links, state)
+    write_log(b, first + k, m, rules, state, log)
 
 
 @compiled
