@@ -7,6 +7,7 @@ transfer's end is one search (:func:`hasten.core.timing.transfer_end`).
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import accumulate
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -95,11 +96,9 @@ class GaussMarkovRate(Record):
         """Draw a trace that covers ``horizon_ms``; its last rate holds after that."""
         steps = max(1, int(np.ceil(horizon_ms / self.step_ms)) + 1)
         noise = rng.standard_normal(steps)
-        deviation = np.empty(steps)
-        deviation[0] = noise[0]
-        fresh = np.sqrt(1.0 - self.memory**2)
-        for i in range(1, steps):
-            deviation[i] = self.memory * deviation[i - 1] + fresh * noise[i]
+        noise[1:] *= np.sqrt(1.0 - self.memory**2)
+        memory = self.memory
+        deviation = np.fromiter(accumulate(noise.tolist(), lambda before, fresh: memory * before + fresh), float, steps)
         mbps = np.maximum(self.mean_mbps + self.sigma_mbps * deviation, LOWEST_SHARE_OF_MEAN * self.mean_mbps)
         return rate_trace(self.step_ms * np.arange(steps, dtype=np.float64), mbps * BITS_PER_MS_PER_MBPS)
 

@@ -23,7 +23,7 @@ from hasten.core.gain import Gain, OnTimeAccuracy
 from hasten.core.options import OptionTable, StreamCosts, option_table
 from hasten.core.profile import Profile
 from hasten.core.profiles import load_profile
-from hasten.core.rates import Rate, RateTrace
+from hasten.core.rates import GaussMarkovRate, Rate, RateTrace
 
 FloatArray = NDArray[np.float64]
 IntArray = NDArray[np.int64]
@@ -166,6 +166,13 @@ class Scenario(Record):
         """(M,): each stream's relative deadline."""
         return np.array([stream.deadline_ms for stream in self.devices])
 
+    @cached_property
+    def sure_rate(self) -> RateTrace | None:
+        """The trace of every link where nothing about it is random, else None."""
+        if isinstance(self.uplink.rate, GaussMarkovRate):
+            return None
+        return self.uplink.rate.realize(np.random.default_rng(0), 0.0, self._folder)
+
     def context(self, seeds: IntArray) -> Context:
         """The facts a scheduler is told before runs with these seeds (B,)."""
         return Context(
@@ -199,17 +206,23 @@ class Scenario(Record):
         last_ms = float(arrival_ms.max()) if len(arrival_ms) else 0.0
         covered_ms = last_ms + SLACK_AFTER_LAST_ARRIVAL * float(self.deadlines_ms.max())
         links = 1 if self.uplink.topology == "shared" else len(self.devices)
-        rates = tuple(
-            self.uplink.rate.realize(np.random.default_rng([seed, 1, link]), covered_ms, self._folder)
-            for link in range(links)
-        )
-        noise = np.random.default_rng([seed, 2]).standard_normal(len(arrival_ms))
+        if self.sure_rate is not None:
+            rates = (self.sure_rate,) * links
+        else:
+            rates = tuple(
+                self.uplink.rate.realize(np.random.default_rng([seed, 1, link]), covered_ms, self._folder)
+                for link in range(links)
+            )
+        rate_factor = np.ones(len(arrival_ms))
+        if self.view.rate_error > 0:
+            noise = np.random.default_rng([seed, 2]).standard_normal(len(arrival_ms))
+            rate_factor = np.exp(self.view.rate_error * noise)
         return Realization(
             seed=seed,
             arrival_ms=np.ascontiguousarray(arrival_ms[order], dtype=np.float64),
             stream=np.ascontiguousarray(stream_of[order], dtype=np.int64),
             rates=rates,
-            rate_factor=np.exp(self.view.rate_error * noise),
+            rate_factor=rate_factor,
         )
 
 

@@ -188,12 +188,13 @@ def pack_tasks(realizations: Sequence[Realization]) -> Tasks:
 def pack_links(realizations: Sequence[Realization]) -> Links:
     """Lay the rate traces of all rows one behind the other, equal ones once."""
     found: dict[bytes, tuple[int, int]] = {}
+    digest_of: dict[int, bytes] = {}  # of trace objects, which realizations may share
     traces: list[RateTrace] = []
     steps = 0
     begin, end, period_ms = [], [], []
     for realization in realizations:
         for trace in realization.rates:
-            key = _content(trace)
+            key = digest_of.get(id(trace)) or digest_of.setdefault(id(trace), _content(trace))
             if key not in found:
                 found[key] = (steps, steps + len(trace.from_ms))
                 steps += len(trace.from_ms)
