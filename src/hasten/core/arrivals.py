@@ -137,13 +137,15 @@ class ExplicitArrivals(Record):
 class RecordedArrivals(Record):
     """Arrivals of a recording, repeated when it ends; ``speedup`` makes time pass faster.
 
-    Streams of the same entry start evenly spread over the recording, so that they are alike but not in step.
+    Streams of the same entry start evenly spread over the recording, so that they are alike but not in step. With
+    ``start: random`` each stream of each realization starts somewhere else.
     """
 
     kind: Literal["trace"]
     file: str
     column: str | None = None
     speedup: Annotated[float, Field(gt=0)] = 1.0
+    start: Literal["beginning", "random"] = "beginning"
 
     def mean_rate_hz(self, folder: Path | None) -> float:
         """Arrivals per second of the whole recording, sped up."""
@@ -157,6 +159,8 @@ class RecordedArrivals(Record):
     ) -> FloatArray:
         """Arrival times in ms; ``position`` in [0, 1) is where in the recording the stream starts."""
         recorded = read_arrivals(self.file, self.column, folder)
+        if self.start == "random":
+            position = rng.uniform()
         if isinstance(recorded, tuple):
             times = self._from_stamps(recorded[0], recorded[1], count, horizon_ms, position)
         else:

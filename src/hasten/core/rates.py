@@ -66,6 +66,11 @@ class ConstantRate(Record):
     kind: Literal["constant"]
     mbps: Annotated[float, Field(ge=0)]
 
+    @property
+    def drawn(self) -> bool:
+        """Whether realizations differ."""
+        return False
+
     def constant_bits_per_ms(self) -> float | None:
         """The rate, which never changes."""
         return self.mbps * BITS_PER_MS_PER_MBPS
@@ -88,6 +93,11 @@ class GaussMarkovRate(Record):
     memory: Annotated[float, Field(ge=0, lt=1)] = 0.9
     step_ms: Annotated[float, Field(gt=0)] = 100.0
 
+    @property
+    def drawn(self) -> bool:
+        """Whether realizations differ."""
+        return True
+
     def constant_bits_per_ms(self) -> float | None:
         """None: the rate varies."""
         return None
@@ -104,23 +114,44 @@ class GaussMarkovRate(Record):
 
 
 class RecordedRate(Record):
-    """A recorded trace, repeated when it ends; ``scale`` multiplies its rates. Formats: ``core.recordings``."""
+    """A recorded trace, repeated when it ends; ``scale`` multiplies its rates. Formats: ``core.recordings``.
+
+    ``start: random`` lets each realization of each link begin at another moment of the recording.
+    """
 
     kind: Literal["trace"]
     file: str
     format: RateFormat = "auto"
     scale: Annotated[float, Field(gt=0)] = 1.0
+    start: Literal["beginning", "random"] = "beginning"
+
+    @property
+    def drawn(self) -> bool:
+        """Whether realizations differ."""
+        return self.start == "random"
 
     def constant_bits_per_ms(self) -> float | None:
         """None: the rate varies."""
         return None
 
     def realize(self, rng: np.random.Generator, horizon_ms: float, folder: Path | None) -> RateTrace:
-        """Read the recording and scale it; it starts at its beginning."""
+        """Read the recording and scale it."""
         duration_ms, mbps = read_rates(self.file, self.format, folder)
+        if self.start == "random":
+            duration_ms, mbps = _begun_at(rng.uniform(0.0, float(duration_ms.sum())), duration_ms, mbps)
         ends_ms = np.cumsum(duration_ms)
         from_ms = np.concatenate([[0.0], ends_ms[:-1]])
         return rate_trace(from_ms, mbps * self.scale * BITS_PER_MS_PER_MBPS, float(ends_ms[-1]))
+
+
+def _begun_at(begin_ms: float, duration_ms: FloatArray, mbps: FloatArray) -> tuple[FloatArray, FloatArray]:
+    """The steps of a repeating recording from ``begin_ms`` on; the step that is cut in two ends it."""
+    ends_ms = np.cumsum(duration_ms)
+    first = min(int(np.searchsorted(ends_ms, begin_ms, side="right")), len(ends_ms) - 1)
+    left_ms = ends_ms[first] - begin_ms
+    duration_ms = np.concatenate([[left_ms], np.roll(duration_ms, -first)[1:], [duration_ms[first] - left_ms]])
+    mbps = np.append(np.roll(mbps, -first), mbps[first])
+    return duration_ms[duration_ms > 0], mbps[duration_ms > 0]
 
 
 Rate = Annotated[ConstantRate | GaussMarkovRate | RecordedRate, Field(discriminator="kind")]

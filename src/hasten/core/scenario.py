@@ -23,7 +23,7 @@ from hasten.core.gain import Gain, OnTimeAccuracy
 from hasten.core.options import OptionTable, StreamCosts, option_table
 from hasten.core.profile import Profile
 from hasten.core.profiles import load_profile
-from hasten.core.rates import GaussMarkovRate, Rate, RateTrace
+from hasten.core.rates import Rate, RateTrace
 
 FloatArray = NDArray[np.float64]
 IntArray = NDArray[np.int64]
@@ -169,7 +169,7 @@ class Scenario(Record):
     @cached_property
     def sure_rate(self) -> RateTrace | None:
         """The trace of every link where nothing about it is random, else None."""
-        if isinstance(self.uplink.rate, GaussMarkovRate):
+        if self.uplink.rate.drawn:
             return None
         return self.uplink.rate.realize(np.random.default_rng(0), 0.0, self._folder)
 
