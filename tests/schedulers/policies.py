@@ -58,4 +58,6 @@ def random_policy(
 
     widths = [manifest.features, *hidden]
     trunk = tuple(layer(a, b) for a, b in pairwise(widths))
+    if trunk:  # observations are seldom negative: without their mean, they all look alike to random weights
+        trunk = ((5 * trunk[0][0], trunk[0][1] - 2 * trunk[0][0].sum(axis=0)), *trunk[1:])
     return Policy(manifest, trunk, layer(widths[-1], 1), layer(widths[-1], manifest.width + 1))

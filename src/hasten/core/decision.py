@@ -120,6 +120,14 @@ class Observer(Protocol):
         """Learn from outcomes of earlier decisions of the same rows."""
 
 
+@runtime_checkable
+class Noting(Protocol):
+    """A scheduler with something to tell of its decisions: an optional part of the protocol."""
+
+    def notes(self, row: int) -> dict[str, int]:
+        """How often something worth telling happened in a row since ``reset``, by its name."""
+
+
 def predicted_latency(context: Context, view: View, options: OptionTable | None = None) -> FloatArray:
     """Latency (B, J) of every option of each decision, by the timing law at the visible backlogs and rate.
 

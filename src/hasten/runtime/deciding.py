@@ -9,7 +9,16 @@ from dataclasses import dataclass
 import numpy as np
 
 from hasten.core.arrivals import Arrivals
-from hasten.core.decision import DEAD_LINK_BITS_PER_MS, Context, Observer, Outcomes, Scheduler, View, useful_limit_ms
+from hasten.core.decision import (
+    DEAD_LINK_BITS_PER_MS,
+    Context,
+    Noting,
+    Observer,
+    Outcomes,
+    Scheduler,
+    View,
+    useful_limit_ms,
+)
 from hasten.core.errors import InputError
 from hasten.core.options import DROP, StreamCosts, option_table
 from hasten.core.profile import ExitHead, Profile
@@ -70,6 +79,7 @@ class Decider:
 
     Attributes:
         decision_us: how long the scheduler took for the last decision.
+        note: what it had to tell of the last decision, if anything.
         limit_ms: latency beyond which an answer is worthless.
     """
 
@@ -79,6 +89,9 @@ class Decider:
         self.decision_us = 0.0
         self._scheduler, self._profile, self._settings = scheduler, profile, settings
         self._link, self._outlook = link, outlook
+        self.note: str | None = None
+        self._noting = scheduler if isinstance(scheduler, Noting) else None
+        self._notes: dict[str, int] = {}
         self._observer = scheduler if isinstance(scheduler, Observer) else None
         self._outcomes: list[tuple[int, float, float]] = []
         self.plan(edge_slowdown=1.0, workers=1)
@@ -113,6 +126,7 @@ class Decider:
         )
         self._outlook.reconnected(workers)
         self._scheduler.reset(self._context)
+        self._notes = {}
 
     @property
     def rtt_ms(self) -> float:
@@ -132,7 +146,15 @@ class Decider:
         started = time.perf_counter()
         option = int(self._scheduler.decide(view).option[0])
         self.decision_us = (time.perf_counter() - started) * 1e6
+        self.note = self._new_note()
         return None if option == DROP else self._choice(option)
+
+    def _new_note(self) -> str | None:
+        """What the scheduler counted at the last decision."""
+        if self._noting is None:
+            return None
+        before, self._notes = self._notes, self._noting.notes(0)
+        return next((name for name, count in self._notes.items() if count > before.get(name, 0)), None)
 
     def learn(self, task: Task) -> None:
         """Keep a task's outcome for a scheduler that learns from them; told before the next decision."""

@@ -1,4 +1,9 @@
-"""The learned scheduler: the allowed action of largest value by a trained policy."""
+"""The learned scheduler: the allowed action of largest value by a trained policy, in the simulator and on a device.
+
+Where a decision is outside what the policy was trained on (:mod:`hasten.schedulers.guard`), Greedy decides it, and
+``notes`` tells how often. A run of one row that shows one decision at a time, as on a device, takes a lean path
+through the same features and weights.
+"""
 
 from __future__ import annotations
 
@@ -10,8 +15,11 @@ import numpy as np
 from hasten.core.decision import Context, Decision, IntArray, View
 from hasten.core.errors import InputError
 from hasten.core.observation import Features
+from hasten.core.observation_single import SingleFeatures
 from hasten.core.options import DROP, OptionTable
-from hasten.schedulers.policy import NetworkOptions, Policy, fingerprint, load_policy, save_policy
+from hasten.schedulers.greedy import Greedy
+from hasten.schedulers.guard import KINDS, Guard
+from hasten.schedulers.policy import Float32, Layer, NetworkOptions, Policy, fingerprint, load_policy, save_policy
 
 
 class Learned:
@@ -21,6 +29,8 @@ class Learned:
         self.name = name
         self.policy = policy
         self._where = where
+        self._greedy = Greedy()
+        self._advantages = _SingleAdvantages(policy)
 
     def save(self, path: str | Path) -> None:
         """Write the policy file."""
@@ -36,15 +46,39 @@ class Learned:
         if context.gain_terms != manifest.gain_terms:
             raise InputError(self._where, "gain_terms", manifest.gain_terms, f"{context.gain_terms}, this run's gain")
         table, self._column = self._options(context.options)
+        self._single = SingleFeatures(context, table) if context.batch == 1 else None
         self._features = Features(context, table)
+        self._guard = Guard(manifest.envelope, context, table)
+        self._greedy.reset(context)
 
     def decide(self, view: View) -> Decision:
         """The best allowed action of each decision."""
+        if self._single is not None:
+            return self._decide_single(view, self._single)
         observation, mask = self._features.observe(view)
         values = np.where(mask, self.policy.q(observation), -np.inf)
         action = values.argmax(axis=1)
-        option = self._column[view.stream, np.minimum(action, self._column.shape[1] - 1)]
-        return Decision(np.where(action < self._column.shape[1], option, DROP))
+        width = self._column.shape[1]
+        option = np.where(action < width, self._column[view.stream, np.minimum(action, width - 1)], DROP)
+        outside = self._guard.outside(view)
+        if outside.any():
+            option = np.where(outside, self._greedy.decide(view).option, option)
+        return Decision(option)
+
+    def notes(self, row: int) -> dict[str, int]:
+        """How many decisions of a row were left to Greedy since ``reset``, by what was outside."""
+        return {kind: int(n) for kind, n in zip(KINDS, self._guard.counts[:, row], strict=True) if n}
+
+    def _decide_single(self, view: View, features: SingleFeatures) -> Decision:
+        """The value head adds the same to every action, so the largest advantage is the largest value."""
+        advantages = self._advantages
+        features.observe(view, advantages.observation)
+        if self._guard.outside_single(view):
+            return self._greedy.decide(view)
+        feasible = features.feasible
+        best = np.where(feasible, advantages.of_options(), -np.inf).argmax()
+        option = self._column[view.stream.item(), best] if feasible[best] else DROP
+        return Decision(np.array([option]))
 
     def _options(self, table: OptionTable) -> tuple[OptionTable, IntArray]:
         """The policy's options of each stream, and their columns in ``table``."""
@@ -69,6 +103,33 @@ class Learned:
         pairs = zip(undominated.exit[stream, :n].tolist(), undominated.partition[stream, :n].tolist(), strict=True)
         wanted = tuple(pairs)
         return next((network for network in same if network.options == wanted), same[0])
+
+
+class _SingleAdvantages:
+    """The advantages of one observation, in arrays made beforehand; each layer's bias is a row of its weights."""
+
+    def __init__(self, policy: Policy) -> None:
+        manifest = policy.manifest
+        self._weights = [_with_bias(layer) for layer in (*policy.trunk, policy.advantage)]
+        self._inputs = [np.ones(len(weights), dtype=np.float32) for weights in self._weights]
+        self._outputs = [entry[:-1] for entry in self._inputs[1:]]
+        self._result = np.zeros(manifest.width + 1, dtype=np.float32)
+        self._of_options = self._result[:-1]
+        self._zero = np.float32(0.0)
+        self.observation: Float32 = self._inputs[0][:-1]
+        """(F,): to be filled before."""
+
+    def of_options(self) -> Float32:
+        """(J,), valid until the next call."""
+        for entry, weights, output in zip(self._inputs, self._weights, self._outputs, strict=False):
+            np.dot(entry, weights, out=output)
+            np.maximum(output, self._zero, out=output)
+        np.dot(self._inputs[-1], self._weights[-1], out=self._result)
+        return self._of_options
+
+
+def _with_bias(layer: Layer) -> Float32:
+    return np.ascontiguousarray(np.vstack(layer), dtype=np.float32)
 
 
 def _padded(table: OptionTable, column: IntArray, width: int) -> tuple[OptionTable, IntArray]:

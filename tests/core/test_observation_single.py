@@ -1,0 +1,88 @@
+"""The lean observation of one decision is that of the batch, bit for bit."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from hasten.core.decision import View
+from hasten.core.observation import Features
+from hasten.core.observation_single import SingleFeatures
+from hasten.core.scenario import scenario_from
+
+GAINS = [{"kind": "on_time_accuracy"}, {"kind": "tradeoff", "lambda": 0.3, "rho": 0.1}, {"kind": "soft", "kappa": 0.5}]
+
+
+@pytest.fixture(scope="module")
+def contexts():
+    """Streams of two networks and deadlines, for each gain."""
+    found = []
+    for gain in GAINS:
+        streams = [
+            {
+                "name": f"s{i}",
+                "count": 1,
+                "profile": ("alexnet-pi", "efficientnet-b0")[i % 2],
+                "deadline_ms": 60.0 + 35 * i,
+                "arrivals": {"kind": "poisson", "rate_hz": 5 + i},
+                "slowdown": 1 + 0.1 * i,
+            }
+            for i in range(10)
+        ]
+        scenario = scenario_from(
+            {
+                "schema": "hasten.scenario/1",
+                "streams": streams,
+                "uplink": {"rate": {"kind": "constant", "mbps": 10}},
+                "gain": gain,
+                "tasks_per_stream": 1,
+            }
+        )
+        found.append((scenario.context(np.zeros(1, np.int64)), scenario.options.undominated()[0]))
+    return found
+
+
+@settings(max_examples=80)
+@given(
+    gain=st.integers(0, 2),
+    streams=st.sampled_from([1, 2, 5, 7, 8, 10]),
+    workers=st.sampled_from([1, 2, 7, 8, 9, 17]),
+    rtt_ms=st.sampled_from([0.0, 7.3]),
+    seed=st.integers(0, 2**32),
+)
+def test_lean_features_are_bit_for_bit_those_of_the_batch(contexts, gain, streams, workers, rtt_ms, seed):
+    everything, table = contexts[gain]
+    context = replace(
+        everything,
+        deadline_ms=everything.deadline_ms[:streams],
+        rate_hz=everything.rate_hz[:streams],
+        workers=workers,
+        rtt_ms=rtt_ms,
+        streams=streams,
+    )
+    options = type(table)(**{name: values[:streams] for name, values in vars(table).items()})
+    rng = np.random.default_rng(seed)
+    batch, single = Features(context, options), SingleFeatures(context, options)
+    out = np.empty(batch.size, dtype=np.float32)
+    now_ms = 0.0
+    for _ in range(5):
+        now_ms += rng.exponential(40.0)
+        scale = 10.0 ** rng.uniform(-1, 3)
+        view = View(
+            row=np.zeros(1, np.int64),
+            now_ms=np.array([now_ms]),
+            stream=rng.integers(streams, size=1),
+            device_wait_ms=rng.exponential(scale, 1) * rng.integers(2),
+            uplink_wait_ms=rng.exponential(scale, 1),
+            edge_wait_ms=np.sort(rng.exponential(scale, (1, workers))),
+            rate_bits_per_ms=rng.exponential(1e4, 1) * (rng.random() < 0.9),
+            others_wait_ms=rng.exponential(scale, (1, streams)),
+        )
+        expected, mask = batch.observe(view)
+        single.observe(view, out)
+        assert np.array_equal(out, expected[0])
+        assert np.array_equal(single.feasible, mask[0, :-1] == 1)

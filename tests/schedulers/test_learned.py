@@ -1,0 +1,122 @@
+"""The learned scheduler: one rule for one decision and for many, nothing that is masked, no network but its own."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from policies import cameras, random_policy
+
+import hasten as hs
+from hasten.core.decision import Decision, View
+from hasten.core.errors import InputError
+from hasten.core.observation import Features
+from hasten.core.options import DROP
+from hasten.schedulers import make_scheduler
+from hasten.schedulers.greedy import Greedy
+from hasten.schedulers.learned import Learned
+from hasten.schedulers.policy import save_policy
+from hasten.sim import simulate, simulate_batch
+
+MIXED = {
+    "streams": [
+        {
+            "name": name,
+            "count": 2,
+            "profile": profile,
+            "deadline_ms": deadline_ms,
+            "arrivals": {"kind": "poisson", "rate_hz": 12},
+        }
+        for name, profile, deadline_ms in (("a", "alexnet-pi", 80.0), ("b", "efficientnet-b0", 160.0))
+    ]
+}
+SCENARIOS = [
+    cameras(1),
+    cameras(8, edge={"slowdown": 4}),
+    cameras(view={"age_ms": 30, "rate_error": 0.3}),
+    cameras(
+        uplink={"rate": {"kind": "gauss_markov", "mean_mbps": 8, "sigma_mbps": 6}, "order": "ready"},
+        edge={"workers": 2},
+        gain={"kind": "tradeoff", "lambda": 0.3},
+    ),
+    cameras(**MIXED),
+]
+
+
+@pytest.mark.parametrize("scenario", SCENARIOS)
+def test_one_decision_at_a_time_is_decided_like_many(scenario):
+    scheduler = Learned(random_policy(scenario))
+    batch = simulate_batch(scenario, scheduler, [3, 4, 5])
+    for seed, together in zip([3, 4, 5], batch, strict=True):
+        alone = simulate(scenario, scheduler, seed)
+        assert np.array_equal(alone.decisions, together.decisions)
+        assert len(np.unique(alone.decisions, axis=0)) > 2
+
+
+class Checked:
+    """Looks over a scheduler's shoulder: each option must be allowed, and DROP comes only where nothing is."""
+
+    name = "checked"
+
+    def __init__(self, inner: Learned) -> None:
+        self.inner = inner
+
+    def reset(self, context):
+        table, column = context.options.undominated()
+        self.features, self.column = Features(context, table), column
+        self.inner.reset(context)
+
+    def decide(self, view: View) -> Decision:
+        decision = self.inner.decide(view)
+        _, mask = self.features.observe(view)
+        for b, option in enumerate(decision.option.tolist()):
+            allowed = self.column[view.stream[b]][mask[b, :-1] == 1]
+            assert option in allowed if len(allowed) else option == DROP
+        return decision
+
+
+@pytest.mark.parametrize("scenario", SCENARIOS)
+@pytest.mark.parametrize("seeds", [[0], [0, 1, 2]])
+def test_a_masked_action_is_never_chosen(scenario, seeds):
+    simulate_batch(scenario, Checked(Learned(random_policy(scenario, seed=9))), seeds)
+
+
+def test_a_policy_is_for_its_own_network_and_gain(tmp_path):
+    save_policy(tmp_path / "p.onnx", random_policy(cameras()))
+    scheduler = hs.make_scheduler(f"dqn:{tmp_path / 'p.onnx'}")
+    assert scheduler.name == f"dqn:{tmp_path / 'p.onnx'}"
+    with pytest.raises(InputError, match=r"p\.onnx: networks: got 'alexnet-pi \(.*, expected the network of stream 0"):
+        simulate(cameras(profile="efficientnet-b0"), scheduler)
+    with pytest.raises(InputError, match=r"p\.onnx: gain_terms: got \(0.0"):
+        simulate(cameras(gain={"kind": "soft"}), scheduler)
+    with pytest.raises(InputError, match="dqn:PATH"):
+        make_scheduler("dqn")
+
+
+def test_a_policy_may_know_more_networks_than_a_run_has():
+    both = Learned(random_policy(cameras(**MIXED)))
+    for entry in MIXED["streams"]:
+        assert simulate(cameras(streams=[entry]), both).on_time_accuracy > 0
+
+
+def test_outside_its_envelope_the_scheduler_is_greedy_and_says_so():
+    scenario = cameras()
+    policy = random_policy(scenario)
+    envelope = policy.manifest.envelope.model_copy(update={"rate_mbps": (30.0, 40.0)})
+    policy = replace(policy, manifest=policy.manifest.model_copy(update={"envelope": envelope}))
+    scheduler = Learned(policy)
+    for seeds in ([0], [0, 1]):
+        results = simulate_batch(scenario, scheduler, seeds)
+        greedy = simulate_batch(scenario, Greedy(), seeds)
+        for row, (mine, its) in enumerate(zip(results, greedy, strict=True)):
+            assert 0.98 * mine.tasks < scheduler.notes(row)["outside_rate"] < mine.tasks  # not the first few
+            assert np.mean(np.all(mine.decisions == its.decisions, axis=1)) > 0.9
+
+
+def test_a_saved_scheduler_decides_the_same(tmp_path):
+    scenario = cameras()
+    scheduler = Learned(random_policy(scenario))
+    scheduler.save(tmp_path / "p.onnx")
+    again = simulate(scenario, make_scheduler(f"dqn:{tmp_path / 'p.onnx'}"))
+    assert np.array_equal(simulate(scenario, scheduler).decisions, again.decisions)
