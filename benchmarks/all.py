@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 
 HERE = Path(__file__).parent
-HELPERS = {"all.py", "cp_sat_peer.py"}
+HELPERS = {"all.py", "cp_sat_peer.py", "simpy_peer.py"}
 
 
 def main() -> None:

@@ -148,7 +148,7 @@ def _stream_options(costs: StreamCosts) -> NDArray[np.float64]:
         last = head.after_block
         for p in range(last + 1):
             local = p == last
-            device_ms = device[p] + costs.device_slowdown * (head.device_ms if local else profile.encode_ms(p))
+            device_ms = device[p] + (head.device_ms * costs.device_slowdown if local else profile.encode_ms(p))
             edge_ms = 0.0 if local else edge[last] - edge[p] + head.edge_ms * costs.edge_slowdown
             payload_bytes = 0 if local else profile.payload_bytes(p)
             energy_mj = _energy_mj(profile, device_ms, payload_bytes)

@@ -46,10 +46,11 @@ class Profile(Record):
     """A measured network: the input to every schedule. All times in milliseconds, all sizes in bytes.
 
     Two times belong to the machines rather than to the network. Neither occupies anything, so that tasks which follow
-    closely overlap in them, and neither grows when a machine plays a slower one: ``task_ms`` passes from a task's
+    closely overlap in them: ``task_ms`` passes from a task's
     arrival until an idle device is at work on it and from its end until the answer is noted (waking up, deciding,
     handing over between threads); ``offload_ms`` is what an offloaded task spends on its way besides its transfer,
-    the round trip of a ping and its time at the edge.
+    the round trip of a ping and its time at the edge. Neither grows when a machine plays a slower one, nor does
+    encoding: they are constants of a call and would swamp a small network's times.
     """
 
     schema_id: Literal["hasten.profile/1"] = Field(alias="schema")

@@ -226,23 +226,16 @@ class DeviceAgent:
         self._compute.submit(Job(device_ms, work, lambda result: self._computed(task, result)))
 
     def _compute_prefix(self, task: Task, device_ms: float) -> bytes:
-        """In the compute thread: blocks 1..p, then the codec."""
-        blocks_ms = worked_ms = 0.0
-
-        def work() -> bytes:
-            nonlocal blocks_ms, worked_ms
-            started_ms = now_ms()
-            if task.partition:
-                task.tensors = self._runner.prefix(task.partition, task.tensors)
-                task.held_cut = task.partition
-            blocks_ms = now_ms() - started_ms
-            payload = self._codec.encode(task.tensors, self._specs[task.partition])
-            worked_ms = now_ms() - started_ms
-            return payload
-
-        payload, took_ms = self._dilated(device_ms, work)
-        encode_share = 1.0 - blocks_ms / worked_ms if worked_ms > 0 else 0.0  # a slower machine encodes slower, too
-        task.parts["device"], task.parts["encode"] = (1.0 - encode_share) * took_ms, encode_share * took_ms
+        """In the compute thread: blocks 1..p, then the codec, which is not slowed down (see the profile)."""
+        if task.partition:
+            blocks_ms = device_ms - self._profile.encode_ms(task.partition)
+            task.tensors, task.parts["device"] = self._dilated(
+                blocks_ms, lambda: self._runner.prefix(task.partition, task.tensors)
+            )
+            task.held_cut = task.partition
+        started_ms = now_ms()
+        payload = self._codec.encode(task.tensors, self._specs[task.partition])
+        task.parts["encode"] = now_ms() - started_ms
         return payload
 
     def _compute_exit(self, task: Task, exit_: int, device_ms: float) -> tuple[int, float]:
