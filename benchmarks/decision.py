@@ -15,7 +15,7 @@ from hasten.core.decision import Scheduler, View
 from hasten.core.errors import HastenError
 from hasten.core.scenario import Scenario, scenario_from
 from hasten.schedulers import make_scheduler, schedulers
-from hasten.schedulers.guard import envelope_of
+from hasten.schedulers.guard import observed_envelope
 from hasten.schedulers.learned import Learned
 from hasten.schedulers.policy import Layer, Manifest, Policy, network_options
 
@@ -51,7 +51,7 @@ def random_policy(chosen: Scenario) -> Policy:
         hidden=(128, 128),
         networks=network_options([stream.profile.name for stream in chosen.devices], chosen.options),
         gain_terms=chosen.gain.terms(),
-        envelope=envelope_of(chosen, [chosen.realize(0)]),
+        envelope=observed_envelope(chosen, [chosen.realize(0)]),
     )
     rng = np.random.default_rng(0)
 

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from policies import WIDE, cameras
 
 from hasten.core.decision import View
-from hasten.schedulers.guard import KINDS, LEAVE_AFTER, MOST_SCORE, Guard, envelope_of
+from hasten.schedulers.guard import KINDS, LEAVE_AFTER, MOST_SCORE, Guard, observed_envelope
 
 SCENARIO = cameras(3)
 TABLE = SCENARIO.options.undominated()[0]
@@ -42,7 +42,7 @@ def test_what_it_was_trained_on_is_inside(arrivals):
     stream = {"name": "cam", "count": 3, "profile": "alexnet-pi", "deadline_ms": 80.0, "arrivals": arrivals}
     rate = {"kind": "gauss_markov", "mean_mbps": 10, "sigma_mbps": 3}
     scenario = cameras(streams=[stream], uplink={"rate": rate}, tasks=500)
-    envelope = envelope_of(scenario, [scenario.realize(seed) for seed in range(4)])
+    envelope = observed_envelope(scenario, [scenario.realize(seed) for seed in range(4)])
     guard = Guard(envelope, scenario.context(np.zeros(1, np.int64)), TABLE)
     run = scenario.realize(99)
     outside = [
@@ -132,12 +132,12 @@ def test_one_decision_is_judged_like_many(seed):
     assert np.array_equal(many.counts, np.concatenate([single.counts for single in singles], axis=1))
 
 
-def test_the_envelope_of_a_scenario_is_what_it_holds():
+def test_the_observed_envelope_a_scenario_is_what_it_holds():
     scenario = cameras(3, uplink={"rate": {"kind": "gauss_markov", "mean_mbps": 10, "sigma_mbps": 4}})
-    envelope = envelope_of(scenario, [scenario.realize(0)])
+    envelope = observed_envelope(scenario, [scenario.realize(0)])
     assert 0 < envelope.rate_mbps[0] < 8 and envelope.rate_mbps[1] > 12
     assert 8 < envelope.rate_hz[0] < 15 < envelope.rate_hz[1] < 30
     assert envelope.deadline_ms == (80.0, 80.0) and envelope.streams == (3, 3)
     assert envelope.device_ms[0] == envelope.device_ms[1] == TABLE.device_ms.max()
-    other = envelope_of(cameras(8), [cameras(8).realize(0)])
+    other = observed_envelope(cameras(8), [cameras(8).realize(0)])
     assert envelope.joined(other).streams == (3, 8)

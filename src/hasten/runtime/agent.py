@@ -101,6 +101,7 @@ class DeviceAgent:
         self._open = 0
         self._finished = asyncio.Event()
         self._failure: Exception | None = None
+        self._noted: set[str] = set()
         self._on_task: Callable[[Task], None] = lambda task: None
 
     async def prepare(self) -> None:
@@ -168,7 +169,7 @@ class DeviceAgent:
         awake_ms = max(arrived_ms + self._profile.task_ms - now, 0.0)
         self._outlook.update(now, self._connected, max(self._compute.backlog_ms(now), awake_ms))
         choice = decider.decide(now - self._start_ms)
-        task.decision_us = decider.decision_us
+        task.decision_us, task.facts = decider.decision_us, decider.facts
         if choice is not None:
             task.option, task.exit, task.partition = choice.option, choice.exit, choice.partition
             task.predicted_ms = now - arrived_ms + choice.latency_ms
@@ -176,9 +177,9 @@ class DeviceAgent:
         alone = not self._connected and (choice is None or choice.offloads)
         if choice is not None and in_time and not alone:
             self._begin(task, choice, now)
-            task.seen = self._outlook.seen()
+            self._note_decision(task, now)
         else:
-            task.seen = self._outlook.seen()
+            self._note_decision(task, now)
             if alone:
                 self._decide_alone(task)
             else:
@@ -186,6 +187,14 @@ class DeviceAgent:
                 self._end(task, Outcome.DROPPED, Reason.SCHEDULER if choice is None else Reason.EXPIRED)
         if number + 1 < len(self._arrivals):
             self._await(number + 1)
+
+    def _note_decision(self, task: Task, now: float) -> None:
+        """For the log: what the scheduler saw, and what it has to tell, of which each kind is told in words once."""
+        task.seen = {"now_ms": now - self._start_ms} | self._outlook.seen()
+        task.note = note = self._decider.note
+        if note is not None and note not in self._noted:
+            self._noted.add(note)
+            self._on_note(f"task {task.number}: {note}; greedy decides while that is so")
 
     def _decide_alone(self, task: Task) -> None:
         """Without an edge, what was meant for it, or given up for lack of it, is done here as well as time allows."""

@@ -80,7 +80,8 @@ def _energy(table: OptionTable, stream: NDArray[np.int64], records: Sequence[dic
 
 
 def _notes(records: Sequence[dict[str, Any]]) -> dict[str, int]:
-    """How often tasks ended otherwise than answered as planned."""
+    """How often tasks ended otherwise than answered as planned, or the scheduler had something to tell."""
     reasons = Counter(r["reason"] for r in records if r["reason"] != Reason.ANSWERED.value)
     fallbacks = Counter(f"fallback_{r['fallback']}" for r in records if r["fallback"])
-    return dict(sorted((reasons + fallbacks).items()))
+    told = Counter(r["note"] for r in records if r["note"])
+    return dict(sorted((reasons + fallbacks + told).items()))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import time
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -80,6 +81,7 @@ class Decider:
     Attributes:
         decision_us: how long the scheduler took for the last decision.
         note: what it had to tell of the last decision, if anything.
+        facts: what it was told beforehand, for the log: with that and the view each decision can be made again.
         limit_ms: latency beyond which an answer is worthless.
     """
 
@@ -94,11 +96,13 @@ class Decider:
         self._notes: dict[str, int] = {}
         self._observer = scheduler if isinstance(scheduler, Observer) else None
         self._outcomes: list[tuple[int, float, float]] = []
+        self._plans = 0
         self.plan(edge_slowdown=1.0, workers=1)
 
     def plan(self, edge_slowdown: float, workers: int) -> None:
         """Build context and view for the edge as it is known now, and reset the scheduler."""
         s = self._settings
+        self._plans += 1
         self._table = option_table([StreamCosts(self._profile, s.slowdown, edge_slowdown, s.energy_weight_per_mj)])
         self._context = Context(
             options=self._table,
@@ -125,6 +129,19 @@ class Decider:
             others_wait_ms=np.zeros((1, s.streams)),
         )
         self._outlook.reconnected(workers)
+        self.facts: dict[str, Any] = {
+            "plan": self._plans,
+            "rtt_ms": self._context.rtt_ms,
+            "workers": workers,
+            "edge_slowdown": edge_slowdown,
+            "slowdown": s.slowdown,
+            "rate_hz": s.rate_hz,
+            "stream": s.stream,
+            "streams": s.streams,
+            "shared_uplink": s.shared_uplink,
+            "gain_terms": list(s.gain_terms),
+            "energy_weight_per_mj": s.energy_weight_per_mj,
+        }
         self._scheduler.reset(self._context)
         self._notes = {}
 
@@ -141,7 +158,7 @@ class Decider:
         view.uplink_wait_ms[0] = outlook.uplink_wait_ms
         view.edge_wait_ms[0] = outlook.edge_wait_ms
         view.rate_bits_per_ms[0] = outlook.rate_bits_per_ms
-        view.others_wait_ms[0, self._settings.stream] = outlook.device_wait_ms
+        view.others_wait_ms[0, 0] = outlook.device_wait_ms  # the view's stream is 0, whichever of the run's it is
         self._tell()
         started = time.perf_counter()
         option = int(self._scheduler.decide(view).option[0])

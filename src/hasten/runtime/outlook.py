@@ -100,12 +100,12 @@ class Outlook:
         self.edge_wait_ms = sorted(worker - now_ms for worker in workers)
 
     def seen(self) -> dict[str, Any]:
-        """What was last projected, for the log."""
+        """What was last projected, for the log: unrounded, so that a decision can be made again from it."""
         return {
-            "device_wait_ms": round(self.device_wait_ms, 4),
-            "uplink_wait_ms": round(self.uplink_wait_ms, 4),
-            "edge_wait_ms": [round(wait, 4) for wait in self.edge_wait_ms],
-            "rate_bits_per_ms": round(self.rate_bits_per_ms, 3),
+            "device_wait_ms": self.device_wait_ms,
+            "uplink_wait_ms": self.uplink_wait_ms,
+            "edge_wait_ms": list(self.edge_wait_ms),
+            "rate_bits_per_ms": self.rate_bits_per_ms,
             "rtt_ms": round(self._link.rtt_ms, 4),
         }
 

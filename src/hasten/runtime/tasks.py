@@ -88,6 +88,10 @@ class Task:
     decision_us: float = 0.0
     seen: dict[str, Any] = field(default_factory=dict)
     """What the scheduler saw."""
+    facts: dict[str, Any] = field(default_factory=dict)
+    """What it knew beforehand."""
+    note: str | None = None
+    """What it had to tell of the decision."""
     tensors: list[Array] = field(default_factory=list)
     """What the device has of it, kept until the outcome is known."""
     held_cut: int = 0
@@ -153,7 +157,9 @@ class Task:
             "partition": self.partition,
             "predicted_ms": _finite(self.predicted_ms),
             "decision_us": round(self.decision_us, 2),
+            "note": self.note,
             "seen": self.seen,
+            "facts": self.facts,
             "parts": {name: round(value, 4) for name, value in self.parts.items()},
             "bytes": self.wire_bytes,
             "outcome": self.outcome.value if self.outcome else None,
@@ -169,11 +175,14 @@ class Task:
 
 
 class TaskLog:
-    """Writes one JSON line per task to a file, if there is one, and keeps the records."""
+    """Writes one JSON line per task to a file, if there is one, and keeps the records.
+
+    Each line is written at once, so that the log can be read while it grows.
+    """
 
     def __init__(self, path: Path | None) -> None:
         self.records: list[dict[str, Any]] = []
-        self._file: IO[str] | None = path.open("w", encoding="utf-8") if path else None
+        self._file: IO[str] | None = path.open("w", buffering=1, encoding="utf-8") if path else None
 
     def write(self, record: dict[str, Any]) -> None:
         """Add a record."""

@@ -153,9 +153,8 @@ def _fixed_facts(envelope: Envelope, context: Context, known: OptionTable) -> Bo
     offered, _ = context.options.undominated()
     # Fewer streams than trained are no other world, and a device knows of no other streams unless it is told.
     crowded = np.full(streams, context.streams > MARGIN * envelope.streams[1])
-    speed = beyond(longest_ms(known.device_ms), envelope.device_ms) | beyond(
-        longest_ms(known.edge_ms), envelope.edge_ms
-    )
+    device_ms, edge_ms = longest_ms(context.options.device_ms), longest_ms(context.options.edge_ms)
+    speed = beyond(device_ms, envelope.device_ms) | beyond(edge_ms, envelope.edge_ms)
     missing = np.array([_misses(known, offered, m) for m in range(streams)])
     return np.stack([beyond(context.deadline_ms, envelope.deadline_ms), speed, crowded, missing])
 
@@ -177,9 +176,9 @@ def _misses(known: OptionTable, offered: OptionTable, stream: int) -> bool:
     return not bool(covered.any(axis=1).all())
 
 
-def envelope_of(scenario: Scenario, realizations: Sequence[Realization]) -> Envelope:
-    """What a policy meets that is trained on these realizations of a scenario."""
-    table = scenario.options.undominated()[0]
+def observed_envelope(scenario: Scenario, realizations: Sequence[Realization]) -> Envelope:
+    """What a policy meets in these realizations of a scenario."""
+    table = scenario.options
     rates, gaps_ms = [], []
     for run in realizations:
         for m, stream in enumerate(scenario.devices):

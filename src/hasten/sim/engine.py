@@ -9,12 +9,13 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from hasten.core.decision import Context, Observer, Outcomes, Scheduler, View
+from hasten.core.decision import Context, Noting, Observer, Outcomes, Scheduler, View
 from hasten.core.errors import HastenError
 from hasten.core.options import DROP
 from hasten.core.ranking import ranking_of
@@ -70,7 +71,10 @@ def simulate_realizations(
     batch = _Batch(scenario, realizations)
     seeds = np.array([realization.seed for realization in realizations], dtype=np.int64)
     step_us = batch.run(scheduler, scenario.context(seeds))
-    return _results(scheduler.name, batch, realizations, step_us)
+    results = _results(scheduler.name, batch, realizations, step_us)
+    if isinstance(scheduler, Noting):
+        results = [replace(result, notes=scheduler.notes(row)) for row, result in enumerate(results)]
+    return results
 
 
 def replay(scenario: Scenario, realization: Realization, option: IntArray) -> Result:

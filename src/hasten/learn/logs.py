@@ -1,0 +1,236 @@
+"""Experience from real runs: the task logs that ``hasten run`` and ``hasten device`` write, as transitions.
+
+A log holds what the scheduler saw, so that each observation can be computed again, bit for bit, whichever scheduler
+decided. The reward is the task's gain by the exit that did answer. Every line is checked before any is used.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from itertools import groupby, pairwise
+from pathlib import Path
+from typing import Annotated, Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import ConfigDict, Field
+
+from hasten.core.decision import Context, View
+from hasten.core.errors import InputError
+from hasten.core.files import Record, read_text, validated
+from hasten.core.gain import task_gain
+from hasten.core.observation import STATE_FEATURES
+from hasten.core.observation_single import SingleFeatures
+from hasten.core.options import DROP, OptionTable, StreamCosts, option_table
+from hasten.core.profile import Profile
+from hasten.learn.transitions import UNKNOWN, Transitions, joined, transitions_of_episode
+from hasten.schedulers.policy import NetworkOptions, fingerprint, network_options
+
+NotNegative = Annotated[float, Field(ge=0)]
+UNREACHABLE = "unreachable"
+"""The fallback of a task that the device decided by itself, without an edge: no decision of a scheduler."""
+
+
+class _Part(Record):
+    """Part of a log line; keys that are not needed here are passed over."""
+
+    model_config = ConfigDict(extra="ignore")
+
+
+class Seen(_Part):
+    """The view of a decision; waits and times in ms."""
+
+    now_ms: float
+    device_wait_ms: NotNegative
+    uplink_wait_ms: NotNegative
+    edge_wait_ms: Annotated[tuple[NotNegative, ...], Field(min_length=1)]
+    rate_bits_per_ms: NotNegative
+
+
+class Facts(_Part):
+    """What a scheduler was told before; ``plan`` counts how often."""
+
+    plan: int
+    rtt_ms: NotNegative
+    workers: Annotated[int, Field(ge=1)]
+    edge_slowdown: Annotated[float, Field(gt=0)]
+    slowdown: Annotated[float, Field(gt=0)]
+    rate_hz: Annotated[float, Field(gt=0)]
+    stream: Annotated[int, Field(ge=0)]
+    streams: Annotated[int, Field(ge=1, le=100_000)]
+    shared_uplink: bool
+    gain_terms: tuple[float, float, float]
+    energy_weight_per_mj: NotNegative
+
+
+class LoggedTask(_Part):
+    """One line of a log."""
+
+    task: Annotated[int, Field(ge=0)]
+    arrival_ms: float
+    option: Annotated[int, Field(ge=DROP)]
+    exit: Annotated[int, Field(ge=0)]
+    partition: Annotated[int, Field(ge=0)]
+    deadline_ms: Annotated[float, Field(gt=0)]
+    latency_ms: NotNegative | None
+    answered_exit: Annotated[int, Field(ge=0)]
+    fallback: str | None
+    seen: Seen
+    facts: Facts
+
+
+class Episode(NamedTuple):
+    """A stretch of one device's decisions without an interruption: N decisions in order."""
+
+    obs: NDArray[np.float32]
+    """(N, F)"""
+    mask: NDArray[np.int8]
+    """(N, J+1)"""
+    action: NDArray[np.int64]
+    """(N,): UNKNOWN where the option chosen is none of the policy's, or was not a scheduler's choice."""
+    reward: NDArray[np.float64]
+    """(N,)"""
+
+
+def read_experience(
+    paths: Sequence[Path],
+    profile: Profile,
+    options: NetworkOptions | None = None,
+    discount: float = 0.95,
+    steps: int = 1,
+) -> Transitions:
+    """The transitions in the logs of devices that ran ``profile``.
+
+    Args:
+        paths: ``.jsonl`` logs, one device's each.
+        profile: what they ran.
+        options: what the actions mean; by default the profile's undominated options.
+        discount: of one decision.
+        steps: n of n-step returns.
+
+    Raises:
+        InputError: a line that is not a task's, naming file and line; or a log of another network.
+    """
+    episodes = [
+        episode for path in paths for episode in rebuild(read_tasks(path), profile, options or _own(profile), path)
+    ]
+    if not episodes:
+        raise InputError(", ".join(map(str, paths)) or "logs", "tasks", 0, "at least one task")
+    return joined(transitions_of_episode(*episode, discount, steps) for episode in episodes)
+
+
+def read_tasks(path: Path, growing: bool = False) -> list[LoggedTask]:
+    """The tasks of a log in order of arrival; ``growing`` passes over a last line that is not all there yet."""
+    lines = read_text(path).split("\n")
+    if growing:
+        lines = lines[:-1]
+    tasks = [_task(line, f"{path}:{number}") for number, line in enumerate(lines, start=1) if line.strip()]
+    tasks.sort(key=lambda task: task.task)
+    for before, task in pairwise(tasks):
+        if task.task == before.task:
+            raise InputError(path, "task", task.task, "each task once (is this the log of one run of one device?)")
+    return tasks
+
+
+def rebuild(tasks: Sequence[LoggedTask], profile: Profile, options: NetworkOptions, where: str | Path) -> list[Episode]:
+    """Compute again what the scheduler saw and could do at each decision: an episode for each of its plans."""
+    return [
+        _episode(list(group), profile, options, where) for _, group in groupby(tasks, key=lambda task: task.facts.plan)
+    ]
+
+
+def _task(line: str, where: str) -> LoggedTask:
+    def refuse(token: str) -> Any:
+        raise InputError(where, "line", token, "a finite number")
+
+    try:
+        data = json.loads(line, parse_constant=refuse)
+    except json.JSONDecodeError as error:
+        raise InputError(where, "line", line, f"valid JSON ({error.msg})") from None
+    return validated(LoggedTask, data, where)
+
+
+def _own(profile: Profile) -> NetworkOptions:
+    return network_options([profile.name], option_table([StreamCosts(profile)]))[0]
+
+
+def _episode(tasks: list[LoggedTask], profile: Profile, options: NetworkOptions, where: str | Path) -> Episode:
+    first = tasks[0]
+    facts, deadline_ms = first.facts, first.deadline_ms
+    table = option_table([StreamCosts(profile, facts.slowdown, facts.edge_slowdown, facts.energy_weight_per_mj)])
+    if fingerprint(table, 0) != options.fingerprint:
+        raise InputError(where, "profile", profile.name, f"the network of {options.profile} ({options.fingerprint})")
+    kept = [table.index(0, *pair) for pair in options.options]
+    known, _ = table.columns([kept])
+    action_of = {column: action for action, column in enumerate(kept)} | {DROP: len(kept)}
+    features = SingleFeatures(_context(table, first), known)
+    obs = np.zeros((len(tasks), STATE_FEATURES + 2 * len(kept)), dtype=np.float32)
+    mask = np.zeros((len(tasks), len(kept) + 1), dtype=np.int8)
+    action = np.full(len(tasks), UNKNOWN)
+    reward = np.zeros(len(tasks))
+    for i, task in enumerate(tasks):
+        if (task.facts, task.deadline_ms) != (facts, deadline_ms):
+            raise InputError(where, f"task {task.task}", "other facts or deadline", "those of its plan's first task")
+        if len(task.seen.edge_wait_ms) != facts.workers:
+            raise InputError(where, f"task {task.task}: seen.edge_wait_ms", task.seen.edge_wait_ms, "one per worker")
+        _check_pair(task, table, where)
+        features.observe(_view(task), obs[i])
+        mask[i, :-1] = features.feasible
+        mask[i, -1] = not features.feasible.any()
+        if task.fallback != UNREACHABLE:
+            action[i] = action_of.get(task.option, UNKNOWN)
+        reward[i] = _reward(task, table, profile)
+    return Episode(obs, mask, action, reward)
+
+
+def _check_pair(task: LoggedTask, table: OptionTable, where: str | Path) -> None:
+    """The log is of this network if its options are."""
+    options = int(table.count[0])
+    if task.option >= options:
+        raise InputError(where, f"task {task.task}: option", task.option, f"less than {options}, as the profile has")
+    decided = (task.exit, task.partition)
+    if task.exit and task.fallback != UNREACHABLE:
+        pair = (int(table.exit[0, task.option]), int(table.partition[0, task.option]))
+        if task.option == DROP or pair != decided:
+            raise InputError(where, f"task {task.task}: exit, partition", decided, f"{pair}, by the profile")
+    if task.answered_exit > int(table.exit[0].max()):
+        raise InputError(where, f"task {task.task}: answered_exit", task.answered_exit, "an exit of the profile")
+
+
+def _context(table: OptionTable, task: LoggedTask) -> Context:
+    facts = task.facts
+    return Context(
+        options=table,
+        deadline_ms=np.array([task.deadline_ms]),
+        rate_hz=np.array([facts.rate_hz]),
+        gain_terms=facts.gain_terms,
+        rtt_ms=facts.rtt_ms,
+        workers=facts.workers,
+        streams=facts.streams,
+    )
+
+
+def _view(task: LoggedTask) -> View:
+    """The view; of the other streams' devices a device sees nothing."""
+    seen = task.seen
+    return View(
+        row=np.zeros(1, np.int64),
+        now_ms=np.array([seen.now_ms]),
+        stream=np.zeros(1, np.int64),
+        device_wait_ms=np.array([seen.device_wait_ms]),
+        uplink_wait_ms=np.array([seen.uplink_wait_ms]),
+        edge_wait_ms=np.array([seen.edge_wait_ms]),
+        rate_bits_per_ms=np.array([seen.rate_bits_per_ms]),
+        others_wait_ms=np.zeros((1, task.facts.streams)),
+    )
+
+
+def _reward(task: LoggedTask, table: OptionTable, profile: Profile) -> float:
+    """The gain: what the exit that answered is worth, less the energy of the option as decided."""
+    worth = profile.exits[task.answered_exit - 1].accuracy if task.answered_exit else 0.0
+    weight = task.facts.energy_weight_per_mj
+    if weight > 0 and task.exit:
+        worth -= weight * float(table.energy_mj[0, task.option])
+    latency_ms = np.inf if task.latency_ms is None else task.latency_ms
+    return float(task_gain(worth, latency_ms, task.deadline_ms, *task.facts.gain_terms))

@@ -1,0 +1,188 @@
+"""Logs of real runs as experience: what the scheduler saw comes back bit for bit, and a bad line is named."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from hasten.core.decision import Decision
+from hasten.core.errors import InputError
+from hasten.core.observation import Features
+from hasten.core.options import DROP
+from hasten.learn.logs import read_experience, read_tasks, rebuild
+from hasten.learn.transitions import UNKNOWN
+from hasten.runtime.agent import DeviceAgent
+from hasten.runtime.deciding import AgentSettings
+from hasten.runtime.edge import start_edge
+from hasten.runtime.edge_core import EdgeCore
+from hasten.runtime.pace import now_ms
+from hasten.runtime.sources import Frames
+from hasten.runtime.tasks import TaskLog
+from hasten.runtime.uplink import Uplink
+from hasten.runtime.wire import Hello
+from hasten.schedulers.learned import Learned
+from hasten.schedulers.policy import network_options
+from hasten.split.executor import Executor
+
+sys.path.append(str(Path(__file__).parent.parent / "schedulers"))
+from policies import cameras, random_policy
+
+TASKS = 40
+
+
+class Spy:
+    """A learned scheduler of random weights that remembers what it saw; now and then it takes another's choice."""
+
+    name = "spy"
+
+    def __init__(self, policy):
+        self.inner = Learned(policy)
+        self.seen = []
+
+    def reset(self, context):
+        self.inner.reset(context)
+        table, self.column = context.options.undominated()
+        self.features = Features(context, table)
+
+    def decide(self, view):
+        observation, mask = self.features.observe(view)
+        decision = self.inner.decide(view)
+        option = int(decision.option[0])
+        if len(self.seen) % 10 == 3:  # an option that no policy has
+            option = next(o for o in range(20) if o not in self.column[0])
+        elif len(self.seen) % 10 == 7:
+            option = DROP
+        self.seen.append((observation[0].copy(), mask[0].copy(), option))
+        return Decision(np.array([option]))
+
+
+@pytest.fixture(scope="module")
+def run(package, tmp_path_factory):
+    """A spy, and the log of its run against a real edge, as stream 2 of 3."""
+    folder = tmp_path_factory.mktemp("experience")
+    (folder / "tiny.json").write_text(package.profile.to_json())
+    spy = Spy(random_policy(cameras(1, str(folder / "tiny.json"), gain={"kind": "tradeoff", "lambda": 0.2})))
+    settings = AgentSettings(30.0, 50.0, gain_terms=(0.2, 0.0, 0.0), stream=2, streams=3)
+
+    async def play():
+        server = await start_edge(EdgeCore([package], workers=2))
+        hello = Hello(bytes.fromhex(package.digest), b"", "tiny")
+        executor = Executor(package)
+        executor.warm()
+        agent = DeviceAgent(
+            package, executor, spy, settings, lambda user: Uplink("127.0.0.1", server.port, hello, None, user)
+        )
+        log = TaskLog(folder / "log.jsonl")
+        times_ms = np.cumsum(np.random.default_rng(0).exponential(8.0, TASKS))
+        try:
+            await agent.prepare()
+            async with asyncio.timeout(20):
+                await agent.run(Frames(*package.samples()).arrivals(times_ms, 0, 2), now_ms() + 20.0, log)
+        finally:
+            await agent.close()
+            await server.close()
+            log.close()
+
+    asyncio.run(play())
+    return spy, folder / "log.jsonl", package.profile
+
+
+def own_options(profile, policy):
+    assert policy.manifest.networks[0].profile == profile.name
+    return policy.manifest.networks[0]
+
+
+def test_observations_rebuilt_from_the_log_are_those_the_agent_saw(run):
+    spy, path, profile = run
+    options = own_options(profile, spy.inner.policy)
+    (episode,) = rebuild(read_tasks(path), profile, options, path)
+    assert len(spy.seen) == TASKS
+    for i, (observation, mask, option) in enumerate(spy.seen):
+        assert np.array_equal(episode.obs[i], observation)
+        assert np.array_equal(episode.mask[i], mask)
+        if option == DROP:
+            assert episode.action[i] == len(options.options)
+        elif option in spy.column[0]:
+            assert spy.column[0][episode.action[i]] == option
+        else:
+            assert episode.action[i] == UNKNOWN
+    assert (episode.action == UNKNOWN).sum() == TASKS // 10
+    assert episode.obs[:, 4:6].max() == 0  # its own backlog is not that of another stream
+    assert episode.reward.max() > 0
+
+
+def test_the_log_becomes_transitions(run):
+    spy, path, profile = run
+    found = read_experience([path, path], profile, discount=0.9, steps=3)
+    assert len(found) == 2 * (TASKS - 1 - TASKS // 10)
+    assert found.obs.shape == (len(found), spy.inner.policy.manifest.features)
+    assert np.all(found.action >= 0)
+
+
+def changed_line(path, tmp_path, change, number=5):
+    lines = path.read_text().splitlines()
+    record = json.loads(lines[number - 1])
+    text = change(record)
+    lines[number - 1] = text if isinstance(text, str) else json.dumps(record)
+    (tmp_path / "bad.jsonl").write_text("\n".join(lines) + "\n")
+    return tmp_path / "bad.jsonl"
+
+
+@pytest.mark.parametrize(
+    ("change", "expected"),
+    [
+        (lambda r: "{not json", "valid JSON"),
+        (lambda r: '{"task": NaN}', "a finite number"),
+        (lambda r: '"text"', "expected"),
+        (lambda r: r.pop("seen") and None, r"seen: .*the key to be present"),
+        (lambda r: r["seen"].update(uplink_wait_ms=-1), r"seen\.uplink_wait_ms: got -1"),
+        (lambda r: r["facts"].update(workers="many"), r"facts\.workers"),
+    ],
+)
+def test_a_bad_line_is_refused_by_number(run, tmp_path, change, expected):
+    _, path, profile = run
+    bad = changed_line(path, tmp_path, change)
+    with pytest.raises(InputError, match=rf"^{bad}:5: .*{expected}") as caught:
+        read_experience([bad], profile)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("change", "expected"),
+    [
+        (lambda r: r.update(option=99), "option: got 99"),
+        (lambda r: r.update(option=0, exit=2, partition=1, fallback=None), "exit, partition"),
+        (lambda r: r.update(answered_exit=7), "answered_exit"),
+        (lambda r: r["seen"].update(edge_wait_ms=[0.0]), "edge_wait_ms"),
+        (lambda r: r["facts"].update(slowdown=2.0), "facts"),
+        (lambda r: r.update(task=0), "each task once"),
+    ],
+)
+def test_a_line_that_does_not_fit_the_others_or_the_network_is_refused(run, tmp_path, change, expected):
+    _, path, profile = run
+    with pytest.raises(InputError, match=expected):
+        read_experience([changed_line(path, tmp_path, change)], profile)
+
+
+def test_a_log_that_still_grows_is_read_up_to_its_last_whole_line(run, tmp_path):
+    _, path, _ = run
+    text = path.read_text()
+    (tmp_path / "growing.jsonl").write_text(text[:-20])
+    assert len(read_tasks(tmp_path / "growing.jsonl", growing=True)) == TASKS - 1
+    with pytest.raises(InputError, match="valid JSON"):
+        read_tasks(tmp_path / "growing.jsonl")
+
+
+def test_another_network_is_refused(run):
+    spy, path, _ = run
+    other = cameras(1)
+    networks = network_options(["alexnet-pi"], other.options)
+    with pytest.raises(InputError, match="the network of tiny"):
+        read_experience([path], other.devices[0].profile, own_options(run[2], spy.inner.policy))
+    with pytest.raises(InputError, match="got 'tiny', expected the network of alexnet-pi"):
+        read_experience([path], run[2], networks[0])
