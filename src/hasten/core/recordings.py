@@ -90,6 +90,7 @@ def read_lines(name: str, beside: Path | None) -> list[str]:
     return lines
 
 
+@lru_cache(maxsize=8)
 def read_rates(name: str, form: RateFormat, beside: Path | None) -> tuple[FloatArray, FloatArray]:
     """Read a recorded rate as steps: durations (S,) in ms and rates (S,) in Mbit/s, of which one is positive."""
     lines = read_lines(name, beside)

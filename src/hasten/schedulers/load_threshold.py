@@ -70,17 +70,18 @@ def tune_load_threshold(scenario: Scenario, seeds: Sequence[int] = TRAINING_SEED
     Raises:
         HastenError: the streams differ in their number of exits, or have only one.
     """
-    from hasten.sim import simulate_batch  # only tuning needs the simulator, deciding does not
+    from hasten.sim import simulate_realizations  # only tuning needs the simulator, deciding does not
 
     exits = {len(stream.profile.exits) for stream in scenario.devices}
     if len(exits) != 1 or exits == {1}:
         raise HastenError(f"load-threshold: tuning needs streams of one number of exits above 1, got {sorted(exits)}")
     number = exits.pop() - 1
+    realizations = [scenario.realize(seed) for seed in seeds]
     tried: dict[tuple[float, ...], float] = {}
 
     def gain(shares: tuple[float, ...]) -> float:
         if shares not in tried:
-            results = simulate_batch(scenario, _with_shares(shares), seeds)
+            results = simulate_realizations(scenario, _with_shares(shares), realizations)
             tried[shares] = float(np.mean([result.mean_gain for result in results]))
         return tried[shares]
 
