@@ -127,6 +127,7 @@ class Plain:
 )
 def test_a_ranking_decides_in_compiled_code_what_it_decides_by_numpy(tmp_path, monkeypatch, topology, order, name):
     monkeypatch.setattr(engine, "TIMED_STEPS", 3)
+    monkeypatch.setattr(engine, "TIMED_DECISIONS", 3)
     for seed in range(4):
         scenario = random_scenario(tmp_path, seed, topology, order, tasks_per_stream=None, horizon_ms=900.0)
         compiled = simulate_batch(scenario, make_scheduler(name), range(3))

@@ -7,7 +7,6 @@ named tuples, which both Python and compiled code can read.
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Sequence
 from typing import NamedTuple
 
@@ -186,15 +185,14 @@ def pack_tasks(realizations: Sequence[Realization]) -> Tasks:
 
 
 def pack_links(realizations: Sequence[Realization]) -> Links:
-    """Lay the rate traces of all rows one behind the other, equal ones once."""
-    found: dict[bytes, tuple[int, int]] = {}
-    digest_of: dict[int, bytes] = {}  # of trace objects, which realizations may share
+    """Lay the rate traces of all rows one behind the other, those that realizations share once."""
+    found: dict[int, tuple[int, int]] = {}
     traces: list[RateTrace] = []
     steps = 0
     begin, end, period_ms = [], [], []
     for realization in realizations:
         for trace in realization.rates:
-            key = digest_of.get(id(trace)) or digest_of.setdefault(id(trace), _content(trace))
+            key = id(trace)
             if key not in found:
                 found[key] = (steps, steps + len(trace.from_ms))
                 steps += len(trace.from_ms)
@@ -227,9 +225,9 @@ def new_state(rules: Rules, rows: int, slots: int, longest: int, workers: int) -
         settled_worker_ms=np.zeros((settled, workers)),
         uplink_head=np.full(settled, NOBODY, dtype=np.int64),
         edge_head=np.full(settled, NOBODY, dtype=np.int64),
-        next=np.full(waiting, NOBODY, dtype=np.int64),
-        due_ms=np.zeros(waiting),
-        option=np.zeros(slots, dtype=np.int64),
+        next=np.empty(waiting, dtype=np.int64),
+        due_ms=np.empty(waiting),
+        option=np.empty(slots, dtype=np.int64),
         device_done_ms=np.full(slots, np.nan),
         finish_ms=np.full(slots, np.nan),
         known_ms=np.full(slots, np.nan),
@@ -253,11 +251,3 @@ def new_log(rules: Rules, rows: int, slots: int, workers: int) -> Log:
         visible_uplink_ms=np.zeros(rows),
         visible_worker_ms=np.zeros((rows, workers)),
     )
-
-
-def _content(trace: RateTrace) -> bytes:
-    """A digest that is the same for equal traces."""
-    digest = hashlib.blake2b(np.float64(trace.period_ms).tobytes(), digest_size=16)
-    digest.update(trace.from_ms.tobytes())
-    digest.update(trace.bits_per_ms.tobytes())
-    return digest.digest()

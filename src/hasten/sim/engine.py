@@ -22,7 +22,6 @@ from hasten.core.ranking import ranking_of
 from hasten.core.results import Result
 from hasten.core.scenario import Realization, Scenario
 from hasten.sim.arrays import (
-    BoolArray,
     FloatArray,
     IntArray,
     Links,
@@ -39,8 +38,9 @@ from hasten.sim.arrays import (
 from hasten.sim.compiled import direct
 from hasten.sim.steps import collect, commit, describe, finish, observe, run_plan, run_ranked
 
-TIMED_STEPS = 128
-"""Decisions of a row that are always made by ``decide``, and timed."""
+TIMED_DECISIONS = 128
+TIMED_STEPS = 16
+"""So many decisions of a batch, and steps, are always left to ``decide`` and timed."""
 
 
 def simulate(scenario: Scenario, scheduler: Scheduler, seed: int = 0) -> Result:
@@ -109,7 +109,8 @@ class Replayer:
     def result(self, option: IntArray) -> Result:
         """Everything about the run."""
         self.total_gain(option)
-        return _results("replay", self._batch, [self._realization], np.zeros(0))[0]
+        result = _results("replay", self._batch, [self._realization], np.zeros(0))[0]
+        return replace(result, finish_ms=result.finish_ms.copy())  # the next run uses the batch's arrays again
 
 
 class _Batch:
@@ -137,7 +138,7 @@ class _Batch:
         told = _Outcomes(self) if isinstance(scheduler, Observer) else None
         scheduler.reset(context)
         ranking = ranking_of(scheduler)
-        steps = self.steps if ranking is None else min(self.steps, TIMED_STEPS)
+        steps = self.steps if ranking is None else min(self.steps, max(TIMED_DECISIONS // self.rows, TIMED_STEPS))
         step_us = np.zeros(steps)
         chosen = np.full(len(tasks.arrival_ms), DROP, dtype=np.int64)
         ends = set(tasks.number.tolist())
@@ -240,11 +241,13 @@ def _results(scheduler: str, batch: _Batch, realizations: Sequence[Realization],
     """What happened to the tasks of each row."""
     scenario, tasks, state = batch.scenario, batch.tasks, batch.state
     options, number = scenario.options, len(tasks.arrival_ms)
-    pair = np.zeros((number, 2), dtype=np.int64)
-    accuracy, gain, uplink_bits = np.zeros(number), np.zeros(number), np.zeros(batch.rows)
+    pair = np.empty((number, 2), dtype=np.int64)
+    accuracy, gain, uplink_bits = np.empty(number), np.empty(number), np.zeros(batch.rows)
     describe(
         options.exit, options.partition, options.accuracy, batch.rules, tasks, state, pair, accuracy, gain, uplink_bits
     )
+    deadline_ms = batch.rules.deadline_ms[tasks.stream]
+    energy_mj = _energy_mj(scenario, tasks.stream, state)
     results = []
     for b, realization in enumerate(realizations):
         own = slice(int(tasks.first[b]), int(tasks.first[b] + tasks.number[b]))
@@ -255,33 +258,25 @@ def _results(scheduler: str, batch: _Batch, realizations: Sequence[Realization],
                 arrival_ms=realization.arrival_ms,
                 stream=realization.stream,
                 decisions=pair[own],
-                finish_ms=state.finish_ms[own].copy(),
-                deadline_ms=batch.rules.deadline_ms[realization.stream],
+                finish_ms=state.finish_ms[own],
+                deadline_ms=deadline_ms[own],
                 accuracy=accuracy[own],
                 gain=gain[own],
                 uplink_bytes=float(uplink_bits[b]) / 8.0,
                 decision_us=step_us[: realization.tasks].copy(),
-                energy_mj=_energy_mj(
-                    scenario,
-                    realization.stream,
-                    state.option[own],
-                    np.isfinite(state.device_done_ms[own]),
-                    state.sent[own],
-                ),
+                energy_mj=None if energy_mj is None else energy_mj[own],
             )
         )
     return results
 
 
-def _energy_mj(
-    scenario: Scenario, stream: IntArray, option: IntArray, computed: BoolArray, sent: BoolArray
-) -> FloatArray | None:
-    """Device energy of each task: computing where the device served it, sending where the uplink carried it."""
+def _energy_mj(scenario: Scenario, stream: IntArray, state: State) -> FloatArray | None:
+    """Device energy of each task (T,): computing where the device served it, sending where the uplink carried it."""
     options = scenario.options
     if np.all(np.isnan(options.energy_mj)):
         return None
-    chosen = np.maximum(option, 0)
+    chosen = np.maximum(state.option, 0)
     radio_uj_per_byte = np.array([s.profile.radio_uj_per_byte or 0.0 for s in scenario.devices])
     radio_mj = radio_uj_per_byte[stream] * options.payload_bits[stream, chosen] / 8000.0
-    energy_mj = options.energy_mj[stream, chosen] - np.where(sent, 0.0, radio_mj)
-    return np.where((option == DROP) | ~computed, 0.0, energy_mj)
+    energy_mj = options.energy_mj[stream, chosen] - np.where(state.sent, 0.0, radio_mj)
+    return np.where((state.option == DROP) | ~np.isfinite(state.device_done_ms), 0.0, energy_mj)
