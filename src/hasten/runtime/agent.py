@@ -137,6 +137,10 @@ class DeviceAgent:
         if self._failure is not None:
             raise self._failure
 
+    def take_over(self, scheduler: Scheduler) -> None:
+        """Have another scheduler decide from the next task on; :class:`InputError` if it is not for this network."""
+        self._decider.take_over(scheduler)
+
     async def close(self) -> None:
         """Disconnect and end the threads."""
         if self._uplink is not None:

@@ -9,6 +9,7 @@ import queue
 import subprocess
 import sys
 import threading
+from collections.abc import Sequence
 from typing import Any
 
 from hasten.core.errors import HastenError
@@ -24,12 +25,12 @@ class ChildError(HastenError):
 
 
 class Child:
-    """One process of :mod:`hasten.runtime.child`."""
+    """One process of :mod:`hasten.runtime.child`, or another module that speaks in JSON lines: its name, arguments."""
 
-    def __init__(self, role: str, name: str) -> None:
+    def __init__(self, role: str, name: str, module: Sequence[str] = ()) -> None:
         self.name = name
         self._process = subprocess.Popen(
-            [sys.executable, "-m", "hasten.runtime.child", role],
+            [sys.executable, "-m", *(module or ("hasten.runtime.child", role))],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,

@@ -92,9 +92,7 @@ class Decider:
         self._scheduler, self._profile, self._settings = scheduler, profile, settings
         self._link, self._outlook = link, outlook
         self.note: str | None = None
-        self._noting = scheduler if isinstance(scheduler, Noting) else None
         self._notes: dict[str, int] = {}
-        self._observer = scheduler if isinstance(scheduler, Observer) else None
         self._outcomes: list[tuple[int, float, float]] = []
         self._plans = 0
         self.plan(edge_slowdown=1.0, workers=1)
@@ -102,7 +100,6 @@ class Decider:
     def plan(self, edge_slowdown: float, workers: int) -> None:
         """Build context and view for the edge as it is known now, and reset the scheduler."""
         s = self._settings
-        self._plans += 1
         self._table = option_table([StreamCosts(self._profile, s.slowdown, edge_slowdown, s.energy_weight_per_mj)])
         self._context = Context(
             options=self._table,
@@ -142,8 +139,19 @@ class Decider:
             "gain_terms": list(s.gain_terms),
             "energy_weight_per_mj": s.energy_weight_per_mj,
         }
-        self._scheduler.reset(self._context)
+        self.take_over(self._scheduler)
+
+    def take_over(self, scheduler: Scheduler) -> None:
+        """Have ``scheduler`` decide from now on; one that refuses this device's network changes nothing."""
+        scheduler.reset(self._context)
+        if scheduler is not self._scheduler:
+            self._outcomes = []  # those of another's decisions
+        self._scheduler = scheduler
+        self._noting = scheduler if isinstance(scheduler, Noting) else None
+        self._observer = scheduler if isinstance(scheduler, Observer) else None
         self._notes = {}
+        self._plans += 1
+        self.facts = self.facts | {"plan": self._plans}
 
     @property
     def rtt_ms(self) -> float:

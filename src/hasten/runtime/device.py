@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import ipaddress
 import sys
 from collections.abc import Callable
@@ -18,6 +19,7 @@ from hasten.runtime.agent import DeviceAgent
 from hasten.runtime.collect import StreamLog, collect
 from hasten.runtime.deciding import AgentSettings
 from hasten.runtime.edge_core import require_fit
+from hasten.runtime.learning import Learning, LearnPlan
 from hasten.runtime.pace import now_ms
 from hasten.runtime.sockets import read_token, run_loop
 from hasten.runtime.sources import open_source, parse_arrivals
@@ -49,6 +51,7 @@ def run_device(
     tls_ca: Path | None = None,
     progress: Callable[[str, float], None] | None = None,
     on_note: Callable[[str], None] | None = None,
+    learn: LearnPlan | None = None,
 ) -> Result:
     """Run one device agent until its tasks are done or it is interrupted.
 
@@ -68,10 +71,15 @@ def run_device(
         tls_ca: turns TLS on and names whom to trust.
         progress: told what is being done and which fraction of the tasks has its outcome.
         on_note: told when the edge comes and goes; by default standard error is.
+        learn: go on training the scheduler's policy on what happens, in a process beside; see ``runtime.learning``.
 
     Raises:
         InputError: something given cannot be used. An edge that is not there is no error.
     """
+    note = on_note or _say
+    learning = Learning(scheduler, learn, note) if learn is not None else None
+    if learning is not None and log is None:
+        log = learning.folder / "tasks.jsonl"
     opened = open_package(package)
     process = parse_arrivals(arrivals)
     times_ms = process.times(np.random.default_rng([seed, 0, 0]), tasks or MOST_TASKS, np.inf, 0.0, None)
@@ -102,18 +110,25 @@ def run_device(
             settings,
             lambda user: Uplink(host, port, hello, tls, user),
             times,
-            on_note or _say,
+            note,
         )
+        following = asyncio.create_task(learning.follow(agent)) if learning is not None else None
         try:
             await agent.prepare()
             await agent.run(stream, now_ms() + LEAD_MS, written, count)
         finally:
+            if following is not None:
+                following.cancel()
             await agent.close()
 
     try:
+        if learning is not None and log is not None:
+            learning.start(log, times)
         run_loop(run())
     finally:
         written.close()
+        if learning is not None:
+            learning.close()
     return _result(scheduler, seed, times, settings, times_ms, written)
 
 
