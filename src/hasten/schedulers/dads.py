@@ -27,19 +27,18 @@ class Dads:
         """Find each stream's options that end at its final exit, and how busy the shared stages are."""
         self._context = context
         options = context.options
-        self._final = options.exit == options.exit.max(axis=1, keepdims=True)
+        final = options.exit == options.exit.max(axis=1, keepdims=True)
+        self._table, self._column = options.columns([np.flatnonzero(row).tolist() for row in final])
         self._interval_ms = 1000.0 / context.rate_hz
         self._uplink_share = float(context.streams if context.shared_uplink else 1)
-        self._edge_load_ms = options.edge_ms * (context.streams / context.workers)
+        self._own_load_ms = np.maximum(self._table.device_ms, self._table.edge_ms * (context.streams / context.workers))
 
     def decide(self, view: View) -> Decision:
         """The cut of the final exit, by the load."""
-        stream, options = view.stream, self._context.options
-        final = self._final[stream]
+        stream, rows = view.stream, np.arange(len(view.stream))
         rate = np.maximum(view.rate_bits_per_ms, DEAD_LINK_BITS_PER_MS)[:, None]
-        uplink_load_ms = self._uplink_share * options.payload_bits[stream] / rate
-        busiest_ms = np.maximum(np.maximum(options.device_ms[stream], uplink_load_ms), self._edge_load_ms[stream])
-        busiest_ms = np.where(final, busiest_ms, np.inf)
-        fastest = np.where(final, unloaded_latency(self._context, view), np.inf).argmin(axis=1)
-        keeps_up = busiest_ms[np.arange(len(stream)), fastest] < self._interval_ms[stream]
-        return Decision(np.where(keeps_up, fastest, busiest_ms.argmin(axis=1)))
+        uplink_load_ms = self._uplink_share * self._table.payload_bits[stream] / rate
+        busiest_ms = np.maximum(self._own_load_ms[stream], uplink_load_ms)
+        fastest = unloaded_latency(self._context, view, self._table).argmin(axis=1)
+        keeps_up = busiest_ms[rows, fastest] < self._interval_ms[stream]
+        return Decision(self._column[stream, np.where(keeps_up, fastest, busiest_ms.argmin(axis=1))])
