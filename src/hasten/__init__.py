@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from hasten.core.scenario import Scenario as Scenario
     from hasten.core.scenario import load_scenario as load_scenario
     from hasten.core.scenario import scenario_from as scenario_from
+    from hasten.learn.api import train as train
     from hasten.networks.attach import attach_exits as attach_exits
     from hasten.offline import OfflinePlan as OfflinePlan
     from hasten.offline import solve_offline as solve_offline
@@ -46,6 +47,7 @@ _HOMES = {
     "schedulers": "hasten.schedulers",
     "simulate": "hasten.api",
     "solve_offline": "hasten.offline",
+    "train": "hasten.learn.api",
 }
 
 __all__ = sorted(_HOMES)

@@ -113,7 +113,7 @@ def test_observations_rebuilt_from_the_log_are_those_the_agent_saw(run):
             assert episode.action[i] == UNKNOWN
     assert (episode.action == UNKNOWN).sum() == TASKS // 10
     assert episode.obs[:, 4:6].max() == 0  # its own backlog is not that of another stream
-    assert episode.reward.max() > 0
+    assert episode.gain.max() > 0
 
 
 def test_the_log_becomes_transitions(run):

@@ -24,7 +24,7 @@ from hasten.core.observation import STATE_FEATURES
 from hasten.core.observation_single import SingleFeatures
 from hasten.core.options import DROP, OptionTable, StreamCosts, option_table
 from hasten.core.profile import Profile
-from hasten.learn.transitions import UNKNOWN, Transitions, joined, transitions_of_episode
+from hasten.learn.transitions import UNKNOWN, Transitions, gain_alone, joined, transitions_of_episode
 from hasten.schedulers.policy import NetworkOptions, fingerprint, network_options
 
 NotNegative = Annotated[float, Field(ge=0)]
@@ -89,15 +89,19 @@ class Episode(NamedTuple):
     """(N, J+1)"""
     action: NDArray[np.int64]
     """(N,): UNKNOWN where the option chosen is none of the policy's, or was not a scheduler's choice."""
-    reward: NDArray[np.float64]
+    gain: NDArray[np.float64]
     """(N,)"""
+    alone: NDArray[np.float64]
+    """(N,): what each task could have gained with every resource for itself."""
+    when: NDArray[np.float64]
+    """(N,): time of each decision, in deadlines."""
 
 
 def read_experience(
     paths: Sequence[Path],
     profile: Profile,
     options: NetworkOptions | None = None,
-    discount: float = 0.95,
+    discount: float = 0.8,
     steps: int = 1,
 ) -> Transitions:
     """The transitions in the logs of devices that ran ``profile``.
@@ -106,7 +110,7 @@ def read_experience(
         paths: ``.jsonl`` logs, one device's each.
         profile: what they ran.
         options: what the actions mean; by default the profile's undominated options.
-        discount: of one decision.
+        discount: of what is gained one deadline later.
         steps: n of n-step returns.
 
     Raises:
@@ -164,24 +168,28 @@ def _episode(tasks: list[LoggedTask], profile: Profile, options: NetworkOptions,
     kept = [table.index(0, *pair) for pair in options.options]
     known, _ = table.columns([kept])
     action_of = {column: action for action, column in enumerate(kept)} | {DROP: len(kept)}
-    features = SingleFeatures(_context(table, first), known)
+    context = _context(table, first)
+    features = SingleFeatures(context, known)
     obs = np.zeros((len(tasks), STATE_FEATURES + 2 * len(kept)), dtype=np.float32)
     mask = np.zeros((len(tasks), len(kept) + 1), dtype=np.int8)
     action = np.full(len(tasks), UNKNOWN)
-    reward = np.zeros(len(tasks))
+    gain, alone, when = np.zeros(len(tasks)), np.zeros(len(tasks)), np.zeros(len(tasks))
     for i, task in enumerate(tasks):
         if (task.facts, task.deadline_ms) != (facts, deadline_ms):
             raise InputError(where, f"task {task.task}", "other facts or deadline", "those of its plan's first task")
         if len(task.seen.edge_wait_ms) != facts.workers:
             raise InputError(where, f"task {task.task}: seen.edge_wait_ms", task.seen.edge_wait_ms, "one per worker")
         _check_pair(task, table, where)
-        features.observe(_view(task), obs[i])
+        view = _view(task)
+        features.observe(view, obs[i])
         mask[i, :-1] = features.feasible
         mask[i, -1] = not features.feasible.any()
         if task.fallback != UNREACHABLE:
             action[i] = action_of.get(task.option, UNKNOWN)
-        reward[i] = _reward(task, table, profile)
-    return Episode(obs, mask, action, reward)
+        gain[i] = _gain(task, table, profile)
+        alone[i] = gain_alone(context, view, known)[0]
+        when[i] = task.seen.now_ms / deadline_ms
+    return Episode(obs, mask, action, gain, alone, when)
 
 
 def _check_pair(task: LoggedTask, table: OptionTable, where: str | Path) -> None:
@@ -226,7 +234,7 @@ def _view(task: LoggedTask) -> View:
     )
 
 
-def _reward(task: LoggedTask, table: OptionTable, profile: Profile) -> float:
+def _gain(task: LoggedTask, table: OptionTable, profile: Profile) -> float:
     """The gain: what the exit that answered is worth, less the energy of the option as decided."""
     worth = profile.exits[task.answered_exit - 1].accuracy if task.answered_exit else 0.0
     weight = task.facts.energy_weight_per_mj

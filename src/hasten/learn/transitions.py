@@ -7,12 +7,15 @@ bootstrapped, and no transition leads from one episode into another.
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
+from hasten.core.decision import Context, FloatArray, View, predicted_latency
 from hasten.core.errors import HastenError
+from hasten.core.gain import task_gain
+from hasten.core.options import OptionTable
 
 UNKNOWN = -1
 """Stands for an action that is none of the policy's, e.g. a dominated option in the log of another scheduler."""
@@ -29,12 +32,15 @@ class Transitions:
     action: NDArray[np.int64]
     """(T,)"""
     reward: NDArray[np.float32]
-    """(T,): sum of discounted gains from this decision until ``next_obs``."""
+    """(T,): discounted sum, from this decision until ``next_obs``, of gains less those that tasks could have had alone.
+
+    What a task could gain alone does not depend on decisions, so taking it off changes no choice. But values become
+    small where there is little to lose, and small differences between actions show."""
     next_obs: NDArray[np.float32]
     """(T, F): what is seen one or several decisions later."""
     next_mask: NDArray[np.int8]
     discount: NDArray[np.float32]
-    """(T,): what the value of ``next_obs`` is multiplied by: the discount once for every decision between."""
+    """(T,): what the value of ``next_obs`` is multiplied by: the discount for the time between."""
 
     def __post_init__(self) -> None:
         count = len(self.obs)
@@ -64,7 +70,9 @@ def transitions_of_episode(
     obs: NDArray[np.float32],
     mask: NDArray[np.int8],
     action: NDArray[np.int64],
-    reward: NDArray[np.floating],
+    gain: NDArray[np.floating],
+    alone: NDArray[np.floating],
+    when: NDArray[np.floating],
     discount: float,
     steps: int = 1,
 ) -> Transitions:
@@ -77,17 +85,21 @@ def transitions_of_episode(
         obs: (N, F).
         mask: (N, J+1).
         action: (N,).
-        reward: (N,), the gain of each decision's task.
-        discount: of one decision.
+        gain: (N,), of each decision's task.
+        alone: (N,), what it could have gained with every resource for itself (:func:`gain_alone`).
+        when: (N,), time of each decision, in deadlines.
+        discount: of what is gained one deadline later. By time, not by decision, because backlogs pass with time.
         steps: n of n-step returns.
     """
     count = max(len(action) - 1, 0)
     start = np.arange(count)
     end = np.minimum(start + steps, count)
-    total = np.zeros(count)
-    for i in range(steps):
-        within = start + i < end
-        total[within] += discount**i * reward[start[within] + i]
+    each, reward = discount ** np.diff(when), gain - alone
+    total, factor = np.zeros(count), np.ones(count)
+    for i in range(min(steps, count)):
+        within = start[: count - i]
+        total[within] += factor[within] * reward[within + i]
+        factor[within] *= each[within + i]
     found = Transitions(
         obs=obs[:count],
         mask=mask[:count],
@@ -95,6 +107,16 @@ def transitions_of_episode(
         reward=total.astype(np.float32),
         next_obs=obs[end],
         next_mask=mask[end],
-        discount=(discount ** (end - start)).astype(np.float32),
+        discount=factor.astype(np.float32),
     )
     return found.take(np.flatnonzero(found.action != UNKNOWN))
+
+
+def gain_alone(context: Context, view: View, options: OptionTable) -> FloatArray:
+    """(B,): the best gain of each task at the visible rate if every resource were free."""
+    nothing = np.zeros(len(view.row))
+    idle = replace(view, device_wait_ms=nothing, uplink_wait_ms=nothing, edge_wait_ms=nothing[:, None])
+    deadline_ms = context.deadline_ms[view.stream][:, None]
+    latency_ms = predicted_latency(context, idle, options)
+    gain = task_gain(options.worth[view.stream], latency_ms, deadline_ms, *context.gain_terms)
+    return np.asarray(gain.max(axis=1))

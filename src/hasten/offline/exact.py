@@ -63,28 +63,33 @@ class Search:
     """Why the search is not complete: ``labels``, ``memory``, ``time`` or ``interrupted``."""
 
 
-def first_frontier(instance: Instance) -> Frontier:
-    """The frontier before the first task: everything idle."""
+def first_frontier(instance: Instance, free_ms: FloatArray | None = None) -> Frontier:
+    """The frontier before the first task: everything idle, or free at ``free_ms`` (M + L + W,), workers ascending."""
     costs, rates, tasks = instance
     streams = len(costs.options)
-    frontier = frontier_of(np.zeros(streams + costs.links + costs.workers))
+    frontier = frontier_of(np.zeros(streams + costs.links + costs.workers) if free_ms is None else free_ms)
     arrival_ms = np.append(tasks.arrival_ms, np.inf)
     clip(costs, rates, arrival_ms[tasks.first], frontier.state_ms[0])
     return frontier
 
 
 def beam_search(
-    instance: Instance, width: int, limit: TimeLimit | None = None, backlog_price: float = TIE_PRICE_PER_MS
+    instance: Instance,
+    width: int,
+    limit: TimeLimit | None = None,
+    backlog_price: float = TIE_PRICE_PER_MS,
+    free_ms: FloatArray | None = None,
 ) -> Search:
     """A good plan fast: keep the ``width`` best labels after each task, and when time has run out a single one.
 
-    The plan is feasible; where ``complete`` no label was ever cut off, so it is optimal as well.
+    The plan is feasible; where ``complete`` no label was ever cut off, so it is optimal as well. ``free_ms`` is when
+    resources are free at first (:func:`first_frontier`).
     """
     limit = limit or TimeLimit()
-    search = _Run(instance, backlog_price, -np.inf, DEFAULT_MEMORY_MB)
+    search = _Run(instance, backlog_price, -np.inf, DEFAULT_MEMORY_MB, free_ms)
     while not search.done:
         if search.full:
-            return beam_search(instance, 1, limit, backlog_price)
+            return beam_search(instance, 1, limit, backlog_price, free_ms)
         search.slice(1 if limit.expired else width)
     return search.result("labels" if search.progress.truncated_at >= 0 else "")
 
@@ -153,11 +158,18 @@ class _Budget:
 class _Run:
     """One search in progress."""
 
-    def __init__(self, instance: Instance, backlog_price: float, hopeless: float, memory_limit_mb: float) -> None:
+    def __init__(
+        self,
+        instance: Instance,
+        backlog_price: float,
+        hopeless: float,
+        memory_limit_mb: float,
+        free_ms: FloatArray | None = None,
+    ) -> None:
         self._instance = instance
         self._backlog_price = backlog_price
         self._hopeless = hopeless
-        self._frontier = first_frontier(instance)
+        self._frontier = first_frontier(instance, free_ms)
         self._record: Record = empty_record(FIRST_RECORD)
         self._plan = np.full(len(instance.tasks.arrival_ms), DROP, dtype=np.int64)
         self.progress: Progress = started(instance)

@@ -1,0 +1,188 @@
+"""Experience from simulated runs: an actor decides, the simulator runs, whole episodes become transitions.
+
+An actor is anything that decides: a policy that explores, a scheduler whose habits are worth recording, a plan.
+Each decision is credited with its own task's gain, also in ready order, where it becomes certain only later.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hasten.core.decision import BoolArray, Context, Decision, IntArray, Scheduler, View
+from hasten.core.observation import Features
+from hasten.core.options import DROP
+from hasten.core.results import Result
+from hasten.learn.domain import Runs
+from hasten.learn.transitions import UNKNOWN, Transitions, gain_alone, joined, transitions_of_episode
+from hasten.sim import simulate_realizations
+
+Observation = NDArray[np.float32]
+Mask = NDArray[np.int8]
+Values = Callable[[Observation], NDArray[np.float32]]
+"""Action values (B, J+1) of observations (B, F)."""
+
+
+class Actor(Protocol):
+    """Chooses an option (column of the context's table, or DROP) for each decision, knowing its observation."""
+
+    @property
+    def clairvoyant(self) -> bool:
+        """Whether it knows the future, so that its options need not be predicted to be useful."""
+
+    @property
+    def teaches(self) -> bool | BoolArray:
+        """Whether the options last chosen (B,) are worth imitating."""
+
+    def reset(self, context: Context, column: IntArray) -> None:
+        """Prepare for runs; ``column`` (M, J+1) is the option that each action is, DROP for the last one."""
+
+    def act(self, view: View, observation: Observation, mask: Mask) -> IntArray:
+        """(B,): options."""
+
+
+class Greedily:
+    """The allowed action of largest value; with chance ``explore`` any allowed one."""
+
+    clairvoyant = False
+    teaches = False
+
+    def __init__(self, values: Values, explore: float = 0.0, rng: np.random.Generator | None = None) -> None:
+        self._values = values
+        self._explore = explore
+        self._rng = rng or np.random.default_rng(0)
+
+    def reset(self, context: Context, column: IntArray) -> None:
+        """Keep what actions mean."""
+        self._column = column
+
+    def act(self, view: View, observation: Observation, mask: Mask) -> IntArray:
+        """Explore or follow the values."""
+        action = np.where(mask, self._values(observation), -np.inf).argmax(axis=1)
+        if self._explore > 0.0:
+            exploring = self._rng.random(len(action)) < self._explore
+            action = np.where(exploring, random_action(mask, self._rng), action)
+        option: IntArray = self._column[view.stream, action]
+        return option
+
+
+class Anything:
+    """Any allowed action, all alike."""
+
+    clairvoyant = False
+    teaches = False
+
+    def __init__(self, rng: np.random.Generator) -> None:
+        self._rng = rng
+
+    def reset(self, context: Context, column: IntArray) -> None:
+        """Keep what actions mean."""
+        self._column = column
+
+    def act(self, view: View, observation: Observation, mask: Mask) -> IntArray:
+        """Random allowed options."""
+        return self._column[view.stream, random_action(mask, self._rng)]
+
+
+class Scheduled:
+    """Acts as a scheduler decides, which is taken for an expert."""
+
+    teaches = True
+
+    def __init__(self, scheduler: Scheduler) -> None:
+        self._scheduler = scheduler
+        self.clairvoyant = bool(getattr(scheduler, "clairvoyant", False))
+
+    def reset(self, context: Context, column: IntArray) -> None:
+        """Reset the scheduler."""
+        self._scheduler.reset(context)
+
+    def act(self, view: View, observation: Observation, mask: Mask) -> IntArray:
+        """The scheduler's decision."""
+        return self._scheduler.decide(view).option
+
+
+def random_action(mask: Mask, rng: np.random.Generator) -> IntArray:
+    """(B,): one of the allowed actions of each row, all with the same chance."""
+    return np.asarray((mask * (1.0 - rng.random(mask.shape))).argmax(axis=1))
+
+
+@dataclass(frozen=True)
+class Collected:
+    """Transitions of some runs, run by run."""
+
+    transitions: Transitions
+    expert: BoolArray
+    """(T,): whether a transition begins with an action worth imitating."""
+    results: list[Result]
+
+
+def collect(runs: Runs, actor: Actor, discount: float, steps: int) -> Collected:
+    """Let ``actor`` decide all runs; transitions span ``steps`` decisions, ``discount`` is of a deadline's time."""
+    recorder = Recorder(actor, max(run.tasks for run in runs.realizations))
+    results = simulate_realizations(runs.scenario, recorder, runs.realizations)
+    episodes, expert = [], []
+    for row, result in enumerate(results):
+        seen = slice(0, len(result.gain))
+        obs, mask, action = recorder.observation[row, seen], recorder.mask[row, seen], recorder.action[row, seen]
+        when = result.arrival_ms / float(runs.scenario.deadlines_ms.mean())
+        alone = recorder.alone[row, seen]
+        episodes.append(transitions_of_episode(obs, mask, action, result.gain, alone, when, discount, steps))
+        expert.append(recorder.expert[row, seen][:-1][action[:-1] != UNKNOWN])
+    return Collected(joined(episodes), np.concatenate(expert), results)
+
+
+class Recorder:
+    """An actor as a scheduler that keeps what it saw and did in up to ``tasks`` decisions of each run."""
+
+    name = "actor"
+
+    def __init__(self, actor: Actor, tasks: int) -> None:
+        self._actor = actor
+        self._tasks = tasks
+        self.clairvoyant = actor.clairvoyant
+
+    def reset(self, context: Context) -> None:
+        """Prepare features and actor, and make room."""
+        table, column = context.options.undominated()
+        self._context, self._table = context, table
+        self._features = Features(context, table)
+        rows, actions = context.batch, column.shape[1] + 1
+        column = np.concatenate([column, np.full((len(column), 1), DROP)], axis=1)
+        self._action_of = _action_of_option(context, column)
+        self._actor.reset(context, column)
+        self._done = np.zeros(rows, dtype=np.int64)
+        self.observation = np.zeros((rows, self._tasks, self._features.size), dtype=np.float32)
+        self.mask = np.zeros((rows, self._tasks, actions), dtype=np.int8)
+        self.action = np.full((rows, self._tasks), UNKNOWN)
+        self.alone = np.zeros((rows, self._tasks))
+        self.expert = np.zeros((rows, self._tasks), dtype=np.bool_)
+
+    def decide(self, view: View) -> Decision:
+        """The actor's choice; as an action it is unknown if it is none, or one that the mask does not allow."""
+        observation, mask = self._features.observe(view)
+        option = self._actor.act(view, observation, mask)
+        row, k = view.row, self._done[view.row]
+        action = self._action_of[view.stream, option]  # DROP (-1) is the last column
+        allowed = mask[np.arange(len(row)), action] != 0
+        self.observation[row, k], self.mask[row, k] = observation, mask
+        self.action[row, k] = np.where(allowed, action, UNKNOWN)
+        self.alone[row, k] = gain_alone(self._context, view, self._table)
+        self.expert[row, k] = self._actor.teaches
+        self._done[row] += 1
+        return Decision(option)
+
+
+def _action_of_option(context: Context, column: IntArray) -> IntArray:
+    """(M, K+1): the action that each option of the context's table is, UNKNOWN where none; last that of DROP."""
+    streams, actions = column.shape
+    action = np.full((streams, context.options.exit.shape[1] + 1), UNKNOWN)
+    for m in range(streams):
+        for j in np.flatnonzero(column[m] != DROP):
+            action[m, column[m, j]] = j
+    action[:, -1] = actions - 1
+    return action

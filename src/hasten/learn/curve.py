@@ -1,0 +1,88 @@
+"""What comes out of a training: the policy, the learning curve, and what is worth saying about them."""
+
+from __future__ import annotations
+
+import dataclasses
+from dataclasses import dataclass
+from importlib.metadata import version
+
+from hasten.core.scenario import Scenario
+from hasten.learn.domain import Domain, envelope_of
+from hasten.learn.settings import Settings
+from hasten.learn.validation import Score
+from hasten.schedulers.learned import Learned
+from hasten.schedulers.policy import Manifest, Policy, network_options
+
+
+@dataclass(frozen=True)
+class Point:
+    """One point of the learning curve."""
+
+    updates: int
+    """Gradient steps so far."""
+    transitions: int
+    """Own decisions so far; demonstrations do not count."""
+    seconds: float
+    """Time spent learning, validation not included."""
+    loss: float
+    """Of the last step's batch."""
+    largest_value: float
+    """Largest target in that batch."""
+    explore: float
+    """Chance of a random action."""
+    score: Score
+    """Of the averaged network on the validation set."""
+
+    def __str__(self) -> str:
+        score = self.score
+        return (
+            f"{self.updates} steps, {self.seconds:.0f} s: gain {score.gain:.4f} ({score.gain / score.greedy - 1:+.1%} "
+            f"to greedy), {score.share:.2%} of the plan that knows all arrivals"
+        )
+
+
+@dataclass(frozen=True)
+class Training:
+    """A finished training."""
+
+    policy: Policy
+    """The best on the validation set."""
+    curve: tuple[Point, ...]
+    best: Point
+    """The point of the curve that the policy is from."""
+    stopped: str = ""
+    """Why it ended before its time; empty if it did not."""
+
+    def warnings(self) -> list[str]:
+        """What a user has to know before using the policy."""
+        found, score = [], self.best.score
+        if self.stopped:
+            found.append(f"training stopped early, the last good policy is kept: {self.stopped}")
+        if score.collapsed:
+            found.append(f"the policy has collapsed: it takes one action in {score.commonest:.1%} of decisions")
+        if score.gain < score.greedy:
+            found.append(f"the policy gains {score.gain:.4f} where greedy gains {score.greedy:.4f}: use greedy")
+        return found
+
+
+class TrainedScheduler(Learned):
+    """The learned scheduler together with how it was trained."""
+
+    def __init__(self, training: Training) -> None:
+        super().__init__(training.policy)
+        self.training = training
+
+
+def manifest_of(scenario: Scenario, domain: Domain, settings: Settings, best: Point) -> Manifest:
+    """What the policy's file will say of it."""
+    chosen = {name: value for name, value in dataclasses.asdict(settings).items() if name != "hidden"}
+    return Manifest(
+        hasten=version("hasten"),
+        hidden=settings.hidden,
+        networks=network_options([stream.profile.name for stream in scenario.devices], scenario.options),
+        gain_terms=scenario.gain.terms(),
+        envelope=envelope_of(scenario, domain),
+        training=chosen
+        | {"scenario": scenario.name, "kept_after": best.updates}
+        | {f"validation_{name}": value for name, value in dataclasses.asdict(best.score).items()},
+    )

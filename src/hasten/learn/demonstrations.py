@@ -1,0 +1,121 @@
+"""Historical experience initialization: what the replay memory holds before the learner has decided anything.
+
+The paper names the technique but does not define it; here it has levels, so that an ablation can tell them apart:
+
+* ``none``: nothing;
+* ``greedy``: decisions of Greedy, which an operator's logs hold anyway;
+* ``dp``: decisions of the offline dynamic program, which knows the run's future arrivals;
+* ``mixed``: half and half, and a tenth of random decisions, so that what no expert does is covered too.
+
+Experts recorded along their own trajectories show no way back from where a learner strays to. So every now and then
+decisions are left to chance for a while and the expert goes on from the backlogs that this leaves. Such decisions are
+in the record, but no expert's, and no example for the margin loss.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, fields
+from typing import Literal, Protocol
+
+import numpy as np
+
+from hasten.core.decision import BoolArray, Context, IntArray, View
+from hasten.core.scenario import Scenario
+from hasten.learn.collect import Actor, Anything, Mask, Observation, Scheduled, collect
+from hasten.learn.domain import Domain, Runs, draw_runs
+from hasten.learn.planner import Planner
+from hasten.learn.transitions import Transitions, joined
+from hasten.schedulers import make_scheduler
+
+Init = Literal["none", "greedy", "dp", "mixed"]
+
+RUNS_PER_BATCH = 16
+TASKS_PER_RUN = 128
+ASTRAY_SHARE = 0.3
+"""Share of decisions left to chance."""
+ASTRAY_TASKS = 4.0
+"""Mean length of a stretch of them."""
+SHARES: dict[Init, dict[str, float]] = {
+    "none": {"random": 0.0},
+    "greedy": {"greedy": 1.0},
+    "dp": {"dp": 1.0},
+    "mixed": {"greedy": 0.45, "dp": 0.45, "random": 0.1},
+}
+"""Who demonstrates how much."""
+
+
+@dataclass(frozen=True)
+class Demonstrations:
+    """Transitions, and which of them (T,) began with an expert's decision."""
+
+    transitions: Transitions
+    expert: BoolArray
+
+
+class Expert(Actor, Protocol):
+    """An actor that can be passed over."""
+
+    def skip(self, row: IntArray) -> None:
+        """Somebody else decides the next task of these runs."""
+
+
+class SchedulerExpert(Scheduled):
+    """A scheduler without memory as an expert."""
+
+    def skip(self, row: IntArray) -> None:
+        """Nothing to remember."""
+
+
+class Astray:
+    """An expert whose runs are now and then left to chance for a while."""
+
+    def __init__(self, expert: Expert, rng: np.random.Generator) -> None:
+        self._expert, self._chance = expert, Anything(rng)
+        self._rng = rng
+        self.clairvoyant = expert.clairvoyant
+        self.teaches: BoolArray = np.zeros(0, dtype=np.bool_)
+
+    def reset(self, context: Context, column: IntArray) -> None:
+        """Every run begins with its expert."""
+        self._expert.reset(context, column)
+        self._chance.reset(context, column)
+        self._astray = np.zeros(context.batch, dtype=np.bool_)
+
+    def act(self, view: View, observation: Observation, mask: Mask) -> IntArray:
+        """The expert's options, or random ones."""
+        astray = self._astray[view.row]
+        leaves = ASTRAY_SHARE / (ASTRAY_TASKS * (1.0 - ASTRAY_SHARE))
+        astray = astray ^ (self._rng.random(len(astray)) < np.where(astray, 1.0 / ASTRAY_TASKS, leaves))
+        self._astray[view.row] = astray
+        self.teaches = ~astray
+        option = self._chance.act(view, observation, mask)
+        rest = np.flatnonzero(~astray)
+        if len(rest):
+            part = View(**{field.name: getattr(view, field.name)[rest] for field in fields(View)})
+            option[rest] = self._expert.act(part, observation[rest], mask[rest])
+        self._expert.skip(view.row[astray])
+        return option
+
+
+def demonstrate(
+    scenario: Scenario, domain: Domain, init: Init, count: int, discount: float, steps: int, seed: int
+) -> Demonstrations:
+    """Record ``count`` transitions of level ``init`` on runs drawn from the domain."""
+    rng = np.random.default_rng([seed, 1])
+    transitions: list[Transitions] = []
+    expert: list[BoolArray] = []
+    for teacher, share in SHARES[init].items():
+        wanted = round(share * count)
+        while not transitions or wanted > 0:
+            runs = draw_runs(scenario, domain, rng, RUNS_PER_BATCH, TASKS_PER_RUN)
+            found = collect(runs, _actor(teacher, runs, rng), discount, steps)
+            transitions.append(found.transitions.take(slice(0, wanted)))
+            expert.append(found.expert[:wanted])
+            wanted -= len(transitions[-1])
+    return Demonstrations(joined(transitions), np.concatenate(expert))
+
+
+def _actor(teacher: str, runs: Runs, rng: np.random.Generator) -> Actor:
+    if teacher == "greedy":
+        return Astray(SchedulerExpert(make_scheduler("greedy")), rng)
+    return Astray(Planner(runs.realizations), rng) if teacher == "dp" else Anything(rng)

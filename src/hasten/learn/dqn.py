@@ -1,0 +1,152 @@
+"""Double DQN: one gradient step on a batch of transitions.
+
+The target is ``reward + discount * q_target(next, argmax over allowed of q(next))`` (van Hasselt et al., AAAI 2016),
+the loss Huber's, each transition times its importance weight. Demonstrations may add the large-margin term of Hester
+et al., "Deep Q-learning from demonstrations" (AAAI 2018).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from hasten.learn.network import DuelingNetwork
+from hasten.learn.transitions import Transitions
+
+FloatArray = NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Step:
+    """What a gradient step found."""
+
+    error: FloatArray
+    """(B,): temporal-difference errors before the step."""
+    loss: float
+    largest_value: float
+    """Largest absolute value of an action taken, or of what it should have been."""
+
+
+class DoubleDqn:
+    """The network that learns, its target network and the optimizer.
+
+    Args:
+        network: what learns.
+        learning_rate: Adam's; larger learns faster until it becomes unstable (1e-4 to 1e-3).
+        target_every: gradient steps between copies to the target network (hard updates).
+        target_rate: share by which the target network follows at every step instead, if above 0 (soft updates).
+        average_rate: share by which the average of the weights follows; the average is what is evaluated and kept.
+        clip_norm: longest gradient.
+        margin: by how much an expert's action shall lead the others on demonstrations.
+    """
+
+    def __init__(
+        self,
+        network: DuelingNetwork,
+        learning_rate: float = 5e-4,
+        target_every: int = 500,
+        target_rate: float = 0.0,
+        average_rate: float = 1e-3,
+        clip_norm: float = 10.0,
+        margin: float = 0.8,
+    ) -> None:
+        self.network = network
+        self.target = network.like()
+        self.average = network.like()
+        self._parameter = torch.nn.Parameter(network.parameters, requires_grad=True)
+        self._parameter.grad = network.gradient
+        self.optimizer = torch.optim.Adam([self._parameter], lr=learning_rate, fused=True)
+        self.learning_rate = learning_rate
+        self._target_every, self._target_rate, self._average_rate = target_every, target_rate, average_rate
+        self._clip_norm, self._margin = clip_norm, margin
+        self.updates = 0
+
+    @torch.no_grad()
+    def update(
+        self,
+        batch: Transitions,
+        weight: FloatArray,
+        margin_weight: FloatArray | None = None,
+        learning_rate_share: float = 1.0,
+    ) -> Step:
+        """One step; ``weight`` (B,) is each transition's, ``margin_weight`` (B,) that of its margin term."""
+        size = len(batch)
+        action = torch.from_numpy(batch.action)[:, None]
+        q = self.network.forward(torch.from_numpy(np.concatenate([batch.obs, batch.next_obs])))
+        goal = self._goal(q[size:], batch)
+        taken = q[:size].gather(1, action)[:, 0]
+        error = taken - goal
+        weights = torch.from_numpy(weight.astype(np.float32))
+        slope = torch.zeros(size, q.shape[1])
+        slope.scatter_(1, action, (weights * error.clamp(-1.0, 1.0))[:, None])
+        if margin_weight is not None:
+            self._add_margin(slope, q[:size], batch, margin_weight)
+        self.network.backward(slope.div_(size))
+        norm = float(self.network.gradient.norm())
+        if norm > self._clip_norm:
+            self.network.gradient.mul_(self._clip_norm / norm)
+        self.optimizer.param_groups[0]["lr"] = self.learning_rate * learning_rate_share
+        self.optimizer.step()
+        self.updates += 1
+        self._follow()
+        magnitude = error.abs()
+        huber = torch.where(magnitude <= 1.0, 0.5 * error * error, magnitude - 0.5)
+        return Step(
+            error.numpy().astype(np.float64),
+            float((weights * huber).mean()),
+            float(torch.maximum(goal.abs(), taken.abs()).max()),
+        )
+
+    def _goal(self, next_q: Tensor, batch: Transitions) -> Tensor:
+        """(B,): what the value of each action taken should be; the network chooses, the target network values."""
+        allowed = torch.from_numpy(batch.next_mask).bool()
+        best = next_q.masked_fill(~allowed, -torch.inf).argmax(dim=1, keepdim=True)
+        next_value = self.target.forward(torch.from_numpy(batch.next_obs)).gather(1, best)[:, 0]
+        return torch.from_numpy(batch.reward) + torch.from_numpy(batch.discount) * next_value
+
+    def _add_margin(self, slope: Tensor, q: Tensor, batch: Transitions, margin_weight: FloatArray) -> None:
+        """Add the slope of ``max over allowed a of (q(a) + margin [a is not the expert's]) - q(expert's)``."""
+        expert = torch.from_numpy(batch.action)[:, None]
+        lead = torch.full_like(q, self._margin).scatter_(1, expert, 0.0)
+        allowed = torch.from_numpy(batch.mask).bool()
+        best = (q + lead).masked_fill(~allowed, -torch.inf).argmax(dim=1, keepdim=True)
+        weight = torch.from_numpy(margin_weight.astype(np.float32))[:, None]
+        slope.scatter_add_(1, best, weight).scatter_add_(1, expert, -weight)
+
+    def _follow(self) -> None:
+        """Let target and average follow."""
+        parameters = self.network.parameters
+        if self._target_rate > 0.0:
+            self.target.parameters.lerp_(parameters, self._target_rate)
+        elif self.updates % self._target_every == 0:
+            self.target.parameters.copy_(parameters)
+        # Young averages follow faster, or they would remember the random beginning.
+        self.average.parameters.lerp_(parameters, max(self._average_rate, 1.0 / self.updates))
+
+    def state(self) -> dict[str, NDArray[np.float32] | NDArray[np.int64]]:
+        """Everything as arrays, for a checkpoint."""
+        adam = self.optimizer.state[self._parameter]
+        zeros = torch.zeros_like(self.network.parameters)
+        return {
+            "network": self.network.parameters.numpy().copy(),
+            "target": self.target.parameters.numpy().copy(),
+            "average": self.average.parameters.numpy().copy(),
+            "adam_mean": adam.get("exp_avg", zeros).numpy().copy(),
+            "adam_square": adam.get("exp_avg_sq", zeros).numpy().copy(),
+            "updates": np.array(self.updates),
+        }
+
+    def restore(self, state: dict[str, NDArray[np.float32] | NDArray[np.int64]]) -> None:
+        """Become what ``state`` was taken of."""
+        for name in ("network", "target", "average"):
+            getattr(self, name).parameters.copy_(torch.from_numpy(state[name]))
+        self.updates = int(state["updates"])
+        self.optimizer.state[self._parameter] = {
+            "step": torch.tensor(float(self.updates)),
+            "exp_avg": torch.from_numpy(state["adam_mean"].copy()),
+            "exp_avg_sq": torch.from_numpy(state["adam_square"].copy()),
+        }

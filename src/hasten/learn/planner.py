@@ -1,0 +1,84 @@
+"""Hindsight: an actor that knows a run's arrivals and rates and plans, from whatever backlogs it finds, what is best.
+
+Plans come from the offline solver's label-setting search over windows of known arrivals, as a beam. They are
+made as if in grant order, so in ready order they are good, not best. Of other streams' own uplinks no backlog is seen.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from hasten.core.decision import Context, FloatArray, IntArray, View
+from hasten.core.options import DROP
+from hasten.core.scenario import Realization
+from hasten.learn.collect import Mask, Observation
+from hasten.offline.exact import beam_search
+from hasten.offline.instance import Costs, Instance, Rates, costs_of, rates_of, tasks_of
+
+WINDOW = 20
+"""Arrivals planned at once."""
+USED = 8
+"""Decisions of a plan that are used: what comes near its end does not matter to it."""
+BEAM = 48
+UNPLANNED = -2
+
+
+class Planner:
+    """Decides the given runs by plans; makes a new one when the last is used up or was not followed."""
+
+    clairvoyant = True
+    teaches = True
+
+    def __init__(self, realizations: tuple[Realization, ...]) -> None:
+        self._realizations = realizations
+
+    def reset(self, context: Context, column: IntArray) -> None:
+        """Lay out costs and rates to plan with."""
+        table, self._column = context.options.undominated()
+        self._costs: Costs = costs_of(
+            table,
+            context.deadline_ms,
+            context.gain_terms,
+            context.rtt_ms,
+            context.workers,
+            shared_uplink=context.shared_uplink,
+        )
+        self._rates: list[Rates] = [rates_of(run.rates, self._costs) for run in self._realizations]
+        self._task = np.zeros(context.batch, dtype=np.int64)
+        self._plan = np.full((context.batch, USED), UNPLANNED)
+
+    def act(self, view: View, observation: Observation, mask: Mask) -> IntArray:
+        """The planned option of each decision."""
+        option = np.empty(len(view.row), dtype=np.int64)
+        for i, row in enumerate(view.row):
+            at = self._task[row] % USED
+            if at == 0 or self._plan[row, at] == UNPLANNED:
+                self._replan(view, i, int(at))
+            option[i] = self._plan[row, at]
+            self._task[row] += 1
+        return option
+
+    def skip(self, row: IntArray) -> None:
+        """Somebody else decides these runs' next tasks: what was planned for the rest is void."""
+        self._task[row] += 1
+        self._plan[row] = UNPLANNED
+
+    def _replan(self, view: View, i: int, at: int) -> None:
+        """Plan decision ``i`` of the view and those after it, up to the next multiple of ``USED``."""
+        row = int(view.row[i])
+        run, first = self._realizations[row], int(self._task[row])
+        window = slice(first, first + WINDOW)
+        tasks = tasks_of(run.arrival_ms[window], run.stream[window], self._costs, self._rates[row])
+        found = beam_search(Instance(self._costs, self._rates[row], tasks), BEAM, free_ms=self._free_ms(view, i))
+        stream = run.stream[window]
+        option = np.where(found.option == DROP, DROP, self._column[stream, np.maximum(found.option, 0)])
+        planned = option[: USED - at]
+        self._plan[row, at : at + len(planned)] = planned
+
+    def _free_ms(self, view: View, i: int) -> FloatArray:
+        """(M + L + W,): when each resource is free, as the view shows it."""
+        device_ms = view.others_wait_ms[i].copy()
+        device_ms[view.stream[i]] = view.device_wait_ms[i]
+        uplink_ms = np.zeros(self._costs.links)
+        uplink_ms[0 if self._costs.links == 1 else view.stream[i]] = view.uplink_wait_ms[i]
+        return np.asarray(view.now_ms[i] + np.concatenate([device_ms, uplink_ms, view.edge_wait_ms[i]]))

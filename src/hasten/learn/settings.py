@@ -1,0 +1,106 @@
+"""How to learn: every number that training depends on besides the scenario and the domain."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+
+from hasten.core.errors import InputError
+from hasten.learn.demonstrations import SHARES, Init
+
+Replay = Literal["uniform", "prioritized"]
+
+
+@dataclass(frozen=True)
+class Settings:
+    """The defaults train well on the default scenarios; each line says what raising a number does."""
+
+    init: Init = "mixed"
+    """Historical experience to start from (``learn.demonstrations``)."""
+    replay: Replay = "prioritized"
+    seed: int = 0
+    updates: int = 40_000
+    """Gradient steps."""
+    batch: int = 128
+    """Transitions per step: steadier and slower."""
+    hidden: tuple[int, ...] = (128, 128)
+    discount: float = 0.8
+    """Of gains a deadline's time later: looks further ahead, learns slower. By time, not by decision, because backlogs
+    pass with time: however many streams there are, a decision matters for a few deadlines."""
+    steps: int = 3
+    """n of n-step returns: faster credit, more bias by exploration."""
+    learning_rate: float = 1e-3
+    last_learning_rate: float = 0.05
+    """Share of the learning rate left at the end; it falls linearly."""
+    target_every: int = 500
+    """Steps between copies to the target network."""
+    average_rate: float = 1e-3
+    """Share by which the evaluated average of weights follows at each step: noisier."""
+    clip_norm: float = 10.0
+    capacity: int = 100_000
+    """Own transitions kept."""
+    demonstrations: int = 20_000
+    """Transitions recorded beforehand, kept for good."""
+    pretrain: int = 0
+    """Steps on demonstrations alone before the first own decision."""
+    margin: float = 0.0
+    """Weight of the large-margin loss on demonstrations at first; 0 for none."""
+    margin_updates: int = 4_000
+    """Steps until that weight has fallen to 0."""
+    explore: float | None = None
+    """Chance of a random action at first; None is 1 without demonstrations and 0.2 with them."""
+    last_explore: float = 0.02
+    explore_updates: int = 10_000
+    """Steps until exploration has fallen to its last chance."""
+    alpha: float = 0.6
+    """Strength of prioritization."""
+    beta: float = 0.4
+    """Strength of importance weights at first; 1 at the end."""
+    demonstration_bonus: float = 0.0
+    """Priority of demonstrations above their error."""
+    runs: int = 16
+    """Simulated runs per batch of runs."""
+    tasks: int = 256
+    """Tasks of each."""
+    batches: int = 2
+    """Batches of runs, each of other deadlines and numbers of streams, between ``round_updates`` steps."""
+    round_updates: int = 1_000
+    validate_every: int = 2
+    """Rounds between two looks at the validation set, the only times at which the policy to keep can change."""
+
+    def __post_init__(self) -> None:
+        if self.init not in SHARES:
+            raise InputError("train", "init", self.init, f"one of {', '.join(SHARES)}")
+        if self.replay not in ("uniform", "prioritized"):
+            raise InputError("train", "replay", self.replay, "uniform or prioritized")
+        if not 0 < self.discount < 1:
+            raise InputError("train", "discount", self.discount, "a number between 0 and 1")
+        for name in ("updates", "batch", "steps", "capacity", "runs", "tasks", "batches", "round_updates"):
+            if getattr(self, name) < 1:
+                raise InputError("train", name, getattr(self, name), "at least 1")
+        if self.seed < 0:
+            raise InputError("train", "seed", self.seed, "0 or a positive number")
+
+    def explore_at(self, updates: int) -> float:
+        """Chance of a random action after so many steps."""
+        first = self.explore if self.explore is not None else (1.0 if self.init == "none" else 0.2)
+        return _falling(first, self.last_explore, updates / max(self.explore_updates, 1))
+
+    def learning_rate_share(self, updates: int) -> float:
+        """Share of the learning rate after so many steps."""
+        return _falling(1.0, self.last_learning_rate, updates / self.updates)
+
+    def margin_at(self, updates: int) -> float:
+        """Weight of the margin loss after so many steps."""
+        return _falling(self.margin, 0.0, updates / max(self.margin_updates, 1))
+
+    def beta_at(self, updates: int) -> float:
+        """Strength of importance weights after so many steps; never above 1."""
+        return _falling(self.beta, 1.0, updates / self.updates)
+
+
+def _falling(first: float, last: float, done: float) -> float:
+    """From ``first`` to ``last`` as ``done`` goes from 0 to 1, and no further."""
+    return float(first + (last - first) * np.clip(done, 0.0, 1.0))

@@ -1,0 +1,87 @@
+"""The validation set: runs that no training sees, the same for every policy, with two marks to measure it by."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hasten.core.scenario import Scenario
+from hasten.learn.collect import Actor, Greedily, Recorder, Scheduled, Values
+from hasten.learn.domain import Domain, Runs, draw_runs
+from hasten.learn.planner import Planner
+from hasten.schedulers import make_scheduler
+from hasten.sim import simulate_realizations
+
+FloatArray = NDArray[np.float64]
+
+SEED = 777_000
+RUNS = 24
+TASKS = 300
+COLLAPSED_SHARE = 0.99
+"""A policy that takes one action more often than this has collapsed, unless Greedy does so too."""
+
+
+@dataclass(frozen=True)
+class Score:
+    """How a policy did on the validation set: means over its runs."""
+
+    gain: float
+    """Gain per arriving task."""
+    greedy: float
+    """That of Greedy on the same runs."""
+    planned: float
+    """That of a plan that knows all arrivals."""
+    share: float
+    """Mean over runs of gain as a share of the plan's."""
+    worst: float
+    """Least gain over Greedy's, of the third of the runs with least load to the third with most."""
+    commonest: float
+    """Share of decisions that took the commonest action."""
+    collapsed: bool
+
+
+class Validation:
+    """Fixed runs of the fewest, a middle and the largest number of streams of the domain."""
+
+    def __init__(self, scenario: Scenario, domain: Domain, runs: int = RUNS, tasks: int = TASKS) -> None:
+        low, high = domain.streams_of(scenario)
+        self._batches = [
+            draw_runs(scenario, domain, np.random.default_rng([SEED, streams]), runs, tasks, streams)
+            for streams in sorted({low, (low + high) // 2, high})
+        ]
+        greedy = [_play(batch, Scheduled(make_scheduler("greedy"))) for batch in self._batches]
+        self._greedy = np.concatenate([gain for gain, _ in greedy])
+        self._greedy_commonest = _commonest([action for _, action in greedy])
+        self._planned = np.concatenate([_play(batch, Planner(batch.realizations))[0] for batch in self._batches])
+
+    def score(self, values: Values) -> Score:
+        """Judge the policy that follows these action values."""
+        played = [_play(batch, Greedily(values)) for batch in self._batches]
+        gain = np.concatenate([gain for gain, _ in played])
+        commonest = _commonest([action for _, action in played])
+        by_load = np.array_split(np.argsort(-self._greedy), 3)
+        return Score(
+            gain=float(gain.mean()),
+            greedy=float(self._greedy.mean()),
+            planned=float(self._planned.mean()),
+            share=float(np.mean(gain / np.maximum(self._planned, 1e-9))),
+            worst=min(float(gain[i].mean() / max(self._greedy[i].mean(), 1e-9)) for i in by_load),
+            commonest=commonest,
+            collapsed=commonest > COLLAPSED_SHARE > self._greedy_commonest,
+        )
+
+
+def _play(batch: Runs, actor: Actor) -> tuple[FloatArray, FloatArray]:
+    """Mean gain of each run (R,), and how often each action was taken (J+1,)."""
+    recorder = Recorder(actor, max(run.tasks for run in batch.realizations))
+    results = simulate_realizations(batch.scenario, recorder, batch.realizations)
+    taken = np.bincount(recorder.action[recorder.action >= 0], minlength=recorder.mask.shape[2])
+    return np.array([result.mean_gain for result in results]), taken.astype(np.float64)
+
+
+def _commonest(taken: list[FloatArray]) -> float:
+    """Share of the commonest action."""
+    total = np.sum(taken, axis=0)
+    return float(total.max() / max(total.sum(), 1.0))

@@ -1,0 +1,179 @@
+"""Whole trainings, small: determinism, going on after a kill, what is refused, and what is said when it goes wrong."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+import hasten as hs
+from hasten.core.errors import HastenError, InputError
+from hasten.learn.curve import TrainedScheduler, Training
+from hasten.learn.domain import Domain
+from hasten.learn.settings import Settings
+from hasten.learn.validation import Validation
+from hasten.sim import simulate_batch
+
+SMALL = {
+    "updates": 120,
+    "round_updates": 40,
+    "validate_every": 1,
+    "runs": 4,
+    "tasks": 60,
+    "batches": 1,
+    "batch": 32,
+    "hidden": (16,),
+    "demonstrations": 400,
+    "capacity": 600,
+}
+
+
+@pytest.fixture(scope="module")
+def scenario():
+    return hs.scenario_from(
+        {
+            "schema": "hasten.scenario/1",
+            "streams": [
+                {
+                    "name": "cam",
+                    "count": 2,
+                    "profile": "alexnet-pi",
+                    "deadline_ms": 80,
+                    "arrivals": {"kind": "poisson", "rate_hz": 25},
+                }
+            ],
+            "uplink": {"rate": {"kind": "constant", "mbps": 10}},
+            "edge": {"slowdown": 4},
+            "tasks_per_stream": 80,
+        }
+    )
+
+
+@pytest.fixture(scope="module")
+def trained(scenario) -> TrainedScheduler:
+    return hs.train(scenario, seed=3, **SMALL)
+
+
+def weights(scheduler):
+    policy = scheduler.policy
+    return [array for layer in (*policy.trunk, policy.value, policy.advantage) for array in layer]
+
+
+def assert_same(one, other):
+    for a, b in zip(weights(one), weights(other), strict=True):
+        np.testing.assert_array_equal(a, b)
+
+
+def test_the_same_seed_gives_the_same_policy_and_another_seed_another(scenario, trained):
+    assert_same(trained, hs.train(scenario, seed=3, **SMALL))
+    other = hs.train(scenario, seed=4, **SMALL)
+    assert any((a != b).any() for a, b in zip(weights(trained), weights(other), strict=True))
+
+
+@pytest.mark.parametrize("replay", ["prioritized", "uniform"])
+def test_training_goes_on_to_the_same_bits_after_a_kill(scenario, tmp_path, replay):
+    class Killed(Exception):
+        pass
+
+    def kill(point):
+        if point.updates == 80:
+            raise Killed
+
+    straight = hs.train(scenario, replay=replay, seed=3, **SMALL)
+    path = tmp_path / "checkpoint"
+    with pytest.raises(Killed):
+        hs.train(scenario, replay=replay, seed=3, checkpoint=path, on_point=kill, **SMALL)
+    resumed = hs.train(scenario, replay=replay, seed=3, checkpoint=path, **SMALL)
+    assert_same(straight, resumed)
+    scores = [[point.score for point in run.training.curve] for run in (straight, resumed)]
+    assert scores[0] == scores[1]
+
+
+def test_a_checkpoint_of_another_training_is_refused(scenario, tmp_path):
+    path = tmp_path / "checkpoint"
+    hs.train(scenario, seed=3, checkpoint=path, **SMALL)
+    with pytest.raises(InputError, match=r"checkpoint: mark: .*same scenario, ranges and settings"):
+        hs.train(scenario, seed=4, checkpoint=path, **SMALL)
+    path.write_bytes(path.read_bytes()[:-200])
+    with pytest.raises(InputError, match="a checkpoint of `hasten train`"):
+        hs.train(scenario, seed=3, checkpoint=path, **SMALL)
+
+
+def test_the_saved_policy_decides_as_the_trained_one(scenario, trained, tmp_path):
+    trained.save(tmp_path / "policy.onnx")
+    loaded = hs.make_scheduler(f"dqn:{tmp_path / 'policy.onnx'}")
+    for one, other in zip(
+        simulate_batch(scenario, trained, range(2)), simulate_batch(scenario, loaded, range(2)), strict=True
+    ):
+        np.testing.assert_array_equal(one.decisions, other.decisions)
+
+
+def test_the_manifest_says_what_the_policy_is_for(trained):
+    manifest = trained.policy.manifest
+    assert manifest.envelope.streams == (2, 2)
+    assert manifest.envelope.rate_mbps == pytest.approx((5, 40))
+    assert manifest.envelope.rate_hz == pytest.approx((25 / 3, 200 / 3))
+    assert manifest.training["init"] == "mixed" and manifest.training["seed"] == 3
+
+
+def test_exploding_values_end_training_with_the_last_good_policy(scenario, monkeypatch):
+    def lower_the_limit(point):
+        monkeypatch.setattr("hasten.learn.train.EXPLODED", 1e-6)
+
+    found = hs.train(scenario, seed=3, on_point=lower_the_limit, **SMALL).training
+    assert "action values reached" in found.stopped and "after 80 steps" in found.stopped
+    assert found.warnings()[0].startswith("training stopped early, the last good policy is kept")
+    assert [point.updates for point in found.curve] == [40] and found.best is found.curve[0]
+
+
+def test_training_that_diverges_at_once_is_an_error(scenario):
+    with pytest.raises(HastenError, match="diverged before any policy was good enough to keep"):
+        hs.train(scenario, **(SMALL | {"learning_rate": 1e9, "clip_norm": 1e9}))
+
+
+def test_a_policy_that_always_does_the_same_is_reported(scenario, trained):
+    def first_allowed(observation):
+        return np.tile(-np.arange(trained.policy.manifest.width + 1.0), (len(observation), 1))
+
+    assert not trained.training.best.score.collapsed
+    score = Validation(scenario, Domain(), runs=4, tasks=60).score(first_allowed)
+    assert score.collapsed
+    collapsed = Training(trained.policy, (), replace(trained.training.best, score=score))
+    assert any("the policy has collapsed: it takes one action in" in warning for warning in collapsed.warnings())
+
+
+def test_training_goes_on_from_a_policy(scenario, trained):
+    start = trained.policy
+    found = hs.train(scenario, start=start, **(SMALL | {"updates": 1, "round_updates": 1, "learning_rate": 1e-12}))
+    for a, b in zip(weights(trained), weights(found), strict=True):
+        np.testing.assert_allclose(a, b, atol=1e-6)
+    with pytest.raises(InputError, match="policy: layers"):
+        hs.train(scenario, start=start, **(SMALL | {"hidden": (8,)}))
+
+
+def test_event_files_hold_the_curve(scenario, tmp_path):
+    hs.train(scenario, seed=3, tensorboard=tmp_path / "events", **SMALL)
+    (file,) = (tmp_path / "events").iterdir()
+    data = file.read_bytes()
+    assert data.count(b"eval/gain_over_greedy") == 3
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        ({"init": "dqn"}, "train: init: got 'dqn', expected one of none, greedy, dp, mixed"),
+        ({"replay": "prior"}, "uniform or prioritized"),
+        ({"discount": 1.0}, "a number between 0 and 1"),
+        ({"updates": 0}, "at least 1"),
+    ],
+)
+def test_bad_settings_are_refused(scenario, given, message):
+    with pytest.raises(InputError, match=message):
+        hs.train(scenario, **given)
+
+
+def test_exploration_importance_and_margin_follow_their_schedules():
+    settings = Settings(updates=100, beta=0.4, margin=1.0, margin_updates=50, explore_updates=10, init="none")
+    assert settings.beta_at(0) == 0.4 and settings.beta_at(100) == 1.0 and settings.beta_at(250) == 1.0
+    assert settings.margin_at(0) == 1.0 and settings.margin_at(50) == 0.0 and settings.margin_at(90) == 0.0
+    assert settings.explore_at(0) == 1.0 and settings.explore_at(10) == pytest.approx(0.02)
+    assert Settings(init="dp").explore_at(0) == 0.2 and Settings(init="dp", explore=1.0).explore_at(0) == 1.0
