@@ -2,13 +2,13 @@
 
 The option of the largest ``bonus - latency`` wins, the first of equals. An option predicted to be useful by its end has
 one bonus and any other has another; a bonus of -inf rules an option out, and a task whose options are all ruled out is
-dropped. Being data, the same rule is decided by numpy for one task on a device and by compiled code for the millions
-of a simulation.
+dropped. Options may also be considered at a certain level of load only. Being data, the same rule is decided by numpy
+for one task on a device and by compiled code for the millions of a simulation.
 """
 
 from __future__ import annotations
 
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 
@@ -33,6 +33,21 @@ def score(latency_ms: Any, limit_ms: Any, useful_ms: Any, late_ms: Any) -> Any:
     return select(latency_ms <= limit_ms, useful_ms, late_ms) - latency_ms
 
 
+@jitable
+def load_share(device_wait_ms: Any, uplink_wait_ms: Any, edge_wait_ms: Any, deadline_ms: Any) -> Any:
+    """The load: the visible waits for device, uplink and edge as a share of the deadline. Elementwise."""
+    return (device_wait_ms + uplink_wait_ms + edge_wait_ms) / deadline_ms
+
+
+class LoadLevels(NamedTuple):
+    """Which options are considered at which level of load: how many of a stream's ``shares`` the load reaches."""
+
+    shares: FloatArray
+    """(M, L)"""
+    level: IntArray
+    """(M, J'): the one level at which each option is considered."""
+
+
 class Choice(Protocol):
     """What decides for a :class:`RankedScheduler`."""
 
@@ -50,6 +65,7 @@ class Ranking:
         late_ms: FloatArray,
         part: tuple[OptionTable, IntArray] | None = None,
         sees_queues: bool = True,
+        load: LoadLevels | None = None,
     ) -> None:
         self._context = context
         streams, options = context.options.exit.shape
@@ -62,6 +78,8 @@ class Ranking:
         self.limit_ms = useful_limit_ms(context)
         self.sees_queues = sees_queues
         """Whether latencies are predicted from the visible backlogs, or for an empty system."""
+        self.load = load if load is not None else LoadLevels(np.zeros((streams, 0)), np.zeros(useful_ms.shape, int))
+        self.deadline_ms = context.deadline_ms
 
     def decide(self, view: View) -> Decision:
         """The option of the best score for each decision, or DROP."""
@@ -69,8 +87,17 @@ class Ranking:
         latency_ms = predict(self._context, view, self.table)
         stream = slice(None) if self.table.streams == 1 else view.stream  # one row broadcasts, which is cheaper
         key = score(latency_ms, self.limit_ms[stream][:, None], self.useful_ms[stream], self.late_ms[stream])
+        if self.load.shares.shape[1] > 0:
+            key = np.where(self.load.level[stream] == self._level(view)[:, None], key, -np.inf)
         best = key.argmax(axis=1)
         return Decision(np.where(key.max(axis=1) > -np.inf, self.column[view.stream, best], DROP))
+
+    def _level(self, view: View) -> IntArray:
+        """Level of load at each decision."""
+        waits = view.device_wait_ms, view.uplink_wait_ms, view.edge_wait_ms[:, 0]
+        load = load_share(*waits, self.deadline_ms[view.stream])
+        level: IntArray = (load[:, None] >= self.load.shares[view.stream]).sum(axis=1)
+        return level
 
 
 class RankedScheduler:

@@ -13,8 +13,9 @@ from itertools import pairwise
 
 import numpy as np
 
-from hasten.core.decision import Context, Decision, FloatArray, IntArray, View, predicted_latency
+from hasten.core.decision import Context
 from hasten.core.errors import HastenError, InputError
+from hasten.core.ranking import LoadLevels, RankedScheduler, Ranking
 from hasten.core.scenario import Scenario
 
 TRAINING_SEEDS = tuple(range(1_000_000, 1_000_008))
@@ -23,7 +24,7 @@ TUNING_STEPS = (0.4, 0.2, 0.1)
 """Tuning moves thresholds by these shares of the deadline, in turn, as long as a move improves."""
 
 
-class LoadThreshold:
+class LoadThreshold(RankedScheduler):
     """Exit by thresholds on the backlog; ``load-threshold:0.2,0.6`` gives ascending shares of the deadline."""
 
     def __init__(self, argument: str = "") -> None:
@@ -31,33 +32,24 @@ class LoadThreshold:
         self._given = _shares(argument)
 
     def reset(self, context: Context) -> None:
-        """Lay out each stream's thresholds.
+        """Lay out each stream's thresholds: the load allows one exit, of which the earliest cut is taken.
 
         Raises:
             HastenError: a stream's number of exits does not fit the given thresholds.
         """
-        self._context = context
-        self._exits: IntArray = context.options.exit.max(axis=1)
-        most = int(self._exits.max())
-        self._shares: FloatArray = np.full((len(self._exits), most - 1), np.inf)
-        for m, exits in enumerate(self._exits):
-            shares = np.arange(1, exits) / exits if self._given is None else np.array(self._given)
-            if len(shares) != exits - 1:
+        exits = context.options.exit.max(axis=1)
+        all_shares = np.full((len(exits), int(exits.max()) - 1), np.inf)
+        for m, number in enumerate(exits):
+            shares = np.arange(1, number) / number if self._given is None else np.array(self._given)
+            if len(shares) != number - 1:
                 raise HastenError(
-                    f"scheduler {self.name}: {len(shares)} thresholds, expected {exits - 1} for stream {m}, which has "
-                    f"{exits} exits"
+                    f"scheduler {self.name}: {len(shares)} thresholds, expected {number - 1} for stream {m}, which has "
+                    f"{number} exits"
                 )
-            self._shares[m, : exits - 1] = shares
-
-    def decide(self, view: View) -> Decision:
-        """The exit that the load allows, at its earliest cut under the visible backlogs."""
-        stream = view.stream
-        waiting_ms = view.device_wait_ms + view.uplink_wait_ms + view.edge_wait_ms[:, 0]
-        load = waiting_ms / self._context.deadline_ms[stream]
-        allowed = self._exits[stream] - (load[:, None] >= self._shares[stream]).sum(axis=1)
-        latency_ms = predicted_latency(self._context, view)
-        at_exit = self._context.options.exit[stream] == allowed[:, None]
-        return Decision(np.where(at_exit, latency_ms, np.inf).argmin(axis=1))
+            all_shares[m, : number - 1] = shares
+        bonus_ms = np.zeros(context.options.exit.shape)
+        load = LoadLevels(all_shares, exits[:, None] - context.options.exit)
+        self.choice = Ranking(context, bonus_ms, bonus_ms, load=load)
 
 
 def tune_load_threshold(scenario: Scenario, seeds: Sequence[int] = TRAINING_SEEDS) -> LoadThreshold:

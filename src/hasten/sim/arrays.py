@@ -115,6 +115,9 @@ class Ranked(NamedTuple):
     useful_ms: FloatArray
     late_ms: FloatArray
     column: IntArray
+    level: IntArray
+    load_shares: FloatArray
+    """(M, L)"""
     sees_queues: bool
 
 
@@ -167,6 +170,8 @@ def pack_ranking(ranking: Ranking) -> Ranked:
         useful_ms=ranking.useful_ms,
         late_ms=ranking.late_ms,
         column=ranking.column,
+        level=ranking.load.level,
+        load_shares=ranking.load.shares,
         sees_queues=ranking.sees_queues,
     )
 
