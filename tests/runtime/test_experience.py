@@ -178,6 +178,18 @@ def test_a_log_that_still_grows_is_read_up_to_its_last_whole_line(run, tmp_path)
         read_tasks(tmp_path / "growing.jsonl")
 
 
+def test_of_a_long_growing_log_the_newest_lines_are_read(run, tmp_path, monkeypatch):
+    _, path, _ = run
+    lines = path.read_text().splitlines(keepends=True)
+    monkeypatch.setattr("hasten.learn.logs.NEWEST_BYTES", sum(map(len, lines[-10:])) + 5)
+    newest = read_tasks(path, growing=True)
+    assert sorted(task.task for task in newest) == sorted(json.loads(line)["task"] for line in lines[-10:])
+    bad = tmp_path / "bad.jsonl"
+    bad.write_text("".join(lines[:-3]) + "no\n" + "".join(lines[-2:]))
+    with pytest.raises(InputError, match=rf"^{bad}:{TASKS - 2}: "):
+        read_tasks(bad, growing=True)
+
+
 def test_another_network_is_refused(run):
     spy, path, _ = run
     other = cameras(1)

@@ -102,16 +102,19 @@ class Rounds:
         self._policy, self._log, self._profile, self._folder = policy, log, profile, folder
         self._tasks, self._updates = tasks, updates
         self._number = 0
+        self._read_bytes = 0
+        self._logged = 0
         self._used = 0
         self._furthest: Policy | None = None
         """A candidate that was better than the current policy, if not enough: training goes on from there."""
 
     def step(self) -> dict[str, Any] | None:
         """One round if there are enough new tasks, else None; returns its verdict as logged."""
-        if not self._log.exists() or _lines(self._log) < self._used + self._tasks:
+        self._count_tasks()
+        if self._logged < self._used + self._tasks:
             return None
+        self._used = self._logged
         tasks = read_tasks(self._log, growing=True)
-        self._used = len(tasks)
         self._number += 1
         folder = self._folder / f"round-{self._number}"
         current = load_policy(self._policy)
@@ -123,6 +126,15 @@ class Rounds:
         except HastenError as error:  # e.g. the edge has just changed, or training diverged
             return self._write({"accepted": False}, f"no candidate: {error}")
         return self.present(candidate, current, unseen, folder)
+
+    def _count_tasks(self) -> None:
+        """Count the lines that are new since last time."""
+        if self._log.exists():
+            with self._log.open("rb") as file:
+                file.seek(self._read_bytes)
+                new = file.read()
+            self._read_bytes += len(new)
+            self._logged += new.count(b"\n")
 
     def present(self, candidate: Policy, current: Policy, unseen: Recording, folder: Path) -> dict[str, Any]:
         """Judge a candidate by what it has not seen; replace the policy if it passes, and log the verdict."""
@@ -141,11 +153,6 @@ class Rounds:
         with (self._folder / "verdicts.jsonl").open("a", encoding="utf-8") as file:
             file.write(json.dumps(line) + "\n")
         return line
-
-
-def _lines(path: Path) -> int:
-    with path.open("rb") as file:
-        return sum(1 for _ in file)
 
 
 def main() -> None:

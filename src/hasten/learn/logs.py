@@ -28,6 +28,8 @@ from hasten.learn.transitions import UNKNOWN, Transitions, gain_alone, joined, t
 from hasten.schedulers.policy import NetworkOptions, fingerprint, network_options
 
 NotNegative = Annotated[float, Field(ge=0)]
+NEWEST_BYTES = 16 * 1024 * 1024
+"""More than ten thousand tasks."""
 UNREACHABLE = "unreachable"
 """The fallback of a task that the device decided by itself, without an edge: no decision of a scheduler."""
 
@@ -125,11 +127,15 @@ def read_experience(
 
 
 def read_tasks(path: Path, growing: bool = False) -> list[LoggedTask]:
-    """The tasks of a log in order of arrival; ``growing`` passes over a last line that is not all there yet."""
-    lines = read_text(path).split("\n")
+    """The tasks of a log in order of arrival.
+
+    Of a ``growing`` log only the newest ``NEWEST_BYTES`` are read, without a last line that is not all there yet.
+    """
+    first, text = _newest(path) if growing else (1, read_text(path))
+    lines = text.split("\n")
     if growing:
         lines = lines[:-1]
-    tasks = [_task(line, f"{path}:{number}") for number, line in enumerate(lines, start=1) if line.strip()]
+    tasks = [_task(line, f"{path}:{number}") for number, line in enumerate(lines, start=first) if line.strip()]
     tasks.sort(key=lambda task: task.task)
     for before, task in pairwise(tasks):
         if task.task == before.task:
@@ -142,6 +148,20 @@ def rebuild(tasks: Sequence[LoggedTask], profile: Profile, options: NetworkOptio
     return [
         _episode(list(group), profile, options, where) for _, group in groupby(tasks, key=lambda task: task.facts.plan)
     ]
+
+
+def _newest(path: Path) -> tuple[int, str]:
+    """The whole lines in the newest part of a log, and the first one's number."""
+    with path.open("rb") as file:
+        skipped = max(path.stat().st_size - NEWEST_BYTES, 0)
+        before, left = 0, skipped
+        while left > 0:
+            piece = file.read(min(left, NEWEST_BYTES))
+            before, left = before + piece.count(b"\n"), left - len(piece)
+        if skipped:
+            file.readline()
+            before += 1
+        return before + 1, file.read().decode("utf-8", "replace")
 
 
 def _task(line: str, where: str) -> LoggedTask:
