@@ -9,16 +9,21 @@ from test_bounds import alexnet
 
 from hasten.offline import bounded
 from hasten.offline.bounded import Effort, solve_bounded
-from hasten.offline.bounded_beam import beam_plan
-from hasten.offline.bounds import Relaxation, make_grid
+from hasten.offline.bounds import Relaxation
 from hasten.offline.decomposition import find_prices
 from hasten.offline.exact import exact_search
+from hasten.offline.grid import make_grid
+from hasten.offline.guide import guide_of
+from hasten.offline.guided_beam import guided_beam
 from hasten.offline.instance import instance_of
+from hasten.offline.local_search import improve
 from hasten.offline.plan import TimeLimit
+from hasten.offline.ready_beam import ready_beam
+from hasten.offline.solve import grant_like
 from hasten.schedulers import make_scheduler
 from hasten.sim import Replayer, replay, simulate
 
-LIGHT = Effort(rounds=25, grid_work=200.0, grant_labels=4e3, ready_labels=2e3)
+LIGHT = Effort(rounds=25, grid_work=200.0, grant_labels=4e3, ready_labels=1e3, moves=20_000)
 
 
 @pytest.mark.parametrize(("topology", "order"), COMBINATIONS)
@@ -35,16 +40,30 @@ def test_a_plan_gains_what_it_claims_and_no_more_than_its_bound(tmp_path, topolo
 
 
 @pytest.mark.parametrize(("topology", "order"), COMBINATIONS)
-def test_the_beam_knows_the_simulator(tmp_path, topology, order):
-    """No task of a plan is late in the simulator: the search's own copy of the queues is the simulator's."""
+def test_the_searches_know_the_simulator(tmp_path, topology, order):
+    """No task of a plan is late in the simulator: the searches' own copies of the queues are the simulator's."""
     for seed in range(20):
         scenario = random_scenario(tmp_path, seed, topology, order, tasks=10)
         realization = scenario.realize(seed)
         relaxation = Relaxation(make_grid(scenario, realization, 1.0))
         prices = find_prices(relaxation, 5, 4.0, TimeLimit())
-        plan = beam_plan(scenario, realization, prices, relaxation.grid, prices.values(relaxation), 8, TimeLimit())
-        result = replay(scenario, realization, plan.option)
-        assert np.all(np.isfinite(result.finish_ms) == (plan.option >= 0))
+        guide = guide_of(prices, relaxation.grid, prices.values(relaxation))
+        instance, column = instance_of(scenario, realization)
+        plans = []
+        if grant_like(scenario):
+            plans.append(guided_beam(instance, guide, 8, TimeLimit())[0])
+        else:
+            plans.append(ready_beam(instance, guide, 8, TimeLimit()))
+        if topology == "shared":
+            ready = order == "ready" and len(scenario.devices) > 1
+            plans.append(improve(instance, plans[0], guide.usable, ready, 3000, TimeLimit()))
+        gains = []
+        for plan in plans:
+            option = np.where(plan < 0, plan, column[realization.stream, np.maximum(plan, 0)])
+            result = replay(scenario, realization, option)
+            assert np.all(np.isfinite(result.finish_ms) == (option >= 0))
+            gains.append(result.gain.sum())
+        assert gains == sorted(gains)
 
 
 def test_grant_order_meets_the_exact_optimum_on_small_instances(tmp_path):
@@ -64,7 +83,7 @@ def test_grant_order_meets_the_exact_optimum_on_small_instances(tmp_path):
 def test_the_study_is_certified_closely(order):
     scenario = alexnet(3, 40, uplink={"order": order, "rate": {"kind": "constant", "mbps": 10}})
     realization = scenario.realize(0)
-    effort = Effort(rounds=60, grid_work=400.0, grant_labels=1e4, ready_labels=5e3)
+    effort = Effort(rounds=60, grid_work=400.0, grant_labels=1e4, ready_labels=2e3, moves=200_000)
     _, gain, bound, _ = solve_bounded(scenario, realization, TimeLimit(), effort=effort)
     assert (bound - gain) / bound < 0.03
     assert gain >= simulate(scenario, make_scheduler("greedy"), 0).mean_gain

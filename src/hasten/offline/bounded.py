@@ -1,8 +1,9 @@
 """Plan and bound where the exact search does not fit: many streams, ready order, several workers, long horizons.
 
 Prices of uplink and edge time (``offline.decomposition``) prove a bound on every schedule; a beam search under their
-guidance (``offline.bounded_beam``) finds a plan. Long runs are cut into chunks of tasks: their bounds add up to a
-bound on the whole, since starting each chunk with an empty system can only help, and their plans, one after the
+guidance finds a plan (``offline.guided_beam``, ``offline.ready_beam``). In ready order, where a partial plan is hard to
+judge, local search improves it (``offline.local_search``). Long runs are cut into chunks of tasks: their bounds add up
+to a bound on the whole, since starting each chunk with an empty system can only help, and their plans, one after the
 other, are a plan that the simulator executes.
 """
 
@@ -13,11 +14,17 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
+from hasten.core.options import DROP
 from hasten.core.scenario import Realization, Scenario
-from hasten.offline.bounded_beam import beam_plan
-from hasten.offline.bounds import Relaxation, make_grid
+from hasten.offline.bounds import Relaxation
 from hasten.offline.decomposition import find_prices
+from hasten.offline.grid import make_grid
+from hasten.offline.guide import Guide, guide_of
+from hasten.offline.guided_beam import guided_beam
+from hasten.offline.instance import Instance, instance_of
+from hasten.offline.local_search import improve
 from hasten.offline.plan import TimeLimit, all_dropped
+from hasten.offline.ready_beam import ready_beam
 from hasten.sim import Replayer
 
 IntArray = NDArray[np.int64]
@@ -27,21 +34,23 @@ IntArray = NDArray[np.int64]
 class Effort:
     """How much work to spend on a chunk; the defaults take well under a minute for 10,000 tasks."""
 
-    rounds: int = 120
+    rounds: int = 240
     """Rounds of price improvement."""
-    block_cells: int = 8
-    """Cells of one price."""
-    grid_work: float = 8.0e2
-    """Cells per deadline for up to 2,000 tasks; fewer, by the square root, for more."""
-    grant_labels: float = 3.0e6
+    grid_work: float = 200.0
+    """Cells per deadline for up to 4,000 tasks; fewer, by the square root, for more."""
+    grant_labels: float = 1.0e6
     """Labels times tasks of the beam in grant order; with a time limit it is as wide as there is time for instead."""
-    ready_labels: float = 8.0e5
+    ready_labels: float = 6.4e4
     """The same in ready order, where a label costs more."""
+    moves: int = 80_000_000
+    """Moves of the local search in ready order; with a time limit as many as there is time for."""
 
 
-WIDTHS = (16, 2000)
+WIDTHS = (16, 1000)
 """Fewest and most labels of the beam."""
-CELLS_PER_DEADLINE = (200, 800)
+CELLS_PER_DEADLINE = (80, 400)
+PRICES_PER_DEADLINE = 150
+TOLLS_PER_DEADLINE = 30
 MOST_CELLS = 4000
 """No stream's deadline is cut into more cells than this."""
 MOST_PRICES = 2.0e7
@@ -120,23 +129,46 @@ def _solve_chunk(
 ) -> tuple[IntArray, float]:
     """A plan for the tasks of a chunk and a bound on their total gain."""
     tasks = realization.tasks
-    fineness = np.clip(effort.grid_work * np.sqrt(2000.0 / tasks), *CELLS_PER_DEADLINE)
-    relaxation = Relaxation(make_grid(scenario, realization, cell_of(scenario, realization, float(fineness))))
-    block_ms = effort.block_cells * relaxation.grid.cell_ms
-    prices = find_prices(relaxation, effort.rounds, block_ms, limit.share(PRICE_SHARE))
+    fineness = np.clip(effort.grid_work * np.sqrt(4000.0 / tasks), *CELLS_PER_DEADLINE)
+    cell_ms = cell_of(scenario, realization, float(fineness))
+    relaxation = Relaxation(make_grid(scenario, realization, cell_ms))
+    deadline_ms = float(scenario.deadlines_ms.min())
+    shared, several = scenario.uplink.topology == "shared", len(scenario.devices) > 1
+    ready = scenario.uplink.order == "ready" and several
+    toll_ms = deadline_ms / TOLLS_PER_DEADLINE if shared and several and not ready else None
+    prices = find_prices(
+        relaxation, effort.rounds, deadline_ms / PRICES_PER_DEADLINE, limit.share(PRICE_SHARE), toll_ms
+    )
     if limit.expired:
         return known, prices.bound
-    labels = effort.ready_labels if scenario.uplink.order == "ready" else effort.grant_labels
-    width = int(np.clip(labels / tasks, *WIDTHS))
-    values = prices.values(relaxation)
+    guide = guide_of(prices, relaxation.grid, prices.values(relaxation))
+    instance, column = instance_of(scenario, realization)
+    if ready:
+        chosen, bound = _ready_plan(instance, guide, effort, shared, limit), prices.bound
+    else:
+        chosen, gain = _grant_plan(instance, guide, effort, limit)
+        bound = min(prices.bound, gain + relaxation.grid.base_gain)
+    return np.where(chosen == DROP, DROP, column[realization.stream, np.maximum(chosen, 0)]), bound
+
+
+def _grant_plan(instance: Instance, guide: Guide, effort: Effort, limit: TimeLimit) -> tuple[IntArray, float]:
+    """A plan (N,) for grant order, and the gain above dropping everything that no plan exceeds."""
+    tasks = len(instance.tasks.arrival_ms)
+    width = int(np.clip(effort.grant_labels / tasks, *WIDTHS))
     plan = None
     if np.isfinite(limit.left_s):  # a narrow beam first: it finds out how wide a beam there is time for
         start_s = limit.spent_s
-        plan = beam_plan(scenario, realization, prices, relaxation.grid, values, WIDTHS[0], limit)
+        plan = guided_beam(instance, guide, WIDTHS[0], limit)
         seconds_per_label = (limit.spent_s - start_s) / WIDTHS[0]
-        width = int(min(WIDTHS[1], BEAM_SHARE * limit.left_s / seconds_per_label))
+        width = min(width, int(BEAM_SHARE * limit.left_s / seconds_per_label))
         if width <= WIDTHS[0]:
-            return plan.option, min(prices.bound, plan.bound)
-    wide = beam_plan(scenario, realization, prices, relaxation.grid, values, width, limit)
-    option = wide.option if plan is None or not limit.expired else plan.option
-    return option, min(prices.bound, wide.bound)
+            return plan
+    wide = guided_beam(instance, guide, width, limit)
+    return wide if plan is None or not limit.expired else plan
+
+
+def _ready_plan(instance: Instance, guide: Guide, effort: Effort, shared: bool, limit: TimeLimit) -> IntArray:
+    """A plan (N,) for ready order."""
+    width = int(np.clip(effort.ready_labels / len(instance.tasks.arrival_ms), *WIDTHS))
+    option = ready_beam(instance, guide, width, limit)
+    return improve(instance, option, guide.usable, True, effort.moves, limit) if shared else option

@@ -79,7 +79,8 @@ def empty_record(capacity: int) -> Record:
 
 
 @njit(cache=True)
-def _candidates(count: int) -> Candidates:
+def candidates(count: int) -> Candidates:
+    """Room for this many successors."""
     return Candidates(
         np.empty(count),
         np.empty(count),
@@ -92,7 +93,7 @@ def _candidates(count: int) -> Candidates:
 
 
 @njit(cache=True)
-def _grown(frontier: Frontier) -> Frontier:
+def grown(frontier: Frontier) -> Frontier:
     """The same frontier with twice the room."""
     rows, width = frontier.state_ms.shape
     state_ms, price = np.empty((2 * rows, width)), np.empty((2 * rows, width))
@@ -175,7 +176,7 @@ def clip(costs: Costs, rates: Rates, next_ms: FloatArray, state_ms: FloatArray) 
 
 
 @compiled
-def _successor(instance: Instance, k: int, found: Candidates, c: int, frontier: Frontier, row: FloatArray) -> None:
+def successor(instance: Instance, k: int, found: Candidates, c: int, frontier: Frontier, row: FloatArray) -> None:
     """Write the free times of candidate ``c`` for task ``k`` to ``row``, workers in ascending order."""
     costs, _, tasks = instance
     m, streams = tasks.stream[k], len(costs.options)
@@ -192,7 +193,7 @@ def _successor(instance: Instance, k: int, found: Candidates, c: int, frontier: 
 
 
 @compiled
-def _dominated(kept: Frontier, count: int, row: FloatArray, gain: float, streams: int) -> bool:
+def dominated(kept: Frontier, count: int, row: FloatArray, gain: float, streams: int) -> bool:
     """Whether some kept label makes one of this gain and these free times superfluous."""
     width = len(row)
     for q in range(count):
@@ -219,7 +220,7 @@ def _dominated(kept: Frontier, count: int, row: FloatArray, gain: float, streams
 
 
 @compiled
-def _price(instance: Instance, k: int, next_task: IntArray, row: FloatArray, price: FloatArray) -> None:
+def drop_price(instance: Instance, k: int, next_task: IntArray, row: FloatArray, price: FloatArray) -> None:
     """Write to ``price`` what dropping all tasks after ``k`` that come before each resource is free can cost.
 
     For a device these are its own stream's tasks. For uplinks and workers they are all tasks, a superset, so that
@@ -252,7 +253,7 @@ def traced(record: Record, node: int, plan: IntArray) -> None:
 
 
 @njit(cache=True)
-def _compacted(record: Record, used: int, frontier: Frontier, count: int, plan: IntArray) -> int:
+def compacted(record: Record, used: int, frontier: Frontier, count: int, plan: IntArray) -> int:
     """Forget decisions that no label goes back to, and write those that all go back to into ``plan``.
 
     Renumbers ``record`` and ``frontier.node`` in place; returns how many entries are left.
@@ -366,13 +367,13 @@ def advance(
         next_ms[m] = tasks.arrival_ms[next_task[m]] if next_task[m] < n else np.inf
     row = np.empty(width)
     kept = Frontier(np.empty((64, width)), np.empty((64, width)), np.empty(64), np.empty(64, np.int64))
-    found = _candidates(64 * most_options)
+    found = candidates(64 * most_options)
     while k < stop and work < most_work:
         if len(found.key) < count * most_options:
-            found = _candidates(2 * count * most_options)
+            found = candidates(2 * count * most_options)
         number = _expand(instance, k, frontier, count, found, hopeless, backlog_price)
         if recorded + min(number, limit) > len(record.parent):
-            recorded = _compacted(record, recorded, frontier, count, plan)
+            recorded = compacted(record, recorded, frontier, count, plan)
             if recorded + min(number, limit) > len(record.parent):
                 return Progress(k, count, recorded, peak, truncated_at, True, False, bound, work), frontier
         own = tasks.stream[k]
@@ -380,22 +381,22 @@ def advance(
         next_ms[own] = tasks.arrival_ms[next_task[own]] if next_task[own] < n else np.inf
         new, before, stop_work = 0, recorded, work + most_stage_work
         for c in np.argsort(found.key[:number]):
-            _successor(instance, k, found, c, frontier, row)
+            successor(instance, k, found, c, frontier, row)
             clip(costs, rates, next_ms, row)
             work += 1.0 + new
             if work > stop_work:
                 return Progress(k, count, before, peak, truncated_at, False, True, bound, work), frontier
-            if _dominated(kept, new, row, found.gain[c], streams):
+            if dominated(kept, new, row, found.gain[c], streams):
                 continue
             if new == limit:
                 truncated_at = k if truncated_at < 0 else truncated_at
                 break
             if new == len(kept.gain):
-                kept = _grown(kept)
+                kept = grown(kept)
             for d in range(width):
                 kept.state_ms[new, d] = row[d]
             kept.gain[new] = found.gain[c]
-            _price(instance, k, next_task, row, kept.price[new])
+            drop_price(instance, k, next_task, row, kept.price[new])
             record.parent[recorded] = frontier.node[found.parent[c]]
             record.task[recorded], record.option[recorded] = k, found.option[c]
             kept.node[new] = recorded
