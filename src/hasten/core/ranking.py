@@ -2,7 +2,7 @@
 
 The option of the largest ``bonus - latency`` wins, the first of equals. An option predicted to be useful by its end has
 one bonus and any other has another; a bonus of -inf rules an option out, and a task whose options are all ruled out is
-dropped. Options may also be considered at a certain level of load only. Being data, the same rule is decided by numpy
+dropped. Options may also be considered within a window of load only. Being data, the same rule is decided by numpy
 for one task on a device and by compiled code for the millions of a simulation.
 """
 
@@ -39,13 +39,11 @@ def load_share(device_wait_ms: Any, uplink_wait_ms: Any, edge_wait_ms: Any, dead
     return (device_wait_ms + uplink_wait_ms + edge_wait_ms) / deadline_ms
 
 
-class LoadLevels(NamedTuple):
-    """Which options are considered at which level of load: how many of a stream's ``shares`` the load reaches."""
+class LoadWindow(NamedTuple):
+    """Between which loads (M, J') each option is considered, the lower one included."""
 
-    shares: FloatArray
-    """(M, L)"""
-    level: IntArray
-    """(M, J'): the one level at which each option is considered."""
+    low: FloatArray
+    high: FloatArray
 
 
 class Choice(Protocol):
@@ -65,7 +63,7 @@ class Ranking:
         late_ms: FloatArray,
         part: tuple[OptionTable, IntArray] | None = None,
         sees_queues: bool = True,
-        load: LoadLevels | None = None,
+        window: LoadWindow | None = None,
     ) -> None:
         self._context = context
         streams, options = context.options.exit.shape
@@ -78,8 +76,9 @@ class Ranking:
         self.limit_ms = useful_limit_ms(context)
         self.sees_queues = sees_queues
         """Whether latencies are predicted from the visible backlogs, or for an empty system."""
-        self.load = load if load is not None else LoadLevels(np.zeros((streams, 0)), np.zeros(useful_ms.shape, int))
-        self.deadline_ms = context.deadline_ms
+        self._windowed = window is not None
+        always = LoadWindow(np.full(useful_ms.shape, -np.inf), np.full(useful_ms.shape, np.inf))
+        self.window = window if window is not None else always
 
     def decide(self, view: View) -> Decision:
         """The option of the best score for each decision, or DROP."""
@@ -87,17 +86,14 @@ class Ranking:
         latency_ms = predict(self._context, view, self.table)
         stream = slice(None) if self.table.streams == 1 else view.stream  # one row broadcasts, which is cheaper
         key = score(latency_ms, self.limit_ms[stream][:, None], self.useful_ms[stream], self.late_ms[stream])
-        if self.load.shares.shape[1] > 0:
-            key = np.where(self.load.level[stream] == self._level(view)[:, None], key, -np.inf)
+        if self._windowed:
+            waits = view.device_wait_ms, view.uplink_wait_ms, view.edge_wait_ms[:, 0]
+            load = load_share(*waits, self._context.deadline_ms[view.stream])[:, None]
+            considered = (load >= self.window.low[stream]) & (load < self.window.high[stream])
+            key = np.where(considered, key, -np.inf)
         best = key.argmax(axis=1)
-        return Decision(np.where(key.max(axis=1) > -np.inf, self.column[view.stream, best], DROP))
-
-    def _level(self, view: View) -> IntArray:
-        """Level of load at each decision."""
-        waits = view.device_wait_ms, view.uplink_wait_ms, view.edge_wait_ms[:, 0]
-        load = load_share(*waits, self.deadline_ms[view.stream])
-        level: IntArray = (load[:, None] >= self.load.shares[view.stream]).sum(axis=1)
-        return level
+        found = key[np.arange(len(best)), best] > -np.inf
+        return Decision(np.where(found, self.column[view.stream, best], DROP))
 
 
 class RankedScheduler:

@@ -15,7 +15,7 @@ import numpy as np
 
 from hasten.core.decision import Context
 from hasten.core.errors import HastenError, InputError
-from hasten.core.ranking import LoadLevels, RankedScheduler, Ranking
+from hasten.core.ranking import LoadWindow, RankedScheduler, Ranking
 from hasten.core.scenario import Scenario
 
 TRAINING_SEEDS = tuple(range(1_000_000, 1_000_008))
@@ -37,19 +37,21 @@ class LoadThreshold(RankedScheduler):
         Raises:
             HastenError: a stream's number of exits does not fit the given thresholds.
         """
-        exits = context.options.exit.max(axis=1)
-        all_shares = np.full((len(exits), int(exits.max()) - 1), np.inf)
-        for m, number in enumerate(exits):
+        exits = context.options.exit
+        low, high = np.full(exits.shape, np.inf), np.full(exits.shape, np.inf)
+        for m, number in enumerate(exits.max(axis=1)):
             shares = np.arange(1, number) / number if self._given is None else np.array(self._given)
             if len(shares) != number - 1:
                 raise HastenError(
                     f"scheduler {self.name}: {len(shares)} thresholds, expected {number - 1} for stream {m}, which has "
                     f"{number} exits"
                 )
-            all_shares[m, : number - 1] = shares
-        bonus_ms = np.zeros(context.options.exit.shape)
-        load = LoadLevels(all_shares, exits[:, None] - context.options.exit)
-        self.choice = Ranking(context, bonus_ms, bonus_ms, load=load)
+            bounds = np.concatenate([[-np.inf], shares, [np.inf]])[::-1]  # the final exit lies below the first
+            for exit_number in range(1, number + 1):
+                low[m, exits[m] == exit_number] = bounds[exit_number]
+                high[m, exits[m] == exit_number] = bounds[exit_number - 1]
+        bonus_ms = np.zeros(exits.shape)
+        self.choice = Ranking(context, bonus_ms, bonus_ms, window=LoadWindow(low, high))
 
 
 def tune_load_threshold(scenario: Scenario, seeds: Sequence[int] = TRAINING_SEEDS) -> LoadThreshold:

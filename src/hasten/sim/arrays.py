@@ -115,9 +115,8 @@ class Ranked(NamedTuple):
     useful_ms: FloatArray
     late_ms: FloatArray
     column: IntArray
-    level: IntArray
-    load_shares: FloatArray
-    """(M, L)"""
+    low_load: FloatArray
+    high_load: FloatArray
     sees_queues: bool
 
 
@@ -170,8 +169,8 @@ def pack_ranking(ranking: Ranking) -> Ranked:
         useful_ms=ranking.useful_ms,
         late_ms=ranking.late_ms,
         column=ranking.column,
-        level=ranking.load.level,
-        load_shares=ranking.load.shares,
+        low_load=ranking.window.low,
+        high_load=ranking.window.high,
         sees_queues=ranking.sees_queues,
     )
 

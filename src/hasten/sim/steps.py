@@ -123,16 +123,12 @@ def look(
 def best_ranked(m: int, waits: tuple[float, float, float, float], ranked: Ranked, rules: Rules) -> int:
     """The option of the best score, the first of equals; DROP when all are ruled out."""
     device_wait_ms, uplink_wait_ms, edge_wait_ms, rate = waits
-    level = 0
-    if ranked.load_shares.shape[1] > 0:
-        load = load_share(device_wait_ms, uplink_wait_ms, edge_wait_ms, rules.deadline_ms[m])
-        for i in range(ranked.load_shares.shape[1]):
-            level += load >= ranked.load_shares[m, i]
+    load = load_share(device_wait_ms, uplink_wait_ms, edge_wait_ms, rules.deadline_ms[m])
     if not ranked.sees_queues:
         device_wait_ms, uplink_wait_ms, edge_wait_ms = 0.0, 0.0, 0.0
     best, best_score = DROP, -np.inf
     for j in range(ranked.device_ms.shape[1]):
-        if ranked.level[m, j] != level:
+        if load < ranked.low_load[m, j] or load >= ranked.high_load[m, j]:
             continue
         latency_ms = predict_latency(
             device_wait_ms,
