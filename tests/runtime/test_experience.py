@@ -14,7 +14,7 @@ from hasten.core.decision import Decision
 from hasten.core.errors import InputError
 from hasten.core.observation import Features
 from hasten.core.options import DROP
-from hasten.learn.logs import read_experience, read_tasks, rebuild
+from hasten.learn.logs import Episode, read_experience, read_tasks, rebuild
 from hasten.learn.transitions import UNKNOWN
 from hasten.runtime.agent import DeviceAgent
 from hasten.runtime.deciding import AgentSettings
@@ -82,7 +82,14 @@ def run(package, tmp_path_factory):
         try:
             await agent.prepare()
             async with asyncio.timeout(20):
-                await agent.run(Frames(*package.samples()).arrivals(times_ms, 0, 2), now_ms() + 20.0, log)
+                done = []
+
+                def count(task):
+                    done.append(task)
+                    if len(done) == TASKS // 2:
+                        agent.take_over(spy)  # begins anew, on the way
+
+                await agent.run(Frames(*package.samples()).arrivals(times_ms, 0, 2), now_ms() + 20.0, log, count)
         finally:
             await agent.close()
             await server.close()
@@ -100,7 +107,9 @@ def own_options(profile, policy):
 def test_observations_rebuilt_from_the_log_are_those_the_agent_saw(run):
     spy, path, profile = run
     options = own_options(profile, spy.inner.policy)
-    (episode,) = rebuild(read_tasks(path), profile, options, path)
+    episodes = rebuild(read_tasks(path), profile, options, path)
+    assert len(episodes) == 2 and episodes[1].obs[0, 9] < 2.0  # the second begins anew, not long after an arrival at 0
+    episode = Episode(*(np.concatenate(parts) for parts in zip(*episodes, strict=True)))
     assert len(spy.seen) == TASKS
     for i, (observation, mask, option) in enumerate(spy.seen):
         assert np.array_equal(episode.obs[i], observation)
@@ -119,7 +128,8 @@ def test_observations_rebuilt_from_the_log_are_those_the_agent_saw(run):
 def test_the_log_becomes_transitions(run):
     spy, path, profile = run
     found = read_experience([path, path], profile, discount=0.9, steps=3)
-    assert len(found) == 2 * (TASKS - 1 - TASKS // 10)
+    episodes = rebuild(read_tasks(path), profile, own_options(profile, spy.inner.policy), path)
+    assert len(found) == 2 * sum((part.action[:-1] != UNKNOWN).sum() for part in episodes)
     assert found.obs.shape == (len(found), spy.inner.policy.manifest.features)
     assert np.all(found.action >= 0)
 

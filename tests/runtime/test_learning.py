@@ -59,7 +59,7 @@ def logged(profile, tasks=300) -> list[LoggedTask]:
     """A log as an agent writes it, of a link of 200 Mbit/s."""
     rng = np.random.default_rng(1)
     facts = {
-        "plan": 1, "rtt_ms": 0.5, "workers": 1, "edge_slowdown": 1.0, "slowdown": 1.0, "rate_hz": RATE_HZ, "stream": 0,
+        "plan": 1, "from_ms": 0.0, "rtt_ms": 0.5, "workers": 1, "edge_slowdown": 1.0, "slowdown": 1.0, "rate_hz": RATE_HZ, "stream": 0,
         "streams": 1, "shared_uplink": True, "gain_terms": [0, 0, 0], "energy_weight_per_mj": 0,
     }  # fmt: skip
     found = []

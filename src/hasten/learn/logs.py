@@ -51,9 +51,10 @@ class Seen(_Part):
 
 
 class Facts(_Part):
-    """What a scheduler was told before; ``plan`` counts how often."""
+    """What a scheduler was told before; ``plan`` counts how often, its time began at ``from_ms``."""
 
     plan: int
+    from_ms: NotNegative
     rtt_ms: NotNegative
     workers: Annotated[int, Field(ge=1)]
     edge_slowdown: Annotated[float, Field(gt=0)]
@@ -244,7 +245,7 @@ def _view(task: LoggedTask) -> View:
     seen = task.seen
     return View(
         row=np.zeros(1, np.int64),
-        now_ms=np.array([seen.now_ms]),
+        now_ms=np.array([seen.now_ms - task.facts.from_ms]),
         stream=np.zeros(1, np.int64),
         device_wait_ms=np.array([seen.device_wait_ms]),
         uplink_wait_ms=np.array([seen.uplink_wait_ms]),

@@ -83,7 +83,8 @@ def recording_of(tasks: Sequence[LoggedTask], where: str | Path) -> Recording:
     """
     last: list[LoggedTask] = []
     for task in reversed(tasks):
-        if last and task.facts.model_copy(update={"plan": last[0].facts.plan}) != last[0].facts:
+        same = {"plan": tasks[-1].facts.plan, "from_ms": tasks[-1].facts.from_ms}
+        if task.facts.model_copy(update=same) != tasks[-1].facts:
             break
         last.append(task)
     last.reverse()

@@ -95,6 +95,8 @@ class Decider:
         self._notes: dict[str, int] = {}
         self._outcomes: list[tuple[int, float, float]] = []
         self._plans = 0
+        self._last_ms = 0.0
+        self._from_ms = 0.0
         self.plan(edge_slowdown=1.0, workers=1)
 
     def plan(self, edge_slowdown: float, workers: int) -> None:
@@ -151,7 +153,8 @@ class Decider:
         self._observer = scheduler if isinstance(scheduler, Observer) else None
         self._notes = {}
         self._plans += 1
-        self.facts = self.facts | {"plan": self._plans}
+        self._from_ms = self._last_ms  # a scheduler's time begins at 0, or the first gap between tasks would be long
+        self.facts = self.facts | {"plan": self._plans, "from_ms": self._from_ms}
 
     @property
     def rtt_ms(self) -> float:
@@ -161,7 +164,8 @@ class Decider:
     def decide(self, now_ms: float) -> Choice | None:
         """Show the outlook to the scheduler; None is a task that it drops. ``now_ms`` counts from the start."""
         outlook, view = self._outlook, self._view
-        view.now_ms[0] = now_ms
+        self._last_ms = now_ms
+        view.now_ms[0] = now_ms - self._from_ms
         view.device_wait_ms[0] = outlook.device_wait_ms
         view.uplink_wait_ms[0] = outlook.uplink_wait_ms
         view.edge_wait_ms[0] = outlook.edge_wait_ms
