@@ -4,10 +4,12 @@ import numpy as np
 import pytest
 import torch
 
-from hasten.learn.dqn import DoubleDqn
+from hasten.core.observation import STATE_FEATURES
+from hasten.learn.dqn import Adam, DoubleDqn
 from hasten.learn.network import DuelingNetwork
 from hasten.learn.replay import PrioritizedReplay, UniformReplay
 from hasten.learn.transitions import Transitions
+from hasten.schedulers.policy import Envelope, Manifest, NetworkOptions
 
 
 @pytest.fixture(autouse=True)
@@ -50,6 +52,35 @@ def test_gradient_equals_the_automatic_one():
     (expected[:7] * slope).sum().backward()
     torch.testing.assert_close(q, expected.detach())
     torch.testing.assert_close(network.gradient, parameters.grad)
+
+
+@pytest.mark.parametrize("hidden", [(16,), (16, 8), (8, 8, 8)])
+@pytest.mark.parametrize("known", [None, 3])
+def test_a_policy_has_the_networks_values_and_can_be_taken_back(hidden, known):
+    rng, actions = np.random.default_rng(0), 4
+    network = DuelingNetwork(STATE_FEATURES + 2 * (actions - 1), hidden, actions, seed=1, known=known)
+    manifest = Manifest(
+        hasten="0",
+        hidden=network.policy_hidden,
+        networks=(NetworkOptions(profile="x", fingerprint="y", options=((1, 0), (2, 0), (3, 0))),),
+        gain_terms=(0.0, 0.0, 0.0),
+        envelope=Envelope(
+            rate_mbps=(1, 1), rate_hz=(1, 1), deadline_ms=(1, 1), streams=(1, 1), device_ms=(1, 1), edge_ms=(1, 1)
+        ),
+    )
+    observation = rng.uniform(-2, 2, (20, manifest.features)).astype(np.float32)
+    policy = network.policy(manifest)
+    np.testing.assert_allclose(policy.q(observation), network.values(observation), atol=1e-5)
+    again = DuelingNetwork(STATE_FEATURES + 2 * (actions - 1), hidden, actions, seed=2, known=known)
+    again.load(policy)
+    torch.testing.assert_close(again.parameters, network.parameters)
+
+
+def test_where_gains_are_known_an_untrained_network_all_but_follows_them():
+    network = DuelingNetwork(9, (32,), 4, known=6)
+    observation = torch.rand(200, 9, generator=torch.Generator().manual_seed(0))
+    agree = network.forward(observation)[:, :3].argmax(dim=1) == observation[:, 6:].argmax(dim=1)
+    assert agree.float().mean() > 0.9
 
 
 def test_dueling_head_has_advantages_of_mean_zero():
@@ -108,6 +139,19 @@ def test_margin_loss_raises_the_expert_above_all_allowed_actions_and_ends_with_i
     without.update(batch, np.ones(64))
     zero.update(batch, np.ones(64), np.zeros(64))
     torch.testing.assert_close(without.network.parameters, zero.network.parameters)
+
+
+def test_adam_takes_the_steps_of_the_library():
+    own, rng = torch.zeros(5), torch.Generator().manual_seed(0)
+    gradient = torch.zeros(5)
+    adam = Adam(own, gradient)
+    theirs = torch.nn.Parameter(torch.zeros(5))
+    library = torch.optim.Adam([theirs], lr=1e-3)
+    for _ in range(20):
+        gradient.copy_(torch.randn(5, generator=rng))
+        theirs.grad = gradient.clone()
+        adam.step(1e-3), library.step()
+    torch.testing.assert_close(own, theirs.detach())
 
 
 def test_target_network_follows_hard_or_softly():

@@ -73,12 +73,20 @@ class TrainedScheduler(Learned):
         self.training = training
 
 
-def manifest_of(scenario: Scenario, domain: Domain, settings: Settings, best: Point) -> Manifest:
+def learned_hidden(manifest: Manifest) -> tuple[int, ...]:
+    """Widths of the layers that were trained, without what they carry through (:meth:`DuelingNetwork.policy`)."""
+    carried = manifest.width if manifest.training.get("predicted_gain") else 0
+    return tuple(width - carried for width in manifest.hidden)
+
+
+def manifest_of(
+    scenario: Scenario, domain: Domain, settings: Settings, hidden: tuple[int, ...], best: Point
+) -> Manifest:
     """What the policy's file will say of it."""
     chosen = {name: value for name, value in dataclasses.asdict(settings).items() if name != "hidden"}
     return Manifest(
         hasten=version("hasten"),
-        hidden=settings.hidden,
+        hidden=hidden,
         networks=network_options([stream.profile.name for stream in scenario.devices], scenario.options),
         gain_terms=scenario.gain.terms(),
         envelope=envelope_of(scenario, domain),

@@ -25,6 +25,7 @@ from hasten.core.errors import HastenError, InputError
 from hasten.core.options import StreamCosts, option_table
 from hasten.core.profile import Profile
 from hasten.core.profiles import load_profile
+from hasten.learn.curve import learned_hidden
 from hasten.learn.domain import Domain
 from hasten.learn.gate import ENOUGH, RESAMPLES, judge
 from hasten.learn.logs import LoggedTask, read_tasks, rebuild
@@ -72,7 +73,8 @@ def settings_for(current: Policy, updates: int, seed: int) -> Settings:
         init="mixed",
         seed=seed,
         updates=updates,
-        hidden=current.manifest.hidden,
+        hidden=learned_hidden(current.manifest),
+        predicted_gain=bool(training.get("predicted_gain")),
         discount=float(training.get("discount") or defaults.discount),
         steps=int(training.get("steps") or defaults.steps),
         learning_rate=0.3 * defaults.learning_rate,

@@ -31,6 +31,25 @@ class Step:
     """Largest absolute value of an action taken, or of what it should have been."""
 
 
+class Adam:
+    """Adam (Kingma and Ba, ICLR 2015) on one vector; torch's own spends most of its time on finding the vector."""
+
+    FIRST, SECOND, EPSILON = 0.9, 0.999, 1e-8
+
+    def __init__(self, parameters: Tensor, gradient: Tensor) -> None:
+        self._parameters, self._gradient = parameters, gradient
+        self.mean, self.square = torch.zeros_like(parameters), torch.zeros_like(parameters)
+        self.steps = 0
+
+    def step(self, rate: float) -> None:
+        """One step down the gradient."""
+        self.steps += 1
+        self.mean.lerp_(self._gradient, 1.0 - self.FIRST)
+        self.square.mul_(self.SECOND).addcmul_(self._gradient, self._gradient, value=1.0 - self.SECOND)
+        scale = (self.square / (1.0 - self.SECOND**self.steps)).sqrt_().add_(self.EPSILON)
+        self._parameters.addcdiv_(self.mean, scale, value=-rate / (1.0 - self.FIRST**self.steps))
+
+
 class DoubleDqn:
     """The network that learns, its target network and the optimizer.
 
@@ -57,9 +76,7 @@ class DoubleDqn:
         self.network = network
         self.target = network.like()
         self.average = network.like()
-        self._parameter = torch.nn.Parameter(network.parameters, requires_grad=True)
-        self._parameter.grad = network.gradient
-        self.optimizer = torch.optim.Adam([self._parameter], lr=learning_rate, fused=True)
+        self.adam = Adam(network.parameters, network.gradient)
         self.learning_rate = learning_rate
         self._target_every, self._target_rate, self._average_rate = target_every, target_rate, average_rate
         self._clip_norm, self._margin = clip_norm, margin
@@ -89,8 +106,7 @@ class DoubleDqn:
         norm = float(self.network.gradient.norm())
         if norm > self._clip_norm:
             self.network.gradient.mul_(self._clip_norm / norm)
-        self.optimizer.param_groups[0]["lr"] = self.learning_rate * learning_rate_share
-        self.optimizer.step()
+        self.adam.step(self.learning_rate * learning_rate_share)
         self.updates += 1
         self._follow()
         magnitude = error.abs()
@@ -129,14 +145,12 @@ class DoubleDqn:
 
     def state(self) -> dict[str, NDArray[np.float32] | NDArray[np.int64]]:
         """Everything as arrays, for a checkpoint."""
-        adam = self.optimizer.state[self._parameter]
-        zeros = torch.zeros_like(self.network.parameters)
         return {
             "network": self.network.parameters.numpy().copy(),
             "target": self.target.parameters.numpy().copy(),
             "average": self.average.parameters.numpy().copy(),
-            "adam_mean": adam.get("exp_avg", zeros).numpy().copy(),
-            "adam_square": adam.get("exp_avg_sq", zeros).numpy().copy(),
+            "adam_mean": self.adam.mean.numpy().copy(),
+            "adam_square": self.adam.square.numpy().copy(),
             "updates": np.array(self.updates),
         }
 
@@ -144,9 +158,6 @@ class DoubleDqn:
         """Become what ``state`` was taken of."""
         for name in ("network", "target", "average"):
             getattr(self, name).parameters.copy_(torch.from_numpy(state[name]))
-        self.updates = int(state["updates"])
-        self.optimizer.state[self._parameter] = {
-            "step": torch.tensor(float(self.updates)),
-            "exp_avg": torch.from_numpy(state["adam_mean"].copy()),
-            "exp_avg_sq": torch.from_numpy(state["adam_square"].copy()),
-        }
+        self.updates = self.adam.steps = int(state["updates"])
+        self.adam.mean.copy_(torch.from_numpy(state["adam_mean"]))
+        self.adam.square.copy_(torch.from_numpy(state["adam_square"]))

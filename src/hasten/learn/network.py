@@ -16,14 +16,30 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from hasten.core.errors import InputError
-from hasten.schedulers.policy import Manifest, Policy
+from hasten.core.observation import CLIP
+from hasten.schedulers.policy import Float32, Manifest, Policy
+
+FIRST_HEAD = 0.1
+"""Where part of the values is known, the rest begins so much smaller than it would by default."""
 
 
 class DuelingNetwork:
-    """Action values of observations; ``parameters`` and ``gradient`` are flat (P,)."""
+    """Action values of observations; ``parameters`` and ``gradient`` are flat (P,).
 
-    def __init__(self, features: int, hidden: Sequence[int], actions: int, seed: int = 0) -> None:
+    Args:
+        features: length F of an observation.
+        hidden: widths of the layers.
+        actions: number A of actions.
+        seed: of the first weights.
+        known: the value of each action but the last is this feature and those behind it plus what is learned, that of
+            the last one only what is learned. None: all is learned.
+    """
+
+    def __init__(
+        self, features: int, hidden: Sequence[int], actions: int, seed: int = 0, known: int | None = None
+    ) -> None:
         self.hidden = tuple(hidden)
+        self.known = known
         widths = [features, *hidden, actions + 1]  # the head's first column is the state's value
         self._shapes = [*pairwise(widths)]
         self.parameters = torch.zeros(sum(n * m + m for n, m in self._shapes))
@@ -35,6 +51,9 @@ class DuelingNetwork:
             bound = weight.shape[0] ** -0.5  # as torch.nn.Linear
             weight.uniform_(-bound, bound, generator=generator)
             bias.uniform_(-bound, bound, generator=generator)
+        if known is not None:  # so that at first the known part decides
+            self._layers[-1][0].mul_(FIRST_HEAD)
+            self._layers[-1][1].mul_(FIRST_HEAD)
         self._outputs: list[Tensor] = []
         self._rows = -1
 
@@ -58,7 +77,10 @@ class DuelingNetwork:
             below = output
         head = torch.addmm(self._layers[-1][1], below, self._layers[-1][0], out=self._outputs[-1])
         value, advantage = head[:, :1], head[:, 1:]
-        return advantage + (value - advantage.mean(dim=1, keepdim=True))
+        q = advantage + (value - advantage.mean(dim=1, keepdim=True))
+        if self.known is not None:
+            q[:, :-1] += observation[:, self.known : self.known + q.shape[1] - 1]
+        return q
 
     def backward(self, slope: Tensor) -> None:
         """Fill ``gradient`` for the first B rows of the last forward pass; ``slope`` (B, A) is the loss's by q."""
@@ -80,28 +102,68 @@ class DuelingNetwork:
 
     def like(self) -> DuelingNetwork:
         """A copy with parameters of its own."""
-        copy = DuelingNetwork(self._shapes[0][0], self.hidden, self._shapes[-1][1] - 1)
+        copy = DuelingNetwork(self._shapes[0][0], self.hidden, self._shapes[-1][1] - 1, known=self.known)
         copy.parameters.copy_(self.parameters)
         return copy
 
+    @property
+    def policy_hidden(self) -> tuple[int, ...]:
+        """Widths of the layers of :meth:`policy`."""
+        return tuple(width + self._carried for width in self.hidden)
+
+    @property
+    def _carried(self) -> int:
+        """Number of features that a policy's layers carry through beside what is learned."""
+        return 0 if self.known is None else self._shapes[-1][1] - 2
+
     def policy(self, manifest: Manifest) -> Policy:
-        """The network as a policy for the file ``manifest`` describes."""
+        """The network as a policy for the file ``manifest`` describes.
+
+        A policy knows layers only. So what is known is carried through them by units of its own: as no feature is
+        less than -CLIP, a unit of bias CLIP leaves it as it is.
+        """
         layers = [(weight.numpy().copy(), bias.numpy().copy()) for weight, bias in self._layers]
+        carried = self._carried
+        if self.known is not None:
+            for i, (weight, bias) in enumerate(layers[:-1]):
+                first = self.known if i == 0 else self.hidden[i - 1]
+                layers[i] = _widened(weight, bias, carried, first, CLIP if i == 0 else 0.0)
+            weight, bias = layers[-1]
+            through = np.concatenate(
+                [np.full((carried, 1), 1.0 / (carried + 1)), np.eye(carried), np.zeros((carried, 1))], axis=1
+            )
+            bias = bias - CLIP * through.sum(axis=0)
+            layers[-1] = np.concatenate([weight, through]).astype(np.float32), bias.astype(np.float32)
         weight, bias = layers[-1]
         return Policy(manifest, tuple(layers[:-1]), (weight[:, :1], bias[:1]), (weight[:, 1:], bias[1:]))
 
     def load(self, policy: Policy) -> None:
-        """Take a policy's weights.
+        """Take the weights of a policy that :meth:`policy` made of a network like this one.
 
         Raises:
-            InputError: they have other shapes.
+            InputError: it is of another kind or shape.
         """
-        value, advantage = policy.value, policy.advantage
         found = [*policy.manifest.hidden, policy.manifest.width + 1]
-        expected = [*self.hidden, self._shapes[-1][1] - 1]
+        expected = [*self.policy_hidden, self._shapes[-1][1] - 1]
         if found != expected:
             raise InputError("policy", "layers", found, f"widths {expected} of hidden layers and actions")
-        head = np.concatenate([value[0], advantage[0]], axis=1), np.concatenate([value[1], advantage[1]])
-        for (weight, bias), (new_weight, new_bias) in zip(self._layers, [*policy.trunk, head], strict=True):
-            weight.copy_(torch.from_numpy(new_weight))
-            bias.copy_(torch.from_numpy(new_bias))
+        head = (np.concatenate([p, q], axis=-1) for p, q in zip(policy.value, policy.advantage, strict=True))
+        blank = self.like()
+        blank.parameters.zero_()
+        carried_only = blank.policy(policy.manifest)
+        base = [*carried_only.trunk, (np.zeros(0), np.concatenate([carried_only.value[1], carried_only.advantage[1]]))]
+        for (weight, bias), (new_weight, new_bias), (_, shift) in zip(
+            self._layers, [*policy.trunk, tuple(head)], base, strict=True
+        ):
+            n, m = weight.shape
+            weight.copy_(torch.from_numpy(new_weight[:n, :m].copy()))
+            bias.copy_(torch.from_numpy((new_bias - shift)[:m].copy()))
+
+
+def _widened(weight: Float32, bias: Float32, carried: int, first: int, shift: float) -> tuple[Float32, Float32]:
+    """A layer with ``carried`` more units that pass on the inputs from ``first`` on, each plus ``shift``."""
+    inputs = max(weight.shape[0], first + carried)
+    wide = np.zeros((inputs, weight.shape[1] + carried), dtype=np.float32)
+    wide[: weight.shape[0], : weight.shape[1]] = weight
+    wide[first : first + carried, weight.shape[1] :] = np.eye(carried)
+    return wide, np.concatenate([bias, np.full(carried, shift, dtype=np.float32)])

@@ -26,6 +26,8 @@ class Settings:
     batch: int = 128
     """Transitions per step: steadier and slower."""
     hidden: tuple[int, ...] = (128, 128)
+    predicted_gain: bool = True
+    """Whether an action's value is its predicted gain, which is known, plus what is learned of its consequences."""
     discount: float = 0.8
     """Of gains a deadline's time later: looks further ahead, learns slower. By time, not by decision, because backlogs
     pass with time: however many streams there are, a decision matters for a few deadlines."""

@@ -92,7 +92,8 @@ class Trainer:
         width = table.exit.shape[1]
         self._validation = Validation(scenario, domain)
         self._replay, self._expert = _filled_replay(scenario, domain, settings, logs)
-        network = DuelingNetwork(STATE_FEATURES + 2 * width, settings.hidden, width + 1, settings.seed)
+        known = STATE_FEATURES + width if settings.predicted_gain else None
+        network = DuelingNetwork(STATE_FEATURES + 2 * width, settings.hidden, width + 1, settings.seed, known)
         if start is not None:
             network.load(start)
         self._dqn = DoubleDqn(
@@ -193,7 +194,7 @@ class Trainer:
             raise HastenError(f"training diverged before any policy was good enough to keep: {stopped}")
         network = self._dqn.network.like()
         network.parameters.copy_(torch.from_numpy(self._best))
-        manifest = manifest_of(self._scenario, self._domain, self._settings, self._best_point)
+        manifest = manifest_of(self._scenario, self._domain, self._settings, network.policy_hidden, self._best_point)
         return Training(network.policy(manifest), tuple(self._curve), self._best_point, stopped)
 
     def save(self, path: Path) -> None:

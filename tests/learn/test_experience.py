@@ -1,0 +1,157 @@
+"""Experience: what is drawn, recorded and demonstrated is what was meant."""
+
+import numpy as np
+import pytest
+
+import hasten as hs
+from hasten.core.errors import InputError
+from hasten.core.observation import STATE_FEATURES
+from hasten.learn.collect import Anything, Greedily, Scheduled, collect
+from hasten.learn.demonstrations import demonstrate
+from hasten.learn.domain import FIXED, Domain, changed, draw_runs, envelope_of
+from hasten.learn.planner import Planner
+from hasten.sim import simulate_realizations
+
+
+def cameras(order="grant", count=3, **uplink):
+    return hs.scenario_from(
+        {
+            "schema": "hasten.scenario/1",
+            "streams": [
+                {
+                    "name": "cam",
+                    "count": count,
+                    "profile": "alexnet-pi",
+                    "deadline_ms": 80,
+                    "arrivals": {"kind": "poisson", "rate_hz": 20},
+                }
+            ],
+            "uplink": {"order": order, "rate": {"kind": "constant", "mbps": 10}} | uplink,
+            "edge": {"slowdown": 4},
+            "tasks_per_stream": 60,
+        }
+    )
+
+
+@pytest.fixture(scope="module")
+def runs():
+    return draw_runs(cameras(), Domain(), np.random.default_rng(0), 6, 90)
+
+
+def test_drawn_runs_stay_within_the_domain():
+    scenario, domain = (
+        cameras(),
+        Domain(uplink_rate=(0.5, 2.0), arrival_rate=(0.9, 1.1), deadline=(1, 3), streams=(1, 6)),
+    )
+    rng, streams, rates = np.random.default_rng(1), set(), []
+    for _ in range(12):
+        runs = draw_runs(scenario, domain, rng, 4, 600)
+        streams.add(len(runs.scenario.devices))
+        assert 80 <= runs.scenario.deadlines_ms[0] <= 240
+        for run in runs.realizations:
+            rates.append(run.rates[0].bits_per_ms[0] / 1000)
+            assert run.tasks == 600 // len(runs.scenario.devices) * len(runs.scenario.devices)
+    assert min(streams) >= 1 and max(streams) <= 6 and len(streams) > 2
+    assert 5 <= min(rates) < 8 and 12 < max(rates) <= 20
+    envelope = envelope_of(scenario, domain)
+    assert envelope.streams == (1, 6) and envelope.deadline_ms == (80, 240)
+    assert envelope.rate_mbps == pytest.approx((5, 20)) and envelope.rate_hz == pytest.approx((18, 22))
+
+
+def test_a_fixed_domain_is_the_scenario_itself():
+    scenario = cameras()
+    runs = draw_runs(scenario, FIXED, np.random.default_rng(0), 2, 180)
+    for run in runs.realizations:
+        np.testing.assert_array_equal(run.arrival_ms, scenario.realize(run.seed).arrival_ms)
+
+
+@pytest.mark.parametrize(
+    ("arrivals", "rate"),
+    [
+        (
+            {"kind": "periodic", "rate_hz": 10, "jitter": 0.5},
+            {"kind": "gauss_markov", "mean_mbps": 10, "sigma_mbps": 2},
+        ),
+        ({"kind": "mmpp", "rates_hz": [5, 20], "dwell_ms": [500, 500]}, {"kind": "constant", "mbps": 8}),
+        ({"kind": "explicit", "times_ms": [float(10 * i) for i in range(100)]}, {"kind": "constant", "mbps": 8}),
+    ],
+)
+def test_every_kind_of_process_is_made_faster(arrivals, rate):
+    data = cameras().model_dump(by_alias=True)
+    data["streams"] = [{"name": "a", "profile": "alexnet-pi", "deadline_ms": 80, "arrivals": arrivals}]
+    data["uplink"]["rate"] = rate
+    scenario = hs.scenario_from(data)
+    slow, fast = (changed(scenario, f, f, 1.0, 1, 100).realize(0) for f in (1.0, 2.0))
+    assert fast.arrival_ms[-1] == pytest.approx(slow.arrival_ms[-1] / 2, rel=0.15)
+    assert fast.rates[0].bits_per_ms[0] == pytest.approx(2 * slow.rates[0].bits_per_ms[0])
+
+
+def test_bad_domains_are_refused():
+    with pytest.raises(InputError, match=r"domain: deadline: .*lowest first"):
+        Domain(deadline=(2.0, 1.0))
+    with pytest.raises(InputError, match="domain: streams"):
+        Domain(streams=(0, 3))
+
+
+@pytest.mark.parametrize("order", ["grant", "ready"])
+def test_recording_does_not_change_a_run_and_pays_every_task_to_its_decision(order):
+    runs = draw_runs(cameras(order), Domain(), np.random.default_rng(0), 4, 90)
+    found = collect(runs, Scheduled(hs.make_scheduler("greedy")), 0.8, 1)
+    plain = simulate_realizations(runs.scenario, hs.make_scheduler("greedy"), runs.realizations)
+    for one, other in zip(found.results, plain, strict=True):
+        np.testing.assert_array_equal(one.decisions, other.decisions)
+    transitions = found.transitions
+    assert len(transitions) == sum(result.tasks - 1 for result in plain)  # nothing leads into another run
+    assert found.expert.all()
+    rows = np.arange(len(transitions))
+    assert (transitions.mask[rows, transitions.action] == 1).all()
+    regret = np.concatenate([result.gain[:-1] for result in plain]) - transitions.reward
+    assert regret.min() >= 0 and regret.max() < 0.8  # what a task could have gained alone
+    assert transitions.reward.max() <= 1e-6
+
+
+def test_greedily_takes_the_best_allowed_action(runs):
+    width = cameras().options.undominated()[0].exit.shape[1]
+
+    def predicted_gain(observation):
+        gain = observation[:, STATE_FEATURES + width :]
+        return np.concatenate(
+            [gain - 1e-3 * observation[:, STATE_FEATURES : STATE_FEATURES + width], -np.ones((len(gain), 1))], axis=1
+        )
+
+    by_values = collect(runs, Greedily(predicted_gain), 0.8, 1)
+    greedy = collect(runs, Scheduled(hs.make_scheduler("greedy")), 0.8, 1)
+    for one, other in zip(by_values.results, greedy.results, strict=True):
+        np.testing.assert_array_equal(one.decisions, other.decisions)
+
+
+def test_random_actions_are_allowed_and_all_of_them_occur(runs):
+    found = collect(runs, Anything(np.random.default_rng(0)), 0.8, 1).transitions
+    assert (found.mask[np.arange(len(found)), found.action] == 1).all()
+    assert set(np.flatnonzero(found.mask.any(axis=0))) == set(found.action)
+
+
+def test_plans_made_on_the_way_beat_greedy_and_start_from_any_backlog(runs):
+    planned = collect(runs, Planner(runs.realizations), 0.8, 1)
+    greedy = collect(runs, Scheduled(hs.make_scheduler("greedy")), 0.8, 1)
+    assert np.mean([r.mean_gain for r in planned.results]) > np.mean([r.mean_gain for r in greedy.results])
+
+
+@pytest.mark.parametrize(("init", "experts"), [("none", 0), ("greedy", 0.7), ("dp", 0.7), ("mixed", 0.63)])
+def test_levels_of_historical_experience(init, experts):
+    found = demonstrate(cameras(), Domain(), init, 3000, 0.8, 3, seed=0)
+    assert len(found.transitions) == len(found.expert) == (0 if init == "none" else 3000)
+    if init != "none":
+        assert found.expert.mean() == pytest.approx(experts, abs=0.06)
+        again = demonstrate(cameras(), Domain(), init, 3000, 0.8, 3, seed=0)
+        np.testing.assert_array_equal(found.transitions.obs, again.transitions.obs)
+
+
+def test_demonstrations_start_from_more_backlogs_than_their_expert_leaves():
+    """Along an optimal trajectory hardly any state shows how to recover."""
+    scenario = cameras(count=1)
+    runs = draw_runs(scenario, FIXED, np.random.default_rng(0), 16, 128)
+    along = collect(runs, Planner(runs.realizations), 0.8, 1).transitions.obs
+    astray = demonstrate(scenario, FIXED, "dp", 2000, 0.8, 1, seed=0)
+    shown = astray.transitions.obs[astray.expert]
+    assert np.quantile(shown[:, :3].sum(axis=1), 0.9) > 1.2 * np.quantile(along[:, :3].sum(axis=1), 0.9)
