@@ -23,7 +23,7 @@ from hasten.offline.solve import grant_like
 from hasten.schedulers import make_scheduler
 from hasten.sim import Replayer, replay, simulate
 
-LIGHT = Effort(rounds=25, grid_work=200.0, grant_labels=4e3, ready_labels=1e3, moves=20_000)
+LIGHT = Effort(rounds=25, grid_work=200.0, grant_labels=4e3, ready_labels=1e3, search_work=40_000)
 
 
 @pytest.mark.parametrize(("topology", "order"), COMBINATIONS)
@@ -56,7 +56,7 @@ def test_the_searches_know_the_simulator(tmp_path, topology, order):
             plans.append(ready_beam(instance, guide, 8, TimeLimit()))
         if topology == "shared":
             ready = order == "ready" and len(scenario.devices) > 1
-            plans.append(improve(instance, plans[0], guide.usable, ready, 3000, TimeLimit()))
+            plans.append(improve(instance, plans[0], guide.usable, ready, 6000, TimeLimit()))
         gains = []
         for plan in plans:
             option = np.where(plan < 0, plan, column[realization.stream, np.maximum(plan, 0)])
@@ -83,7 +83,7 @@ def test_grant_order_meets_the_exact_optimum_on_small_instances(tmp_path):
 def test_the_study_is_certified_closely(order):
     scenario = alexnet(3, 40, uplink={"order": order, "rate": {"kind": "constant", "mbps": 10}})
     realization = scenario.realize(0)
-    effort = Effort(rounds=60, grid_work=400.0, grant_labels=1e4, ready_labels=2e3, moves=200_000)
+    effort = Effort(rounds=60, grid_work=400.0, grant_labels=1e4, ready_labels=2e3, search_work=400_000)
     _, gain, bound, _ = solve_bounded(scenario, realization, TimeLimit(), effort=effort)
     assert (bound - gain) / bound < 0.03
     assert gain >= simulate(scenario, make_scheduler("greedy"), 0).mean_gain

@@ -32,18 +32,21 @@ IntArray = NDArray[np.int64]
 
 @dataclass(frozen=True)
 class Effort:
-    """How much work to spend on a chunk; the defaults take well under a minute for 10,000 tasks."""
+    """How much work to spend on a chunk; the defaults take less than a minute of one core."""
 
     rounds: int = 240
-    """Rounds of price improvement."""
+    """Most rounds of price improvement."""
+    price_work: float = 3.0e6
+    """Rounds times tasks: the number of rounds for many tasks."""
     grid_work: float = 200.0
     """Cells per deadline for up to 4,000 tasks; fewer, by the square root, for more."""
-    grant_labels: float = 1.0e6
+    grant_labels: float = 1.6e6
     """Labels times tasks of the beam in grant order; with a time limit it is as wide as there is time for instead."""
     ready_labels: float = 6.4e4
     """The same in ready order, where a label costs more."""
-    moves: int = 80_000_000
-    """Moves of the local search in ready order; with a time limit as many as there is time for."""
+    search_work: int = 400_000_000
+    """Most tasks that the local search follows, in ready order."""
+    search_work_per_task: int = 100_000
 
 
 WIDTHS = (16, 1000)
@@ -136,9 +139,8 @@ def _solve_chunk(
     shared, several = scenario.uplink.topology == "shared", len(scenario.devices) > 1
     ready = scenario.uplink.order == "ready" and several
     toll_ms = deadline_ms / TOLLS_PER_DEADLINE if shared and several and not ready else None
-    prices = find_prices(
-        relaxation, effort.rounds, deadline_ms / PRICES_PER_DEADLINE, limit.share(PRICE_SHARE), toll_ms
-    )
+    rounds = max(1, min(effort.rounds, int(effort.price_work / tasks)))
+    prices = find_prices(relaxation, rounds, deadline_ms / PRICES_PER_DEADLINE, limit.share(PRICE_SHARE), toll_ms)
     if limit.expired:
         return known, prices.bound
     guide = guide_of(prices, relaxation.grid, prices.values(relaxation))
@@ -155,7 +157,6 @@ def _grant_plan(instance: Instance, guide: Guide, effort: Effort, limit: TimeLim
     """A plan (N,) for grant order, and the gain above dropping everything that no plan exceeds."""
     tasks = len(instance.tasks.arrival_ms)
     width = int(np.clip(effort.grant_labels / tasks, *WIDTHS))
-    plan = None
     if np.isfinite(limit.left_s):  # a narrow beam first: it finds out how wide a beam there is time for
         start_s = limit.spent_s
         plan = guided_beam(instance, guide, WIDTHS[0], limit)
@@ -163,12 +164,12 @@ def _grant_plan(instance: Instance, guide: Guide, effort: Effort, limit: TimeLim
         width = min(width, int(BEAM_SHARE * limit.left_s / seconds_per_label))
         if width <= WIDTHS[0]:
             return plan
-    wide = guided_beam(instance, guide, width, limit)
-    return wide if plan is None or not limit.expired else plan
+    return guided_beam(instance, guide, width, limit)
 
 
 def _ready_plan(instance: Instance, guide: Guide, effort: Effort, shared: bool, limit: TimeLimit) -> IntArray:
     """A plan (N,) for ready order."""
-    width = int(np.clip(effort.ready_labels / len(instance.tasks.arrival_ms), *WIDTHS))
-    option = ready_beam(instance, guide, width, limit)
-    return improve(instance, option, guide.usable, True, effort.moves, limit) if shared else option
+    tasks = len(instance.tasks.arrival_ms)
+    option = ready_beam(instance, guide, int(np.clip(effort.ready_labels / tasks, *WIDTHS)), limit)
+    work = min(effort.search_work, effort.search_work_per_task * tasks)
+    return improve(instance, option, guide.usable, True, work, limit) if shared else option

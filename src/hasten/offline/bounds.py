@@ -195,8 +195,11 @@ def _option_values(
         return 0
     best = -np.inf
     best_cell = latest_edge
+    timeless = terms[0] == 0.0 and terms[2] == 0.0
+    gain = worth - terms[1]
     for cell in range(latest_edge, earliest_edge - 1, -1):
-        gain = _gain_above_drop(worth, cell + edge + rtt_half, arrival_ms, deadline_ms, cell_ms, terms)
+        if not timeless:
+            gain = _gain_above_drop(worth, cell + edge + rtt_half, arrival_ms, deadline_ms, cell_ms, terms)
         net = gain - _cheapest(edge_paid, cell, edge, edge_part)
         if net >= best:
             best = net
@@ -205,14 +208,19 @@ def _option_values(
         best_edge[cell - earliest_edge] = best_cell
     best = -np.inf
     best_i = starts - 1
+    block = (ready + starts - 1) // toll_cells
+    block_first = block * toll_cells - ready  # where the block begins, counted like i
+    block -= arrival // toll_cells
     for i in range(starts - 1, -1, -1):
+        if i < block_first:
+            block, block_first = block - 1, block_first - toll_cells
         net = edge_value[sent[i] + rtt_half - earliest_edge]
         if steady:
             net -= _cheapest(link_paid, ready + i, send, send_part)
         else:
             net -= link_paid[sent[i]] - link_paid[ready + i]
         if toll.shape[0] > 0:
-            net -= toll[(ready + i) // toll_cells - arrival // toll_cells]
+            net -= toll[block]
         if net >= best:
             best = net
             best_i = i

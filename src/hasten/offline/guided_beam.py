@@ -45,8 +45,8 @@ RECORD_TASKS = 2048
 def guided_beam(instance: Instance, guide: Guide, width: int, limit: TimeLimit) -> tuple[IntArray, float]:
     """Columns (N,) of the instance's options, or DROP, and the gain above dropping everything that no plan exceeds.
 
-    The latter is known only if no label was cut off; otherwise it is infinite. When the time is up or the user
-    interrupts, the tasks that are left are dropped.
+    The latter is known only if no label was cut off; otherwise it is infinite. When the time is up, a single label goes
+    on; when the user interrupts, the tasks that are left are dropped.
     """
     n = len(instance.tasks.arrival_ms)
     frontier = first_frontier(instance)
@@ -58,7 +58,9 @@ def guided_beam(instance: Instance, guide: Guide, width: int, limit: TimeLimit) 
     found = candidates(width * (instance.costs.worth.shape[1] + 1))
     decided, count, recorded, complete = 0, 1, 0, True
     try:
-        while decided < n and not limit.expired:
+        while decided < n:
+            if limit.expired:
+                count, width, complete = 1, 1, False
             end = min(decided + TASKS_PER_CALL, n)
             if recorded + width * (end - decided) > len(record.parent):
                 recorded = compacted(record, recorded, frontier, count, plan)

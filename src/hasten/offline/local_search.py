@@ -29,8 +29,8 @@ MOST_CHANGES = 3
 """Decisions changed at once."""
 REACH = 8
 """A change that is itself too late is tried with another of one of so many decisions before it."""
-MOVES_PER_CALL = 200_000
-"""Moves in one stretch of compiled code, which neither a time limit nor Ctrl-C can interrupt."""
+WORK_PER_CALL = 1_000_000
+"""Work in one stretch of compiled code, which neither a time limit nor Ctrl-C can interrupt."""
 
 
 class Progress(NamedTuple):
@@ -41,30 +41,27 @@ class Progress(NamedTuple):
 
 
 def improve(
-    instance: Instance, option: IntArray, usable: NDArray[np.bool_], ready: bool, moves: int, limit: TimeLimit
+    instance: Instance, option: IntArray, usable: NDArray[np.bool_], ready: bool, work: int, limit: TimeLimit
 ) -> IntArray:
     """A plan (N,) at least as good as ``option``, both columns of the instance's options or DROP.
 
     Tasks that would be late in ``option`` are dropped first. ``usable`` (M, J) are the options to consider. The
-    temperature falls with the moves made or with the time used, whichever is further.
+    temperature falls with the work done, up to ``work`` tasks followed, or with the time used, whichever is further.
     """
     plan, trial = new_schedule(instance), new_trial(instance)
     _adopt(instance, ready, plan, trial, option)
     hottest = float(np.max(instance.costs.worth[usable], initial=0.0))
     best = plan.option.copy()
     total = float(plan.gain.sum())
-    progress, made = Progress(total, total), 0
+    progress = Progress(total, total)
     rng = np.random.default_rng(0)
     spent_s, left_s = limit.spent_s, limit.left_s
     try:
-        while made < moves and not limit.expired:
-            done = max(made / moves, (limit.spent_s - spent_s) / left_s if np.isfinite(left_s) else 0.0)
+        while trial.work[0] < work and not limit.expired:
+            done = max(trial.work[0] / work, (limit.spent_s - spent_s) / left_s if np.isfinite(left_s) else 0.0)
             temperature = hottest * HOT * (COLD / HOT) ** min(done, 1.0)
-            number = min(MOVES_PER_CALL, moves - made)
-            progress = Progress(
-                *_anneal(instance, ready, plan, trial, usable, temperature, number, rng, progress, best)
-            )
-            made += number
+            until = min(int(trial.work[0]) + WORK_PER_CALL, work)
+            progress = Progress(*_anneal(instance, ready, plan, trial, usable, temperature, until, rng, progress, best))
     except KeyboardInterrupt:
         limit.cancel()
     return best
@@ -91,13 +88,14 @@ def _worth(instance: Instance, k: int, option: int) -> Any:
 @njit(cache=True)
 def _anneal(
     instance: Instance, ready: bool, plan: Schedule, trial: Trial, usable: NDArray[np.bool_], temperature: float,
-    moves: int, rng: np.random.Generator, progress: Progress, best: IntArray,
+    until: int, rng: np.random.Generator, progress: Progress, best: IntArray,
 ) -> Any:  # fmt: skip
-    """Make ``moves`` random moves at a temperature; ``best`` (N,) receives the best plan. Returns the new progress."""
+    """Make random moves at a temperature until so much work is done; ``best`` (N,) receives the best plan."""
     n, options = len(plan.option), usable.shape[1]
     total, best_total = progress
     task, to = np.zeros(MOST_CHANGES, np.int64), np.zeros(MOST_CHANGES, np.int64)
-    for _ in range(moves):
+    while trial.work[0] < until:
+        trial.work[0] += 1
         least = temperature * np.log(1.0 - rng.random())  # the acceptance of Metropolis, drawn beforehand
         victim, changes, hoped = int(rng.random() * n), 0, 0.0
         while victim >= 0 and changes < MOST_CHANGES:

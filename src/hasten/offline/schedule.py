@@ -51,6 +51,8 @@ class Trial(NamedTuple):
 
     number: IntArray
     """(1,): counts trials."""
+    work: IntArray
+    """(1,): counts tasks followed, through devices or through uplink and edge, and trials."""
     mark: IntArray
     """(N + 1,): the trial that last moved a task; its negative for a task whose decision it is yet to change."""
     option: IntArray
@@ -90,6 +92,7 @@ def new_trial(instance: Instance) -> Trial:
     n, width = len(instance.tasks.arrival_ms), instance.costs.links + instance.costs.workers
     return Trial(
         number=np.zeros(1, np.int64),
+        work=np.zeros(1, np.int64),
         mark=np.zeros(n + 1, np.int64),
         option=np.zeros(n, np.int64),
         device_ms=np.zeros(n),
@@ -112,6 +115,7 @@ def attempt(
     Returns what that gains and ``FEASIBLE``, or a task that would be late.
     """
     trial.number[0] += 1
+    trial.work[0] += 1
     for c in range(changes):
         trial.option[task[c]] = to[c]
         trial.mark[task[c]] = -trial.number[0]
@@ -155,6 +159,7 @@ def _move_devices(instance: Instance, plan: Schedule, trial: Trial, task: IntArr
             gained += trial.gain[k] - plan.gain[k]
             trial.mark[k], trial.option[k], trial.device_ms[k] = number, j, free_ms
             trial.moved[moved] = k
+            trial.work[0] += 1
             moved += 1
             following = tasks.following[k]
             if k >= last and following < n:
@@ -265,6 +270,7 @@ def _serve(instance: Instance, ready: bool, plan: Schedule, trial: Trial, remove
             break
         if served == MOST_FOLLOWED:
             return 0.0, k
+        trial.work[0] += 1
         state_ms = trial.state_ms[served + 1]
         for d in range(width):
             state_ms[d] = trial.state_ms[served, d]
