@@ -293,6 +293,41 @@ def run(
     _write_json(json_to, document)
 
 
+@app.command(epilog="Example: hasten study arrival-rate --quick   (all of it, hours of one core: hasten study all)")
+def study(
+    name: Annotated[
+        str,
+        typer.Argument(
+            metavar="arrival-rate|bandwidth|deadline|streams|edge-speed|burstiness|ablation|all",
+            help="The condition to sweep, the ablation of the learner, or everything.",
+        ),
+    ],
+    out: Annotated[
+        Path, typer.Option("--out", metavar="DIR", help="Where cells, tables, policies and report.html go.")
+    ] = Path("out/study"),
+    docs: Annotated[
+        Path | None, typer.Option("--docs", metavar="DIR", help="Where results.md and its figures go; DIR of --out.")
+    ] = None,
+    seeds: Annotated[int, typer.Option("--seeds", min=2, help="Realizations of every point: seeds 0, 1, ...")] = 10,
+    quick: Annotated[bool, typer.Option("--quick", help="Few points, seeds and schedulers: a minute or two.")] = False,
+    ray: Annotated[
+        str | None, typer.Option("--ray", metavar="ADDRESS", help="Use this Ray cluster instead of the local cores.")
+    ] = None,
+) -> None:
+    """Compare all schedulers over a range of conditions. What is done is kept: run again to continue or extend it."""
+    from hasten.study.command import study as run_study
+
+    console = make_console()
+    try:
+        with progress_bar(console) as progress:
+            files = run_study(name, out, docs, seeds, quick, ray, progress)
+    except KeyboardInterrupt:
+        console.print(f"interrupted; what is done is kept in {out}: the same command continues")
+        raise
+    for path in files:
+        console.print(f"wrote {path}", highlight=False)
+
+
 @app.command(epilog="Example: hasten edge my.hasten --host 0.0.0.0 --port 7700 --workers 1")
 def edge(
     packages: Annotated[list[Path], typer.Argument(metavar="FILE.hasten...", help="Packages to serve.")],

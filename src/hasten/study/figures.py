@@ -93,7 +93,7 @@ def on_time_accuracy(results: Sequence[Result]) -> str:
     axes.set_xlabel(
         "on-time accuracy" + (" (bar: measured answers, diamond: from profiled accuracy)" if diamonds else "")
     )
-    return _svg(figure)
+    return svg_of(figure)
 
 
 @matplotlib.rc_context(STYLE)
@@ -115,7 +115,7 @@ def latency_distribution(results: Sequence[Result]) -> str:
     axes.set_xlabel("latency, ms")
     axes.set_ylabel("share of all tasks answered")
     axes.legend(loc="center left", bbox_to_anchor=(1.01, 0.5), frameon=False)
-    return _svg(figure)
+    return svg_of(figure)
 
 
 @matplotlib.rc_context(STYLE)
@@ -153,7 +153,7 @@ def choices_over_time(result: Result, rates: Sequence[RateTrace], partitions: in
     below.set_ylabel("partition point")
     below.set_xlabel("time, s")
     below.legend(loc="center left", bbox_to_anchor=(1.01, 0.5), frameon=False, markerscale=1.4)
-    return _svg(figure)
+    return svg_of(figure)
 
 
 @matplotlib.rc_context(STYLE)
@@ -177,7 +177,7 @@ def accuracy_over_time(results: Sequence[Result], rates: Sequence[RateTrace]) ->
     below.set_ylabel("on-time accuracy")
     below.set_xlabel("time, s")
     below.legend(loc="center left", bbox_to_anchor=(1.01, 0.5), frameon=False)
-    return _svg(figure)
+    return svg_of(figure)
 
 
 @matplotlib.rc_context(STYLE)
@@ -207,7 +207,7 @@ def fixed_pairs(fixed: FixedPairs) -> str:
     axes.tick_params(length=0)
     for spine in axes.spines.values():
         spine.set_visible(False)
-    return _svg(figure)
+    return svg_of(figure)
 
 
 @matplotlib.rc_context(STYLE)
@@ -230,7 +230,7 @@ def network(accuracies: Sequence[float], payload_bytes: Sequence[int]) -> str:
     right.set_ylabel("KB sent")
     for axes in (left, right):
         axes.grid(axis="x", visible=False)
-    return _svg(figure)
+    return svg_of(figure)
 
 
 def _plot_rates(axes: Axes, rates: Sequence[RateTrace], seconds: float) -> None:
@@ -248,7 +248,8 @@ def _figure(width: float, height: float) -> tuple[Figure, Axes]:
     return figure, figure.subplots()
 
 
-def _svg(figure: Figure) -> str:
+def svg_of(figure: Figure) -> str:
+    """The figure as inline SVG."""
     buffer = io.StringIO()
     figure.savefig(buffer, format="svg", metadata={"Date": None})
     text = buffer.getvalue()

@@ -114,7 +114,7 @@ def score(results: Sequence[Result], name: str) -> float:
 
 
 def write_report(path: Path, report: Report) -> None:
-    """Write the page; whole or not at all."""
+    """Write the report's page."""
     body = [f"<h1>{html.escape(report.title)}</h1>", f'<p class="lead">{html.escape(report.lead)}</p>']
     body.append(_table(report))
     for section in report.sections:
@@ -125,10 +125,15 @@ def write_report(path: Path, report: Report) -> None:
     if report.facts:
         rows = "".join(f"<dt>{html.escape(str(k))}</dt><dd>{html.escape(str(v))}</dd>" for k, v in report.facts.items())
         body.append(f"<h2>How this was measured</h2><dl>{rows}</dl>")
+    write_page(path, report.title, "".join(body))
+
+
+def write_page(path: Path, title: str, body: str) -> None:
+    """Write a self-contained page around ``body`` (HTML); whole or not at all."""
     page = (
-        f'<!doctype html><html lang="en"><head><meta charset="utf-8"><title>{html.escape(report.title)}</title>'
+        f'<!doctype html><html lang="en"><head><meta charset="utf-8"><title>{html.escape(title)}</title>'
         f'<meta name="viewport" content="width=device-width"><style>{_style()}</style></head>'
-        f"<body><main>{''.join(body)}</main></body></html>\n"
+        f"<body><main>{body}</main></body></html>\n"
     )
     path.parent.mkdir(parents=True, exist_ok=True)
     handle, temporary = tempfile.mkstemp(dir=path.parent, suffix=".html")

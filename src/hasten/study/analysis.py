@@ -1,0 +1,136 @@
+"""What the runs say: on-time accuracy by panel, point and scheduler, and the comparisons made from it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hasten.study.design import Panel, Point
+from hasten.study.statistics import Interval, average_improvement, average_share, improvement
+from hasten.study.work import OPTIMUM, Plain
+
+FloatArray = NDArray[np.float64]
+BASELINE = "greedy"
+NOTHING_LEFT = 0.01
+"""Where Greedy is this close to the upper bound, there is nothing to gain."""
+
+
+@dataclass(frozen=True)
+class Curves:
+    """A panel's results: arrays (P, S) for P points and S seeds, all on the same tasks."""
+
+    panel: Panel
+    points: tuple[Point, ...]
+    gain: Mapping[str, FloatArray]
+    """Per scheduler; on-time accuracy, since that is the gain of the study."""
+    bound: FloatArray
+    """(P, B): the offline upper bounds of the first B seeds."""
+    planned: FloatArray
+    """(P, B): what the offline plan of the same seeds gains."""
+    notes: Mapping[str, FloatArray] = field(default_factory=dict)
+    """(P, S) per scheduler: decisions about which it had something to say, e.g. that it fell back to Greedy."""
+
+    @property
+    def x(self) -> FloatArray:
+        """(P,): the swept condition."""
+        return np.array([point.x for point in self.points])
+
+    def mean(self, scheduler: str) -> FloatArray:
+        """(P,): mean over seeds."""
+        return np.asarray(self.gain[scheduler].mean(axis=1))
+
+    def improvements(self, scheduler: str) -> list[Interval]:
+        """Relative improvement over Greedy at each point."""
+        pairs = zip(self.gain[scheduler], self.gain[BASELINE], strict=True)
+        return [improvement(ours, greedy) for ours, greedy in pairs]
+
+    def average_improvement(self, scheduler: str) -> Interval:
+        """Over Greedy, mean over points."""
+        return average_improvement(self.gain[scheduler], self.gain[BASELINE])
+
+    def share_of_bound(self, scheduler: str) -> Interval:
+        """Of the offline upper bound, mean over points, on the seeds that have bounds."""
+        return average_share(self.gain[scheduler][:, : self.bound.shape[1]], self.bound)
+
+    def share_of_optimum(self, scheduler: str) -> Interval | None:
+        """Of the online optimum, mean over points, where that is known."""
+        return average_share(self.gain[scheduler], self.gain[OPTIMUM]) if OPTIMUM in self.gain else None
+
+    def least_share_of_optimum(self, scheduler: str) -> float | None:
+        """The smallest share over the points."""
+        if OPTIMUM not in self.gain:
+            return None
+        return float((self.mean(scheduler) / np.maximum(self.mean(OPTIMUM), 1e-12)).min())
+
+    def planned_share(self) -> float:
+        """How near the offline plans are to their bounds: the certificate."""
+        return float(average_share(self.planned, self.bound).mean)
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """How a scheduler compares with Greedy at the points of some panels, by 95 % intervals."""
+
+    better: int
+    equal: int
+    worse: int
+    idle: int
+    """Points, of any of these, where Greedy is within 1 % of the upper bound."""
+    worst: Sequence[tuple[Point, Interval]]
+    """The points where it is worse, the worst first."""
+
+    @property
+    def points(self) -> int:
+        """All points."""
+        return self.better + self.equal + self.worse
+
+
+def curves_of(points: Iterable[Point], rows: Iterable[Plain]) -> list[Curves]:
+    """Arrange runs, as rows of the study's table, by panel."""
+    cells: dict[tuple[Panel, float, str], dict[int, Plain]] = {}
+    for row in rows:
+        cells.setdefault((row["panel"], row["x"], row["scheduler"]), {})[row["seed"]] = row
+    panels: dict[Panel, list[Point]] = {}
+    for point in points:
+        panels.setdefault(point.panel, []).append(point)
+    return [_curves(panel, own, cells) for panel, own in panels.items()]
+
+
+def _curves(panel: Panel, points: list[Point], cells: Mapping[tuple[Panel, float, str], dict[int, Plain]]) -> Curves:
+    def values(scheduler: str, name: str) -> FloatArray:
+        rows = [cells[panel, point.x, scheduler] for point in points]
+        return np.array([[row[seed][name] for seed in sorted(row)] for row in rows], dtype=np.float64)
+
+    known = list(dict.fromkeys(name for at, _, name in cells if at == panel and name != "offline"))
+    everywhere = [name for name in known if all((panel, point.x, name) in cells for point in points)]
+    return Curves(
+        panel,
+        tuple(points),
+        {name: values(name, "gain") for name in everywhere},
+        values("offline", "upper_bound"),
+        values("offline", "gain"),
+        {name: values(name, "notes") for name in everywhere},
+    )
+
+
+def verdict(all_curves: Iterable[Curves], scheduler: str) -> Verdict:
+    """Count where a scheduler is better than Greedy, worse, or neither."""
+    better = equal = worse = idle = 0
+    bad: list[tuple[Point, Interval]] = []
+    for curves in all_curves:
+        if scheduler not in curves.gain:
+            continue
+        near = curves.mean(BASELINE) >= (1.0 - NOTHING_LEFT) * curves.bound.mean(axis=1)
+        idle += int(near.sum())
+        for point, found in zip(curves.points, curves.improvements(scheduler), strict=True):
+            if found.low > 0:
+                better += 1
+            elif found.high < 0:
+                worse += 1
+                bad.append((point, found))
+            else:
+                equal += 1
+    return Verdict(better, equal, worse, idle, sorted(bad, key=lambda entry: entry[1].mean))

@@ -1,0 +1,69 @@
+"""Results that are already there. One cell is one scheduler on one realization of one scenario, or one training.
+
+A cell's key is a hash of everything that its value follows from, so cells of other seeds, schedulers or conditions
+are added to those found, and an interrupted study continues. One SQLite file, written by one process.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import sqlite3
+from collections.abc import Iterable, Mapping
+from importlib.metadata import version
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+from hasten.core.errors import InputError
+
+CELL_SCHEMA = "hasten.cells/1"
+"""Raised when simulator, solver, schedulers or learner change what they answer: old cells are then left unused."""
+AT_ONCE = 500
+"""SQLite takes so many parameters in one statement anywhere."""
+
+
+def cell_key(kind: str, **facts: Any) -> str:
+    """The key of a cell of some kind that follows from ``facts`` (plain data), this hasten and this schema."""
+    text = json.dumps([CELL_SCHEMA, version("hasten"), kind, facts], sort_keys=True)
+    return hashlib.sha256(text.encode()).hexdigest()[:32]
+
+
+class Cells:
+    """A file of cells: key to plain data."""
+
+    def __init__(self, path: Path) -> None:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            self._file = sqlite3.connect(path)
+            with self._file:
+                self._file.execute("CREATE TABLE IF NOT EXISTS cells (key TEXT PRIMARY KEY, value TEXT NOT NULL)")
+        except sqlite3.Error as error:
+            raise InputError(path, "cache", path.name, f"a SQLite file of cells, or none ({error})") from None
+
+    def __enter__(self) -> Cells:
+        """Use as a context, which closes the file."""
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Close the file."""
+        self._file.close()
+
+    def find(self, keys: Iterable[str]) -> dict[str, Any]:
+        """Those of the cells that are there."""
+        wanted = list(dict.fromkeys(keys))
+        found: dict[str, Any] = {}
+        for start in range(0, len(wanted), AT_ONCE):
+            some = wanted[start : start + AT_ONCE]
+            marks = ",".join("?" * len(some))
+            rows = self._file.execute(f"SELECT key, value FROM cells WHERE key IN ({marks})", some)
+            found |= {key: json.loads(value) for key, value in rows}
+        return found
+
+    def keep(self, cells: Mapping[str, Any]) -> None:
+        """Add cells, all or none."""
+        rows = [(key, json.dumps(value)) for key, value in cells.items()]
+        with self._file:
+            self._file.executemany("INSERT OR REPLACE INTO cells VALUES (?, ?)", rows)

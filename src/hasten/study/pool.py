@@ -1,0 +1,87 @@
+"""Doing jobs on all local cores, or on a Ray cluster. Results come as they are finished; Ctrl-C ends everything."""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import signal
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor, as_completed
+
+from hasten.core.errors import HastenError
+from hasten.study.work import Job, Plain
+
+ProgressCall = Callable[[str, float], None]
+"""Told what is being done and the fraction done, 0 to 1."""
+ONE_THREAD = {f"{library}_NUM_THREADS": "1" for library in ("OMP", "OPENBLAS", "MKL", "NUMBA")}
+"""Processes use all cores; on networks and batches this small, threads within them only cost."""
+
+
+def finished(jobs: Sequence[Job], ray_address: str | None = None) -> Iterator[Plain]:
+    """Do all jobs and yield their cells in the order in which they finish."""
+    longest_first = sorted(jobs, key=lambda job: -job.cost_s)
+    if ray_address is not None:
+        return _on_ray(longest_first, ray_address)
+    workers = min(_cores(), len(jobs))
+    return (job.run() for job in longest_first) if workers < 2 else _in_processes(longest_first, workers)
+
+
+def _cores() -> int:
+    """Cores that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def _in_processes(jobs: Sequence[Job], workers: int) -> Iterator[Plain]:
+    others = set(multiprocessing.active_children())
+    os.environ.update(ONE_THREAD)  # inherited, and read when a library is loaded
+    context = multiprocessing.get_context("spawn")
+    pool = ProcessPoolExecutor(workers, mp_context=context, initializer=_leave_interrupts_to_the_parent)
+    complete = False
+    try:
+        for future in as_completed([pool.submit(_run, job) for job in jobs]):
+            yield _value(future.result())
+        complete = True
+    finally:
+        pool.shutdown(wait=complete, cancel_futures=True)
+        for child in set(multiprocessing.active_children()) - others:
+            child.terminate()
+
+
+def _on_ray(jobs: Sequence[Job], address: str) -> Iterator[Plain]:
+    try:
+        import ray
+    except ImportError:
+        raise HastenError("--ray needs Ray: pip install 'hasten[ray]'") from None
+    try:
+        ray.init(address=address, runtime_env={"env_vars": ONE_THREAD}, log_to_driver=False, logging_level="ERROR")
+    except (ConnectionError, RuntimeError, ValueError) as error:
+        raise HastenError(f"--ray {address}: {error}") from None
+    waiting = []
+    try:
+        remote = ray.remote(num_cpus=1, max_retries=2)(_run)
+        waiting = [remote.remote(job) for job in jobs]
+        while waiting:
+            done, waiting = ray.wait(waiting)
+            yield _value(ray.get(done[0]))
+    finally:
+        for job in waiting:
+            ray.cancel(job, force=True)
+        ray.shutdown()
+
+
+def _run(job: Job) -> Plain | str:
+    """A job's cells, or what was wrong with it: not every error survives the way between processes."""
+    try:
+        return job.run()
+    except HastenError as error:
+        return str(error)
+
+
+def _value(outcome: Plain | str) -> Plain:
+    if isinstance(outcome, str):
+        raise HastenError(outcome)
+    return outcome
+
+
+def _leave_interrupts_to_the_parent() -> None:
+    signal.signal(signal.SIGINT, signal.SIG_IGN)

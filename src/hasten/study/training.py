@@ -1,0 +1,167 @@
+"""The study's trainings: the policies that its sweeps run, and the ablation of the learner.
+
+Nothing here imports torch before a job runs.
+"""
+
+from __future__ import annotations
+
+import base64
+import dataclasses
+import tempfile
+from dataclasses import dataclass
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any, Literal
+
+from hasten.core.scenario import scenario_from
+from hasten.study.cells import cell_key
+from hasten.study.design import BASES, STREAM_COUNTS, SWEEPS, Conditions, Order, link_growth
+from hasten.study.work import Plain
+
+Init = Literal["none", "greedy", "dp", "mixed"]
+Replay = Literal["uniform", "prioritized"]
+
+FEW, MANY = 2, max(STREAM_COUNTS)
+UPDATES = {"one": 30_000, "several": 40_000, "ablation": 8_000}
+"""Gradient steps."""
+ABLATION_LOOK = 400
+"""Gradient steps between two points of an ablation's learning curves."""
+ABLATION_EXPLORE = 0.3
+"""All variants explore alike, or a comparison of their initial experience would compare exploration."""
+ABLATION_PROFILE = "efficientnet-b0"
+
+
+@dataclass(frozen=True)
+class PolicySpec:
+    """One trained policy of the study: a profile, one or several streams, and the order of service."""
+
+    profile: str
+    several: bool
+    order: Order
+
+    @property
+    def scenario(self) -> Plain:
+        """The middle of what it is trained for."""
+        streams = 3 if self.several else 1
+        return BASES[self.profile].conditions(self.profile, streams, self.order, "generated").scenario()
+
+    @property
+    def domain(self) -> Plain:
+        """The ranges that the sweeps cover, as factors on the scenario."""
+        base, growth = BASES[self.profile], link_growth(MANY) if self.several else 1.0
+        return {
+            "uplink_rate": _span(self.profile, "bandwidth", base.mbps, growth),
+            "arrival_rate": _span(self.profile, "arrival-rate", base.rate_hz),
+            "deadline": _span(self.profile, "deadline", base.deadline_ms),
+            "streams": [FEW, MANY] if self.several else [1, 1],
+        }
+
+    @property
+    def title(self) -> str:
+        """As a file name."""
+        return f"{self.profile}-{f'{FEW}to{MANY}-{self.order}' if self.several else '1'}"
+
+
+@dataclass(frozen=True)
+class Training:
+    """A job: train one policy."""
+
+    name: str
+    scenario: Plain
+    domain: Plain
+    settings: Plain
+    """Fields of ``hasten.learn.settings.Settings``."""
+
+    @property
+    def cost_s(self) -> float:
+        """A step takes about a millisecond."""
+        return 1e-3 * float(self.settings["updates"])
+
+    @property
+    def key(self) -> str:
+        """Of its cell."""
+        return cell_key("training", scenario=self.scenario, domain=self.domain, settings=self.settings)
+
+    def run(self) -> Plain:
+        """One cell: the policy's file and the learning curve."""
+        from hasten.learn.api import train
+        from hasten.learn.domain import Domain
+
+        ranges: dict[str, Any] = {name: tuple(values) for name, values in self.domain.items()}
+        trained = train(scenario_from(self.scenario, "study"), domain=Domain(**ranges), **self.settings)
+        with tempfile.TemporaryDirectory() as folder:
+            path = Path(folder) / "policy.onnx"
+            trained.save(path)
+            policy = base64.b64encode(path.read_bytes()).decode()
+        curve = [dataclasses.asdict(point) for point in trained.training.curve]
+        return {self.key: {"policy": policy, "curve": curve, "warnings": trained.training.warnings()}}
+
+
+@dataclass(frozen=True)
+class Variant:
+    """One line of the ablation."""
+
+    label: str
+    init: Init
+    replay: Replay
+
+
+VARIANTS = (
+    Variant("DQN", "none", "uniform"),
+    Variant("+PER", "none", "prioritized"),
+    Variant("+HEI greedy", "greedy", "uniform"),
+    Variant("+HEI dp", "dp", "uniform"),
+    Variant("+HEI mixed", "mixed", "uniform"),
+    Variant("+HEI greedy +PER", "greedy", "prioritized"),
+    Variant("+HEI dp +PER", "dp", "prioritized"),
+    Variant("+HEI mixed +PER", "mixed", "prioritized"),
+)
+
+
+def policy_for(conditions: Conditions) -> PolicySpec:
+    """The policy that serves these conditions; one stream makes all orders the same."""
+    several = conditions.streams > 1
+    return PolicySpec(conditions.profile, several, conditions.order if several else "grant")
+
+
+def policy_training(spec: PolicySpec, quick: bool) -> Training:
+    """The training of a policy of the sweeps: all defaults of the learner."""
+    settings: Plain = {"init": "mixed", "replay": "prioritized", "seed": 0}
+    settings["updates"] = UPDATES["several" if spec.several else "one"]
+    return Training(spec.title, spec.scenario, spec.domain, settings | (QUICK if quick else {}))
+
+
+def ablation_trainings(seeds: int, quick: bool) -> dict[tuple[Variant, int], Training]:
+    """The trainings of the ablation: three streams in grant order, every variant with every seed."""
+    spec = PolicySpec(ABLATION_PROFILE, True, "grant")
+    domain = spec.domain | {"streams": [3, 3]}
+    found = {}
+    for variant in VARIANTS:
+        for seed in range(seeds):
+            settings: Plain = {
+                "init": variant.init,
+                "replay": variant.replay,
+                "seed": seed,
+                "updates": UPDATES["ablation"],
+                "round_updates": ABLATION_LOOK,
+                "validate_every": 1,
+                "explore": ABLATION_EXPLORE,
+                "explore_updates": UPDATES["ablation"] // 2,
+                "last_learning_rate": 1.0,
+            }
+            settings |= QUICK if quick else {}
+            found[variant, seed] = Training(variant.label, spec.scenario, domain, settings)
+    return found
+
+
+QUICK: Plain = {"updates": 200, "round_updates": 100, "validate_every": 1, "demonstrations": 1000, "hidden": [32]}
+
+
+def learner_installed() -> bool:
+    """Whether policies can be trained here."""
+    return find_spec("torch") is not None
+
+
+def _span(profile: str, sweep: str, base: float, growth: float = 1.0) -> list[float]:
+    values = SWEEPS[sweep].points[profile]
+    return [min(values) / base, growth * max(values) / base]

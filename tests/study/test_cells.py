@@ -1,0 +1,35 @@
+"""Cells survive: what was kept is found again, and nothing else is."""
+
+from pathlib import Path
+
+import pytest
+
+from hasten.core.errors import InputError
+from hasten.study.cells import Cells, cell_key
+
+
+def test_kept_cells_are_found_by_another_process_later(tmp_path: Path) -> None:
+    keys = [cell_key("run", scheduler="greedy", seed=seed) for seed in range(1200)]
+    with Cells(tmp_path / "new" / "cells.sqlite") as cells:
+        cells.keep({key: {"gain": i} for i, key in enumerate(keys[:1100])})
+    with Cells(tmp_path / "new" / "cells.sqlite") as cells:
+        found = cells.find(keys)
+    assert len(found) == 1100
+    assert found[keys[1099]] == {"gain": 1099}
+
+
+def test_keys_follow_from_all_facts_and_not_from_their_order() -> None:
+    key = cell_key("run", scheduler="greedy", seed=1, scenario={"a": 1, "b": 2.0})
+    assert key == cell_key("run", seed=1, scenario={"b": 2.0, "a": 1}, scheduler="greedy")
+    others = [
+        cell_key("bound", scheduler="greedy", seed=1, scenario={"a": 1, "b": 2.0}),
+        cell_key("run", scheduler="greedy", seed=2, scenario={"a": 1, "b": 2.0}),
+        cell_key("run", scheduler="greedy", seed=1, scenario={"a": 1, "b": 2.5}),
+    ]
+    assert key not in others
+
+
+def test_a_file_that_is_no_cache_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "cells.sqlite").write_text("not a database at all, " * 100)
+    with pytest.raises(InputError, match=r"cells\.sqlite: cache"):
+        Cells(tmp_path / "cells.sqlite")
