@@ -165,6 +165,7 @@ class Recorder:
     def decide(self, view: View) -> Decision:
         """The actor's choice; as an action it is unknown if it is none, or one that the mask does not allow."""
         observation, mask = self._features.observe(view)
+        mask[:, -1] = 1  # unlike the environment's, a policy may drop by choice, so that later tasks fare better
         option = self._actor.act(view, observation, mask)
         row, k = view.row, self._done[view.row]
         action = self._action_of[view.stream, option]  # DROP (-1) is the last column

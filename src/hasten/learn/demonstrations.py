@@ -20,6 +20,7 @@ from typing import Literal, Protocol
 import numpy as np
 
 from hasten.core.decision import BoolArray, Context, IntArray, View
+from hasten.core.observation import STATE_FEATURES
 from hasten.core.scenario import Scenario
 from hasten.learn.collect import Actor, Anything, Mask, Observation, Scheduled, collect
 from hasten.learn.domain import Domain, Runs, draw_runs
@@ -35,6 +36,8 @@ ASTRAY_SHARE = 0.3
 """Share of decisions left to chance."""
 ASTRAY_TASKS = 4.0
 """Mean length of a stretch of them."""
+SLOWEST_SHARE = 0.5
+"""Share of them that take the slowest option still in time, which leaves longer backlogs than chance does."""
 SHARES: dict[Init, dict[str, float]] = {
     "none": {"random": 0.0},
     "greedy": {"greedy": 1.0},
@@ -79,6 +82,7 @@ class Astray:
         """Every run begins with its expert."""
         self._expert.reset(context, column)
         self._chance.reset(context, column)
+        self._column = column
         self._astray = np.zeros(context.batch, dtype=np.bool_)
 
     def act(self, view: View, observation: Observation, mask: Mask) -> IntArray:
@@ -88,13 +92,25 @@ class Astray:
         astray = astray ^ (self._rng.random(len(astray)) < np.where(astray, 1.0 / ASTRAY_TASKS, leaves))
         self._astray[view.row] = astray
         self.teaches = ~astray
-        option = self._chance.act(view, observation, mask)
+        option = np.where(
+            self._rng.random(len(astray)) < SLOWEST_SHARE,
+            self._column[view.stream, _slowest_action(observation, mask)],
+            self._chance.act(view, observation, mask),
+        )
         rest = np.flatnonzero(~astray)
         if len(rest):
             part = View(**{field.name: getattr(view, field.name)[rest] for field in fields(View)})
             option[rest] = self._expert.act(part, observation[rest], mask[rest])
         self._expert.skip(view.row[astray])
         return option
+
+
+def _slowest_action(observation: Observation, mask: Mask) -> IntArray:
+    """(B,): the allowed option of largest predicted latency, or dropping where there is none."""
+    width = mask.shape[1] - 1
+    latency = observation[:, STATE_FEATURES : STATE_FEATURES + width]
+    slowest = np.where(mask[:, :width] == 1, latency, -1.0).argmax(axis=1)
+    return np.where(mask[:, :width].any(axis=1), slowest, width)
 
 
 def demonstrate(

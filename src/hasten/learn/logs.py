@@ -204,7 +204,7 @@ def _episode(tasks: list[LoggedTask], profile: Profile, options: NetworkOptions,
         view = _view(task)
         features.observe(view, obs[i])
         mask[i, :-1] = features.feasible
-        mask[i, -1] = not features.feasible.any()
+        mask[i, -1] = 1
         if task.fallback != UNREACHABLE:
             action[i] = action_of.get(task.option, UNKNOWN)
         gain[i] = _gain(task, table, profile)

@@ -1,8 +1,8 @@
 """The learned scheduler: the allowed action of largest value by a trained policy, in the simulator and on a device.
 
 Where a decision is outside what the policy was trained on (:mod:`hasten.schedulers.guard`), Greedy decides it, and
-``notes`` tells how often. A run of one row that shows one decision at a time, as on a device, takes a lean path
-through the same features and weights.
+``notes`` tells how often. Dropping a task by choice, so that later ones fare better, is always allowed. A run of one
+row that shows one decision at a time, as on a device, takes a lean path through the same features and weights.
 """
 
 from __future__ import annotations
@@ -56,6 +56,7 @@ class Learned:
         if self._single is not None:
             return self._decide_single(view, self._single)
         observation, mask = self._features.observe(view)
+        mask[:, -1] = 1
         values = np.where(mask, self.policy.q(observation), -np.inf)
         action = values.argmax(axis=1)
         width = self._column.shape[1]
@@ -75,9 +76,10 @@ class Learned:
         features.observe(view, advantages.observation)
         if self._guard.outside_single(view):
             return self._greedy.decide(view)
-        feasible = features.feasible
-        best = np.where(feasible, advantages.of_options(), -np.inf).argmax()
-        option = self._column[view.stream.item(), best] if feasible[best] else DROP
+        values = advantages.of_actions()
+        values[:-1][~features.feasible] = -np.inf
+        best = values.argmax()
+        option = self._column[view.stream.item(), best] if best < self._column.shape[1] else DROP
         return Decision(np.array([option]))
 
     def _options(self, table: OptionTable) -> tuple[OptionTable, IntArray]:
@@ -114,18 +116,17 @@ class _SingleAdvantages:
         self._inputs = [np.ones(len(weights), dtype=np.float32) for weights in self._weights]
         self._outputs = [entry[:-1] for entry in self._inputs[1:]]
         self._result = np.zeros(manifest.width + 1, dtype=np.float32)
-        self._of_options = self._result[:-1]
         self._zero = np.float32(0.0)
         self.observation: Float32 = self._inputs[0][:-1]
         """(F,): to be filled before."""
 
-    def of_options(self) -> Float32:
-        """(J,), valid until the next call."""
+    def of_actions(self) -> Float32:
+        """(J+1,), the caller's until the next call."""
         for entry, weights, output in zip(self._inputs, self._weights, self._outputs, strict=False):
             np.dot(entry, weights, out=output)
             np.maximum(output, self._zero, out=output)
         np.dot(self._inputs[-1], self._weights[-1], out=self._result)
-        return self._of_options
+        return self._result
 
 
 def _with_bias(layer: Layer) -> Float32:
