@@ -223,7 +223,8 @@ def _choices() -> list[Block]:
                 "The learned policies are trained on generated conditions only, over the ranges of the arrival-rate, "
                 "bandwidth and deadline sweeps; edge speed, bursts and recordings are unknown to them. LinUCB "
                 "starts without "
-                "knowledge in every run. Prices (`priced`) are found for generated links with several streams only.",
+                "knowledge in every run. Prices (`priced`) are found for several streams on generated links in "
+                "the arrival-rate, bandwidth and streams sweeps.",
             ]
         )
     ]

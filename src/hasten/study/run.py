@@ -14,7 +14,7 @@ from pathlib import Path
 from hasten.core.errors import HastenError, InputError
 from hasten.study.analysis import Curves, curves_of
 from hasten.study.cells import Cells
-from hasten.study.design import SWEEPS, Point, Source, points_of, recordings_present
+from hasten.study.design import SWEEPS, Conditions, Point, Source, points_of, recordings_present
 from hasten.study.pool import ProgressCall, finished
 from hasten.study.tables import write_tables
 from hasten.study.training import (
@@ -45,6 +45,8 @@ ALL = "all"
 NAMES = (*SWEEPS, ABLATION, ALL)
 BOUND_SEEDS = 5
 """So many of the seeds get an offline bound; it is what takes longest, and varies little."""
+PRICED_SWEEPS = ("arrival-rate", "bandwidth", "streams")
+"""Finding prices takes seconds for every point, so the other sweeps do without."""
 QUICK_SEEDS = 2
 QUICK_SCHEDULERS = ("greedy", "rolling-horizon", "neurosurgeon")
 
@@ -154,7 +156,10 @@ def _schedulers(point: Point, quick: bool) -> tuple[str, ...]:
     if quick:
         return QUICK_SCHEDULERS
     if conditions.source == "generated":  # a constant rate: one solution, or one set of prices, for the whole run
-        names += (OPTIMUM,) if conditions.streams == 1 else (PRICED,)
+        if conditions.streams == 1:
+            return (*names, OPTIMUM)
+        if point.panel.sweep in PRICED_SWEEPS:
+            return (*names, PRICED)
     return names
 
 
@@ -165,10 +170,12 @@ def _missing_trainings(jobs: Sequence[Training], cells: Cells) -> list[Job]:
 
 def _classical(plan: Plan, points: Sequence[Point], cells: Cells) -> Iterator[Job]:
     """Simulations and bounds that are missing; conditions that several sweeps share are done once."""
-    distinct = {repr(point.conditions): point for point in points}.values()
-    for point in distinct:
-        scenario = point.conditions.scenario()
-        yield from _simulations(scenario, _schedulers(point, plan.quick), plan.seeds, b"", cells)
+    wanted: dict[Conditions, dict[str, None]] = {}
+    for point in points:
+        wanted.setdefault(point.conditions, {}).update(dict.fromkeys(_schedulers(point, plan.quick)))
+    for conditions, names in wanted.items():
+        scenario = conditions.scenario()
+        yield from _simulations(scenario, tuple(names), plan.seeds, b"", cells)
         missing = [bound_key(scenario, seed) for seed in plan.bound_seeds]
         found = cells.find(missing)
         seeds = tuple(seed for seed, key in zip(plan.bound_seeds, missing, strict=True) if key not in found)
@@ -180,7 +187,7 @@ def _learned(
     plan: Plan, points: Sequence[Point], policies: Mapping[PolicySpec, bytes], cells: Cells
 ) -> Iterator[Simulate]:
     """Simulations of trained policies that are missing."""
-    distinct = {repr(point.conditions): point.conditions for point in points}.values()
+    distinct = dict.fromkeys(point.conditions for point in points)
     for conditions in distinct if policies else ():
         policy = policies[policy_for(conditions)]
         yield from _simulations(conditions.scenario(), (LEARNED,), plan.seeds, policy, cells)

@@ -24,7 +24,7 @@ Replay = Literal["uniform", "prioritized"]
 FEW, MANY = 2, max(STREAM_COUNTS)
 UPDATES = {"one": 30_000, "several": 40_000, "ablation": 8_000}
 """Gradient steps."""
-ABLATION_LOOK = 400
+ABLATION_LOOK = 250
 """Gradient steps between two points of an ablation's learning curves."""
 ABLATION_EXPLORE = 0.3
 """All variants explore alike, or a comparison of their initial experience would compare exploration."""
@@ -147,7 +147,6 @@ def ablation_trainings(seeds: int, quick: bool) -> dict[tuple[Variant, int], Tra
                 "validate_every": 1,
                 "explore": ABLATION_EXPLORE,
                 "explore_updates": UPDATES["ablation"] // 2,
-                "last_learning_rate": 1.0,
             }
             settings |= QUICK if quick else {}
             found[variant, seed] = Training(variant.label, spec.scenario, domain, settings)
