@@ -22,9 +22,9 @@ Init = Literal["none", "greedy", "dp", "mixed"]
 Replay = Literal["uniform", "prioritized"]
 
 FEW, MANY = 2, max(STREAM_COUNTS)
-UPDATES = {"one": 30_000, "several": 40_000, "ablation": 8_000}
+UPDATES = {"one": 30_000, "several": 40_000, "ablation": 5_000}
 """Gradient steps."""
-ABLATION_LOOK = 250
+ABLATION_LOOK = 200
 """Gradient steps between two points of an ablation's learning curves."""
 ABLATION_EXPLORE = 0.3
 """All variants explore alike, or a comparison of their initial experience would compare exploration."""
