@@ -51,7 +51,7 @@ def ablation_blocks(cells: Mapping[tuple[Variant, int], Plain]) -> list[Block]:
             "would otherwise be compared together with less exploration. On the same runs Greedy gains "
             f"{score['greedy']:.4f} and a plan that knows all arrivals {score['planned']:.4f}; the plain DQN ends at "
             f"{final:.4f}. Late options are masked and the gain of an option in time is known to the network, so 95 % "
-            "of the final gain can be an easy mark; further columns ask when the plain DQN's whole final gain is reached. "
+            "of the final gain can be an easy mark; further columns ask when the plain DQN's whole final gain is met. "
             "Values are medians over seeds, means with 95 % intervals for gains."
         ),
         Plot("ablation", "Learning curves: mean over seeds and 95 % band.", figure),
