@@ -6,7 +6,7 @@ import pytest
 import hasten as hs
 from hasten.core.errors import InputError
 from hasten.core.observation import STATE_FEATURES
-from hasten.learn.collect import Anything, Greedily, Scheduled, collect
+from hasten.learn.collect import TEMPERATURE, Anything, Greedily, Scheduled, collect, likely_action
 from hasten.learn.demonstrations import demonstrate
 from hasten.learn.domain import FIXED, Domain, changed, draw_runs, envelope_of
 from hasten.learn.planner import Planner
@@ -129,6 +129,12 @@ def test_random_actions_are_allowed_and_all_of_them_occur(runs):
     found = collect(runs, Anything(np.random.default_rng(0)), 0.8, 1).transitions
     assert (found.mask[np.arange(len(found)), found.action] == 1).all()
     assert set(np.flatnonzero(found.mask.any(axis=0))) == set(found.action)
+
+
+def test_likely_actions_follow_their_values_and_are_allowed():
+    values = np.tile([0.0, TEMPERATURE, -np.inf], (20_000, 1))
+    count = np.bincount(likely_action(values, np.random.default_rng(0)), minlength=3)
+    assert count[2] == 0 and count[1] / count[0] == pytest.approx(np.e, rel=0.05)
 
 
 def test_plans_made_on_the_way_beat_greedy_and_start_from_any_backlog(runs):

@@ -175,5 +175,5 @@ def test_exploration_importance_and_margin_follow_their_schedules():
     settings = Settings(updates=100, beta=0.4, margin=1.0, margin_updates=50, explore_updates=10, init="none")
     assert settings.beta_at(0) == 0.4 and settings.beta_at(100) == 1.0 and settings.beta_at(250) == 1.0
     assert settings.margin_at(0) == 1.0 and settings.margin_at(50) == 0.0 and settings.margin_at(90) == 0.0
-    assert settings.explore_at(0) == 1.0 and settings.explore_at(10) == pytest.approx(0.02)
-    assert Settings(init="dp").explore_at(0) == 0.2 and Settings(init="dp", explore=1.0).explore_at(0) == 1.0
+    assert settings.explore_at(0) == 1.0 and settings.explore_at(20) == settings.last_explore
+    assert Settings(init="dp").explore_at(0) == 0.4 and Settings(init="dp", explore=1.0).explore_at(0) == 1.0

@@ -13,7 +13,7 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from hasten.core.decision import BoolArray, Context, Decision, IntArray, Scheduler, View
+from hasten.core.decision import BoolArray, Context, Decision, FloatArray, IntArray, Scheduler, View
 from hasten.core.observation import Features
 from hasten.core.options import DROP
 from hasten.core.results import Result
@@ -23,6 +23,8 @@ from hasten.sim import simulate_realizations
 
 Observation = NDArray[np.float32]
 Mask = NDArray[np.int8]
+TEMPERATURE = 0.1
+"""In gain: where values differ by as much, the better action is drawn e times as often."""
 Values = Callable[[Observation], NDArray[np.float32]]
 """Action values (B, J+1) of observations (B, F)."""
 
@@ -46,7 +48,11 @@ class Actor(Protocol):
 
 
 class Greedily:
-    """The allowed action of largest value; with chance ``explore`` any allowed one."""
+    """The allowed action of largest value; with chance ``explore`` another one.
+
+    Half of those are any, all alike; the others are drawn the more often the larger their value, because with dozens
+    of actions it is between the good ones that differences have to be found out.
+    """
 
     clairvoyant = False
     teaches = False
@@ -62,10 +68,12 @@ class Greedily:
 
     def act(self, view: View, observation: Observation, mask: Mask) -> IntArray:
         """Explore or follow the values."""
-        action = np.where(mask, self._values(observation), -np.inf).argmax(axis=1)
+        values = np.where(mask, self._values(observation), -np.inf)
+        action = values.argmax(axis=1)
         if self._explore > 0.0:
-            exploring = self._rng.random(len(action)) < self._explore
-            action = np.where(exploring, random_action(mask, self._rng), action)
+            kind = self._rng.random(len(action)) / self._explore
+            action = np.where(kind < 1.0, likely_action(values, self._rng), action)
+            action = np.where(kind < 0.5, random_action(mask, self._rng), action)
         option: IntArray = self._column[view.stream, action]
         return option
 
@@ -119,6 +127,11 @@ class Collected:
     expert: BoolArray
     """(T,): whether a transition begins with an action worth imitating."""
     results: list[Result]
+
+
+def likely_action(values: FloatArray, rng: np.random.Generator) -> IntArray:
+    """(B,): action j with a chance proportional to ``exp(values[j] / TEMPERATURE)``; never one of value -inf."""
+    return np.asarray((values / TEMPERATURE + rng.gumbel(size=values.shape)).argmax(axis=1))
 
 
 def collect(runs: Runs, actor: Actor, discount: float, steps: int) -> Collected:

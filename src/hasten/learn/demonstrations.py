@@ -110,7 +110,7 @@ def _slowest_action(observation: Observation, mask: Mask) -> IntArray:
     width = mask.shape[1] - 1
     latency = observation[:, STATE_FEATURES : STATE_FEATURES + width]
     slowest = np.where(mask[:, :width] == 1, latency, -1.0).argmax(axis=1)
-    return np.where(mask[:, :width].any(axis=1), slowest, width)
+    return np.asarray(np.where(mask[:, :width].any(axis=1), slowest, width))
 
 
 def demonstrate(

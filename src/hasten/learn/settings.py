@@ -31,12 +31,12 @@ class Settings:
     discount: float = 0.8
     """Of gains a deadline's time later: looks further ahead, learns slower. By time, not by decision, because backlogs
     pass with time: however many streams there are, a decision matters for a few deadlines."""
-    steps: int = 3
-    """n of n-step returns: faster credit, more bias by exploration."""
+    steps: int = 1
+    """n of n-step returns: faster credit, more bias by exploration, of which there is much."""
     learning_rate: float = 1e-3
     last_learning_rate: float = 0.05
     """Share of the learning rate left at the end; it falls linearly."""
-    target_every: int = 500
+    target_every: int = 200
     """Steps between copies to the target network."""
     average_rate: float = 1e-3
     """Share by which the evaluated average of weights follows at each step: noisier."""
@@ -52,8 +52,9 @@ class Settings:
     margin_updates: int = 4_000
     """Steps until that weight has fallen to 0."""
     explore: float | None = None
-    """Chance of a random action at first; None is 1 without demonstrations and 0.2 with them."""
-    last_explore: float = 0.02
+    """Chance of an exploring action at first; None is 1 without demonstrations and 0.4 with them."""
+    last_explore: float = 0.4
+    """At last; what is kept is judged without exploring."""
     explore_updates: int = 10_000
     """Steps until exploration has fallen to its last chance."""
     alpha: float = 0.6
@@ -87,7 +88,7 @@ class Settings:
 
     def explore_at(self, updates: int) -> float:
         """Chance of a random action after so many steps."""
-        first = self.explore if self.explore is not None else (1.0 if self.init == "none" else 0.2)
+        first = self.explore if self.explore is not None else (1.0 if self.init == "none" else 0.4)
         return _falling(first, self.last_explore, updates / max(self.explore_updates, 1))
 
     def learning_rate_share(self, updates: int) -> float:
