@@ -17,7 +17,20 @@ import hasten as hs
 
 ROOT = Path(__file__).parent.parent
 ONLY_COMPILED = ("class ", 'open_package("', "own_model", "mydata")
-COMMANDS = ("demo", "build", "inspect", "verify", "profile", "simulate", "solve", "run", "train", "study", "edge", "device")
+COMMANDS = (
+    "demo",
+    "build",
+    "inspect",
+    "verify",
+    "profile",
+    "simulate",
+    "solve",
+    "run",
+    "train",
+    "study",
+    "edge",
+    "device",
+)
 
 
 def main() -> None:
