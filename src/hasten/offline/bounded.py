@@ -44,9 +44,10 @@ class Effort:
     """Labels times tasks of the beam in grant order; with a time limit it is as wide as there is time for instead."""
     ready_labels: float = 6.4e4
     """The same in ready order, where a label costs more."""
-    search_work: int = 400_000_000
-    """Most tasks that the local search follows, in ready order."""
-    search_work_per_task: int = 100_000
+    search_work: float = 6.0e10
+    """Tasks that the local search follows in ready order, times the square root of their number: caches are small."""
+    search_work_per_task: int = 400_000
+    """It follows no more than this for each task."""
 
 
 WIDTHS = (16, 1000)
@@ -171,5 +172,5 @@ def _ready_plan(instance: Instance, guide: Guide, effort: Effort, shared: bool, 
     """A plan (N,) for ready order."""
     tasks = len(instance.tasks.arrival_ms)
     option = ready_beam(instance, guide, int(np.clip(effort.ready_labels / tasks, *WIDTHS)), limit)
-    work = min(effort.search_work, effort.search_work_per_task * tasks)
+    work = int(min(effort.search_work / np.sqrt(tasks), effort.search_work_per_task * tasks))
     return improve(instance, option, guide.usable, True, work, limit) if shared else option

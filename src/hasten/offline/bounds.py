@@ -25,6 +25,7 @@ from numpy.typing import NDArray
 
 from hasten.core.gain import task_gain, useful_until_ms
 from hasten.offline.grid import LIMIT_SLACK_CELLS, Grid
+from hasten.sim.compiled import compiled, inlined
 
 FloatArray = NDArray[np.float64]
 IntArray = NDArray[np.int64]
@@ -104,7 +105,7 @@ def paid_before(price: FloatArray) -> FloatArray:
     return paid
 
 
-@njit(cache=True)
+@inlined
 def _stay_prices(paid: FloatArray, start: int, whole: int, part: float) -> Any:
     """Price of ``whole + part`` cells of time from the start of cell ``start``, to the end of a cell, from its end.
 
@@ -115,14 +116,14 @@ def _stay_prices(paid: FloatArray, start: int, whole: int, part: float) -> Any:
     return c + part * (d - c) - a, d - b + part * (b - a), d + part * (e - d) - b
 
 
-@njit(cache=True)
+@inlined
 def _cheapest(paid: FloatArray, start: int, whole: int, part: float) -> Any:
     """Least price of ``whole + part`` cells of time that start anywhere in cell ``start``."""
     early, between, late = _stay_prices(paid, start, whole, part)
     return min(early, between, late)
 
 
-@njit(cache=True)
+@inlined
 def _book(use: FloatArray, paid: FloatArray, start: int, whole: int, part: float) -> None:
     """Add the time that :func:`_cheapest` charges for to ``use``, as differences from cell to cell."""
     early, between, late = _stay_prices(paid, start, whole, part)
@@ -137,7 +138,7 @@ def _book(use: FloatArray, paid: FloatArray, start: int, whole: int, part: float
     use[last + 1] -= beyond
 
 
-@njit(cache=True)
+@inlined
 def _send_end(start: int, send: int, bits: float, sent_bits: FloatArray) -> Any:
     """Cell before which a transfer started at cell ``start`` surely still runs."""
     if sent_bits.shape[0] == 0:
@@ -146,7 +147,7 @@ def _send_end(start: int, send: int, bits: float, sent_bits: FloatArray) -> Any:
     return np.searchsorted(sent_bits, target * (1.0 - 1e-14), side="left") - 1
 
 
-@njit(cache=True)
+@inlined
 def _gain_above_drop(
     worth: float, finish: int, arrival_ms: float, deadline_ms: float, cell_ms: float, terms: tuple[float, float, float]
 ) -> Any:
@@ -158,7 +159,7 @@ def _gain_above_drop(
     return task_gain(worth, latency_ms, deadline_ms, terms[0], terms[1], terms[2]) - terms[1]
 
 
-@njit(cache=True)
+@compiled
 def _option_values(
     arrival: int, limit_at: float, arrival_ms: float, deadline_ms: float, device: int, send: int, edge: int,
     send_part: float, edge_part: float, bits: float, worth: float, terms: tuple[float, float, float], rtt_half: int,
@@ -345,7 +346,7 @@ def _streams(
     return total
 
 
-@njit(cache=True)
+@inlined
 def _idle_end(arrival_at: float, arrival: int, device: int, device_part: float) -> Any:
     """Cells beyond ``arrival + device`` in which a device stage ends that starts at the arrival itself: 0 or 1."""
     return max(int(np.floor(arrival_at - ARRIVAL_SLACK_CELLS + device + device_part)) - arrival - device, 0)

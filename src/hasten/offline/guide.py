@@ -5,12 +5,12 @@ from __future__ import annotations
 from typing import Any, NamedTuple
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
 
 from hasten.offline.bounds import paid_before
 from hasten.offline.decomposition import Prices
 from hasten.offline.grid import Grid
+from hasten.sim.compiled import inlined
 
 FloatArray = NDArray[np.float64]
 IntArray = NDArray[np.int64]
@@ -69,7 +69,7 @@ def guide_of(prices: Prices, grid: Grid, values: FloatArray) -> Guide:
     )
 
 
-@njit(cache=True)
+@inlined
 def paid_until(guide: Guide, paid: FloatArray, time_ms: float) -> Any:
     """Price of all time before ``time_ms``."""
     position = time_ms / guide.cell_ms - guide.origin_cell
@@ -80,7 +80,7 @@ def paid_until(guide: Guide, paid: FloatArray, time_ms: float) -> Any:
     return paid[cell] + (position - cell) * (paid[cell + 1] - paid[cell])
 
 
-@njit(cache=True)
+@inlined
 def future(guide: Guide, stream: int, q: int, free_ms: float) -> Any:
     """What a stream can gain from its task at ``q`` on when its device is free from ``free_ms``."""
     if q >= guide.stream_end[stream]:
@@ -92,7 +92,7 @@ def future(guide: Guide, stream: int, q: int, free_ms: float) -> Any:
     return guide.values[q, backlog]
 
 
-@njit(cache=True)
+@inlined
 def toll_at(guide: Guide, k: int, start_ms: float) -> Any:
     """What task ``k`` pays for a transfer that starts at ``start_ms``; 0 without tolls."""
     if guide.toll.shape[0] == 0:
@@ -101,7 +101,7 @@ def toll_at(guide: Guide, k: int, start_ms: float) -> Any:
     return guide.toll[guide.place[k], min(max(block, 0), guide.toll.shape[1] - 1)]
 
 
-@njit(cache=True)
+@inlined
 def to_collect(guide: Guide, k: int, from_ms: float) -> Any:
     """Tolls that tasks from ``k`` on can pay if no transfer of theirs starts before ``from_ms``; 0 without tolls."""
     if guide.toll.shape[0] == 0 or k >= len(guide.first_block):

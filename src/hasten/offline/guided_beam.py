@@ -33,6 +33,7 @@ from hasten.offline.labels import (
     traced,
 )
 from hasten.offline.plan import TimeLimit
+from hasten.sim.compiled import compiled
 
 IntArray = NDArray[np.int64]
 
@@ -93,7 +94,7 @@ def _longer(record: Record) -> Record:
     return Record(*(np.concatenate([column, np.empty_like(column)]) for column in record))
 
 
-@njit(cache=True)
+@compiled
 def _expand(
     instance: Instance, guide: Guide, k: int, frontier: Frontier, count: int, upcoming: IntArray, found: Candidates
 ) -> int:

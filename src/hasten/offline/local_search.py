@@ -12,21 +12,19 @@ from __future__ import annotations
 from typing import Any, NamedTuple
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
 
 from hasten.core.options import DROP
 from hasten.offline.instance import Instance
 from hasten.offline.plan import TimeLimit
-from hasten.offline.schedule import Schedule, Trial, attempt, commit, new_schedule, new_trial
+from hasten.offline.schedule import MOST_CHANGES, Schedule, Trial, attempt, commit, new_schedule, new_trial
+from hasten.sim.compiled import compiled, inlined
 
 FloatArray = NDArray[np.float64]
 IntArray = NDArray[np.int64]
 
-HOT, COLD = 0.04, 0.003
+HOT, COLD = 0.08, 0.006
 """First and last temperature, as shares of the largest worth."""
-MOST_CHANGES = 3
-"""Decisions changed at once."""
 REACH = 8
 """A change that is itself too late is tried with another of one of so many decisions before it."""
 WORK_PER_CALL = 1_000_000
@@ -67,25 +65,24 @@ def improve(
     return best
 
 
-@njit(cache=True)
+@compiled
 def _adopt(instance: Instance, ready: bool, plan: Schedule, trial: Trial, option: IntArray) -> None:
     """Take the decisions one after the other, leaving out those that would make some task late."""
-    task, to = np.zeros(1, np.int64), np.zeros(1, np.int64)
     for k in range(len(option)):
         if option[k] != DROP:
-            task[0], to[0] = k, option[k]
-            _, victim = attempt(instance, ready, plan, trial, task, to, 1)
+            trial.task[0], trial.to[0] = k, option[k]
+            _, victim = attempt(instance, ready, plan, trial, 1)
             if victim < 0:
                 commit(instance, plan, trial)
 
 
-@njit(cache=True)
+@inlined
 def _worth(instance: Instance, k: int, option: int) -> Any:
     """What task ``k`` would gain if time cost nothing."""
     return instance.costs.worth[instance.tasks.stream[k], option] if option != DROP else instance.costs.gain_terms[1]
 
 
-@njit(cache=True)
+@compiled
 def _anneal(
     instance: Instance, ready: bool, plan: Schedule, trial: Trial, usable: NDArray[np.bool_], temperature: float,
     until: int, rng: np.random.Generator, progress: Progress, best: IntArray,
@@ -93,7 +90,7 @@ def _anneal(
     """Make random moves at a temperature until so much work is done; ``best`` (N,) receives the best plan."""
     n, options = len(plan.option), usable.shape[1]
     total, best_total = progress
-    task, to = np.zeros(MOST_CHANGES, np.int64), np.zeros(MOST_CHANGES, np.int64)
+    task, to = trial.task, trial.to
     while trial.work[0] < until:
         trial.work[0] += 1
         least = temperature * np.log(1.0 - rng.random())  # the acceptance of Metropolis, drawn beforehand
@@ -107,7 +104,7 @@ def _anneal(
             hoped += _worth(instance, task[changes - 1], j) - _worth(instance, victim, plan.option[victim])
             if hoped < least:
                 break
-            gained, victim = attempt(instance, ready, plan, trial, task, to, changes)
+            gained, victim = attempt(instance, ready, plan, trial, changes)
             if victim < 0:
                 if gained >= least:
                     commit(instance, plan, trial)
@@ -124,7 +121,7 @@ def _anneal(
     return total, best_total
 
 
-@njit(cache=True)
+@inlined
 def _among(task: IntArray, changes: int, k: int) -> bool:
     """Whether task ``k`` is one of those changed."""
     found = False

@@ -28,6 +28,7 @@ from hasten.offline.ready_labels import (
     project,
     settle,
 )
+from hasten.sim.compiled import compiled
 
 FloatArray = NDArray[np.float64]
 IntArray = NDArray[np.int64]
@@ -90,7 +91,7 @@ class Steps(NamedTuple):
     score: FloatArray
 
 
-@njit(cache=True)
+@compiled
 def _expand(
     instance: Instance, guide: Guide, labels: Labels, b: int, k: int, steps: Steps, found: int, scratch: Scratch
 ) -> int:
@@ -131,7 +132,7 @@ def _expand(
     return found
 
 
-@njit(cache=True)
+@compiled
 def _follow(instance: Instance, labels: Labels, after: Labels, to: int, k: int, steps: Steps, c: int) -> None:
     """Write the label that step ``c`` leads to into row ``to`` of ``after``."""
     costs, _, tasks = instance
@@ -164,7 +165,7 @@ def _follow(instance: Instance, labels: Labels, after: Labels, to: int, k: int, 
     after.waiting[to] = n + 1
 
 
-@njit(cache=True)
+@compiled
 def _unneeded(labels: Labels, count: int, b: int) -> bool:
     """Whether one of the first ``count`` labels has gained more than all that is worse about it may cost."""
     for a in range(count):
@@ -257,7 +258,7 @@ def _advance(
     return count
 
 
-@njit(cache=True)
+@compiled
 def _best_label(instance: Instance, labels: Labels, count: int, scratch: Scratch) -> Any:
     """The label that has gained most when all its sent tasks are answered."""
     best, best_gain = 0, -np.inf

@@ -9,13 +9,13 @@ from __future__ import annotations
 from typing import Any, NamedTuple
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
 
 from hasten.core.options import DROP
 from hasten.core.timing import stage_end
 from hasten.offline.guide import Guide, paid_until
 from hasten.offline.instance import Instance, rounded_gain, send
+from hasten.sim.compiled import compiled, inlined
 
 FloatArray = NDArray[np.float64]
 IntArray = NDArray[np.int64]
@@ -68,7 +68,7 @@ class Projection(NamedTuple):
     """Price of the uplink and edge time that they take from now on."""
 
 
-@njit(cache=True)
+@inlined
 def paid_by_free_times(labels: Labels, guide: Guide, b: int, now_ms: float) -> Any:
     """Price of the time that is gone by now, or taken for good."""
     paid = 0.0
@@ -79,7 +79,7 @@ def paid_by_free_times(labels: Labels, guide: Guide, b: int, now_ms: float) -> A
     return paid
 
 
-@njit(cache=True)
+@inlined
 def line_up(labels: Labels, b: int, task: int, option: int, ready_ms: float, scratch: Scratch) -> int:
     """Copy a label's uncertain tasks and, unless ``task`` is negative, insert one more; returns their number.
 
@@ -102,7 +102,7 @@ def line_up(labels: Labels, b: int, task: int, option: int, ready_ms: float, scr
     return n
 
 
-@njit(cache=True)
+@inlined
 def _send_all(instance: Instance, labels: Labels, b: int, n: int, scratch: Scratch) -> None:
     """Project the uplink for the ``n`` tasks in scratch, and line them up by arrival at the edge."""
     costs, rates, tasks = instance
@@ -125,7 +125,7 @@ def _send_all(instance: Instance, labels: Labels, b: int, n: int, scratch: Scrat
         scratch.order[at] = i
 
 
-@njit(cache=True)
+@compiled
 def project(instance: Instance, guide: Guide, labels: Labels, b: int, n: int, now_ms: float, scratch: Scratch) -> Any:
     """Project the ``n`` tasks in scratch through uplink and edge; infeasible as soon as one is late."""
     costs, _, tasks = instance
@@ -153,7 +153,7 @@ def project(instance: Instance, guide: Guide, labels: Labels, b: int, n: int, no
     return Projection(True, gain, paid)
 
 
-@njit(cache=True)
+@compiled
 def settle(instance: Instance, labels: Labels, b: int, now_ms: float, scratch: Scratch) -> None:
     """Make certain what no later decision can overtake: tasks that have been sent by now."""
     costs, _, tasks = instance

@@ -7,18 +7,20 @@ its streams until their devices are free as before, and along the tasks served a
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
 
 from hasten.core.options import DROP
 from hasten.offline.instance import Instance, rounded_gain, send
+from hasten.sim.compiled import inlined
 
 FloatArray = NDArray[np.float64]
 IntArray = NDArray[np.int64]
 
+MOST_CHANGES = 3
+"""Decisions changed at once."""
 MOST_AFFECTED = 256
 """Tasks whose device times a change may move."""
 MOST_FOLLOWED = 4096
@@ -49,6 +51,9 @@ class Schedule(NamedTuple):
 class Trial(NamedTuple):
     """A change that is being tried."""
 
+    task: IntArray
+    """(MOST_CHANGES,): tasks to decide anew, and in ``to`` how."""
+    to: IntArray
     number: IntArray
     """(1,): counts trials."""
     work: IntArray
@@ -91,6 +96,8 @@ def new_trial(instance: Instance) -> Trial:
     """Working memory for trials."""
     n, width = len(instance.tasks.arrival_ms), instance.costs.links + instance.costs.workers
     return Trial(
+        task=np.zeros(MOST_CHANGES, np.int64),
+        to=np.zeros(MOST_CHANGES, np.int64),
         number=np.zeros(1, np.int64),
         work=np.zeros(1, np.int64),
         mark=np.zeros(n + 1, np.int64),
@@ -106,20 +113,18 @@ def new_trial(instance: Instance) -> Trial:
     )
 
 
-@njit(cache=True)
-def attempt(
-    instance: Instance, ready: bool, plan: Schedule, trial: Trial, task: IntArray, to: IntArray, changes: int
-) -> Any:
-    """Try to decide ``to[c]`` on ``task[c]`` for all c < ``changes``.
+@inlined
+def attempt(instance: Instance, ready: bool, plan: Schedule, trial: Trial, changes: int) -> tuple[float, int]:
+    """Try to decide ``trial.to[c]`` on ``trial.task[c]`` for all c < ``changes``.
 
     Returns what that gains and ``FEASIBLE``, or a task that would be late.
     """
     trial.number[0] += 1
     trial.work[0] += 1
     for c in range(changes):
-        trial.option[task[c]] = to[c]
-        trial.mark[task[c]] = -trial.number[0]
-    gained, late = _move_devices(instance, plan, trial, task, changes)
+        trial.option[trial.task[c]] = trial.to[c]
+        trial.mark[trial.task[c]] = -trial.number[0]
+    gained, late = _move_devices(instance, plan, trial, changes)
     if late != FEASIBLE:
         return 0.0, late
     removed = _line_up(instance, ready, plan, trial)
@@ -129,18 +134,19 @@ def attempt(
     return gained + more, late
 
 
-@njit(cache=True)
-def _move_devices(instance: Instance, plan: Schedule, trial: Trial, task: IntArray, changes: int) -> Any:
+@inlined
+def _move_devices(instance: Instance, plan: Schedule, trial: Trial, changes: int) -> tuple[float, int]:
     """Follow each changed stream until its device is free as before; gains of sent tasks are only subtracted."""
     costs, _, tasks = instance
     n, number = len(plan.option), trial.number[0]
     gained, moved = 0.0, 0
     for c in range(changes):
-        k = last = task[c]
+        k = last = trial.task[c]
         if trial.mark[k] == number:
             continue
         m = tasks.stream[k]
-        for other in task[:changes]:
+        for d in range(changes):
+            other = trial.task[d]
             if tasks.stream[other] == m:
                 k, last = min(k, other), max(last, other)
         free_ms = plan.device_ms[plan.previous[k]] if plan.previous[k] >= 0 else 0.0
@@ -171,7 +177,7 @@ def _move_devices(instance: Instance, plan: Schedule, trial: Trial, task: IntArr
     return gained, FEASIBLE
 
 
-@njit(cache=True)
+@inlined
 def _first(ready: bool, ready_ms: float, k: int, other_ms: float, other: int) -> bool:
     """Whether task ``k`` is served before ``other``."""
     if ready and ready_ms != other_ms:
@@ -179,7 +185,7 @@ def _first(ready: bool, ready_ms: float, k: int, other_ms: float, other: int) ->
     return k < other
 
 
-@njit(cache=True)
+@inlined
 def _line_up(instance: Instance, ready: bool, plan: Schedule, trial: Trial) -> int:
     """Sort the moved tasks that are sent and find behind which task to begin; returns how many leave the list."""
     costs, _, tasks = instance
@@ -223,8 +229,8 @@ def _line_up(instance: Instance, ready: bool, plan: Schedule, trial: Trial) -> i
     return removed
 
 
-@njit(cache=True)
-def _serve_one(instance: Instance, k: int, option: int, ready_ms: float, state_ms: FloatArray) -> Any:
+@inlined
+def _serve_one(instance: Instance, k: int, option: int, ready_ms: float, state_ms: FloatArray) -> float:
     """Send task ``k`` and serve it at the edge, updating ``state_ms``; returns its latency."""
     costs, rates, tasks = instance
     m, links = tasks.stream[k], costs.links
@@ -237,11 +243,12 @@ def _serve_one(instance: Instance, k: int, option: int, ready_ms: float, state_m
         state_ms[w] = state_ms[w + 1]
         w += 1
     state_ms[w] = end_ms
-    return end_ms + 0.5 * costs.rtt_ms - tasks.arrival_ms[k]
+    latency_ms: float = end_ms + 0.5 * costs.rtt_ms - tasks.arrival_ms[k]
+    return latency_ms
 
 
-@njit(cache=True)
-def _serve(instance: Instance, ready: bool, plan: Schedule, trial: Trial, removed: int) -> Any:
+@inlined
+def _serve(instance: Instance, ready: bool, plan: Schedule, trial: Trial, removed: int) -> tuple[float, int]:
     """Follow the list from where the change begins until uplink and edge are free no later than before."""
     costs, _, tasks = instance
     n, number, entries = len(plan.option), trial.number[0], trial.length[1]
@@ -292,7 +299,7 @@ def _serve(instance: Instance, ready: bool, plan: Schedule, trial: Trial, remove
     return gained, FEASIBLE
 
 
-@njit(cache=True)
+@inlined
 def commit(instance: Instance, plan: Schedule, trial: Trial) -> None:
     """Make the change that was just found feasible."""
     costs, _, tasks = instance
