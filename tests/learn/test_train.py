@@ -162,7 +162,7 @@ def test_event_files_hold_the_curve(scenario, tmp_path):
     [
         ({"init": "dqn"}, "train: init: got 'dqn', expected one of none, greedy, dp, mixed"),
         ({"replay": "prior"}, "uniform or prioritized"),
-        ({"discount": 1.0}, "a number between 0 and 1"),
+        ({"discount": 1.0}, "up to, not including, 1"),
         ({"updates": 0}, "at least 1"),
     ],
 )

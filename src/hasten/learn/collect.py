@@ -23,6 +23,8 @@ from hasten.sim import simulate_realizations
 
 Observation = NDArray[np.float32]
 Mask = NDArray[np.int8]
+MOST_POWER = 8.0
+"""Of the chance of exploring, in the run explored least."""
 TEMPERATURE = 0.1
 """In gain: where values differ by as much, the better action is drawn e times as often."""
 Values = Callable[[Observation], NDArray[np.float32]]
@@ -48,10 +50,12 @@ class Actor(Protocol):
 
 
 class Greedily:
-    """The allowed action of largest value; with chance ``explore`` another one.
+    """The allowed action of largest value; with some chance another one.
 
-    Half of those are any, all alike; the others are drawn the more often the larger their value, because with dozens
-    of actions it is between the good ones that differences have to be found out.
+    The chance is ``explore`` in a batch's first run and falls to its eighth power in the last (Horgan et al.,
+    "Distributed prioritized experience replay", ICLR 2018), so that some runs are much explored and some look like what
+    the policy will meet. Half of these actions are any, all alike; half are drawn the more often the larger their
+    value, because with dozens of actions it is between the good ones that differences have to be found out.
     """
 
     clairvoyant = False
@@ -63,15 +67,16 @@ class Greedily:
         self._rng = rng or np.random.default_rng(0)
 
     def reset(self, context: Context, column: IntArray) -> None:
-        """Keep what actions mean."""
+        """Keep what actions mean, and give each run its chance."""
         self._column = column
+        self._chance = self._explore ** np.linspace(1.0, MOST_POWER, context.batch)
 
     def act(self, view: View, observation: Observation, mask: Mask) -> IntArray:
         """Explore or follow the values."""
         values = np.where(mask, self._values(observation), -np.inf)
         action = values.argmax(axis=1)
         if self._explore > 0.0:
-            kind = self._rng.random(len(action)) / self._explore
+            kind = self._rng.random(len(action)) / self._chance[view.row]
             action = np.where(kind < 1.0, likely_action(values, self._rng), action)
             action = np.where(kind < 0.5, random_action(mask, self._rng), action)
         option: IntArray = self._column[view.stream, action]
@@ -135,16 +140,15 @@ def likely_action(values: FloatArray, rng: np.random.Generator) -> IntArray:
 
 
 def collect(runs: Runs, actor: Actor, discount: float, steps: int) -> Collected:
-    """Let ``actor`` decide all runs; transitions span ``steps`` decisions, ``discount`` is of a deadline's time."""
+    """Let ``actor`` decide all runs; transitions span ``steps`` decisions."""
     recorder = Recorder(actor, max(run.tasks for run in runs.realizations))
     results = simulate_realizations(runs.scenario, recorder, runs.realizations)
     episodes, expert = [], []
     for row, result in enumerate(results):
         seen = slice(0, len(result.gain))
         obs, mask, action = recorder.observation[row, seen], recorder.mask[row, seen], recorder.action[row, seen]
-        when = result.arrival_ms / float(runs.scenario.deadlines_ms.mean())
         alone = recorder.alone[row, seen]
-        episodes.append(transitions_of_episode(obs, mask, action, result.gain, alone, when, discount, steps))
+        episodes.append(transitions_of_episode(obs, mask, action, result.gain, alone, discount, steps))
         expert.append(recorder.expert[row, seen][:-1][action[:-1] != UNKNOWN])
     return Collected(joined(episodes), np.concatenate(expert), results)
 

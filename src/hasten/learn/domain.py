@@ -52,12 +52,6 @@ class Domain:
             raise InputError("domain", "streams", self.streams, expected)
         return self.streams
 
-    def most_per_deadline(self, scenario: Scenario) -> float:
-        """The largest mean number of tasks of all streams that arrive within the longest deadline."""
-        streams, context = self.streams_of(scenario)[1], scenario.context(np.zeros(1, dtype=np.int64))
-        per_ms = self.arrival_rate[1] * streams * float(context.rate_hz.max()) / 1000.0
-        return per_ms * self.deadline[1] * float(scenario.deadlines_ms.max())
-
 
 FIXED = Domain(uplink_rate=(1.0, 1.0), arrival_rate=(1.0, 1.0), deadline=(1.0, 1.0))
 """The given scenario and no other."""

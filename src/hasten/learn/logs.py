@@ -96,15 +96,13 @@ class Episode(NamedTuple):
     """(N,)"""
     alone: NDArray[np.float64]
     """(N,): what each task could have gained with every resource for itself."""
-    when: NDArray[np.float64]
-    """(N,): time of each decision, in deadlines."""
 
 
 def read_experience(
     paths: Sequence[Path],
     profile: Profile,
     options: NetworkOptions | None = None,
-    discount: float = 0.8,
+    discount: float = 0.9,
     steps: int = 1,
 ) -> Transitions:
     """The transitions in the logs of devices that ran ``profile``.
@@ -113,7 +111,7 @@ def read_experience(
         paths: ``.jsonl`` logs, one device's each.
         profile: what they ran.
         options: what the actions mean; by default the profile's undominated options.
-        discount: of what is gained one deadline later.
+        discount: of one decision.
         steps: n of n-step returns.
 
     Raises:
@@ -194,7 +192,7 @@ def _episode(tasks: list[LoggedTask], profile: Profile, options: NetworkOptions,
     obs = np.zeros((len(tasks), STATE_FEATURES + 2 * len(kept)), dtype=np.float32)
     mask = np.zeros((len(tasks), len(kept) + 1), dtype=np.int8)
     action = np.full(len(tasks), UNKNOWN)
-    gain, alone, when = np.zeros(len(tasks)), np.zeros(len(tasks)), np.zeros(len(tasks))
+    gain, alone = np.zeros(len(tasks)), np.zeros(len(tasks))
     for i, task in enumerate(tasks):
         if (task.facts, task.deadline_ms) != (facts, deadline_ms):
             raise InputError(where, f"task {task.task}", "other facts or deadline", "those of its plan's first task")
@@ -209,8 +207,7 @@ def _episode(tasks: list[LoggedTask], profile: Profile, options: NetworkOptions,
             action[i] = action_of.get(task.option, UNKNOWN)
         gain[i] = _gain(task, table, profile)
         alone[i] = gain_alone(context, view, known)[0]
-        when[i] = task.seen.now_ms / deadline_ms
-    return Episode(obs, mask, action, gain, alone, when)
+    return Episode(obs, mask, action, gain, alone)
 
 
 def _check_pair(task: LoggedTask, table: OptionTable, where: str | Path) -> None:

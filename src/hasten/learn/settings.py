@@ -23,17 +23,17 @@ class Settings:
     seed: int = 0
     updates: int = 40_000
     """Gradient steps."""
-    batch: int = 128
+    batch: int = 256
     """Transitions per step: steadier and slower."""
     hidden: tuple[int, ...] = (128, 128)
     predicted_gain: bool = True
     """Whether an action's value is its predicted gain, which is known, plus what is learned of its consequences."""
-    discount: float = 0.8
-    """Of gains a deadline's time later: looks further ahead, learns slower. By time, not by decision, because backlogs
-    pass with time: however many streams there are, a decision matters for a few deadlines."""
+    discount: float = 0.9
+    """Of one decision: looks further ahead, learns slower. Some ten decisions ahead are what matters for one stream and
+    for many; beyond that values grow, and with them their noise, but not what tells actions apart."""
     steps: int = 1
     """n of n-step returns: faster credit, more bias by exploration, of which there is much."""
-    learning_rate: float = 1e-3
+    learning_rate: float = 5e-4
     last_learning_rate: float = 0.05
     """Share of the learning rate left at the end; it falls linearly."""
     target_every: int = 200
@@ -78,8 +78,8 @@ class Settings:
             raise InputError("train", "init", self.init, f"one of {', '.join(SHARES)}")
         if self.replay not in ("uniform", "prioritized"):
             raise InputError("train", "replay", self.replay, "uniform or prioritized")
-        if not 0 < self.discount < 1:
-            raise InputError("train", "discount", self.discount, "a number between 0 and 1")
+        if not 0 <= self.discount < 1:
+            raise InputError("train", "discount", self.discount, "a number from 0 up to, not including, 1")
         for name in ("updates", "batch", "steps", "capacity", "runs", "tasks", "batches", "round_updates"):
             if getattr(self, name) < 1:
                 raise InputError("train", name, getattr(self, name), "at least 1")

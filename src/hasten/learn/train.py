@@ -104,7 +104,7 @@ class Trainer:
             clip_norm=settings.clip_norm,
         )
         worth = max(float(np.abs(table.worth).max()), *(abs(term) for term in scenario.gain.terms()))
-        self._largest_possible = worth * (1.0 + domain.most_per_deadline(scenario) / -np.log(settings.discount))
+        self._largest_possible = worth / (1.0 - settings.discount)
         self._round = 0
         self._transitions = 0
         self._seconds = 0.0

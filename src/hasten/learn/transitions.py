@@ -40,7 +40,7 @@ class Transitions:
     """(T, F): what is seen one or several decisions later."""
     next_mask: NDArray[np.int8]
     discount: NDArray[np.float32]
-    """(T,): what the value of ``next_obs`` is multiplied by: the discount for the time between."""
+    """(T,): what the value of ``next_obs`` is multiplied by: the discount once for every decision between."""
 
     def __post_init__(self) -> None:
         count = len(self.obs)
@@ -72,7 +72,6 @@ def transitions_of_episode(
     action: NDArray[np.int64],
     gain: NDArray[np.floating],
     alone: NDArray[np.floating],
-    when: NDArray[np.floating],
     discount: float,
     steps: int = 1,
 ) -> Transitions:
@@ -87,19 +86,18 @@ def transitions_of_episode(
         action: (N,).
         gain: (N,), of each decision's task.
         alone: (N,), what it could have gained with every resource for itself (:func:`gain_alone`).
-        when: (N,), time of each decision, in deadlines.
-        discount: of what is gained one deadline later. By time, not by decision, because backlogs pass with time.
+        discount: of one decision.
         steps: n of n-step returns.
     """
     count = max(len(action) - 1, 0)
     start = np.arange(count)
     end = np.minimum(start + steps, count)
-    each, reward = discount ** np.diff(when), gain - alone
+    reward = gain - alone
     total, factor = np.zeros(count), np.ones(count)
     for i in range(min(steps, count)):
         within = start[: count - i]
         total[within] += factor[within] * reward[within + i]
-        factor[within] *= each[within + i]
+        factor[within] *= discount
     found = Transitions(
         obs=obs[:count],
         mask=mask[:count],
