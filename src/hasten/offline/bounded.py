@@ -21,7 +21,7 @@ from hasten.offline.decomposition import find_prices
 from hasten.offline.grid import make_grid
 from hasten.offline.guide import Guide, guide_of
 from hasten.offline.guided_beam import guided_beam
-from hasten.offline.instance import Instance, instance_of
+from hasten.offline.instance import GAIN_STEPS, Instance, instance_of
 from hasten.offline.local_search import improve
 from hasten.offline.plan import TimeLimit, all_dropped
 from hasten.offline.ready_beam import ready_beam
@@ -36,11 +36,13 @@ class Effort:
 
     rounds: int = 240
     """Most rounds of price improvement."""
-    price_work: float = 3.0e6
-    """Rounds times tasks: the number of rounds for many tasks."""
+    grant_price_work: float = 4.5e6
+    """Rounds times tasks in grant order: the number of rounds for many tasks."""
+    ready_price_work: float = 3.0e6
+    """The same in ready order, where the local search needs the time."""
     grid_work: float = 200.0
     """Cells per deadline for up to 4,000 tasks; fewer, by the square root, for more."""
-    grant_labels: float = 1.6e6
+    grant_labels: float = 2.4e6
     """Labels times tasks of the beam in grant order; with a time limit it is as wide as there is time for instead."""
     ready_labels: float = 6.4e4
     """The same in ready order, where a label costs more."""
@@ -140,7 +142,8 @@ def _solve_chunk(
     shared, several = scenario.uplink.topology == "shared", len(scenario.devices) > 1
     ready = scenario.uplink.order == "ready" and several
     toll_ms = deadline_ms / TOLLS_PER_DEADLINE if shared and several and not ready else None
-    rounds = max(1, min(effort.rounds, int(effort.price_work / tasks)))
+    price_work = effort.ready_price_work if ready else effort.grant_price_work
+    rounds = max(1, min(effort.rounds, int(price_work / tasks)))
     prices = find_prices(relaxation, rounds, deadline_ms / PRICES_PER_DEADLINE, limit.share(PRICE_SHARE), toll_ms)
     if limit.expired:
         return known, prices.bound
@@ -150,7 +153,8 @@ def _solve_chunk(
         chosen, bound = _ready_plan(instance, guide, effort, shared, limit), prices.bound
     else:
         chosen, gain = _grant_plan(instance, guide, effort, limit)
-        bound = min(prices.bound, gain + relaxation.grid.base_gain)
+        rounding = tasks / GAIN_STEPS
+        bound = min(prices.bound, gain + relaxation.grid.base_gain + rounding)
     return np.where(chosen == DROP, DROP, column[realization.stream, np.maximum(chosen, 0)]), bound
 
 
