@@ -21,7 +21,7 @@ class Settings:
     """Historical experience to start from (``learn.demonstrations``)."""
     replay: Replay = "prioritized"
     seed: int = 0
-    updates: int = 40_000
+    updates: int = 30_000
     """Gradient steps."""
     batch: int = 256
     """Transitions per step: steadier and slower."""
@@ -33,7 +33,7 @@ class Settings:
     for many; beyond that values grow, and with them their noise, but not what tells actions apart."""
     steps: int = 1
     """n of n-step returns: faster credit, more bias by exploration, of which there is much."""
-    learning_rate: float = 5e-4
+    learning_rate: float = 1e-3
     last_learning_rate: float = 0.05
     """Share of the learning rate left at the end; it falls linearly."""
     target_every: int = 200
