@@ -16,7 +16,7 @@ from pathlib import Path
 import hasten as hs
 
 ROOT = Path(__file__).parent.parent
-ONLY_COMPILED = ("class ", 'open_package("', "own_model", "mydata")
+ONLY_COMPILED = ("class ", "hs.train(", 'open_package("', "own_model", "mydata")
 COMMANDS = (
     "demo",
     "build",
