@@ -15,15 +15,18 @@ from hasten.offline.exact import exact_search
 from hasten.offline.grid import make_grid
 from hasten.offline.guide import guide_of
 from hasten.offline.guided_beam import guided_beam
-from hasten.offline.instance import instance_of
+from hasten.offline.incumbent import incumbent
+from hasten.offline.instance import grant_like, instance_of
 from hasten.offline.local_search import improve
-from hasten.offline.plan import TimeLimit
+from hasten.offline.plan import TimeLimit, all_dropped
 from hasten.offline.ready_beam import ready_beam
-from hasten.offline.solve import grant_like
+from hasten.offline.solve import solve_offline
 from hasten.schedulers import make_scheduler
 from hasten.sim import Replayer, replay, simulate
 
-LIGHT = Effort(rounds=25, grid_work=200.0, grant_labels=4e3, ready_labels=1e3, search_work=40_000)
+LIGHT = Effort(
+    rounds=25, grid_work=200.0, grant_labels=4e3, ready_labels=1e3, grant_search_work=40_000, ready_search_work=40_000
+)
 
 
 @pytest.mark.parametrize(("topology", "order"), COMBINATIONS)
@@ -53,7 +56,7 @@ def test_the_searches_know_the_simulator(tmp_path, topology, order):
         if grant_like(scenario):
             plans.append(guided_beam(instance, guide, 8, TimeLimit())[0])
         else:
-            plans.append(ready_beam(instance, guide, 8, TimeLimit()))
+            plans.append(ready_beam(instance, guide, 8, TimeLimit(), all_dropped(realization.tasks)))
         if topology == "shared":
             ready = order == "ready" and len(scenario.devices) > 1
             plans.append(improve(instance, plans[0], guide.usable, ready, 6000, TimeLimit()))
@@ -83,7 +86,14 @@ def test_grant_order_meets_the_exact_optimum_on_small_instances(tmp_path):
 def test_the_study_is_certified_closely(order):
     scenario = alexnet(3, 40, uplink={"order": order, "rate": {"kind": "constant", "mbps": 10}})
     realization = scenario.realize(0)
-    effort = Effort(rounds=60, grid_work=400.0, grant_labels=1e4, ready_labels=2e3, search_work=400_000)
+    effort = Effort(
+        rounds=60,
+        grid_work=400.0,
+        grant_labels=1e4,
+        ready_labels=2e3,
+        grant_search_work=400_000,
+        ready_search_work=400_000,
+    )
     _, gain, bound, _ = solve_bounded(scenario, realization, TimeLimit(), effort=effort)
     assert (bound - gain) / bound < 0.03
     assert gain >= simulate(scenario, make_scheduler("greedy"), 0).mean_gain
@@ -147,3 +157,40 @@ def test_the_same_answer_twice():
     first, second = (solve_bounded(scenario, scenario.realize(4), TimeLimit(), effort=LIGHT) for _ in range(2))
     np.testing.assert_array_equal(first[0], second[0])
     assert first[1:3] == second[1:3]
+
+
+@pytest.mark.parametrize("gain", ["on_time_accuracy", "tradeoff", "soft"])
+@pytest.mark.parametrize(("topology", "order"), COMBINATIONS)
+@pytest.mark.parametrize("limit_s", [0.0, 0.01, 0.3])
+def test_no_time_limit_gives_less_than_a_simple_rule(topology, order, gain, limit_s):
+    uplink = {"topology": topology, "order": order, "rate": {"kind": "constant", "mbps": 10}}
+    scenario = alexnet(12, 40, uplink=uplink, gain={"kind": gain})
+    rule = incumbent(scenario, scenario.realize(0))
+    least = replay(scenario, scenario.realize(0), rule).mean_gain
+    plan = solve_offline(scenario, time_limit_s=limit_s)
+    assert least - 1e-12 <= plan.gain <= plan.upper_bound
+    if gain != "soft":
+        assert least >= simulate(scenario, make_scheduler("greedy"), 0).mean_gain - 1e-12
+
+
+@pytest.mark.parametrize("order", ["grant", "ready"])
+def test_chunks_give_no_less_than_a_simple_rule(monkeypatch, order):
+    monkeypatch.setattr(bounded, "TASKS_PER_CHUNK", 100)
+    scenario = alexnet(10, 60, uplink={"order": order, "rate": {"kind": "constant", "mbps": 10}})
+    greedy = simulate(scenario, make_scheduler("greedy"), 0).mean_gain
+    for limit_s in (0.0, 0.01, 0.2):
+        _, gain, bound, _ = solve_bounded(scenario, scenario.realize(0), TimeLimit(limit_s))
+        assert greedy - 1e-12 <= gain <= bound
+
+
+@pytest.mark.parametrize("order", ["grant", "ready"])
+@pytest.mark.parametrize("where", ["make_grid", "find_prices", "guide_of", "guided_beam", "ready_beam", "improve"])
+def test_an_interrupt_anywhere_gives_no_less_than_a_simple_rule(monkeypatch, order, where):
+    scenario = alexnet(10, 20, uplink={"order": order, "rate": {"kind": "constant", "mbps": 10}})
+
+    def interrupted(*arguments):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(bounded, where, interrupted)
+    _, gain, bound, _ = solve_bounded(scenario, scenario.realize(0), TimeLimit(), effort=LIGHT)
+    assert simulate(scenario, make_scheduler("greedy"), 0).mean_gain - 1e-12 <= gain <= bound < np.inf

@@ -1,10 +1,10 @@
 """Plan and bound where the exact search does not fit: many streams, ready order, several workers, long horizons.
 
 Prices of uplink and edge time (``offline.decomposition``) prove a bound on every schedule; a beam search under their
-guidance finds a plan (``offline.guided_beam``, ``offline.ready_beam``). In ready order, where a partial plan is hard to
-judge, local search improves it (``offline.local_search``). Long runs are cut into chunks of tasks: their bounds add up
-to a bound on the whole, since starting each chunk with an empty system can only help, and their plans, one after the
-other, are a plan that the simulator executes.
+guidance finds a plan (``offline.guided_beam``, ``offline.ready_beam``), and local search improves it
+(``offline.local_search``). No answer falls short of what a simple rule decides online (``offline.incumbent``). Long
+runs are cut into chunks of tasks: their bounds add up to a bound on the whole, since starting each chunk with an empty
+system can only help, and their plans, one after the other, are a plan that the simulator executes.
 """
 
 from __future__ import annotations
@@ -21,9 +21,10 @@ from hasten.offline.decomposition import find_prices
 from hasten.offline.grid import make_grid
 from hasten.offline.guide import Guide, guide_of
 from hasten.offline.guided_beam import guided_beam
-from hasten.offline.instance import GAIN_STEPS, Instance, instance_of
+from hasten.offline.incumbent import incumbent
+from hasten.offline.instance import GAIN_STEPS, Instance, grant_like, instance_of
 from hasten.offline.local_search import improve
-from hasten.offline.plan import TimeLimit, all_dropped
+from hasten.offline.plan import TimeLimit
 from hasten.offline.ready_beam import ready_beam
 from hasten.sim import Replayer
 
@@ -42,14 +43,14 @@ class Effort:
     """The same in ready order, where the local search needs the time."""
     grid_work: float = 200.0
     """Cells per deadline for up to 4,000 tasks; fewer, by the square root, for more."""
-    grant_labels: float = 2.4e6
+    grant_labels: float = 1.2e6
     """Labels times tasks of the beam in grant order; with a time limit it is as wide as there is time for instead."""
     ready_labels: float = 6.4e4
     """The same in ready order, where a label costs more."""
-    search_work: float = 6.0e10
-    """Tasks that the local search follows in ready order, times the square root of their number: caches are small."""
-    search_work_per_task: int = 400_000
-    """It follows no more than this for each task."""
+    grant_search_work: float = 2.5e10
+    """Tasks that the local search follows in grant order, times the square root of their number: caches are small."""
+    ready_search_work: float = 6.0e10
+    """The same in ready order, where the beam finds less."""
 
 
 WIDTHS = (16, 1000)
@@ -64,8 +65,10 @@ MOST_PRICES = 2.0e7
 TASKS_PER_CHUNK = 25_000
 PRICE_SHARE = 0.6
 """Share of a time limit that goes into prices; the rest is the plan's."""
-BEAM_SHARE = 0.8
-"""Share of the time left that the wide beam may be expected to take."""
+BEAM_SHARE = 0.4
+"""Share of the time left that the wide beam may be expected to take; the rest is the local search's."""
+SEARCH_WORK_PER_TASK = 400_000
+"""The local search follows no more than this for each task."""
 
 
 def solve_bounded(
@@ -91,11 +94,13 @@ def solve_bounded(
         method's name.
     """
     tasks = realization.tasks
-    best = all_dropped(tasks) if option is None else option
+    best = incumbent(scenario, realization)
     if tasks == 0:
         return best, 0.0, 0.0, "prices"
     replayer = Replayer(scenario, realization)
     best_gain = replayer.total_gain(best)
+    if option is not None and replayer.total_gain(option) > best_gain:
+        best, best_gain = option, replayer.total_gain(option)
     chunks = -(-tasks // TASKS_PER_CHUNK)
     edges = np.linspace(0, tasks, chunks + 1).astype(int)
     plan, bound = best.copy(), 0.0
@@ -133,48 +138,80 @@ def _part_of(realization: Realization, part: slice) -> Realization:
 def _solve_chunk(
     scenario: Scenario, realization: Realization, limit: TimeLimit, effort: Effort, known: IntArray
 ) -> tuple[IntArray, float]:
-    """A plan for the tasks of a chunk and a bound on their total gain."""
+    """A plan for the tasks of a chunk that gains no less than ``known``, and a bound on their total gain."""
+    tasks = realization.tasks
+    instance, column = instance_of(scenario, realization)
+    start = _columns_among(column[realization.stream], known)
+    rounding = tasks / GAIN_STEPS
+    base_gain = scenario.gain.terms()[1] * tasks
+    bound = base_gain + float(instance.tasks.remaining[0]) + rounding
+    try:
+        guide, priced = _guide_and_bound(scenario, realization, limit, effort)
+        bound = min(bound, priced)
+        if limit.expired:
+            return known, bound
+        if grant_like(scenario):
+            chosen, gain = _grant_plan(instance, guide, effort, limit)
+            bound = min(bound, base_gain + gain + rounding)
+        else:
+            chosen = _ready_plan(instance, guide, effort, limit, start)
+    except KeyboardInterrupt:
+        limit.cancel()
+        return known, bound
+    option = np.where(chosen == DROP, DROP, column[realization.stream, np.maximum(chosen, 0)])
+    replayer = Replayer(scenario, realization)
+    return (option if replayer.total_gain(option) > replayer.total_gain(known) else known), bound
+
+
+def _columns_among(columns: IntArray, option: IntArray) -> IntArray:
+    """Where each task's ``option`` (N,) is among its ``columns`` (N, J); DROP where it is not."""
+    found = columns == option[:, None]
+    return np.where((option != DROP) & found.any(axis=1), found.argmax(axis=1), DROP)
+
+
+def _guide_and_bound(
+    scenario: Scenario, realization: Realization, limit: TimeLimit, effort: Effort
+) -> tuple[Guide, float]:
+    """Prices to plan by, and the bound on the total gain that they prove."""
     tasks = realization.tasks
     fineness = np.clip(effort.grid_work * np.sqrt(4000.0 / tasks), *CELLS_PER_DEADLINE)
-    cell_ms = cell_of(scenario, realization, float(fineness))
-    relaxation = Relaxation(make_grid(scenario, realization, cell_ms))
+    relaxation = Relaxation(make_grid(scenario, realization, cell_of(scenario, realization, float(fineness))))
     deadline_ms = float(scenario.deadlines_ms.min())
-    shared, several = scenario.uplink.topology == "shared", len(scenario.devices) > 1
-    ready = scenario.uplink.order == "ready" and several
-    toll_ms = deadline_ms / TOLLS_PER_DEADLINE if shared and several and not ready else None
-    price_work = effort.ready_price_work if ready else effort.grant_price_work
-    rounds = max(1, min(effort.rounds, int(price_work / tasks)))
+    grant = grant_like(scenario)
+    tolls = grant and scenario.uplink.topology == "shared" and len(scenario.devices) > 1
+    toll_ms = deadline_ms / TOLLS_PER_DEADLINE if tolls else None
+    rounds = max(1, min(effort.rounds, int((effort.grant_price_work if grant else effort.ready_price_work) / tasks)))
     prices = find_prices(relaxation, rounds, deadline_ms / PRICES_PER_DEADLINE, limit.share(PRICE_SHARE), toll_ms)
-    if limit.expired:
-        return known, prices.bound
-    guide = guide_of(prices, relaxation.grid, prices.values(relaxation))
-    instance, column = instance_of(scenario, realization)
-    if ready:
-        chosen, bound = _ready_plan(instance, guide, effort, shared, limit), prices.bound
-    else:
-        chosen, gain = _grant_plan(instance, guide, effort, limit)
-        rounding = tasks / GAIN_STEPS
-        bound = min(prices.bound, gain + relaxation.grid.base_gain + rounding)
-    return np.where(chosen == DROP, DROP, column[realization.stream, np.maximum(chosen, 0)]), bound
+    return guide_of(prices, relaxation.grid, prices.values(relaxation)), prices.bound
 
 
 def _grant_plan(instance: Instance, guide: Guide, effort: Effort, limit: TimeLimit) -> tuple[IntArray, float]:
     """A plan (N,) for grant order, and the gain above dropping everything that no plan exceeds."""
     tasks = len(instance.tasks.arrival_ms)
     width = int(np.clip(effort.grant_labels / tasks, *WIDTHS))
+    plan, most = None, np.inf
     if np.isfinite(limit.left_s):  # a narrow beam first: it finds out how wide a beam there is time for
         start_s = limit.spent_s
-        plan = guided_beam(instance, guide, WIDTHS[0], limit)
+        plan, most = guided_beam(instance, guide, WIDTHS[0], limit)
         seconds_per_label = (limit.spent_s - start_s) / WIDTHS[0]
         width = min(width, int(BEAM_SHARE * limit.left_s / seconds_per_label))
-        if width <= WIDTHS[0]:
-            return plan
-    return guided_beam(instance, guide, width, limit)
+    if plan is None or (width > WIDTHS[0] and np.isinf(most)):
+        plan, most = guided_beam(instance, guide, width, limit)
+    if instance.costs.links == 1 and np.isinf(most):
+        plan = improve(instance, plan, guide.usable, False, _search_work(effort.grant_search_work, tasks), limit)
+    return plan, most
 
 
-def _ready_plan(instance: Instance, guide: Guide, effort: Effort, shared: bool, limit: TimeLimit) -> IntArray:
-    """A plan (N,) for ready order."""
+def _ready_plan(instance: Instance, guide: Guide, effort: Effort, limit: TimeLimit, start: IntArray) -> IntArray:
+    """A plan (N,) for ready order; ``start`` (N,) says what to do with tasks that there is no time to decide on."""
     tasks = len(instance.tasks.arrival_ms)
-    option = ready_beam(instance, guide, int(np.clip(effort.ready_labels / tasks, *WIDTHS)), limit)
-    work = int(min(effort.search_work / np.sqrt(tasks), effort.search_work_per_task * tasks))
-    return improve(instance, option, guide.usable, True, work, limit) if shared else option
+    width = int(np.clip(effort.ready_labels / tasks, *WIDTHS))
+    plan = ready_beam(instance, guide, width, limit.share(BEAM_SHARE), start)
+    if instance.costs.links > 1:
+        return plan
+    return improve(instance, plan, guide.usable, True, _search_work(effort.ready_search_work, tasks), limit)
+
+
+def _search_work(search_work: float, tasks: int) -> int:
+    """Tasks that the local search follows."""
+    return int(min(search_work / np.sqrt(tasks), SEARCH_WORK_PER_TASK * tasks))

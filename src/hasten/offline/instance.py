@@ -98,6 +98,11 @@ def instance_of(scenario: Scenario, realization: Realization) -> tuple[Instance,
     return Instance(costs, rates, tasks_of(realization.arrival_ms, realization.stream, costs, rates)), column
 
 
+def grant_like(scenario: Scenario) -> bool:
+    """Whether finish times are fixed at decisions: grant order, or one stream, whose tasks cannot overtake."""
+    return scenario.uplink.order == "grant" or len(scenario.devices) == 1
+
+
 def costs_of(
     table: OptionTable,
     deadline_ms: FloatArray,

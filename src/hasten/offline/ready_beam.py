@@ -45,10 +45,10 @@ TASKS_PER_CALL = 256
 """Tasks decided in one stretch of compiled code, which neither a time limit nor Ctrl-C can interrupt."""
 
 
-def ready_beam(instance: Instance, guide: Guide, width: int, limit: TimeLimit) -> IntArray:
+def ready_beam(instance: Instance, guide: Guide, width: int, limit: TimeLimit, start: IntArray) -> IntArray:
     """Columns (N,) of the instance's options, or DROP, found with ``width`` labels.
 
-    When the time is up or the user interrupts, the tasks that are left are dropped.
+    When the time is up or the user interrupts, the tasks that are left are decided as in ``start`` (N,).
     """
     costs, _, tasks = instance
     n, (streams, options) = len(tasks.arrival_ms), costs.device_ms.shape
@@ -70,7 +70,7 @@ def ready_beam(instance: Instance, guide: Guide, width: int, limit: TimeLimit) -
     except KeyboardInterrupt:
         limit.cancel()
     best = _best_label(instance, labels, count, scratch)
-    chosen = np.full(n, DROP)
+    chosen = start.copy()
     for k in range(decided - 1, -1, -1):
         chosen[k] = taken[k, best]
         best = parent[k, best]

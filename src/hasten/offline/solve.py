@@ -15,14 +15,15 @@ from numpy.typing import NDArray
 from hasten.core.options import DROP
 from hasten.core.scenario import Realization, Scenario
 from hasten.offline.exact import DEFAULT_MEMORY_MB, Search, beam_search, exact_search
-from hasten.offline.instance import Instance, evaluate, instance_of
+from hasten.offline.incumbent import incumbent
+from hasten.offline.instance import Instance, evaluate, grant_like, instance_of
 from hasten.offline.plan import OfflinePlan, TimeLimit, all_dropped, make_plan
+from hasten.sim import Replayer
 
 IntArray = NDArray[np.int64]
 
 BEAM_WIDTH = 128
 """Labels of the beam search whose plan the exact search has to beat."""
-READY_BEAM_WIDTH = 16
 BACKLOG_SHARE = 0.4
 """For the beam a backlog as long as a deadline weighs this share of what a task can gain."""
 EXACT_SHARE = 0.5
@@ -65,16 +66,8 @@ def solve_offline(
         )
     if grant_like(scenario):
         return _solve_grant(scenario, realization, instance, column, limit, memory_limit_mb)
-    # A plan at once: as if the uplink were granted in order of decisions. What then comes late is only not gained.
-    first = beam_search(instance, READY_BEAM_WIDTH, limit.share(EXACT_SHARE), _backlog_price(instance))
-    option = _full_columns(instance, column, first.option)
     why = "ready order with several streams is only bounded"
-    return _solve_bounded(scenario, realization, limit, option, np.inf, why)
-
-
-def grant_like(scenario: Scenario) -> bool:
-    """Whether finish times are fixed at decisions: grant order, or one stream, whose tasks cannot overtake."""
-    return scenario.uplink.order == "grant" or len(scenario.devices) == 1
+    return _solve_bounded(scenario, realization, limit, None, np.inf, why)
 
 
 def why_nothing(scenario: Scenario, instance: Instance) -> str:
@@ -117,6 +110,10 @@ def _solve_grant(
         return make_plan(scenario, realization, option, gain, gain, "exact", limit.spent_s, peak_labels=peak)
     bound = min(search.bound for search in searches) / tasks + late_gain
     if stopped == "interrupted":
+        at_once = incumbent(scenario, realization)
+        replayer = Replayer(scenario, realization)
+        if replayer.total_gain(at_once) > replayer.total_gain(option):
+            option, gain = at_once, replayer.total_gain(at_once) / tasks
         return make_plan(
             scenario, realization, option, gain, bound, "beam", limit.spent_s, WHY_STOPPED[stopped], peak_labels=peak
         )
@@ -138,7 +135,7 @@ def _solve_bounded(
     scenario: Scenario,
     realization: Realization,
     limit: TimeLimit,
-    option: IntArray,
+    option: IntArray | None,
     upper_bound: float,
     why: str,
 ) -> OfflinePlan:
