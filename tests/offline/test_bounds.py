@@ -111,7 +111,7 @@ def test_no_tolls_bound_less_than_a_plan_in_grant_order_gains(folder, seed, outa
     if outages:
         realization = with_outages(realization, rng)
     grid = make_grid(scenario, realization, float(rng.choice([0.3, 1.0, 4.0])))
-    order = Order(grid, int(rng.integers(1, 8)))
+    order = Order(grid, toll_cells := int(rng.integers(1, 8)), grid.width // toll_cells + 2)
     toll = rng.choice([0.0, 0.1, 1.0]) * np.maximum(rng.normal(size=(len(grid.order), order.blocks)), 0.0)
     price = random_prices(grid, rng)
     bound = (
@@ -125,7 +125,7 @@ def test_no_tolls_bound_less_than_a_plan_in_grant_order_gains(folder, seed, outa
 def test_the_longest_path_is_the_best_of_all_orders():
     """Against trying every assignment of four tasks to blocks that never goes back."""
     grid = make_grid(alexnet(2, 2), alexnet(2, 2).realize(0), 8.0)
-    order, rng = Order(grid, 4), np.random.default_rng(0)
+    order, rng = Order(grid, 4, grid.width // 4 + 2), np.random.default_rng(0)
     place = np.argsort(grid.order)
     for _ in range(20):
         toll = np.maximum(rng.normal(size=(4, order.blocks)), 0.0)

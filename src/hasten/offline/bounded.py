@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from hasten.core.options import DROP
 from hasten.core.scenario import Realization, Scenario
 from hasten.offline.bounds import Relaxation
-from hasten.offline.decomposition import find_prices
+from hasten.offline.decomposition import Prices, find_prices
 from hasten.offline.grid import make_grid
 from hasten.offline.guide import Guide, guide_of
 from hasten.offline.guided_beam import guided_beam
@@ -26,6 +26,7 @@ from hasten.offline.instance import GAIN_STEPS, Instance, grant_like, instance_o
 from hasten.offline.local_search import improve
 from hasten.offline.plan import TimeLimit
 from hasten.offline.ready_beam import ready_beam
+from hasten.offline.turn_beam import Moments, moments_of, turn_beam
 from hasten.sim import Replayer
 
 IntArray = NDArray[np.int64]
@@ -37,27 +38,29 @@ class Effort:
 
     rounds: int = 240
     """Most rounds of price improvement."""
-    grant_price_work: float = 4.5e6
+    grant_price_work: float = 3.5e6
     """Rounds times tasks in grant order: the number of rounds for many tasks."""
     ready_price_work: float = 3.0e6
     """The same in ready order, where the local search needs the time."""
-    grid_work: float = 200.0
-    """Cells per deadline for up to 4,000 tasks; fewer, by the square root, for more."""
+    grid_work: float = 600.0
+    """Cells per deadline of the fine grid for up to 4,000 tasks; fewer, by the square root, for more."""
     grant_labels: float = 1.2e6
     """Labels times tasks of the beam in grant order; with a time limit it is as wide as there is time for instead."""
-    ready_labels: float = 6.4e4
+    ready_labels: float = 8.0e5
     """The same in ready order, where a label costs more."""
     grant_search_work: float = 2.5e10
     """Tasks that the local search follows in grant order, times the square root of their number: caches are small."""
-    ready_search_work: float = 6.0e10
-    """The same in ready order, where the beam finds less."""
+    ready_search_work: float = 2.5e10
+    """The same in ready order."""
 
 
 WIDTHS = (16, 1000)
 """Fewest and most labels of the beam."""
-CELLS_PER_DEADLINE = (80, 400)
-PRICES_PER_DEADLINE = 150
+CELLS_PER_DEADLINE = (240, 1200)
+PRICES_PER_DEADLINE = 200
 TOLLS_PER_DEADLINE = 30
+COARSENESS = 3
+"""Cells of the coarse grid, on which most prices are found, are so many times as long."""
 MOST_CELLS = 4000
 """No stream's deadline is cut into more cells than this."""
 MOST_PRICES = 2.0e7
@@ -146,15 +149,19 @@ def _solve_chunk(
     base_gain = scenario.gain.terms()[1] * tasks
     bound = base_gain + float(instance.tasks.remaining[0]) + rounding
     try:
-        guide, priced = _guide_and_bound(scenario, realization, limit, effort)
-        bound = min(bound, priced)
+        relaxation, prices = _priced(scenario, realization, limit, effort)
+        bound = min(bound, prices.bound)
         if limit.expired:
             return known, bound
+        guide = guide_of(prices, relaxation.grid, prices.values(relaxation))
         if grant_like(scenario):
             chosen, gain = _grant_plan(instance, guide, effort, limit)
             bound = min(bound, base_gain + gain + rounding)
+        elif instance.costs.links == 1:
+            moments = moments_of(instance, guide, relaxation, prices)
+            chosen = _ready_plan(instance, guide, moments, effort, limit)
         else:
-            chosen = _ready_plan(instance, guide, effort, limit, start)
+            chosen = ready_beam(instance, guide, _width(effort.ready_labels, tasks), limit, start)
     except KeyboardInterrupt:
         limit.cancel()
         return known, bound
@@ -169,26 +176,28 @@ def _columns_among(columns: IntArray, option: IntArray) -> IntArray:
     return np.where((option != DROP) & found.any(axis=1), found.argmax(axis=1), DROP)
 
 
-def _guide_and_bound(
+def _priced(
     scenario: Scenario, realization: Realization, limit: TimeLimit, effort: Effort
-) -> tuple[Guide, float]:
-    """Prices to plan by, and the bound on the total gain that they prove."""
+) -> tuple[Relaxation, Prices]:
+    """Prices to plan by, with the bound on the total gain that they prove, and the coarse relaxation they are for."""
     tasks = realization.tasks
     fineness = np.clip(effort.grid_work * np.sqrt(4000.0 / tasks), *CELLS_PER_DEADLINE)
-    relaxation = Relaxation(make_grid(scenario, realization, cell_of(scenario, realization, float(fineness))))
+    cell_ms = cell_of(scenario, realization, float(fineness))
+    relaxation = Relaxation(make_grid(scenario, realization, cell_ms, COARSENESS))
+    coarse = Relaxation(make_grid(scenario, realization, COARSENESS * cell_ms))
     deadline_ms = float(scenario.deadlines_ms.min())
     grant = grant_like(scenario)
     tolls = grant and scenario.uplink.topology == "shared" and len(scenario.devices) > 1
     toll_ms = deadline_ms / TOLLS_PER_DEADLINE if tolls else None
     rounds = max(1, min(effort.rounds, int((effort.grant_price_work if grant else effort.ready_price_work) / tasks)))
-    prices = find_prices(relaxation, rounds, deadline_ms / PRICES_PER_DEADLINE, limit.share(PRICE_SHARE), toll_ms)
-    return guide_of(prices, relaxation.grid, prices.values(relaxation)), prices.bound
+    block_ms = deadline_ms / PRICES_PER_DEADLINE
+    return coarse, find_prices(relaxation, rounds, block_ms, limit.share(PRICE_SHARE), toll_ms, coarse)
 
 
 def _grant_plan(instance: Instance, guide: Guide, effort: Effort, limit: TimeLimit) -> tuple[IntArray, float]:
     """A plan (N,) for grant order, and the gain above dropping everything that no plan exceeds."""
     tasks = len(instance.tasks.arrival_ms)
-    width = int(np.clip(effort.grant_labels / tasks, *WIDTHS))
+    width = _width(effort.grant_labels, tasks)
     plan, most = None, np.inf
     if np.isfinite(limit.left_s):  # a narrow beam first: it finds out how wide a beam there is time for
         start_s = limit.spent_s
@@ -202,14 +211,23 @@ def _grant_plan(instance: Instance, guide: Guide, effort: Effort, limit: TimeLim
     return plan, most
 
 
-def _ready_plan(instance: Instance, guide: Guide, effort: Effort, limit: TimeLimit, start: IntArray) -> IntArray:
-    """A plan (N,) for ready order; ``start`` (N,) says what to do with tasks that there is no time to decide on."""
+def _ready_plan(instance: Instance, guide: Guide, moments: Moments, effort: Effort, limit: TimeLimit) -> IntArray:
+    """A plan (N,) for ready order on a shared uplink."""
     tasks = len(instance.tasks.arrival_ms)
-    width = int(np.clip(effort.ready_labels / tasks, *WIDTHS))
-    plan = ready_beam(instance, guide, width, limit.share(BEAM_SHARE), start)
-    if instance.costs.links > 1:
-        return plan
+    width, plan = _width(effort.ready_labels, tasks), None
+    if np.isfinite(limit.left_s):  # as in grant order
+        start_s = limit.spent_s
+        plan = turn_beam(instance, guide, moments, WIDTHS[0], limit)
+        seconds_per_label = (limit.spent_s - start_s) / WIDTHS[0]
+        width = min(width, int(BEAM_SHARE * limit.left_s / seconds_per_label))
+    if plan is None or width > WIDTHS[0]:
+        plan = turn_beam(instance, guide, moments, width, limit)
     return improve(instance, plan, guide.usable, True, _search_work(effort.ready_search_work, tasks), limit)
+
+
+def _width(labels: float, tasks: int) -> int:
+    """Labels of a beam."""
+    return int(np.clip(labels / tasks, *WIDTHS))
 
 
 def _search_work(search_work: float, tasks: int) -> int:

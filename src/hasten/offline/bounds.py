@@ -17,7 +17,7 @@ machine scheduling: Dyer and Wolsey, Discrete Applied Mathematics 1990). Tolls a
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numba import njit
@@ -52,12 +52,33 @@ class DualValue:
     """(Q,): block in which its transfer starts, counted from that of its arrival, or NOT_SENT; only with tolls."""
 
 
+class Stays(NamedTuple):
+    """The K different durations among the options of all streams."""
+
+    whole: IntArray
+    """(K,): whole cells; likewise what they leave out."""
+    part: FloatArray
+    kind: IntArray
+    """(M, J): which duration an option has."""
+
+
+def _stays_of(whole: IntArray, part: FloatArray, relevant: NDArray[np.bool_]) -> Stays:
+    """The durations of the relevant options (M, J)."""
+    durations, kind = np.unique(np.stack([whole[relevant], part[relevant]], axis=1), axis=0, return_inverse=True)
+    kinds = np.zeros(whole.shape, dtype=np.int64)
+    kinds[relevant] = kind.ravel()
+    return Stays(durations[:, 0].astype(np.int64), np.ascontiguousarray(durations[:, 1]), kinds)
+
+
 class Relaxation:
     """Evaluates the bound at prices; owns the scratch memory."""
 
     def __init__(self, grid: Grid) -> None:
         self.grid = grid
         self._choice = np.empty((len(grid.order), grid.width), dtype=np.int8)
+        sends = grid.usable & (grid.bits > 0)
+        self._send_stays = _stays_of(grid.send, grid.send_part, sends)
+        self._edge_stays = _stays_of(grid.edge, grid.edge_part, sends)
 
     def evaluate(
         self,
@@ -83,7 +104,8 @@ class Relaxation:
             grid.first, grid.arrival, grid.limit, grid.arrival_at, grid.limit_at, grid.arrival_ms, grid.deadline_ms,
             grid.device, grid.send, grid.edge, grid.device_part, grid.send_part, grid.edge_part, grid.bits, grid.worth,
             grid.usable, grid.gain_terms, grid.rtt_half, grid.rtt_half_part, grid.link, grid.sent_bits, grid.cell_ms,
-            link_paid, edge_paid, np.empty((0, 0)) if toll is None else toll, toll_cells, self._choice,
+            link_paid, edge_paid, self._send_stays, self._edge_stays, np.empty((0, 0)) if toll is None else toll,
+            toll_cells, self._choice,
             np.empty((0, 0)) if values is None else values, option, start_block, link_use, edge_use,
         )  # fmt: skip
         revenue = float(link_paid[:, -1].sum() + grid.workers * edge_paid[-1])
@@ -95,6 +117,22 @@ class Relaxation:
             option=option,
             start_block=start_block,
         )
+
+    def worth_by_stage(
+        self, link_price: FloatArray, edge_price: FloatArray, values: FloatArray, group: IntArray, worth: Any
+    ) -> None:
+        """Fill ``worth`` (Q, G, width): what a stream can gain from a task on if it takes a long enough option there.
+
+        That is one of the stream's options whose ``group`` (M, J) is at least the one asked for; -1 is none. ``values``
+        are those of :meth:`evaluate` at the same prices; backlogs are in cells. Worths that cannot be had stay.
+        """
+        grid = self.grid
+        _worth_by_stage(
+            grid.first, grid.arrival, grid.limit, grid.arrival_at, grid.limit_at, grid.arrival_ms, grid.deadline_ms,
+            grid.device, grid.send, grid.edge, grid.device_part, grid.send_part, grid.edge_part, grid.bits, grid.worth,
+            grid.gain_terms, grid.rtt_half, grid.rtt_half_part, grid.link, grid.sent_bits, grid.cell_ms,
+            paid_before(link_price), paid_before(edge_price), values, group, worth,
+        )  # fmt: skip
 
 
 def paid_before(price: FloatArray) -> FloatArray:
@@ -121,6 +159,18 @@ def _cheapest(paid: FloatArray, start: int, whole: int, part: float) -> Any:
     """Least price of ``whole + part`` cells of time that start anywhere in cell ``start``."""
     early, between, late = _stay_prices(paid, start, whole, part)
     return min(early, between, late)
+
+
+@compiled
+def _price_stays(paid: FloatArray, stays: Stays, price: FloatArray) -> None:
+    """Fill ``price`` (K, T) with the least price of each duration by the cell it starts in."""
+    for kind in range(len(stays.whole)):
+        whole, part = stays.whole[kind], stays.part[kind]
+        cells = min(max(len(paid) - whole - 2, 0), price.shape[1])
+        for start in range(cells):
+            price[kind, start] = _cheapest(paid, start, whole, part)
+        for start in range(cells, price.shape[1]):
+            price[kind, start] = np.inf
 
 
 @inlined
@@ -230,15 +280,66 @@ def _option_values(
     return starts
 
 
+@compiled
+def _steady_values(
+    arrival: int, limit_at: float, arrival_ms: float, deadline_ms: float, device: int, send: int, edge: int,
+    send_part: float, edge_part: float, worth: float, terms: tuple[float, float, float], rtt_half: int,
+    rtt_half_part: float, cell_ms: float, send_price: FloatArray, edge_price: FloatArray, toll: FloatArray,
+    toll_cells: int, value: FloatArray,
+) -> Any:  # fmt: skip
+    """The values of :func:`_option_values` for a link of constant rate, faster: by the prices (T,) of its stays."""
+    ready, way = arrival + device, send + rtt_half
+    latest_edge = int(np.floor(limit_at - edge - edge_part - rtt_half - rtt_half_part))
+    latest_start = int(np.floor(limit_at - edge - edge_part - send - send_part - 2.0 * (rtt_half + rtt_half_part)))
+    latest_start = min(latest_start, latest_edge - way)
+    if ready > latest_start:
+        return 0
+    timeless = terms[0] == 0.0 and terms[2] == 0.0
+    gain = worth - terms[1]
+    served = -np.inf
+    for cell in range(latest_edge, latest_start + way, -1):
+        if not timeless:
+            gain = _gain_above_drop(worth, cell + edge + rtt_half, arrival_ms, deadline_ms, cell_ms, terms)
+        net = gain - edge_price[cell]
+        served = net if net > served else served
+    best = -np.inf
+    block = latest_start // toll_cells
+    block_first = block * toll_cells
+    block -= arrival // toll_cells
+    for start in range(latest_start, ready - 1, -1):
+        if not timeless:
+            gain = _gain_above_drop(worth, start + way + edge + rtt_half, arrival_ms, deadline_ms, cell_ms, terms)
+        net = gain - edge_price[start + way]
+        served = net if net > served else served
+        net = served - send_price[start]
+        if toll.shape[0] > 0:
+            if start < block_first:
+                block, block_first = block - 1, block_first - toll_cells
+            net -= toll[block]
+        best = net if net > best else best
+        value[start - ready] = best
+    return latest_start - ready + 1
+
+
+@inlined
+def _keep_larger(now: FloatArray, choice: NDArray[np.int8], value: FloatArray, later: FloatArray, option: int) -> None:
+    """Take ``option`` wherever its value and what comes later are more than now; written to be vectorized."""
+    for i in range(len(now)):
+        net = value[i] + later[i]
+        better = net > now[i]
+        now[i] = net if better else now[i]
+        choice[i] = option if better else choice[i]
+
+
 @njit(cache=True)
 def _streams(
     first: IntArray, arrival: IntArray, limit: IntArray, arrival_at: FloatArray, limit_at: FloatArray,
     arrival_ms: FloatArray, deadline_ms: FloatArray, device: IntArray, send: IntArray, edge: IntArray,
     device_part: FloatArray, send_part: FloatArray, edge_part: FloatArray, bits: FloatArray, worth: FloatArray,
     usable: NDArray[np.bool_], terms: tuple[float, float, float], rtt_half: int, rtt_half_part: float, link: IntArray,
-    sent_bits: FloatArray, cell_ms: float, link_paid: FloatArray, edge_paid: FloatArray, toll: FloatArray,
-    toll_cells: int, choice: NDArray[np.int8], values: FloatArray, option: IntArray, start_block: IntArray,
-    link_use: FloatArray, edge_use: FloatArray,
+    sent_bits: FloatArray, cell_ms: float, link_paid: FloatArray, edge_paid: FloatArray, send_stays: Stays,
+    edge_stays: Stays, toll: FloatArray, toll_cells: int, choice: NDArray[np.int8], values: FloatArray,
+    option: IntArray, start_block: IntArray, link_use: FloatArray, edge_use: FloatArray,
 ) -> Any:  # fmt: skip
     """Solve each stream at the prices, add its use of links and edge (as differences), return the sum of values."""
     width = choice.shape[1]
@@ -251,11 +352,20 @@ def _streams(
     best_edge = np.empty(width, np.int64)
     sent = np.empty(width, np.int64)
     no_toll = np.empty(0)
+    cells = link_paid.shape[1]
+    edge_price = np.empty((len(edge_stays.whole) if steady else 0, cells))
+    send_price = np.empty((len(send_stays.whole) if steady else 0, cells))
+    if steady:
+        _price_stays(edge_paid, edge_stays, edge_price)
+    priced_link = -1
     total = 0.0
     for m in range(len(first) - 1):
         if first[m] == first[m + 1]:
             continue
         paid = link_paid[link[m]]
+        if steady and priced_link != link[m]:
+            priced_link = link[m]
+            _price_stays(paid, send_stays, send_price)
         later[:] = 0.0
         for q in range(first[m + 1] - 1, first[m] - 1, -1):
             a = arrival[q]
@@ -274,13 +384,21 @@ def _streams(
                 # An idle device starts at the arrival itself, a busy one may start at the beginning of a cell.
                 idle = _idle_end(arrival_at[q], a, x, device_part[m, j])
                 slack = limit_at[q] - a - x - device_part[m, j]
-                if bits[m, j] > 0:
+                if bits[m, j] > 0 and steady:
+                    reach = _steady_values(
+                        a, limit_at[q], arrival_ms[q], deadline_ms[m], x, send[m, j], edge[m, j], send_part[m, j],
+                        edge_part[m, j], worth[m, j], terms, rtt_half, rtt_half_part, cell_ms,
+                        send_price[send_stays.kind[m, j]], edge_price[edge_stays.kind[m, j]],
+                        toll[q] if toll.shape[0] > 0 else no_toll, toll_cells, value,
+                    )  # fmt: skip
+                elif bits[m, j] > 0:
                     reach = _option_values(
                         a, limit_at[q], arrival_ms[q], deadline_ms[m], x, send[m, j], edge[m, j], send_part[m, j],
                         edge_part[m, j], bits[m, j], worth[m, j], terms, rtt_half, rtt_half_part, sent_bits[link[m]],
                         cell_ms, paid, edge_paid, toll[q] if toll.shape[0] > 0 else no_toll, toll_cells,
                         value, best_start, sent, edge_value, best_edge,
                     )  # fmt: skip
+                if bits[m, j] > 0:
                     slack -= edge[m, j] + edge_part[m, j] + 2.0 * (rtt_half + rtt_half_part)
                     if steady:
                         slack -= send[m, j] + send_part[m, j]
@@ -297,16 +415,15 @@ def _streams(
                 if net > now[0]:
                     now[0] = net
                     mine[0] = j
-                for i in range(1, min(max(gap - x, 1), reach)):
+                from_gap = min(max(gap - x, 1), reach)  # a backlog that the stage carries over to the next task
+                for i in range(1, from_gap):
                     net = value[i] + later[0]
                     if net > now[i]:
                         now[i] = net
                         mine[i] = j
-                for i in range(max(gap - x, 1), reach):
-                    net = value[i] + later[i + x - gap]
-                    if net > now[i]:
-                        now[i] = net
-                        mine[i] = j
+                _keep_larger(
+                    now[from_gap:reach], mine[from_gap:reach], value[from_gap:reach], later[from_gap + x - gap :], j
+                )
             if values.shape[0] > 0:
                 for i in range(window + 1):
                     values[q, i] = now[i]
@@ -344,6 +461,49 @@ def _streams(
                 _book(edge_use, edge_paid, best_edge[sent[start] - sent[0]], edge[m, j], edge_part[m, j])
             backlog += device[m, j]
     return total
+
+
+@njit(cache=True)
+def _worth_by_stage(
+    first: IntArray, arrival: IntArray, limit: IntArray, arrival_at: FloatArray, limit_at: FloatArray,
+    arrival_ms: FloatArray, deadline_ms: FloatArray, device: IntArray, send: IntArray, edge: IntArray,
+    device_part: FloatArray, send_part: FloatArray, edge_part: FloatArray, bits: FloatArray, worth: FloatArray,
+    terms: tuple[float, float, float], rtt_half: int, rtt_half_part: float, link: IntArray, sent_bits: FloatArray,
+    cell_ms: float, link_paid: FloatArray, edge_paid: FloatArray, values: FloatArray, group: IntArray, by_stage: Any,
+) -> None:  # fmt: skip
+    """What :meth:`Relaxation.worth_by_stage` says, task by task."""
+    width = values.shape[1]
+    value, edge_value = np.empty(width), np.empty(width)
+    best_start, best_edge, sent = np.empty(width, np.int64), np.empty(width, np.int64), np.empty(width, np.int64)
+    no_toll = np.empty(0)
+    for m in range(len(first) - 1):
+        for q in range(first[m], first[m + 1]):
+            a, last = arrival[q], q + 1 == first[m + 1]
+            window = limit[q] - a
+            for j in range(device.shape[1]):
+                x, g = device[m, j], group[m, j]
+                if g < 0 or x > window:
+                    continue
+                if bits[m, j] > 0:
+                    reach = _option_values(
+                        a, limit_at[q], arrival_ms[q], deadline_ms[m], x, send[m, j], edge[m, j], send_part[m, j],
+                        edge_part[m, j], bits[m, j], worth[m, j], terms, rtt_half, rtt_half_part, sent_bits[link[m]],
+                        cell_ms, link_paid[link[m]], edge_paid, no_toll, 1, value, best_start, sent, edge_value,
+                        best_edge,
+                    )  # fmt: skip
+                else:
+                    reach = window - x + 1
+                    for i in range(reach):
+                        value[i] = _gain_above_drop(
+                            worth[m, j], a + x + i, arrival_ms[q], deadline_ms[m], cell_ms, terms
+                        )
+                gap = 0 if last else arrival[q + 1] - a
+                for i in range(reach):
+                    ahead = 0.0 if last else values[q + 1, min(max(i + x - gap, 0), width - 1)]
+                    by_stage[q, g, i] = max(by_stage[q, g, i], value[i] + ahead)
+            for g in range(by_stage.shape[1] - 2, -1, -1):
+                for i in range(width):
+                    by_stage[q, g, i] = max(by_stage[q, g, i], by_stage[q, g + 1, i])
 
 
 @inlined

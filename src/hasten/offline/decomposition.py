@@ -5,7 +5,9 @@ is a subgradient; for tolls it is where the streams' transfers start less where 
 Prices are constant within blocks of cells. Each follows its subgradient with a step size of its own, as in Adam (Kingma
 and Ba, ICLR 2015), projected to be non-negative, with steps that shrink geometrically: blocks interact only within a
 few deadlines, so each behaves like a small problem of its own, for which one common step would be wrong. Of the last
-iterates a moving average is taken (Polyak and Juditsky, 1992), as each of them swings around the optimum.
+iterates a moving average is taken (Polyak and Juditsky, 1992), as each of them swings around the optimum. Most rounds
+are done on a coarse grid, which is cheap and leads nearly to the same prices, and the last ones on a fine grid, which
+proves more.
 """
 
 from __future__ import annotations
@@ -32,6 +34,8 @@ MOMENTUM = 0.9
 SCALE_MEMORY = 0.99
 TOLL_SCALE = 1e-2
 """Smallest scale of a toll's subgradient: most are zero most of the time."""
+FINE_FROM = 0.85
+"""Share of the rounds after which the fine grid takes over."""
 TOLLS_FROM = 0.15
 """Share of the rounds before tolls: they can only share out what prices have found scarce."""
 AVERAGE_MEMORY = 0.9
@@ -41,7 +45,7 @@ ROUNDS_PER_AVERAGE = 20
 
 @dataclass(frozen=True)
 class Prices:
-    """Prices per cell to plan by, and the best bound on the total gain that any prices on the way to them proved.
+    """Prices per cell of the coarse grid to plan by, and the best bound on the total gain proved on the way to them.
 
     These are the last ones: where time is short or load is light, prices of nothing may prove the best bound, yet a
     plan needs to be told where time is scarce.
@@ -65,50 +69,65 @@ class Prices:
 
 
 def find_prices(
-    relaxation: Relaxation, rounds: int, block_ms: float, limit: TimeLimit, toll_ms: float | None = None
+    relaxation: Relaxation,
+    rounds: int,
+    block_ms: float,
+    limit: TimeLimit,
+    toll_ms: float | None = None,
+    coarse: Relaxation | None = None,
 ) -> Prices:
     """Lower the bound for ``rounds`` rounds, or as many as fit in the time; an interrupt keeps the best so far.
 
     Prices are constant over blocks of about ``block_ms``: longer ones converge sooner, shorter ones end lower.
-    ``toll_ms``, for grant order on a shared uplink alone, is the length of a toll's block.
+    ``toll_ms``, for grant order on a shared uplink alone, is the length of a toll's block. ``coarse`` is the same on
+    cells a whole number of times as long that begin where some of the fine ones do; without it all rounds are fine.
     """
+    levels = [coarse or relaxation, relaxation]
+    longest_ms = levels[0].grid.cell_ms
+    sizes = [max(1, round(block_ms / longest_ms)) * round(longest_ms / level.grid.cell_ms) for level in levels]
+    count = max(-(-level.grid.cells // size) for level, size in zip(levels, sizes, strict=True))
+    blocks = [_Blocks(level.grid, size, count) for level, size in zip(levels, sizes, strict=True)]
+    orders: list[Order | None] = [None, None]
+    if toll_ms:
+        cells = [max(1, round(toll_ms / longest_ms)) * round(longest_ms / level.grid.cell_ms) for level in levels]
+        most = max(level.grid.width // size for level, size in zip(levels, cells, strict=True)) + 2
+        orders = [Order(level.grid, size, most) for level, size in zip(levels, cells, strict=True)]
     grid = relaxation.grid
-    blocks = _Blocks(grid, max(1, round(block_ms / grid.cell_ms)))
-    order = Order(grid, max(1, round(toll_ms / grid.cell_ms))) if toll_ms else None
     worth = float(np.max(grid.worth, initial=0.0))
-    price = _Descent(np.zeros((grid.links + 1, blocks.count)), 1e-9)
-    toll = _Descent(np.zeros((len(grid.order), order.blocks if order else 0)), TOLL_SCALE)
-    first_step = FIRST_STEP * worth / float(grid.deadline_ms.mean()) * grid.cell_ms
+    price = _Descent(np.zeros((grid.links + 1, count)), 1e-9)
+    toll = _Descent(np.zeros((len(grid.order), orders[0].blocks if orders[0] else 0)), TOLL_SCALE)
+    first_step = FIRST_STEP * worth / float(grid.deadline_ms.mean())
     best_bound, done = np.inf, 0.0
     spent_s, finished = limit.spent_s, 0
 
-    def value(price: FloatArray, toll: FloatArray) -> tuple[DualValue, IntArray | None]:
-        return _evaluate(relaxation, blocks.spread(price[:-1]), blocks.spread(price[-1]), order, toll)
+    def value(fine: bool, price: FloatArray, toll: FloatArray) -> tuple[DualValue, IntArray | None]:
+        return _evaluate(levels[fine], *blocks[fine].spread(price), orders[fine], toll)
 
     try:
         while finished < rounds and (finished == 0 or not limit.expired):
-            found, in_order = value(price.now, toll.now)
+            fine = done >= FINE_FROM or coarse is None
+            found, in_order = value(fine, price.now, toll.now)
             best_bound = min(best_bound, found.bound)
             finished += 1
             used_s = limit.spent_s - spent_s
             done = max(finished / rounds, used_s / max(used_s + limit.left_s, 1e-9) if np.isfinite(limit.left_s) else 0)
-            excess = np.vstack([blocks.gather(found.link_use), blocks.gather(found.edge_use[None])]) - blocks.capacity
-            price.step(excess, first_step * SHRINKAGE**-done)
+            price.step(blocks[fine].excess(found), first_step * SHRINKAGE**-done)
             if in_order is not None and done > TOLLS_FROM:
                 wanted = _starts(found.start_block, toll.now) - _starts(in_order, toll.now)
                 toll.step(wanted, FIRST_TOLL_STEP * worth * SHRINKAGE**-done)
             if finished % ROUNDS_PER_AVERAGE == 0:
-                best_bound = min(best_bound, value(price.mean, toll.mean)[0].bound)
-        best_bound = min(best_bound, value(price.mean, toll.mean)[0].bound)
+                best_bound = min(best_bound, value(fine, price.mean, toll.mean)[0].bound)
+        best_bound = min(best_bound, value(True, price.mean, toll.mean)[0].bound)
     except KeyboardInterrupt:
         limit.cancel()
+    link, edge = blocks[0].spread(price.mean)
     return Prices(
-        link=blocks.spread(price.mean[:-1]),
-        edge=blocks.spread(price.mean[-1]),
+        link=link,
+        edge=edge,
         bound=best_bound,
         rounds=finished,
-        order=order,
-        toll=toll.mean if order else None,
+        order=orders[0],
+        toll=toll.mean if orders[0] else None,
     )
 
 
@@ -160,24 +179,26 @@ class _Descent:
 
 
 class _Blocks:
-    """Blocks of ``size`` cells and the way between cells and blocks."""
+    """``count`` blocks of ``size`` cells and the way between prices per ms of blocks and those per cell of cells."""
 
-    def __init__(self, grid: Grid, size: int) -> None:
+    def __init__(self, grid: Grid, size: int, count: int) -> None:
+        self._grid = grid
         self._size = size
-        self._cells = grid.cells
-        self.count = -(-grid.cells // size)
-        length = np.full(self.count, float(size))
-        length[-1] -= self.count * size - grid.cells
-        self.capacity = np.vstack([np.tile(length, (grid.links, 1)), grid.workers * length])
+        self._count = count
+        length = np.clip(grid.cells - size * np.arange(count), 0, size)
+        self._capacity = np.vstack([np.tile(length, (grid.links, 1)), grid.workers * length])
         """(links + 1, blocks): cells of service that each link, and in the last row the edge, can give."""
 
-    def spread(self, per_block: FloatArray) -> FloatArray:
-        """From blocks (..., count) to cells (..., T)."""
-        return np.repeat(per_block, self._size, axis=-1)[..., : self._cells]
+    def spread(self, price: FloatArray) -> tuple[FloatArray, FloatArray]:
+        """From blocks (links + 1, count) to the cells of links (links, T) and edge (T,)."""
+        per_cell = self._grid.cell_ms * np.repeat(price, self._size, axis=1)[:, : self._grid.cells]
+        return per_cell[:-1], per_cell[-1]
 
-    def gather(self, per_cell: FloatArray) -> FloatArray:
-        """From cells (n, T) to sums over blocks (n, count)."""
-        padded = np.zeros((len(per_cell), self.count * self._size))
-        padded[:, : self._cells] = per_cell
-        total: FloatArray = padded.reshape(len(per_cell), self.count, self._size).sum(axis=2)
-        return total
+    def excess(self, found: DualValue) -> FloatArray:
+        """(links + 1, count): time used beyond capacity, in ms."""
+        padded = np.zeros((len(self._capacity), self._count * self._size))
+        padded[:-1, : self._grid.cells] = found.link_use
+        padded[-1, : self._grid.cells] = found.edge_use
+        used = padded.reshape(len(padded), self._count, self._size).sum(axis=2)
+        excess_ms: FloatArray = self._grid.cell_ms * (used - self._capacity)
+        return excess_ms

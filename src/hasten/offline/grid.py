@@ -86,8 +86,11 @@ class Grid:
         return int((self.limit - self.arrival).max(initial=0)) + 1
 
 
-def make_grid(scenario: Scenario, realization: Realization, cell_ms: float) -> Grid:
-    """Put a realization on a grid of ``cell_ms``; the finer, the tighter the bound."""
+def make_grid(scenario: Scenario, realization: Realization, cell_ms: float, aligned: int = 1) -> Grid:
+    """Put a realization on a grid of ``cell_ms``; the finer, the tighter the bound.
+
+    The first cell's number is a multiple of ``aligned``: there cells of so many times the length begin as well.
+    """
     table, column = scenario.options.undominated()
     order = np.argsort(realization.stream, kind="stable")
     stream = realization.stream[order]
@@ -95,7 +98,7 @@ def make_grid(scenario: Scenario, realization: Realization, cell_ms: float) -> G
     useful_ms = useful_until_ms(scenario.deadlines_ms, scenario.gain.terms()[2])
     limit_ms = arrival_ms + useful_ms[stream] + ON_TIME_TOLERANCE_MS
     arrival = np.floor(arrival_ms / cell_ms).astype(np.int64)
-    origin = int(arrival.min()) if len(arrival) else 0
+    origin = int(arrival.min()) // aligned * aligned if len(arrival) else 0
     limit = np.floor(limit_ms / cell_ms + LIMIT_SLACK_CELLS).astype(np.int64) - origin
     cells = int(limit.max(initial=0)) + 1
     steady = all(len(rate.from_ms) == 1 for rate in realization.rates)

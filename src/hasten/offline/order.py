@@ -27,9 +27,9 @@ LATER, START, SKIP = 0, 1, 2
 class Order:
     """The longest path through tolls on one grid. Tolls are (Q, blocks), the grid's order of tasks."""
 
-    def __init__(self, grid: Grid, toll_cells: int) -> None:
+    def __init__(self, grid: Grid, toll_cells: int, blocks: int) -> None:
         self.toll_cells = toll_cells
-        self.blocks = grid.width // toll_cells + 2
+        self.blocks = blocks
         self._place = np.empty(len(grid.order), dtype=np.int64)
         self._place[grid.order] = np.arange(len(grid.order))
         self.first_block = (grid.arrival // toll_cells)[self._place]
