@@ -11,7 +11,15 @@ from hypothesis import strategies as st
 from sim_cases import COMBINATIONS, random_options, random_scenario, with_outages
 
 from hasten.core.scenario import scenario_from
-from hasten.offline.bounds import NO_OPTION, Relaxation
+from hasten.offline.bounds import (
+    NO_OPTION,
+    Relaxation,
+    Stays,
+    _option_values,
+    _price_stays,
+    _steady_values,
+    paid_before,
+)
 from hasten.offline.decomposition import find_prices
 from hasten.offline.exact import exact_search
 from hasten.offline.grid import make_grid
@@ -201,3 +209,32 @@ def test_values_start_at_the_bound_without_prices():
     bound = relaxation.evaluate(np.zeros((1, grid.cells)), np.zeros(grid.cells), values).bound
     assert values[grid.first[:-1], 0].sum() == pytest.approx(bound, rel=1e-9)
     assert np.all(np.diff(values, axis=1) <= 1e-12)  # a fuller device never gains more
+
+
+def test_prices_of_stays_computed_once_give_the_values_computed_anew():
+    """The fast values of options on a link of constant rate, against the ones that also say where they are best."""
+    rng = np.random.default_rng(0)
+    width, toll_cells = 90, 7
+    for _ in range(300):
+        link_paid, edge_paid = (paid_before(rng.random(200) * rng.integers(0, 2, 200)) for _ in range(2))
+        send, edge, device, rtt_half = (int(n) for n in rng.integers(0, 20, 4))
+        send_part, edge_part, rtt_part = rng.random(3)
+        terms = [(0.0, 0.0, 0.0), (0.3, -0.1, 0.0), (0.0, 0.0, 0.5)][rng.integers(3)]
+        arrival, limit_at = 40, 40 + float(rng.uniform(10, 80))
+        toll = rng.random(30) if rng.random() < 0.5 else np.empty(0)
+        slow, fast, edge_value = np.zeros(width), np.zeros(width), np.zeros(width)
+        index = [np.zeros(width, np.int64) for _ in range(3)]
+        stay_prices = []
+        for paid, whole, part in ((link_paid, send, send_part), (edge_paid, edge, edge_part)):
+            stays = Stays(np.array([whole]), np.array([part]), np.zeros((1, 1), np.int64))
+            stay_prices.append(np.empty((1, len(paid))))
+            _price_stays(paid, stays, stay_prices[-1])
+        common = arrival, limit_at, 40.0, 50.0, device, send, edge, send_part, edge_part
+        starts = _option_values(
+            *common, 1.0, 0.7, terms, rtt_half, rtt_part, np.empty(0), 1.0, link_paid, edge_paid, toll, toll_cells,
+            slow, index[0], index[1], edge_value, index[2],
+        )  # fmt: skip
+        assert starts == _steady_values(
+            *common, 0.7, terms, rtt_half, rtt_part, 1.0, stay_prices[0][0], stay_prices[1][0], toll, toll_cells, fast
+        )
+        np.testing.assert_array_equal(fast[:starts], slow[:starts])

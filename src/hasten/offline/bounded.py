@@ -9,6 +9,7 @@ system can only help, and their plans, one after the other, are a plan that the 
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -19,13 +20,14 @@ from hasten.core.scenario import Realization, Scenario
 from hasten.offline.bounds import Relaxation
 from hasten.offline.decomposition import Prices, find_prices
 from hasten.offline.grid import make_grid
-from hasten.offline.guide import Guide, guide_of
+from hasten.offline.guide import Guide, discounted, guide_of
 from hasten.offline.guided_beam import guided_beam
 from hasten.offline.incumbent import incumbent
 from hasten.offline.instance import GAIN_STEPS, Instance, grant_like, instance_of
 from hasten.offline.local_search import improve
 from hasten.offline.plan import TimeLimit
 from hasten.offline.ready_beam import ready_beam
+from hasten.offline.splice import spliced
 from hasten.offline.turn_beam import Moments, moments_of, turn_beam
 from hasten.sim import Replayer
 
@@ -36,21 +38,21 @@ IntArray = NDArray[np.int64]
 class Effort:
     """How much work to spend on a chunk; the defaults take less than a minute of one core."""
 
-    rounds: int = 240
+    rounds: int = 320
     """Most rounds of price improvement."""
     grant_price_work: float = 3.5e6
     """Rounds times tasks in grant order: the number of rounds for many tasks."""
     ready_price_work: float = 3.0e6
     """The same in ready order, where the local search needs the time."""
-    grid_work: float = 600.0
-    """Cells per deadline of the fine grid for up to 4,000 tasks; fewer, by the square root, for more."""
+    grid_work: float = 900.0
+    """Cells per deadline of the fine grid for up to 4,000 tasks; fewer, by the power of 3/4, for more."""
     grant_labels: float = 1.2e6
     """Labels times tasks of the beam in grant order; with a time limit it is as wide as there is time for instead."""
-    ready_labels: float = 8.0e5
-    """The same in ready order, where a label costs more."""
+    ready_labels: float = 2.2e6
+    """The same in ready order."""
     grant_search_work: float = 2.5e10
     """Tasks that the local search follows in grant order, times the square root of their number: caches are small."""
-    ready_search_work: float = 2.5e10
+    ready_search_work: float = 6.0e9
     """The same in ready order."""
 
 
@@ -65,11 +67,15 @@ MOST_CELLS = 4000
 """No stream's deadline is cut into more cells than this."""
 MOST_PRICES = 2.0e7
 """No more cells than this over all links."""
+DISCOUNTS = (0.95, 1.0, 1.05)
+"""In ready order there is one beam for each, and the best parts of their plans make one."""
 TASKS_PER_CHUNK = 25_000
 PRICE_SHARE = 0.6
 """Share of a time limit that goes into prices; the rest is the plan's."""
 BEAM_SHARE = 0.4
 """Share of the time left that the wide beam may be expected to take; the rest is the local search's."""
+HOT, WARM = 0.08, 0.01
+"""First temperature of the local search, as a share of the largest worth: for a poor plan, and for a good one."""
 SEARCH_WORK_PER_TASK = 400_000
 """The local search follows no more than this for each task."""
 
@@ -145,6 +151,11 @@ def _solve_chunk(
     tasks = realization.tasks
     instance, column = instance_of(scenario, realization)
     start = _columns_among(column[realization.stream], known)
+    replayer = Replayer(scenario, realization)
+
+    def in_full(chosen: IntArray) -> IntArray:
+        return np.where(chosen == DROP, DROP, column[realization.stream, np.maximum(chosen, 0)])
+
     rounding = tasks / GAIN_STEPS
     base_gain = scenario.gain.terms()[1] * tasks
     bound = base_gain + float(instance.tasks.remaining[0]) + rounding
@@ -159,14 +170,15 @@ def _solve_chunk(
             bound = min(bound, base_gain + gain + rounding)
         elif instance.costs.links == 1:
             moments = moments_of(instance, guide, relaxation, prices)
-            chosen = _ready_plan(instance, guide, moments, effort, limit)
+            chosen = _ready_plan(
+                instance, guide, moments, effort, limit, lambda plan: replayer.total_gain(in_full(plan))
+            )
         else:
             chosen = ready_beam(instance, guide, _width(effort.ready_labels, tasks), limit, start)
     except KeyboardInterrupt:
         limit.cancel()
         return known, bound
-    option = np.where(chosen == DROP, DROP, column[realization.stream, np.maximum(chosen, 0)])
-    replayer = Replayer(scenario, realization)
+    option = in_full(chosen)
     return (option if replayer.total_gain(option) > replayer.total_gain(known) else known), bound
 
 
@@ -181,7 +193,7 @@ def _priced(
 ) -> tuple[Relaxation, Prices]:
     """Prices to plan by, with the bound on the total gain that they prove, and the coarse relaxation they are for."""
     tasks = realization.tasks
-    fineness = np.clip(effort.grid_work * np.sqrt(4000.0 / tasks), *CELLS_PER_DEADLINE)
+    fineness = np.clip(effort.grid_work * (4000.0 / tasks) ** 0.75, *CELLS_PER_DEADLINE)
     cell_ms = cell_of(scenario, realization, float(fineness))
     relaxation = Relaxation(make_grid(scenario, realization, cell_ms, COARSENESS))
     coarse = Relaxation(make_grid(scenario, realization, COARSENESS * cell_ms))
@@ -207,22 +219,30 @@ def _grant_plan(instance: Instance, guide: Guide, effort: Effort, limit: TimeLim
     if plan is None or (width > WIDTHS[0] and np.isinf(most)):
         plan, most = guided_beam(instance, guide, width, limit)
     if instance.costs.links == 1 and np.isinf(most):
-        plan = improve(instance, plan, guide.usable, False, _search_work(effort.grant_search_work, tasks), limit)
+        plan = improve(instance, plan, guide.usable, False, HOT, _search_work(effort.grant_search_work, tasks), limit)
     return plan, most
 
 
-def _ready_plan(instance: Instance, guide: Guide, moments: Moments, effort: Effort, limit: TimeLimit) -> IntArray:
-    """A plan (N,) for ready order on a shared uplink."""
-    tasks = len(instance.tasks.arrival_ms)
-    width, plan = _width(effort.ready_labels, tasks), None
+def _ready_plan(
+    instance: Instance,
+    guide: Guide,
+    moments: Moments,
+    effort: Effort,
+    limit: TimeLimit,
+    gain: Callable[[IntArray], float],
+) -> IntArray:
+    """A plan (N,) for ready order on a shared uplink; ``gain`` says what a plan gains."""
+    tasks, streams = len(instance.tasks.arrival_ms), len(instance.costs.options)
+    width, plans = _width(effort.ready_labels / len(DISCOUNTS), tasks), []
     if np.isfinite(limit.left_s):  # as in grant order
         start_s = limit.spent_s
-        plan = turn_beam(instance, guide, moments, WIDTHS[0], limit)
+        plans.append(turn_beam(instance, guide, moments, WIDTHS[0], limit))
         seconds_per_label = (limit.spent_s - start_s) / WIDTHS[0]
-        width = min(width, int(BEAM_SHARE * limit.left_s / seconds_per_label))
-    if plan is None or width > WIDTHS[0]:
-        plan = turn_beam(instance, guide, moments, width, limit)
-    return improve(instance, plan, guide.usable, True, _search_work(effort.ready_search_work, tasks), limit)
+        width = min(width, int(BEAM_SHARE / len(DISCOUNTS) * limit.left_s / seconds_per_label))
+    if not plans or width > WIDTHS[0]:
+        plans += [turn_beam(instance, discounted(guide, by), moments, width, limit) for by in DISCOUNTS]
+    plan = spliced(plans, streams, gain, limit)
+    return improve(instance, plan, guide.usable, True, WARM, _search_work(effort.ready_search_work, tasks), limit)
 
 
 def _width(labels: float, tasks: int) -> int:

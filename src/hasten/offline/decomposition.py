@@ -34,7 +34,7 @@ MOMENTUM = 0.9
 SCALE_MEMORY = 0.99
 TOLL_SCALE = 1e-2
 """Smallest scale of a toll's subgradient: most are zero most of the time."""
-FINE_FROM = 0.85
+FINE_FROM = 0.8
 """Share of the rounds after which the fine grid takes over."""
 TOLLS_FROM = 0.15
 """Share of the rounds before tolls: they can only share out what prices have found scarce."""

@@ -23,8 +23,8 @@ from hasten.sim.compiled import compiled, inlined
 FloatArray = NDArray[np.float64]
 IntArray = NDArray[np.int64]
 
-HOT, COLD = 0.08, 0.006
-"""First and last temperature, as shares of the largest worth."""
+COLD = 0.006
+"""Last temperature, as a share of the largest worth."""
 REACH = 8
 """A change that is itself too late is tried with another of one of so many decisions before it."""
 WORK_PER_CALL = 1_000_000
@@ -39,16 +39,23 @@ class Progress(NamedTuple):
 
 
 def improve(
-    instance: Instance, option: IntArray, usable: NDArray[np.bool_], ready: bool, work: int, limit: TimeLimit
+    instance: Instance,
+    option: IntArray,
+    usable: NDArray[np.bool_],
+    ready: bool,
+    hot: float,
+    work: int,
+    limit: TimeLimit,
 ) -> IntArray:
     """A plan (N,) at least as good as ``option``, both columns of the instance's options or DROP.
 
     Tasks that would be late in ``option`` are dropped first. ``usable`` (M, J) are the options to consider. The
-    temperature falls with the work done, up to ``work`` tasks followed, or with the time used, whichever is further.
+    temperature begins at ``hot`` times the largest worth and falls with the work done, up to ``work`` tasks followed,
+    or with the time used, whichever is further.
     """
     plan, trial = new_schedule(instance), new_trial(instance)
     _adopt(instance, ready, plan, trial, option)
-    hottest = float(np.max(instance.costs.worth[usable], initial=0.0))
+    largest = float(np.max(instance.costs.worth[usable], initial=0.0))
     best = plan.option.copy()
     total = float(plan.gain.sum())
     progress = Progress(total, total)
@@ -57,7 +64,7 @@ def improve(
     try:
         while trial.work[0] < work and not limit.expired:
             done = max(trial.work[0] / work, (limit.spent_s - spent_s) / left_s if np.isfinite(left_s) else 0.0)
-            temperature = hottest * HOT * (COLD / HOT) ** min(done, 1.0)
+            temperature = largest * hot * (COLD / hot) ** min(done, 1.0)
             until = min(int(trial.work[0]) + WORK_PER_CALL, work)
             progress = Progress(*_anneal(instance, ready, plan, trial, usable, temperature, until, rng, progress, best))
     except KeyboardInterrupt:

@@ -32,6 +32,10 @@ STEPS_PER_DEADLINE = 150
 """Labels are compared at steps of time of this share of a deadline."""
 CAUTION = 5.0
 """A label is not needed when another leads by this times what is worse about the other, at the guide's prices."""
+WAITING = 0.2
+"""A millisecond that uplink or a worker is free later counts as at least this share of a task's worth per deadline."""
+CHANCE = 0.25
+"""A chance to decide on a task that another label no longer has counts as at least this share of a task's worth."""
 ROUNDING = 1e-9
 NEVER = -1e9
 """Worth of moments that do not exist."""
@@ -53,6 +57,11 @@ class Moments(NamedTuple):
     worth: NDArray[np.float32]
     """(Q, G, width): the most a stream can gain from a task on at the prices, if the task is taken through an option
     of this or a longer device time, by the device's backlog in cells."""
+    least_gain: float
+    """Least worth of a moment that has not passed, likewise."""
+    least_price: float
+    """Least price of a millisecond of uplink or edge for telling whether a label is needed: where load is light the
+    guide's prices are nothing, yet it matters who has to wait."""
 
 
 class Labels(NamedTuple):
@@ -124,7 +133,9 @@ def moments_of(instance: Instance, guide: Guide, relaxation: Relaxation, prices:
     task[guide.place] = np.arange(len(task))
     worth = np.full((len(task), stage_ms.shape[1], guide.values.shape[1]), NEVER, dtype=np.float32)
     relaxation.worth_by_stage(prices.link, prices.edge, guide.values, group, worth)
-    return Moments(stage_ms, group, tasks.arrival_ms[task], task, worth)
+    most = float(np.max(costs.worth[guide.usable], initial=0.0))
+    least_price = WAITING * most / float(costs.deadline_ms.min())
+    return Moments(stage_ms, group, tasks.arrival_ms[task], task, worth, CHANCE * most, least_price)
 
 
 def turn_beam(instance: Instance, guide: Guide, moments: Moments, width: int, limit: TimeLimit) -> IntArray:
@@ -333,17 +344,26 @@ def _follow(labels: Labels, after: Labels, to: int, steps: Steps, c: int) -> Non
 
 
 @compiled
-def _unneeded(labels: Labels, count: int, b: int) -> bool:
+def _unneeded(moments: Moments, labels: Labels, count: int, b: int, now_ms: float) -> bool:
     """Whether one of the first ``count`` labels has gained more than all that is worse about it may cost."""
     for a in range(count):
         lead = labels.gain[a] - labels.gain[b] + ROUNDING
         if lead < 0.0:
             continue
         owed = CAUTION * max(labels.paid[a] - labels.paid[b], 0.0)
+        owed += moments.least_price * max(labels.link_ms[a] - max(labels.link_ms[b], now_ms), 0.0)
+        for w in range(labels.edge_ms.shape[1]):
+            owed += moments.least_price * max(labels.edge_ms[a, w] - max(labels.edge_ms[b, w], now_ms), 0.0)
         for m in range(labels.ahead.shape[1]):
             if owed > lead:
                 break
             owed += CAUTION * max(labels.ahead[b, m] - labels.ahead[a, m], 0.0)
+            behind = labels.at[a, m] - labels.at[b, m]
+            lost = behind > 0 or (labels.kept[a, m] and (behind < 0 or not labels.kept[b, m]))
+            if lost or (behind == 0 and labels.group[a, m] > labels.group[b, m]):
+                owed += moments.least_gain
+            if behind == 0:
+                owed += moments.least_price * max(labels.free_ms[a, m] - max(labels.free_ms[b, m], now_ms), 0.0)
         if owed <= lead:
             return True
     return False
@@ -375,7 +395,7 @@ def _advance(
             if kept == width:
                 break
             _follow(labels, after, kept, steps, c)
-            if _unneeded(after, kept, kept):
+            if _unneeded(moments, after, kept, kept, until_ms):
                 continue
             if steps.stream[c] >= 0 and steps.option[c] != DROP:
                 b, m = steps.label[c], steps.stream[c]
