@@ -1,4 +1,4 @@
-"""The lean observation of one decision is that of the batch, bit for bit."""
+"""The lean observations of one decision are those of the batch."""
 
 from __future__ import annotations
 
@@ -9,6 +9,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from hasten.core.backlogs import BacklogFeatures
+from hasten.core.backlogs_single import SingleBacklogs
 from hasten.core.decision import View
 from hasten.core.observation import Features
 from hasten.core.observation_single import SingleFeatures
@@ -54,7 +56,7 @@ def contexts():
     rtt_ms=st.sampled_from([0.0, 7.3]),
     seed=st.integers(0, 2**32),
 )
-def test_lean_features_are_bit_for_bit_those_of_the_batch(contexts, gain, streams, workers, rtt_ms, seed):
+def test_lean_features_are_those_of_the_batch(contexts, gain, streams, workers, rtt_ms, seed):
     everything, table = contexts[gain]
     context = replace(
         everything,
@@ -67,6 +69,7 @@ def test_lean_features_are_bit_for_bit_those_of_the_batch(contexts, gain, stream
     options = type(table)(**{name: values[:streams] for name, values in vars(table).items()})
     rng = np.random.default_rng(seed)
     batch, single = Features(context, options), SingleFeatures(context, options)
+    many, one = BacklogFeatures(context, options), SingleBacklogs(context, options)
     out = np.empty(batch.size, dtype=np.float32)
     now_ms = 0.0
     for _ in range(5):
@@ -86,3 +89,8 @@ def test_lean_features_are_bit_for_bit_those_of_the_batch(contexts, gain, stream
         single.observe(view, out)
         assert np.array_equal(out, expected[0])
         assert np.array_equal(single.feasible, mask[0, :-1] == 1)
+        seen, allowed, _ = many.observe(view)
+        one.observe(view)
+        lean = np.concatenate([one.situation, one.gain, one.left.T.ravel()])
+        np.testing.assert_allclose(lean, seen[0], rtol=1e-6, atol=1e-7)
+        assert np.array_equal(one.useful, allowed[0, :-1] == 1) and allowed[0, -1] == 1

@@ -128,7 +128,7 @@ def test_margin_loss_raises_the_expert_above_all_allowed_actions_and_ends_with_i
     same = Transitions(
         batch.obs, batch.mask, batch.action, batch.reward * 0, batch.next_obs, batch.next_mask, batch.discount * 0
     )
-    learner = DoubleDqn(DuelingNetwork(6, (64,), 4, seed=1), learning_rate=3e-3, margin=0.8)
+    learner = DoubleDqn(DuelingNetwork(6, (64,), 4, seed=1), learning_rate=3e-3)
     for _ in range(600):
         learner.update(same, np.full(64, 0.01), np.ones(64))
     q = learner.network.values(batch.obs)

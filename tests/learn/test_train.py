@@ -7,13 +7,16 @@ import pytest
 
 import hasten as hs
 from hasten.core.errors import HastenError, InputError
+from hasten.learn.collect import action_sight
 from hasten.learn.curve import TrainedScheduler, Training
 from hasten.learn.domain import Domain
 from hasten.learn.settings import Settings
 from hasten.learn.validation import Validation
+from hasten.schedulers.backlog_policy import BacklogPolicy, tensor_shapes
 from hasten.sim import simulate_batch
 
-SMALL = {
+HIDDEN = {"actions": (16,), "backlogs": (8, 16)}
+SIZE = {
     "updates": 120,
     "round_updates": 40,
     "validate_every": 1,
@@ -21,10 +24,15 @@ SMALL = {
     "tasks": 60,
     "batches": 1,
     "batch": 32,
-    "hidden": (16,),
     "demonstrations": 400,
     "capacity": 600,
 }
+SMALL = SIZE | {"values": "actions", "hidden": HIDDEN["actions"]}
+
+
+@pytest.fixture(scope="module", params=["actions", "backlogs"])
+def small(request):
+    return SIZE | {"values": request.param, "hidden": HIDDEN[request.param]}
 
 
 @pytest.fixture(scope="module")
@@ -49,12 +57,14 @@ def scenario():
 
 
 @pytest.fixture(scope="module")
-def trained(scenario) -> TrainedScheduler:
-    return hs.train(scenario, seed=3, **SMALL)
+def trained(scenario, small) -> TrainedScheduler:
+    return hs.train(scenario, seed=3, **small)
 
 
 def weights(scheduler):
     policy = scheduler.policy
+    if isinstance(policy, BacklogPolicy):
+        return [getattr(policy, name) for name in tensor_shapes(policy.manifest.hidden)]
     return [array for layer in (*policy.trunk, policy.value, policy.advantage) for array in layer]
 
 
@@ -63,14 +73,14 @@ def assert_same(one, other):
         np.testing.assert_array_equal(a, b)
 
 
-def test_the_same_seed_gives_the_same_policy_and_another_seed_another(scenario, trained):
-    assert_same(trained, hs.train(scenario, seed=3, **SMALL))
-    other = hs.train(scenario, seed=4, **SMALL)
+def test_the_same_seed_gives_the_same_policy_and_another_seed_another(scenario, small, trained):
+    assert_same(trained, hs.train(scenario, seed=3, **small))
+    other = hs.train(scenario, seed=4, **small)
     assert any((a != b).any() for a, b in zip(weights(trained), weights(other), strict=True))
 
 
 @pytest.mark.parametrize("replay", ["prioritized", "uniform"])
-def test_training_goes_on_to_the_same_bits_after_a_kill(scenario, tmp_path, replay):
+def test_training_goes_on_to_the_same_bits_after_a_kill(scenario, small, tmp_path, replay):
     class Killed(Exception):
         pass
 
@@ -78,11 +88,11 @@ def test_training_goes_on_to_the_same_bits_after_a_kill(scenario, tmp_path, repl
         if point.updates == 80:
             raise Killed
 
-    straight = hs.train(scenario, replay=replay, seed=3, **SMALL)
+    straight = hs.train(scenario, replay=replay, seed=3, **small)
     path = tmp_path / "checkpoint"
     with pytest.raises(Killed):
-        hs.train(scenario, replay=replay, seed=3, checkpoint=path, on_point=kill, **SMALL)
-    resumed = hs.train(scenario, replay=replay, seed=3, checkpoint=path, **SMALL)
+        hs.train(scenario, replay=replay, seed=3, checkpoint=path, on_point=kill, **small)
+    resumed = hs.train(scenario, replay=replay, seed=3, checkpoint=path, **small)
     assert_same(straight, resumed)
     scores = [[point.score for point in run.training.curve] for run in (straight, resumed)]
     assert scores[0] == scores[1]
@@ -135,19 +145,19 @@ def test_a_policy_that_always_does_the_same_is_reported(scenario, trained):
         return np.tile(-np.arange(trained.policy.manifest.width + 1.0), (len(observation), 1))
 
     assert not trained.training.best.score.collapsed
-    score = Validation(scenario, Domain(), runs=4, tasks=60).score(first_allowed)
+    score = Validation(scenario, Domain(), action_sight, runs=4, tasks=60).score(first_allowed)
     assert score.collapsed
     collapsed = Training(trained.policy, (), replace(trained.training.best, score=score))
     assert any("the policy has collapsed: it takes one action in" in warning for warning in collapsed.warnings())
 
 
-def test_training_goes_on_from_a_policy(scenario, trained):
+def test_training_goes_on_from_a_policy(scenario, small, trained):
     start = trained.policy
-    found = hs.train(scenario, start=start, **(SMALL | {"updates": 1, "round_updates": 1, "learning_rate": 1e-12}))
+    found = hs.train(scenario, start=start, **(small | {"updates": 1, "round_updates": 1, "learning_rate": 1e-12}))
     for a, b in zip(weights(trained), weights(found), strict=True):
         np.testing.assert_allclose(a, b, atol=1e-6)
     with pytest.raises(InputError, match="policy: layers"):
-        hs.train(scenario, start=start, **(SMALL | {"hidden": (8,)}))
+        hs.train(scenario, start=start, **(small | {"hidden": tuple(width + 1 for width in small["hidden"])}))
 
 
 def test_event_files_hold_the_curve(scenario, tmp_path):
@@ -172,8 +182,21 @@ def test_bad_settings_are_refused(scenario, given, message):
 
 
 def test_exploration_importance_and_margin_follow_their_schedules():
-    settings = Settings(updates=100, beta=0.4, margin=1.0, margin_updates=50, explore_updates=10, init="none")
+    settings = Settings.usual(
+        "actions", updates=100, beta=0.4, margin=1.0, margin_updates=50, explore_updates=10, init="none"
+    )
     assert settings.beta_at(0) == 0.4 and settings.beta_at(100) == 1.0 and settings.beta_at(250) == 1.0
     assert settings.margin_at(0) == 1.0 and settings.margin_at(50) == 0.0 and settings.margin_at(90) == 0.0
     assert settings.explore_at(0) == 1.0 and settings.explore_at(20) == settings.last_explore
     assert Settings(init="dp").explore_at(0) == 0.4 and Settings(init="dp", explore=1.0).explore_at(0) == 1.0
+
+
+def test_what_is_for_values_of_actions_is_refused_for_those_of_backlogs(scenario):
+    for given in ({"steps": 3}, {"margin": 0.5}):
+        with pytest.raises(InputError, match=r"train: values: got 'backlogs', expected .*actions"):
+            Settings(**given)
+    with pytest.raises(InputError, match="train: values: got 'rewards'"):
+        Settings(values="rewards")
+    with pytest.raises(InputError, match=r"train: hidden: .*two widths"):
+        hs.train(scenario, **(SIZE | {"hidden": (16,)}))
+    assert Settings.usual("actions").updates > Settings.usual().updates == Settings().updates

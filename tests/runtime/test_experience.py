@@ -15,6 +15,8 @@ from hasten.core.errors import InputError
 from hasten.core.observation import Features
 from hasten.core.options import DROP
 from hasten.learn.logs import Episode, read_experience, read_tasks, rebuild
+from hasten.learn.method import method_for
+from hasten.learn.settings import Settings
 from hasten.learn.transitions import UNKNOWN
 from hasten.runtime.agent import DeviceAgent
 from hasten.runtime.deciding import AgentSettings
@@ -107,7 +109,7 @@ def own_options(profile, policy):
 def test_observations_rebuilt_from_the_log_are_those_the_agent_saw(run):
     spy, path, profile = run
     options = own_options(profile, spy.inner.policy)
-    episodes = rebuild(read_tasks(path), profile, options, path)
+    episodes = [logged.seen for logged in rebuild(read_tasks(path), profile, options, path)]
     assert len(episodes) == 2 and episodes[1].obs[0, 9] < 2.0  # the second begins anew, not long after an arrival at 0
     episode = Episode(*(np.concatenate(parts) for parts in zip(*episodes, strict=True)))
     assert len(spy.seen) == TASKS
@@ -125,13 +127,21 @@ def test_observations_rebuilt_from_the_log_are_those_the_agent_saw(run):
     assert episode.gain.max() > 0
 
 
-def test_the_log_becomes_transitions(run):
+@pytest.mark.parametrize(("values", "hidden"), [("actions", (16,)), ("backlogs", (8, 16))])
+def test_the_log_becomes_experience(run, values, hidden):
     spy, path, profile = run
-    found = read_experience([path, path], profile, discount=0.9, steps=3)
-    episodes = rebuild(read_tasks(path), profile, own_options(profile, spy.inner.policy), path)
-    assert len(found) == 2 * sum((part.action[:-1] != UNKNOWN).sum() for part in episodes)
-    assert found.obs.shape == (len(found), spy.inner.policy.manifest.features)
-    assert np.all(found.action >= 0)
+    logged = read_experience([path, path], profile)
+    policy = spy.inner.policy
+    method = method_for(policy.manifest.width, Settings.usual(values, hidden=hidden))
+    found = method.of_logs(logged)
+    known = 2 * sum((part.seen.action[:-1] != UNKNOWN).sum() for part in logged[:2])
+    if values == "actions":
+        assert len(found) == known and np.all(found.action >= 0)
+        assert found.obs.shape == (len(found), policy.manifest.features)
+    else:  # an option that was predicted to be useless, or the only one allowed, has nothing to be compared with
+        assert 0.5 * known < len(found) <= known
+        assert (found.action[:, 0] != found.action[:, 1]).all()
+        assert found.lost.min() >= 0 and found.lost.max() <= 1
 
 
 def changed_line(path, tmp_path, change, number=5):

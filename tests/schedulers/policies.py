@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from itertools import pairwise
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
 from hasten.core.scenario import Scenario, scenario_from
-from hasten.schedulers.policy import Envelope, Layer, Manifest, Policy, network_options
+from hasten.schedulers.backlog_policy import BacklogPolicy, tensor_shapes
+from hasten.schedulers.policy import AnyPolicy, Envelope, Layer, Manifest, Policy, network_options
 
 
 def cameras(count: int = 3, profile: str = "alexnet-pi", tasks: int = 200, **more: Any) -> Scenario:
@@ -37,13 +38,18 @@ WIDE = Envelope(
 
 
 def random_policy(
-    scenario: Scenario, seed: int = 0, hidden: tuple[int, ...] = (128, 128), envelope: Envelope = WIDE
-) -> Policy:
+    scenario: Scenario,
+    seed: int = 0,
+    hidden: tuple[int, ...] = (128, 128),
+    envelope: Envelope = WIDE,
+    values: Literal["actions", "backlogs"] = "actions",
+) -> AnyPolicy:
     """A policy for the scenario's networks that prefers options at random, yet depending on everything it sees."""
     rng = np.random.default_rng(seed)
     names = [stream.profile.name for stream in scenario.devices]
     manifest = Manifest(
         hasten="0.1.0",
+        values=values,
         hidden=hidden,
         networks=network_options(names, scenario.options),
         gain_terms=scenario.gain.terms(),
@@ -56,8 +62,21 @@ def random_policy(
         weight = (rng.standard_normal((n_in, n_out)) * scale).astype(np.float32)
         return weight, (0.1 * rng.standard_normal(n_out)).astype(np.float32)
 
+    if manifest.values == "backlogs":
+        return random_backlog_policy(manifest, rng)
     widths = [manifest.features, *hidden]
     trunk = tuple(layer(a, b) for a, b in pairwise(widths))
     if trunk:  # observations are seldom negative: without their mean, they all look alike to random weights
         trunk = ((5 * trunk[0][0], trunk[0][1] - 2 * trunk[0][0].sum(axis=0)), *trunk[1:])
     return Policy(manifest, trunk, layer(widths[-1], 1), layer(widths[-1], manifest.width + 1))
+
+
+def random_backlog_policy(manifest: Manifest, rng: np.random.Generator) -> BacklogPolicy:
+    """Costs of a third of a gain or so, differing between backlogs and situations, and shares lost around a half."""
+    weights = {
+        name: (rng.standard_normal(shape) / np.sqrt(max(shape[0], 4) if len(shape) > 1 else 4)).astype(np.float32)
+        for name, shape in tensor_shapes(manifest.hidden).items()
+    }
+    weights["left"] *= np.float32(4.0)
+    weights["head_bias"][1] = 0.5
+    return BacklogPolicy(manifest, **weights)

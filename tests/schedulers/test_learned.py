@@ -44,9 +44,10 @@ SCENARIOS = [
 ]
 
 
+@pytest.mark.parametrize("values", ["actions", "backlogs"])
 @pytest.mark.parametrize("scenario", SCENARIOS)
-def test_one_decision_at_a_time_is_decided_like_many(scenario):
-    scheduler = Learned(random_policy(scenario))
+def test_one_decision_at_a_time_is_decided_like_many(scenario, values):
+    scheduler = Learned(random_policy(scenario, values=values))
     batch = simulate_batch(scenario, scheduler, [3, 4, 5])
     for seed, together in zip([3, 4, 5], batch, strict=True):
         alone = simulate(scenario, scheduler, seed)
@@ -78,8 +79,9 @@ class Checked:
 
 @pytest.mark.parametrize("scenario", SCENARIOS)
 @pytest.mark.parametrize("seeds", [[0], [0, 1, 2]])
-def test_a_masked_action_is_never_chosen(scenario, seeds):
-    simulate_batch(scenario, Checked(Learned(random_policy(scenario, seed=9))), seeds)
+@pytest.mark.parametrize("values", ["actions", "backlogs"])
+def test_a_masked_action_is_never_chosen(scenario, seeds, values):
+    simulate_batch(scenario, Checked(Learned(random_policy(scenario, seed=9, values=values))), seeds)
 
 
 def test_a_policy_is_for_its_own_network_and_gain(tmp_path):
@@ -114,9 +116,10 @@ def test_outside_its_envelope_the_scheduler_is_greedy_and_says_so():
             assert np.mean(np.all(mine.decisions == its.decisions, axis=1)) > 0.9
 
 
-def test_a_saved_scheduler_decides_the_same(tmp_path):
+@pytest.mark.parametrize("values", ["actions", "backlogs"])
+def test_a_saved_scheduler_decides_the_same(tmp_path, values):
     scenario = cameras()
-    scheduler = Learned(random_policy(scenario))
+    scheduler = Learned(random_policy(scenario, values=values))
     scheduler.save(tmp_path / "p.onnx")
     again = simulate(scenario, make_scheduler(f"dqn:{tmp_path / 'p.onnx'}"))
     assert np.array_equal(simulate(scenario, scheduler).decisions, again.decisions)

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from policies import cameras, random_policy
 
 from hasten.core.errors import InputError
+from hasten.schedulers.backlog_policy import tensor_shapes
 from hasten.schedulers.policy import Policy, load_policy, save_policy
 
 
@@ -46,6 +47,27 @@ def test_any_onnx_runtime_evaluates_it(policy, path):
     observation = np.random.default_rng(1).uniform(0, 2, (17, policy.manifest.features)).astype(np.float32)
     (found,) = session.run(["q"], {"observation": observation})
     np.testing.assert_allclose(policy.q(observation), found, rtol=1e-4, atol=1e-4)
+
+
+def test_a_policy_of_backlogs_is_saved_and_evaluated_alike(tmp_path):
+    policy, path = random_policy(cameras(), hidden=(5, 7), values="backlogs"), tmp_path / "b.onnx"
+    save_policy(path, policy)
+    loaded = load_policy(path)
+    assert loaded.manifest == policy.manifest
+    for name in tensor_shapes((5, 7)):
+        assert np.array_equal(getattr(loaded, name), getattr(policy, name))
+    onnx.checker.check_model(onnx.load(path), full_check=True)
+    session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
+    observation = np.random.default_rng(1).uniform(0, 2, (600, policy.manifest.features)).astype(np.float32)
+    (found,) = session.run(["q"], {"observation": observation})
+    np.testing.assert_allclose(policy.q(observation), found, rtol=1e-4, atol=1e-4)
+    assert len(np.unique(found.argmax(axis=1))) > 1
+    edited(path, lambda manifest, _: manifest.update(hidden=[5]))
+    with pytest.raises(InputError, match="two widths"):
+        load_policy(path)
+    edited(path, lambda manifest, _: manifest.update(hidden=[5, 8]))
+    with pytest.raises(InputError, match="bias_of"):
+        load_policy(path)
 
 
 def test_the_values_are_dueling(policy):

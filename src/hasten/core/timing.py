@@ -40,6 +40,23 @@ def is_on_time(latency_ms: Any, deadline_ms: Any) -> Any:
 
 
 @jitable
+def stage_ends(
+    device_wait_ms: Any,
+    uplink_wait_ms: Any,
+    edge_wait_ms: Any,
+    device_ms: Any,
+    payload_bits: Any,
+    edge_ms: Any,
+    rate_bits_per_ms: Any,
+    rtt_ms: Any,
+) -> tuple[Any, Any, Any]:
+    """When device, uplink and edge would be done with an offloaded task, from now; see :func:`predict_latency`."""
+    device_end = device_wait_ms + device_ms
+    sent = stage_end(device_end, uplink_wait_ms, payload_bits / rate_bits_per_ms)
+    return device_end, sent, stage_end(sent + 0.5 * rtt_ms, edge_wait_ms, edge_ms)
+
+
+@jitable
 def predict_latency(
     device_wait_ms: Any,
     uplink_wait_ms: Any,
@@ -55,10 +72,10 @@ def predict_latency(
     The waits are the backlogs of the three resources; half of ``rtt_ms`` passes on the way up, without occupying
     the uplink, and half on the way back. An option without payload ends on the device. Arguments broadcast.
     """
-    device_end = device_wait_ms + device_ms
-    sent = stage_end(device_end, uplink_wait_ms, payload_bits / rate_bits_per_ms)
-    answered = stage_end(sent + 0.5 * rtt_ms, edge_wait_ms, edge_ms) + 0.5 * rtt_ms
-    return select(payload_bits > 0, answered, device_end)
+    device_end, _, edge_end = stage_ends(
+        device_wait_ms, uplink_wait_ms, edge_wait_ms, device_ms, payload_bits, edge_ms, rate_bits_per_ms, rtt_ms
+    )
+    return select(payload_bits > 0, edge_end + 0.5 * rtt_ms, device_end)
 
 
 @jitable

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -10,10 +11,10 @@ from hasten.learn.curve import TrainedScheduler
 from hasten.learn.demonstrations import Init
 from hasten.learn.domain import Domain
 from hasten.learn.events import event_writer
-from hasten.learn.settings import Replay, Settings
+from hasten.learn.logs import Logged
+from hasten.learn.settings import Replay, Settings, Values
 from hasten.learn.train import OnPoint, train_policy
-from hasten.learn.transitions import Transitions
-from hasten.schedulers.policy import Policy
+from hasten.schedulers.policy import AnyPolicy
 
 
 def train(
@@ -22,9 +23,10 @@ def train(
     replay: Replay = "prioritized",
     seed: int = 0,
     *,
+    values: Values = "backlogs",
     domain: Domain | None = None,
-    logs: Transitions | None = None,
-    start: Policy | None = None,
+    logs: Sequence[Logged] = (),
+    start: AnyPolicy | None = None,
     checkpoint: str | Path | None = None,
     tensorboard: str | Path | None = None,
     on_point: OnPoint | None = None,
@@ -37,8 +39,9 @@ def train(
         init: historical experience to start from: ``none``, ``greedy``, ``dp`` or ``mixed``.
         replay: ``uniform`` or ``prioritized``.
         seed: two trainings with the same seed give the same policy.
+        values: what the network values: the ``backlogs`` an option leaves, or each of the ``actions``.
         domain: the range of rates, arrival rates, deadlines and numbers of streams; by default around the scenario.
-        logs: transitions of real runs, kept beside the demonstrations.
+        logs: what real devices logged (:func:`hasten.learn.logs.read_experience`), kept beside the demonstrations.
         start: a policy to go on from.
         checkpoint: a file to go on from if it exists, and to write on the way.
         tensorboard: a folder for TensorBoard event files.
@@ -53,7 +56,7 @@ def train(
         >>> scheduler = hs.train(hs.load_scenario("examples/three-cameras.yaml"), seed=0)  # doctest: +SKIP
         >>> scheduler.save("policy.onnx")  # doctest: +SKIP
     """
-    chosen = Settings(init=init, replay=replay, seed=seed, **settings)
+    chosen = Settings.usual(values, init=init, replay=replay, seed=seed, **settings)
     with event_writer(tensorboard, on_point) as told:
         training = train_policy(
             scenario,

@@ -14,11 +14,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hasten.core.decision import BoolArray, Context, Decision, FloatArray, IntArray, Scheduler, View
-from hasten.core.observation import Features
-from hasten.core.options import DROP
+from hasten.core.observation import STATE_FEATURES, Features
+from hasten.core.options import DROP, OptionTable
 from hasten.core.results import Result
 from hasten.learn.domain import Runs
-from hasten.learn.transitions import UNKNOWN, Transitions, gain_alone, joined, transitions_of_episode
+from hasten.learn.transitions import UNKNOWN, Experience, gain_alone, joined, transitions_of_episode
 from hasten.sim import simulate_realizations
 
 Observation = NDArray[np.float32]
@@ -126,12 +126,20 @@ def random_action(mask: Mask, rng: np.random.Generator) -> IntArray:
 
 @dataclass(frozen=True)
 class Collected:
-    """Transitions of some runs, run by run."""
+    """What was experienced in some runs, run by run."""
 
-    transitions: Transitions
+    experience: Experience
     expert: BoolArray
-    """(T,): whether a transition begins with an action worth imitating."""
+    """(T,): whether each begins with an action worth imitating."""
     results: list[Result]
+
+    def first(self, count: int) -> Collected:
+        """Only so many rows of it."""
+        return Collected(self.experience.take(slice(0, count)), self.expert[:count], self.results)
+
+
+Record = Callable[[Runs, Actor, np.random.Generator], Collected]
+"""Lets an actor decide some runs and keeps what happened."""
 
 
 def likely_action(values: FloatArray, rng: np.random.Generator) -> IntArray:
@@ -153,6 +161,48 @@ def collect(runs: Runs, actor: Actor, discount: float, steps: int) -> Collected:
     return Collected(joined(episodes), np.concatenate(expert), results)
 
 
+class Sight(Protocol):
+    """Makes observations (B, F) and masks (B, J+1), dropping allowed, of a run's views."""
+
+    def __call__(self, view: View) -> tuple[Observation, Mask]:
+        """Call once for each view, in order."""
+
+
+MakeSight = Callable[[Context, OptionTable], Sight]
+
+
+def action_sight(context: Context, table: OptionTable) -> Sight:
+    """Observations as :mod:`hasten.core.observation` describes them."""
+    features = Features(context, table)
+
+    def look(view: View) -> tuple[Observation, Mask]:
+        observation, mask = features.observe(view)
+        mask[:, -1] = 1  # unlike the environment's, a policy may drop by choice, so that later tasks fare better
+        return observation, mask
+
+    return look
+
+
+class Acting:
+    """An actor as a scheduler."""
+
+    name = "actor"
+
+    def __init__(self, actor: Actor, sight: MakeSight) -> None:
+        self._actor, self._make_sight = actor, sight
+        self.clairvoyant = actor.clairvoyant
+
+    def reset(self, context: Context) -> None:
+        """Prepare sight and actor."""
+        table, column = context.options.undominated()
+        self._sight = self._make_sight(context, table)
+        self._actor.reset(context, with_dropping(column))
+
+    def decide(self, view: View) -> Decision:
+        """The actor's choice."""
+        return Decision(self._actor.act(view, *self._sight(view)))
+
+
 class Recorder:
     """An actor as a scheduler that keeps what it saw and did in up to ``tasks`` decisions of each run."""
 
@@ -167,13 +217,13 @@ class Recorder:
         """Prepare features and actor, and make room."""
         table, column = context.options.undominated()
         self._context, self._table = context, table
-        self._features = Features(context, table)
-        rows, actions = context.batch, column.shape[1] + 1
-        column = np.concatenate([column, np.full((len(column), 1), DROP)], axis=1)
-        self._action_of = _action_of_option(context, column)
+        self._sight = action_sight(context, table)
+        column = with_dropping(column)
+        rows, actions = context.batch, column.shape[1]
+        self._action_of = action_of_option(context, column)
         self._actor.reset(context, column)
         self._done = np.zeros(rows, dtype=np.int64)
-        self.observation = np.zeros((rows, self._tasks, self._features.size), dtype=np.float32)
+        self.observation = np.zeros((rows, self._tasks, STATE_FEATURES + 2 * (actions - 1)), dtype=np.float32)
         self.mask = np.zeros((rows, self._tasks, actions), dtype=np.int8)
         self.action = np.full((rows, self._tasks), UNKNOWN)
         self.alone = np.zeros((rows, self._tasks))
@@ -181,8 +231,7 @@ class Recorder:
 
     def decide(self, view: View) -> Decision:
         """The actor's choice; as an action it is unknown if it is none, or one that the mask does not allow."""
-        observation, mask = self._features.observe(view)
-        mask[:, -1] = 1  # unlike the environment's, a policy may drop by choice, so that later tasks fare better
+        observation, mask = self._sight(view)
         option = self._actor.act(view, observation, mask)
         row, k = view.row, self._done[view.row]
         action = self._action_of[view.stream, option]  # DROP (-1) is the last column
@@ -195,7 +244,12 @@ class Recorder:
         return Decision(option)
 
 
-def _action_of_option(context: Context, column: IntArray) -> IntArray:
+def with_dropping(column: IntArray) -> IntArray:
+    """(M, J+1): the option that each action is, DROP for the last one."""
+    return np.concatenate([column, np.full((len(column), 1), DROP)], axis=1)
+
+
+def action_of_option(context: Context, column: IntArray) -> IntArray:
     """(M, K+1): the action that each option of the context's table is, UNKNOWN where none; last that of DROP."""
     streams, actions = column.shape
     action = np.full((streams, context.options.exit.shape[1] + 1), UNKNOWN)

@@ -11,9 +11,8 @@ from hasten.core.scenario import Scenario
 from hasten.learn.api import train
 from hasten.learn.curve import Point, Training
 from hasten.learn.domain import Domain
-from hasten.learn.logs import read_experience
+from hasten.learn.logs import Logged, read_experience
 from hasten.learn.settings import Settings
-from hasten.learn.transitions import Transitions
 from hasten.schedulers.policy import load_policy
 
 Progress = Callable[[str, float], None]
@@ -31,7 +30,7 @@ def train_to_file(
     """Train with live progress and write the policy; ``options`` are those of :func:`hasten.learn.api.train`."""
     if not output.parent.is_dir():
         raise InputError(output, "folder", str(output.parent), "a folder that exists")
-    updates = int(options.get("updates", Settings.updates))
+    updates = Settings.usual(**options).updates
 
     def on_point(point: Point) -> None:
         progress(f"training: {point}", point.updates / updates)
@@ -75,12 +74,12 @@ def _range(option: str, text: str) -> tuple[float, float]:
         raise InputError("train", option, text, "two numbers, LOWEST:HIGHEST") from None
 
 
-def _experience(scenario: Scenario, logs: Sequence[Path]) -> Transitions | None:
-    """What the logs hold, None without any."""
+def _experience(scenario: Scenario, logs: Sequence[Path]) -> list[Logged]:
+    """What the logs hold."""
     if not logs:
-        return None
+        return []
     profiles = {stream.profile.name: stream.profile for stream in scenario.devices}
     if len(profiles) > 1:
         raise InputError("train", "logs", ", ".join(profiles), "a scenario whose streams all have one profile")
     (profile,) = profiles.values()
-    return read_experience(logs, profile, discount=Settings.discount, steps=Settings.steps)
+    return read_experience(logs, profile)

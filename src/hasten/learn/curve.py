@@ -11,7 +11,7 @@ from hasten.learn.domain import Domain, envelope_of
 from hasten.learn.settings import Settings
 from hasten.learn.validation import Score
 from hasten.schedulers.learned import Learned
-from hasten.schedulers.policy import Manifest, Policy, network_options
+from hasten.schedulers.policy import AnyPolicy, Manifest, network_options
 
 
 @dataclass(frozen=True)
@@ -45,7 +45,7 @@ class Point:
 class Training:
     """A finished training."""
 
-    policy: Policy
+    policy: AnyPolicy
     """The best on the validation set."""
     curve: tuple[Point, ...]
     best: Point
@@ -75,7 +75,7 @@ class TrainedScheduler(Learned):
 
 def learned_hidden(manifest: Manifest) -> tuple[int, ...]:
     """Widths of the layers that were trained, without what they carry through (:meth:`DuelingNetwork.policy`)."""
-    carried = manifest.width if manifest.training.get("predicted_gain") else 0
+    carried = manifest.width if manifest.values == "actions" and manifest.training.get("predicted_gain") else 0
     return tuple(width - carried for width in manifest.hidden)
 
 
@@ -83,9 +83,10 @@ def manifest_of(
     scenario: Scenario, domain: Domain, settings: Settings, hidden: tuple[int, ...], best: Point
 ) -> Manifest:
     """What the policy's file will say of it."""
-    chosen = {name: value for name, value in dataclasses.asdict(settings).items() if name != "hidden"}
+    chosen = {name: value for name, value in dataclasses.asdict(settings).items() if name not in ("hidden", "values")}
     return Manifest(
         hasten=version("hasten"),
+        values=settings.values,
         hidden=hidden,
         networks=network_options([stream.profile.name for stream in scenario.devices], scenario.options),
         gain_terms=scenario.gain.terms(),

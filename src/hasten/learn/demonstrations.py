@@ -14,29 +14,28 @@ in the record, but no expert's, and no example for the margin loss.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields
+from dataclasses import fields
 from typing import Literal, Protocol
 
 import numpy as np
 
-from hasten.core.decision import BoolArray, Context, IntArray, View
-from hasten.core.observation import STATE_FEATURES
+from hasten.core.decision import BoolArray, Context, FloatArray, IntArray, View, predicted_latency
 from hasten.core.scenario import Scenario
-from hasten.learn.collect import Actor, Anything, Mask, Observation, Scheduled, collect
+from hasten.learn.collect import Actor, Anything, Collected, Mask, Observation, Record, Scheduled
 from hasten.learn.domain import Domain, Runs, draw_runs
 from hasten.learn.planner import Planner
-from hasten.learn.transitions import Transitions, joined
+from hasten.learn.transitions import joined
 from hasten.schedulers import make_scheduler
 
 Init = Literal["none", "greedy", "dp", "mixed"]
 
-RUNS_PER_BATCH = 16
-TASKS_PER_RUN = 128
+RUNS_PER_BATCH = 8
+TASKS_PER_RUN = 256
 ASTRAY_SHARE = 0.3
 """Share of decisions left to chance."""
 ASTRAY_TASKS = 4.0
 """Mean length of a stretch of them."""
-SLOWEST_SHARE = 0.5
+SLOWEST_SHARE = 0.85
 """Share of them that take the slowest option still in time, which leaves longer backlogs than chance does."""
 SHARES: dict[Init, dict[str, float]] = {
     "none": {"random": 0.0},
@@ -45,14 +44,6 @@ SHARES: dict[Init, dict[str, float]] = {
     "mixed": {"greedy": 0.45, "dp": 0.45, "random": 0.1},
 }
 """Who demonstrates how much."""
-
-
-@dataclass(frozen=True)
-class Demonstrations:
-    """Transitions, and which of them (T,) began with an expert's decision."""
-
-    transitions: Transitions
-    expert: BoolArray
 
 
 class Expert(Actor, Protocol):
@@ -83,6 +74,8 @@ class Astray:
         self._expert.reset(context, column)
         self._chance.reset(context, column)
         self._column = column
+        self._context = context
+        self._table, _ = context.options.undominated()
         self._astray = np.zeros(context.batch, dtype=np.bool_)
 
     def act(self, view: View, observation: Observation, mask: Mask) -> IntArray:
@@ -94,7 +87,7 @@ class Astray:
         self.teaches = ~astray
         option = np.where(
             self._rng.random(len(astray)) < SLOWEST_SHARE,
-            self._column[view.stream, _slowest_action(observation, mask)],
+            self._column[view.stream, _slowest_action(predicted_latency(self._context, view, self._table), mask)],
             self._chance.act(view, observation, mask),
         )
         rest = np.flatnonzero(~astray)
@@ -105,30 +98,28 @@ class Astray:
         return option
 
 
-def _slowest_action(observation: Observation, mask: Mask) -> IntArray:
-    """(B,): the allowed option of largest predicted latency, or dropping where there is none."""
-    width = mask.shape[1] - 1
-    latency = observation[:, STATE_FEATURES : STATE_FEATURES + width]
-    slowest = np.where(mask[:, :width] == 1, latency, -1.0).argmax(axis=1)
-    return np.asarray(np.where(mask[:, :width].any(axis=1), slowest, width))
+def _slowest_action(latency_ms: FloatArray, mask: Mask) -> IntArray:
+    """(B,): the allowed option of largest predicted latency (B, J), or dropping where there is none."""
+    useful = mask[:, :-1] == 1
+    slowest = np.where(useful, latency_ms, -1.0).argmax(axis=1)
+    return np.asarray(np.where(useful.any(axis=1), slowest, useful.shape[1]))
 
 
-def demonstrate(
-    scenario: Scenario, domain: Domain, init: Init, count: int, discount: float, steps: int, seed: int
-) -> Demonstrations:
-    """Record ``count`` transitions of level ``init`` on runs drawn from the domain."""
+def demonstrate(scenario: Scenario, domain: Domain, init: Init, count: int, record: Record, seed: int) -> Collected:
+    """Record experience of level ``init`` with ``count`` rows on runs drawn from the domain."""
     rng = np.random.default_rng([seed, 1])
-    transitions: list[Transitions] = []
-    expert: list[BoolArray] = []
+    found: list[Collected] = []
     for teacher, share in SHARES[init].items():
         wanted = round(share * count)
-        while not transitions or wanted > 0:
+        while not found or wanted > 0:
             runs = draw_runs(scenario, domain, rng, RUNS_PER_BATCH, TASKS_PER_RUN)
-            found = collect(runs, _actor(teacher, runs, rng), discount, steps)
-            transitions.append(found.transitions.take(slice(0, wanted)))
-            expert.append(found.expert[:wanted])
-            wanted -= len(transitions[-1])
-    return Demonstrations(joined(transitions), np.concatenate(expert))
+            found.append(record(runs, _actor(teacher, runs, rng), rng).first(wanted))
+            wanted -= len(found[-1].experience)
+    return Collected(
+        joined(part.experience for part in found),
+        np.concatenate([part.expert for part in found]),
+        [result for part in found for result in part.results],
+    )
 
 
 def _actor(teacher: str, runs: Runs, rng: np.random.Generator) -> Actor:

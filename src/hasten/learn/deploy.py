@@ -32,9 +32,8 @@ from hasten.learn.logs import LoggedTask, read_tasks, rebuild
 from hasten.learn.recording import Recording, recording_of, write_scenario
 from hasten.learn.settings import Settings
 from hasten.learn.train import train_policy
-from hasten.learn.transitions import joined, transitions_of_episode
 from hasten.schedulers.guard import observed_envelope
-from hasten.schedulers.policy import NetworkOptions, Policy, load_policy, network_options, save_policy
+from hasten.schedulers.policy import AnyPolicy, NetworkOptions, load_policy, network_options, save_policy
 
 TRAINED_SHARE = 2.0 / 3.0
 AROUND = Domain(uplink_rate=(0.5, 2.0), arrival_rate=(0.5, 2.0), deadline=(1.0, 1.0))
@@ -45,8 +44,8 @@ LATEST_TASKS = 5000
 
 
 def continue_policy(
-    current: Policy, tasks: list[LoggedTask], profile: Profile, folder: Path, settings: Settings, where: str | Path
-) -> tuple[Policy, Recording]:
+    current: AnyPolicy, tasks: list[LoggedTask], profile: Profile, folder: Path, settings: Settings, where: str | Path
+) -> tuple[AnyPolicy, Recording]:
     """A candidate trained on the first part of what was logged, and the rest of the recording, to judge it by.
 
     Raises:
@@ -57,19 +56,19 @@ def continue_policy(
     scenario = write_scenario(known, profile, folder)
     options = _own_options(current, profile, recording)
     logged = rebuild(tasks[: int(TRAINED_SHARE * len(tasks))], profile, options, where)
-    experience = joined(transitions_of_episode(*episode, settings.discount, settings.steps) for episode in logged)
-    trained = train_policy(scenario, AROUND, settings, logs=experience, start=current).policy
+    trained = train_policy(scenario, AROUND, settings, logs=logged, start=current).policy
     manifest = trained.manifest
     seen = observed_envelope(scenario, [scenario.realize(0)])
     envelope = manifest.envelope.joined(seen)
     return dataclasses.replace(trained, manifest=manifest.model_copy(update={"envelope": envelope})), unseen
 
 
-def settings_for(current: Policy, updates: int, seed: int) -> Settings:
+def settings_for(current: AnyPolicy, updates: int, seed: int) -> Settings:
     """Settings that go on gently from a policy, with its own discount and n of n-step returns."""
-    training = current.manifest.training
-    defaults = Settings()
-    return Settings(
+    training, values = current.manifest.training, current.manifest.values
+    defaults = Settings.usual(values)
+    return Settings.usual(
+        values,
         init="mixed",
         seed=seed,
         updates=updates,
@@ -85,7 +84,7 @@ def settings_for(current: Policy, updates: int, seed: int) -> Settings:
     )
 
 
-def _own_options(current: Policy, profile: Profile, recording: Recording) -> NetworkOptions:
+def _own_options(current: AnyPolicy, profile: Profile, recording: Recording) -> NetworkOptions:
     """The policy's one network, which must have the very options that the device's scenario has."""
     facts = recording.facts
     table = option_table([StreamCosts(profile, facts.slowdown, facts.edge_slowdown, facts.energy_weight_per_mj)])
@@ -107,7 +106,7 @@ class Rounds:
         self._read_bytes = 0
         self._logged = 0
         self._used = 0
-        self._furthest: Policy | None = None
+        self._furthest: AnyPolicy | None = None
         """A candidate that was better than the current policy, if not enough: training goes on from there."""
 
     def step(self) -> dict[str, Any] | None:
@@ -138,7 +137,7 @@ class Rounds:
             self._read_bytes += len(new)
             self._logged += new.count(b"\n")
 
-    def present(self, candidate: Policy, current: Policy, unseen: Recording, folder: Path) -> dict[str, Any]:
+    def present(self, candidate: AnyPolicy, current: AnyPolicy, unseen: Recording, folder: Path) -> dict[str, Any]:
         """Judge a candidate by what it has not seen; replace the policy if it passes, and log the verdict."""
         scenario = write_scenario(unseen, self._profile, folder / "judged")
         verdict = judge(candidate, current, scenario, [unseen.resample(seed) for seed in range(RESAMPLES)])

@@ -8,6 +8,7 @@ et al., "Deep Q-learning from demonstrations" (AAAI 2018).
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Generic, Protocol, Self, TypeVar
 
 import numpy as np
 import torch
@@ -18,6 +19,21 @@ from hasten.learn.network import DuelingNetwork
 from hasten.learn.transitions import Transitions
 
 FloatArray = NDArray[np.float64]
+MARGIN = 0.8
+"""By how much an expert's action shall lead the others on demonstrations."""
+
+
+class Network(Protocol):
+    """Values actions by flat parameters."""
+
+    parameters: Tensor
+    gradient: Tensor
+
+    def like(self) -> Self:
+        """A copy with parameters of its own."""
+
+
+N = TypeVar("N", bound=Network)
 
 
 @dataclass(frozen=True)
@@ -50,8 +66,8 @@ class Adam:
         self._parameters.addcdiv_(self.mean, scale, value=-rate / (1.0 - self.FIRST**self.steps))
 
 
-class DoubleDqn:
-    """The network that learns, its target network and the optimizer.
+class Learner(Generic[N]):
+    """A network that learns, its target network, the average of its weights and the optimizer.
 
     Args:
         network: what learns.
@@ -60,18 +76,16 @@ class DoubleDqn:
         target_rate: share by which the target network follows at every step instead, if above 0 (soft updates).
         average_rate: share by which the average of the weights follows; the average is what is evaluated and kept.
         clip_norm: longest gradient.
-        margin: by how much an expert's action shall lead the others on demonstrations.
     """
 
     def __init__(
         self,
-        network: DuelingNetwork,
+        network: N,
         learning_rate: float = 5e-4,
         target_every: int = 500,
         target_rate: float = 0.0,
         average_rate: float = 1e-3,
         clip_norm: float = 10.0,
-        margin: float = 0.8,
     ) -> None:
         self.network = network
         self.target = network.like()
@@ -79,59 +93,22 @@ class DoubleDqn:
         self.adam = Adam(network.parameters, network.gradient)
         self.learning_rate = learning_rate
         self._target_every, self._target_rate, self._average_rate = target_every, target_rate, average_rate
-        self._clip_norm, self._margin = clip_norm, margin
+        self._clip_norm = clip_norm
         self.updates = 0
 
-    @torch.no_grad()
-    def update(
-        self,
-        batch: Transitions,
-        weight: FloatArray,
-        margin_weight: FloatArray | None = None,
-        learning_rate_share: float = 1.0,
-    ) -> Step:
-        """One step; ``weight`` (B,) is each transition's, ``margin_weight`` (B,) that of its margin term."""
-        size = len(batch)
-        action = torch.from_numpy(batch.action)[:, None]
-        q = self.network.forward(torch.from_numpy(np.concatenate([batch.obs, batch.next_obs])))
-        goal = self._goal(q[size:], batch)
-        taken = q[:size].gather(1, action)[:, 0]
-        error = taken - goal
-        weights = torch.from_numpy(weight.astype(np.float32))
-        slope = torch.zeros(size, q.shape[1])
-        slope.scatter_(1, action, (weights * error.clamp(-1.0, 1.0))[:, None])
-        if margin_weight is not None:
-            self._add_margin(slope, q[:size], batch, margin_weight)
-        self.network.backward(slope.div_(size))
+    def start_over(self) -> None:
+        """Let target and average be what the network is now."""
+        for follower in (self.target, self.average):
+            follower.parameters.copy_(self.network.parameters)
+
+    def _descend(self, learning_rate_share: float) -> None:
+        """One step down the network's gradient, clipped; target and average follow."""
         norm = float(self.network.gradient.norm())
         if norm > self._clip_norm:
             self.network.gradient.mul_(self._clip_norm / norm)
         self.adam.step(self.learning_rate * learning_rate_share)
         self.updates += 1
         self._follow()
-        magnitude = error.abs()
-        huber = torch.where(magnitude <= 1.0, 0.5 * error * error, magnitude - 0.5)
-        return Step(
-            error.numpy().astype(np.float64),
-            float((weights * huber).mean()),
-            float(torch.maximum(goal.abs(), taken.abs()).max()),
-        )
-
-    def _goal(self, next_q: Tensor, batch: Transitions) -> Tensor:
-        """(B,): what the value of each action taken should be; the network chooses, the target network values."""
-        allowed = torch.from_numpy(batch.next_mask).bool()
-        best = next_q.masked_fill(~allowed, -torch.inf).argmax(dim=1, keepdim=True)
-        next_value = self.target.forward(torch.from_numpy(batch.next_obs)).gather(1, best)[:, 0]
-        return torch.from_numpy(batch.reward) + torch.from_numpy(batch.discount) * next_value
-
-    def _add_margin(self, slope: Tensor, q: Tensor, batch: Transitions, margin_weight: FloatArray) -> None:
-        """Add the slope of ``max over allowed a of (q(a) + margin [a is not the expert's]) - q(expert's)``."""
-        expert = torch.from_numpy(batch.action)[:, None]
-        lead = torch.full_like(q, self._margin).scatter_(1, expert, 0.0)
-        allowed = torch.from_numpy(batch.mask).bool()
-        best = (q + lead).masked_fill(~allowed, -torch.inf).argmax(dim=1, keepdim=True)
-        weight = torch.from_numpy(margin_weight.astype(np.float32))[:, None]
-        slope.scatter_add_(1, best, weight).scatter_add_(1, expert, -weight)
 
     def _follow(self) -> None:
         """Let target and average follow."""
@@ -161,3 +138,53 @@ class DoubleDqn:
         self.updates = self.adam.steps = int(state["updates"])
         self.adam.mean.copy_(torch.from_numpy(state["adam_mean"]))
         self.adam.square.copy_(torch.from_numpy(state["adam_square"]))
+
+
+class DoubleDqn(Learner[DuelingNetwork]):
+    """Learns the value of each action from transitions."""
+
+    @torch.no_grad()
+    def update(
+        self,
+        batch: Transitions,
+        weight: FloatArray,
+        margin_weight: FloatArray | None = None,
+        learning_rate_share: float = 1.0,
+    ) -> Step:
+        """One step; ``weight`` (B,) is each transition's, ``margin_weight`` (B,) that of its margin term."""
+        size = len(batch)
+        action = torch.from_numpy(batch.action)[:, None]
+        q = self.network.forward(torch.from_numpy(np.concatenate([batch.obs, batch.next_obs])))
+        goal = self._goal(q[size:], batch)
+        taken = q[:size].gather(1, action)[:, 0]
+        error = taken - goal
+        weights = torch.from_numpy(weight.astype(np.float32))
+        slope = torch.zeros(size, q.shape[1])
+        slope.scatter_(1, action, (weights * error.clamp(-1.0, 1.0))[:, None])
+        if margin_weight is not None:
+            self._add_margin(slope, q[:size], batch, margin_weight)
+        self.network.backward(slope.div_(size))
+        self._descend(learning_rate_share)
+        magnitude = error.abs()
+        huber = torch.where(magnitude <= 1.0, 0.5 * error * error, magnitude - 0.5)
+        return Step(
+            error.numpy().astype(np.float64),
+            float((weights * huber).mean()),
+            float(torch.maximum(goal.abs(), taken.abs()).max()),
+        )
+
+    def _goal(self, next_q: Tensor, batch: Transitions) -> Tensor:
+        """(B,): what the value of each action taken should be; the network chooses, the target network values."""
+        allowed = torch.from_numpy(batch.next_mask).bool()
+        best = next_q.masked_fill(~allowed, -torch.inf).argmax(dim=1, keepdim=True)
+        next_value = self.target.forward(torch.from_numpy(batch.next_obs)).gather(1, best)[:, 0]
+        return torch.from_numpy(batch.reward) + torch.from_numpy(batch.discount) * next_value
+
+    def _add_margin(self, slope: Tensor, q: Tensor, batch: Transitions, margin_weight: FloatArray) -> None:
+        """Add the slope of ``max over allowed a of (q(a) + margin [a is not the expert's]) - q(expert's)``."""
+        expert = torch.from_numpy(batch.action)[:, None]
+        lead = torch.full_like(q, MARGIN).scatter_(1, expert, 0.0)
+        allowed = torch.from_numpy(batch.mask).bool()
+        best = (q + lead).masked_fill(~allowed, -torch.inf).argmax(dim=1, keepdim=True)
+        weight = torch.from_numpy(margin_weight.astype(np.float32))[:, None]
+        slope.scatter_add_(1, best, weight).scatter_add_(1, expert, -weight)

@@ -18,7 +18,7 @@ from hasten.core.decision import Scheduler
 from hasten.core.scenario import Realization, Scenario
 from hasten.schedulers.greedy import Greedy
 from hasten.schedulers.learned import Learned
-from hasten.schedulers.policy import Policy
+from hasten.schedulers.policy import AnyPolicy
 from hasten.sim import simulate_realizations
 
 RESAMPLES = 100
@@ -52,7 +52,7 @@ class Verdict:
         return asdict(self) | {"rule": f"better than current and than greedy, each in {ENOUGH:.0%} of the runs"}
 
 
-def judge(candidate: Policy, current: Policy, scenario: Scenario, runs: Sequence[Realization]) -> Verdict:
+def judge(candidate: AnyPolicy, current: AnyPolicy, scenario: Scenario, runs: Sequence[Realization]) -> Verdict:
     """Let the three decide the same runs, guards and all."""
     new = _gains(Learned(candidate), scenario, runs)
     old = _gains(Learned(current), scenario, runs)

@@ -1,4 +1,4 @@
-"""Experience from real runs: the task logs that ``hasten run`` and ``hasten device`` write, as transitions.
+"""Experience from real runs: the task logs that ``hasten run`` and ``hasten device`` write, as experience.
 
 A log holds what the scheduler saw, so that each observation can be computed again, bit for bit, whichever scheduler
 decided. The reward is the task's gain by the exit that did answer. Every line is checked before any is used.
@@ -24,7 +24,7 @@ from hasten.core.observation import STATE_FEATURES
 from hasten.core.observation_single import SingleFeatures
 from hasten.core.options import DROP, OptionTable, StreamCosts, option_table
 from hasten.core.profile import Profile
-from hasten.learn.transitions import UNKNOWN, Transitions, gain_alone, joined, transitions_of_episode
+from hasten.learn.transitions import UNKNOWN, gain_alone
 from hasten.schedulers.policy import NetworkOptions, fingerprint, network_options
 
 NotNegative = Annotated[float, Field(ge=0)]
@@ -98,21 +98,25 @@ class Episode(NamedTuple):
     """(N,): what each task could have gained with every resource for itself."""
 
 
-def read_experience(
-    paths: Sequence[Path],
-    profile: Profile,
-    options: NetworkOptions | None = None,
-    discount: float = 0.9,
-    steps: int = 1,
-) -> Transitions:
-    """The transitions in the logs of devices that ran ``profile``.
+class Logged(NamedTuple):
+    """An episode with what is needed to see it in another way."""
+
+    seen: Episode
+    context: Context
+    known: OptionTable
+    """The policy's options."""
+    column: NDArray[np.int64]
+    """(1, J): the option of the context that each is."""
+    views: list[View]
+
+
+def read_experience(paths: Sequence[Path], profile: Profile, options: NetworkOptions | None = None) -> list[Logged]:
+    """What the logs of devices that ran ``profile`` hold, to learn from.
 
     Args:
         paths: ``.jsonl`` logs, one device's each.
         profile: what they ran.
         options: what the actions mean; by default the profile's undominated options.
-        discount: of one decision.
-        steps: n of n-step returns.
 
     Raises:
         InputError: a line that is not a task's, naming file and line; or a log of another network.
@@ -122,7 +126,7 @@ def read_experience(
     ]
     if not episodes:
         raise InputError(", ".join(map(str, paths)) or "logs", "tasks", 0, "at least one task")
-    return joined(transitions_of_episode(*episode, discount, steps) for episode in episodes)
+    return episodes
 
 
 def read_tasks(path: Path, growing: bool = False) -> list[LoggedTask]:
@@ -142,7 +146,7 @@ def read_tasks(path: Path, growing: bool = False) -> list[LoggedTask]:
     return tasks
 
 
-def rebuild(tasks: Sequence[LoggedTask], profile: Profile, options: NetworkOptions, where: str | Path) -> list[Episode]:
+def rebuild(tasks: Sequence[LoggedTask], profile: Profile, options: NetworkOptions, where: str | Path) -> list[Logged]:
     """Compute again what the scheduler saw and could do at each decision: an episode for each of its plans."""
     return [
         _episode(list(group), profile, options, where) for _, group in groupby(tasks, key=lambda task: task.facts.plan)
@@ -178,7 +182,7 @@ def _own(profile: Profile) -> NetworkOptions:
     return network_options([profile.name], option_table([StreamCosts(profile)]))[0]
 
 
-def _episode(tasks: list[LoggedTask], profile: Profile, options: NetworkOptions, where: str | Path) -> Episode:
+def _episode(tasks: list[LoggedTask], profile: Profile, options: NetworkOptions, where: str | Path) -> Logged:
     first = tasks[0]
     facts, deadline_ms = first.facts, first.deadline_ms
     table = option_table([StreamCosts(profile, facts.slowdown, facts.edge_slowdown, facts.energy_weight_per_mj)])
@@ -193,6 +197,7 @@ def _episode(tasks: list[LoggedTask], profile: Profile, options: NetworkOptions,
     mask = np.zeros((len(tasks), len(kept) + 1), dtype=np.int8)
     action = np.full(len(tasks), UNKNOWN)
     gain, alone = np.zeros(len(tasks)), np.zeros(len(tasks))
+    views = []
     for i, task in enumerate(tasks):
         if (task.facts, task.deadline_ms) != (facts, deadline_ms):
             raise InputError(where, f"task {task.task}", "other facts or deadline", "those of its plan's first task")
@@ -200,6 +205,7 @@ def _episode(tasks: list[LoggedTask], profile: Profile, options: NetworkOptions,
             raise InputError(where, f"task {task.task}: seen.edge_wait_ms", task.seen.edge_wait_ms, "one per worker")
         _check_pair(task, table, where)
         view = _view(task)
+        views.append(view)
         features.observe(view, obs[i])
         mask[i, :-1] = features.feasible
         mask[i, -1] = 1
@@ -207,7 +213,7 @@ def _episode(tasks: list[LoggedTask], profile: Profile, options: NetworkOptions,
             action[i] = action_of.get(task.option, UNKNOWN)
         gain[i] = _gain(task, table, profile)
         alone[i] = gain_alone(context, view, known)[0]
-    return Episode(obs, mask, action, gain, alone)
+    return Logged(Episode(obs, mask, action, gain, alone), context, known, np.array([kept]), views)
 
 
 def _check_pair(task: LoggedTask, table: OptionTable, where: str | Path) -> None:

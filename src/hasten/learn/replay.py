@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from hasten.learn.transitions import Transitions
+from hasten.learn.transitions import Experience
 from hasten.sim.compiled import compiled
 
 FloatArray = NDArray[np.float64]
@@ -22,18 +22,19 @@ IntArray = NDArray[np.int64]
 class UniformReplay:
     """Every transition with the same chance; the first ``len(demonstrations)`` places never change."""
 
-    def __init__(self, demonstrations: Transitions, capacity: int) -> None:
+    def __init__(self, demonstrations: Experience, capacity: int) -> None:
+        self._kind = type(demonstrations)
         self.demonstrations = len(demonstrations)
         self.capacity = self.demonstrations + capacity
         self.size = self.demonstrations
         self._next = self.demonstrations
         self._arrays: dict[str, NDArray[Any]] = {}
-        for field in fields(Transitions):
+        for field in fields(demonstrations):
             first = getattr(demonstrations, field.name)
             self._arrays[field.name] = np.zeros((self.capacity, *first.shape[1:]), first.dtype)
             self._arrays[field.name][: self.size] = first
 
-    def add(self, transitions: Transitions) -> IntArray:
+    def add(self, transitions: Experience) -> IntArray:
         """Put transitions in place of the oldest own ones; returns their places."""
         ring = self.capacity - self.demonstrations
         transitions = transitions.take(slice(-ring, None))
@@ -49,9 +50,9 @@ class UniformReplay:
         """Places (B,) and how much more often each should have been drawn for a uniform draw (B,): here 1."""
         return rng.integers(self.size, size=count), np.ones(count)
 
-    def at(self, place: IntArray) -> Transitions:
+    def at(self, place: IntArray) -> Experience:
         """The transitions at these places."""
-        return Transitions(*(np.take(array, place, axis=0) for array in self._arrays.values()))
+        return self._kind(*(np.take(array, place, axis=0) for array in self._arrays.values()))
 
     def state(self) -> dict[str, NDArray[Any]]:
         """Everything as arrays, for a checkpoint."""
@@ -78,7 +79,7 @@ class PrioritizedReplay(UniformReplay):
 
     def __init__(
         self,
-        demonstrations: Transitions,
+        demonstrations: Experience,
         capacity: int,
         alpha: float = 0.6,
         epsilon: float = 1e-3,
@@ -92,7 +93,7 @@ class PrioritizedReplay(UniformReplay):
         """Strength of the importance weights, 0 (none) to 1 (full)."""
         set_leaves(self._tree, np.arange(self.size), np.ones(self.size))
 
-    def add(self, transitions: Transitions) -> IntArray:
+    def add(self, transitions: Experience) -> IntArray:
         """As for uniform replay; what is new has the largest priority there is, so that it is soon looked at."""
         largest = float(self._tree[self._leaves :].max())
         place = super().add(transitions)

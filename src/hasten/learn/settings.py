@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 
@@ -11,6 +11,17 @@ from hasten.core.errors import InputError
 from hasten.learn.demonstrations import SHARES, Init
 
 Replay = Literal["uniform", "prioritized"]
+Values = Literal["backlogs", "actions"]
+
+FOR_ACTIONS: dict[str, Any] = {
+    "hidden": (128, 128),
+    "discount": 0.9,
+    "updates": 30_000,
+    "batch": 256,
+    "capacity": 100_000,
+    "round_updates": 1_000,
+}
+"""Defaults for values of actions where they differ."""
 
 
 @dataclass(frozen=True)
@@ -21,18 +32,22 @@ class Settings:
     """Historical experience to start from (``learn.demonstrations``)."""
     replay: Replay = "prioritized"
     seed: int = 0
-    updates: int = 30_000
+    values: Values = "backlogs"
+    """What the network values: the backlogs that an option leaves, compared in pairs (``learn.paired``), or, as usual,
+    each action (``learn.dqn``)."""
+    updates: int = 6_000
     """Gradient steps."""
-    batch: int = 256
-    """Transitions per step: steadier and slower."""
-    hidden: tuple[int, ...] = (128, 128)
+    batch: int = 128
+    """Transitions or pairs per step: steadier and slower."""
+    hidden: tuple[int, ...] = (64, 128)
+    """Widths of layers: for values of backlogs that of the situation's and that of the shared one."""
+    discount: float = 0.98
+    """Of one decision: looks further ahead, learns slower. Values of actions grow with it, and
+    with them their noise, but not what tells actions apart. Differences between pairs hardly grow."""
     predicted_gain: bool = True
-    """Whether an action's value is its predicted gain, which is known, plus what is learned of its consequences."""
-    discount: float = 0.9
-    """Of one decision: looks further ahead, learns slower. Some ten decisions ahead are what matters for one stream and
-    for many; beyond that values grow, and with them their noise, but not what tells actions apart."""
+    """For values of actions: whether an action's value is its predicted gain, which is known, plus what is learned."""
     steps: int = 1
-    """n of n-step returns: faster credit, more bias by exploration, of which there is much."""
+    """For values of actions: n of n-step returns. Faster credit, more bias by exploration, of which there is much."""
     learning_rate: float = 1e-3
     last_learning_rate: float = 0.05
     """Share of the learning rate left at the end; it falls linearly."""
@@ -41,14 +56,14 @@ class Settings:
     average_rate: float = 1e-3
     """Share by which the evaluated average of weights follows at each step: noisier."""
     clip_norm: float = 10.0
-    capacity: int = 100_000
-    """Own transitions kept."""
+    capacity: int = 40_000
+    """Own transitions or pairs kept."""
     demonstrations: int = 20_000
     """Transitions recorded beforehand, kept for good."""
     pretrain: int = 0
     """Steps on demonstrations alone before the first own decision."""
     margin: float = 0.0
-    """Weight of the large-margin loss on demonstrations at first; 0 for none."""
+    """For values of actions: weight of the large-margin loss on demonstrations at first; 0 for none."""
     margin_updates: int = 4_000
     """Steps until that weight has fallen to 0."""
     explore: float | None = None
@@ -63,17 +78,24 @@ class Settings:
     """Strength of importance weights at first; 1 at the end."""
     demonstration_bonus: float = 0.0
     """Priority of demonstrations above their error."""
-    runs: int = 16
+    runs: int = 8
     """Simulated runs per batch of runs."""
     tasks: int = 256
     """Tasks of each."""
-    batches: int = 2
+    batches: int = 4
     """Batches of runs, each of other deadlines and numbers of streams, between ``round_updates`` steps."""
-    round_updates: int = 1_000
+    round_updates: int = 500
     validate_every: int = 2
     """Rounds between two looks at the validation set, the only times at which the policy to keep can change."""
 
+    @classmethod
+    def usual(cls, values: Values = "backlogs", **given: Any) -> Settings:
+        """The defaults for values of this kind, but for what is given."""
+        return cls(values=values, **((FOR_ACTIONS if values == "actions" else {}) | given))
+
     def __post_init__(self) -> None:
+        if self.values not in ("backlogs", "actions"):
+            raise InputError("train", "values", self.values, "backlogs or actions")
         if self.init not in SHARES:
             raise InputError("train", "init", self.init, f"one of {', '.join(SHARES)}")
         if self.replay not in ("uniform", "prioritized"):
@@ -83,6 +105,9 @@ class Settings:
         for name in ("updates", "batch", "steps", "capacity", "runs", "tasks", "batches", "round_updates"):
             if getattr(self, name) < 1:
                 raise InputError("train", name, getattr(self, name), "at least 1")
+        if self.values == "backlogs" and (self.steps != 1 or self.margin > 0):
+            expected = 'steps 1 and no margin: these are for values="actions"'
+            raise InputError("train", "values", self.values, expected)
         if self.seed < 0:
             raise InputError("train", "seed", self.seed, "0 or a positive number")
 

@@ -11,7 +11,7 @@ import dataclasses
 import hashlib
 import json
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -21,20 +21,21 @@ from numpy.typing import NDArray
 
 from hasten.core.decision import BoolArray
 from hasten.core.errors import HastenError, InputError
-from hasten.core.observation import FEATURE_VERSION, STATE_FEATURES
+from hasten.core.observation import FEATURE_VERSION
 from hasten.core.scenario import Scenario
 from hasten.learn.checkpoint import load_checkpoint, part, prefixed, save_checkpoint
-from hasten.learn.collect import Greedily, collect
+from hasten.learn.collect import Greedily
 from hasten.learn.curve import Point, Training, manifest_of
 from hasten.learn.demonstrations import demonstrate
 from hasten.learn.domain import Domain, draw_runs
-from hasten.learn.dqn import DoubleDqn, Step
-from hasten.learn.network import DuelingNetwork
+from hasten.learn.dqn import Step
+from hasten.learn.logs import Logged
+from hasten.learn.method import Method, method_for
 from hasten.learn.replay import PrioritizedReplay, UniformReplay
 from hasten.learn.settings import Settings
-from hasten.learn.transitions import Transitions, joined
+from hasten.learn.transitions import joined
 from hasten.learn.validation import Score, Validation
-from hasten.schedulers.policy import Policy
+from hasten.schedulers.policy import AnyPolicy
 
 EXPLODED = 10.0
 """Training ends when an action is valued at more than this many times what is possible."""
@@ -46,8 +47,8 @@ def train_policy(
     scenario: Scenario,
     domain: Domain | None = None,
     settings: Settings | None = None,
-    logs: Transitions | None = None,
-    start: Policy | None = None,
+    logs: Sequence[Logged] = (),
+    start: AnyPolicy | None = None,
     checkpoint: Path | None = None,
     on_point: OnPoint | None = None,
 ) -> Training:
@@ -57,7 +58,7 @@ def train_policy(
         scenario: the middle of the range; also fixes networks, gain, topology and order of service.
         domain: the range; by default :class:`Domain`'s around the scenario.
         settings: how to learn.
-        logs: transitions of real runs, kept beside the demonstrations.
+        logs: what real devices logged, kept beside the demonstrations.
         start: a policy to go on from, of the same networks, instead of random weights.
         checkpoint: written after every validation; if the file exists, training goes on from it.
         on_point: told every new point of the learning curve.
@@ -84,25 +85,19 @@ class Trainer:
         scenario: Scenario,
         domain: Domain,
         settings: Settings,
-        logs: Transitions | None = None,
-        start: Policy | None = None,
+        logs: Sequence[Logged] = (),
+        start: AnyPolicy | None = None,
     ) -> None:
         self._scenario, self._domain, self._settings = scenario, domain, settings
         table, _ = scenario.options.undominated()
         width = table.exit.shape[1]
-        self._validation = Validation(scenario, domain)
-        self._replay, self._expert = _filled_replay(scenario, domain, settings, logs)
-        known = STATE_FEATURES + width if settings.predicted_gain else None
-        network = DuelingNetwork(STATE_FEATURES + 2 * width, settings.hidden, width + 1, settings.seed, known)
+        self._method = method_for(width, settings)
+        self._dqn = self._method.learner
         if start is not None:
-            network.load(start)
-        self._dqn = DoubleDqn(
-            network,
-            settings.learning_rate,
-            settings.target_every,
-            average_rate=settings.average_rate,
-            clip_norm=settings.clip_norm,
-        )
+            self._method.load(start)
+            self._dqn.start_over()
+        self._validation = Validation(scenario, domain, self._method.sight)
+        self._replay, self._expert = _filled_replay(scenario, domain, settings, self._method, logs)
         worth = max(float(np.abs(table.worth).max()), *(abs(term) for term in scenario.gain.terms()))
         self._largest_possible = worth / (1.0 - settings.discount)
         self._round = 0
@@ -146,7 +141,7 @@ class Trainer:
         actor = Greedily(self._dqn.network.values, settings.explore_at(self._dqn.updates), rng)
         for _ in range(settings.batches):
             runs = draw_runs(self._scenario, self._domain, rng, settings.runs, settings.tasks)
-            found = collect(runs, actor, settings.discount, settings.steps).transitions
+            found = self._method.record(runs, actor, rng).experience
             self._replay.add(found)
             self._transitions += len(found)
         for _ in range(settings.round_updates):
@@ -161,7 +156,7 @@ class Trainer:
         place, weight = self._replay.sample(settings.batch, rng)
         margin = settings.margin_at(done)
         by_expert = np.where(self._expert[place], margin, 0.0) if margin > 0 else None
-        step = self._dqn.update(self._replay.at(place), weight, by_expert, settings.learning_rate_share(done))
+        step = self._method.step(self._replay.at(place), weight, by_expert, settings.learning_rate_share(done))
         if set_errors and isinstance(self._replay, PrioritizedReplay):
             self._replay.set_errors(place, step.error)
         return step
@@ -240,12 +235,12 @@ class Trainer:
 
 
 def _filled_replay(
-    scenario: Scenario, domain: Domain, settings: Settings, logs: Transitions | None
+    scenario: Scenario, domain: Domain, settings: Settings, method: Method, logs: Sequence[Logged]
 ) -> tuple[UniformReplay, BoolArray]:
     """Replay memory with the demonstrations and logs in it, and which of all its places hold an expert's decisions."""
     s = settings
-    shown = demonstrate(scenario, domain, s.init, s.demonstrations, s.discount, s.steps, s.seed)
-    given = shown.transitions if logs is None else joined([shown.transitions, logs])
+    shown = demonstrate(scenario, domain, s.init, s.demonstrations, method.record, s.seed)
+    given = joined([shown.experience, method.of_logs(logs)]) if logs else shown.experience
     expert = np.zeros(len(given) + s.capacity, dtype=np.bool_)
     expert[: len(shown.expert)] = shown.expert
     if s.replay == "uniform":

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass, fields, replace
+from typing import Self, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,12 +18,32 @@ from hasten.core.errors import HastenError
 from hasten.core.gain import task_gain
 from hasten.core.options import OptionTable
 
+E = TypeVar("E", bound="Experience")
+
 UNKNOWN = -1
 """Stands for an action that is none of the policy's, e.g. a dominated option in the log of another scheduler."""
 
 
 @dataclass(frozen=True)
-class Transitions:
+class Experience:
+    """Arrays of T rows each: what a replay memory can hold."""
+
+    def __post_init__(self) -> None:
+        for field in fields(self):
+            shape = getattr(self, field.name).shape
+            if shape[:1] != (len(self),):
+                raise HastenError(f"experience: {field.name} of shape {shape}, expected {len(self)} rows")
+
+    def __len__(self) -> int:
+        return len(getattr(self, fields(self)[0].name))
+
+    def take(self, rows: NDArray[np.int64] | slice) -> Self:
+        """These rows only."""
+        return type(self)(*(getattr(self, field.name)[rows] for field in fields(self)))
+
+
+@dataclass(frozen=True)
+class Transitions(Experience):
     """T transitions; features F and actions J+1 as in :mod:`hasten.core.observation`."""
 
     obs: NDArray[np.float32]
@@ -42,28 +63,12 @@ class Transitions:
     discount: NDArray[np.float32]
     """(T,): what the value of ``next_obs`` is multiplied by: the discount once for every decision between."""
 
-    def __post_init__(self) -> None:
-        count = len(self.obs)
-        expected = {"mask": 2, "next_obs": 2, "next_mask": 2, "action": 1, "reward": 1, "discount": 1}
-        for name, axes in expected.items():
-            shape = getattr(self, name).shape
-            if len(shape) != axes or shape[0] != count:
-                raise HastenError(f"transitions: {name} of shape {shape}, expected {count} rows and {axes} axes")
 
-    def __len__(self) -> int:
-        return len(self.action)
-
-    def take(self, rows: NDArray[np.int64] | slice) -> Transitions:
-        """These rows only."""
-        return Transitions(*(getattr(self, field.name)[rows] for field in fields(self)))
-
-
-def joined(parts: Iterable[Transitions]) -> Transitions:
-    """All transitions of several parts, one behind the other; at least one part."""
+def joined(parts: Iterable[E]) -> E:
+    """All rows of several parts of a kind, one behind the other; at least one part."""
     listed = list(parts)
-    return Transitions(
-        *(np.concatenate([getattr(part, field.name) for part in listed]) for field in fields(Transitions))
-    )
+    names = [field.name for field in fields(listed[0])]
+    return type(listed[0])(*(np.concatenate([getattr(part, name) for part in listed]) for name in names))
 
 
 def transitions_of_episode(

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
+from hasten.core.decision import Scheduler
 from hasten.core.scenario import Scenario
-from hasten.learn.collect import Actor, Greedily, Recorder, Scheduled, Values
+from hasten.learn.collect import Acting, Greedily, MakeSight, Values, action_sight
 from hasten.learn.domain import Domain, Runs, draw_runs
 from hasten.learn.planner import Planner
 from hasten.schedulers import make_scheduler
@@ -38,27 +40,32 @@ class Score:
     worst: float
     """Least gain over Greedy's, of the third of the runs with least load to the third with most."""
     commonest: float
-    """Share of decisions that took the commonest action."""
+    """Share of the commonest decision."""
     collapsed: bool
 
 
 class Validation:
     """Fixed runs of the fewest, a middle and the largest number of streams of the domain."""
 
-    def __init__(self, scenario: Scenario, domain: Domain, runs: int = RUNS, tasks: int = TASKS) -> None:
+    def __init__(
+        self, scenario: Scenario, domain: Domain, sight: MakeSight, runs: int = RUNS, tasks: int = TASKS
+    ) -> None:
+        """``sight`` is what the policies see."""
+        self._sight = sight
         low, high = domain.streams_of(scenario)
         self._batches = [
             draw_runs(scenario, domain, np.random.default_rng([SEED, streams]), runs, tasks, streams)
             for streams in sorted({low, (low + high) // 2, high})
         ]
-        greedy = [_play(batch, Scheduled(make_scheduler("greedy"))) for batch in self._batches]
+        greedy = [_play(batch, make_scheduler("greedy")) for batch in self._batches]
         self._greedy = np.concatenate([gain for gain, _ in greedy])
         self._greedy_commonest = _commonest([action for _, action in greedy])
-        self._planned = np.concatenate([_play(batch, Planner(batch.realizations))[0] for batch in self._batches])
+        plans = [Acting(Planner(batch.realizations), action_sight) for batch in self._batches]
+        self._planned = np.concatenate([_play(*pair)[0] for pair in zip(self._batches, plans, strict=True)])
 
     def score(self, values: Values) -> Score:
         """Judge the policy that follows these action values."""
-        played = [_play(batch, Greedily(values)) for batch in self._batches]
+        played = [_play(batch, Acting(Greedily(values), self._sight)) for batch in self._batches]
         gain = np.concatenate([gain for gain, _ in played])
         commonest = _commonest([action for _, action in played])
         by_load = np.array_split(np.argsort(-self._greedy), 3)
@@ -73,15 +80,14 @@ class Validation:
         )
 
 
-def _play(batch: Runs, actor: Actor) -> tuple[FloatArray, FloatArray]:
-    """Mean gain of each run (R,), and how often each action was taken (J+1,)."""
-    recorder = Recorder(actor, max(run.tasks for run in batch.realizations))
-    results = simulate_realizations(batch.scenario, recorder, batch.realizations)
-    taken = np.bincount(recorder.action[recorder.action >= 0], minlength=recorder.mask.shape[2])
-    return np.array([result.mean_gain for result in results]), taken.astype(np.float64)
+def _play(batch: Runs, scheduler: Scheduler) -> tuple[FloatArray, Counter[tuple[int, int]]]:
+    """Mean gain of each run (R,), and how often each (exit, partition) was decided."""
+    results = simulate_realizations(batch.scenario, scheduler, batch.realizations)
+    taken = Counter(tuple(pair) for result in results for pair in result.decisions.tolist())
+    return np.array([result.mean_gain for result in results]), taken
 
 
-def _commonest(taken: list[FloatArray]) -> float:
-    """Share of the commonest action."""
-    total = np.sum(taken, axis=0)
-    return float(total.max() / max(total.sum(), 1.0))
+def _commonest(taken: list[Counter[tuple[int, int]]]) -> float:
+    """Share of the commonest decision."""
+    total = sum(taken, Counter())
+    return max(total.values(), default=0) / max(total.total(), 1)

@@ -7,30 +7,44 @@ row that shows one decision at a time, as on a device, takes a lean path through
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import fields
 from pathlib import Path
+from typing import Protocol
 
 import numpy as np
+from numpy.typing import NDArray
 
-from hasten.core.decision import Context, Decision, IntArray, View
+from hasten.core.backlogs import BacklogFeatures
+from hasten.core.backlogs_single import SingleBacklogs
+from hasten.core.decision import BoolArray, Context, Decision, IntArray, View
 from hasten.core.errors import InputError
 from hasten.core.observation import Features
 from hasten.core.observation_single import SingleFeatures
 from hasten.core.options import DROP, OptionTable
+from hasten.schedulers.backlog_policy import BacklogPolicy, SingleBacklogValues
 from hasten.schedulers.greedy import Greedy
 from hasten.schedulers.guard import KINDS, Guard
-from hasten.schedulers.policy import Float32, Layer, NetworkOptions, Policy, fingerprint, load_policy, save_policy
+from hasten.schedulers.policy import (
+    AnyPolicy,
+    Float32,
+    Layer,
+    NetworkOptions,
+    Policy,
+    fingerprint,
+    load_policy,
+    save_policy,
+)
 
 
 class Learned:
     """Decides by a policy; ``where`` names it in errors."""
 
-    def __init__(self, policy: Policy, name: str = "dqn", where: str | Path = "policy") -> None:
+    def __init__(self, policy: AnyPolicy, name: str = "dqn", where: str | Path = "policy") -> None:
         self.name = name
         self.policy = policy
         self._where = where
         self._greedy = Greedy()
-        self._advantages = _SingleAdvantages(policy)
 
     def save(self, path: str | Path) -> None:
         """Write the policy file."""
@@ -46,8 +60,8 @@ class Learned:
         if context.gain_terms != manifest.gain_terms:
             raise InputError(self._where, "gain_terms", manifest.gain_terms, f"{context.gain_terms}, this run's gain")
         table, self._column = self._options(context.options)
-        self._single = SingleFeatures(context, table) if context.batch == 1 else None
-        self._features = Features(context, table)
+        self._single = _single(self.policy, context, table) if context.batch == 1 else None
+        self._sight = _sight(self.policy, context, table)
         self._guard = Guard(manifest.envelope, context, table)
         self._greedy.reset(context)
 
@@ -55,7 +69,7 @@ class Learned:
         """The best allowed action of each decision."""
         if self._single is not None:
             return self._decide_single(view, self._single)
-        observation, mask = self._features.observe(view)
+        observation, mask = self._sight(view)
         mask[:, -1] = 1
         values = np.where(mask, self.policy.q(observation), -np.inf)
         action = values.argmax(axis=1)
@@ -70,14 +84,12 @@ class Learned:
         """How many decisions of a row were left to Greedy since ``reset``, by what was outside."""
         return {kind: int(n) for kind, n in zip(KINDS, self._guard.counts[:, row], strict=True) if n}
 
-    def _decide_single(self, view: View, features: SingleFeatures) -> Decision:
-        """The value head adds the same to every action, so the largest advantage is the largest value."""
-        advantages = self._advantages
-        features.observe(view, advantages.observation)
+    def _decide_single(self, view: View, single: _Single) -> Decision:
+        useful = single.look(view)
         if self._guard.outside_single(view):
             return self._greedy.decide(view)
-        values = advantages.of_actions()
-        values[:-1][~features.feasible] = -np.inf
+        values = single.values()
+        values[:-1][~useful] = -np.inf
         best = values.argmax()
         option = self._column[view.stream.item(), best] if best < self._column.shape[1] else DROP
         return Decision(np.array([option]))
@@ -107,21 +119,52 @@ class Learned:
         return next((network for network in same if network.options == wanted), same[0])
 
 
-class _SingleAdvantages:
-    """The advantages of one observation, in arrays made beforehand; each layer's bias is a row of its weights."""
+class _Single(Protocol):
+    """A policy's values for one decision at a time."""
 
-    def __init__(self, policy: Policy) -> None:
-        manifest = policy.manifest
+    def look(self, view: View) -> BoolArray:
+        """Which options (J,) are predicted to be of use."""
+
+    def values(self) -> Float32:
+        """(J+1,) up to what all actions have in common; the caller's until the next call."""
+
+
+def _single(policy: AnyPolicy, context: Context, table: OptionTable) -> _Single:
+    if isinstance(policy, BacklogPolicy):
+        return SingleBacklogValues(policy, SingleBacklogs(context, table))
+    return _SingleAdvantages(policy, SingleFeatures(context, table))
+
+
+def _sight(
+    policy: AnyPolicy, context: Context, table: OptionTable
+) -> Callable[[View], tuple[Float32, NDArray[np.int8]]]:
+    if isinstance(policy, BacklogPolicy):
+        backlogs = BacklogFeatures(context, table)
+        return lambda view: backlogs.observe(view)[:2]
+    return Features(context, table).observe
+
+
+class _SingleAdvantages:
+    """The advantages of one observation, in arrays made beforehand; each layer's bias is a row of its weights.
+
+    The value head adds the same to every action, so the largest advantage is the largest value.
+    """
+
+    def __init__(self, policy: Policy, features: SingleFeatures) -> None:
+        self._features = features
         self._weights = [_with_bias(layer) for layer in (*policy.trunk, policy.advantage)]
         self._inputs = [np.ones(len(weights), dtype=np.float32) for weights in self._weights]
         self._outputs = [entry[:-1] for entry in self._inputs[1:]]
-        self._result = np.zeros(manifest.width + 1, dtype=np.float32)
+        self._result = np.zeros(policy.manifest.width + 1, dtype=np.float32)
         self._zero = np.float32(0.0)
-        self.observation: Float32 = self._inputs[0][:-1]
-        """(F,): to be filled before."""
 
-    def of_actions(self) -> Float32:
-        """(J+1,), the caller's until the next call."""
+    def look(self, view: View) -> BoolArray:
+        """Observe."""
+        self._features.observe(view, self._inputs[0][:-1])
+        return self._features.feasible
+
+    def values(self) -> Float32:
+        """The advantages."""
         for entry, weights, output in zip(self._inputs, self._weights, self._outputs, strict=False):
             np.dot(entry, weights, out=output)
             np.maximum(output, self._zero, out=output)

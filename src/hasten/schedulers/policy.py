@@ -1,7 +1,8 @@
 """A trained policy and its file: one ONNX graph that also says what the policy is for. No pickle, no onnx package.
 
-The graph maps observations (B, F) to action values (B, J+1): a trunk of ReLU layers, then a dueling head,
-``q = v + a - mean(a)`` (Wang et al., "Dueling network architectures", ICML 2016). Its metadata hold a manifest,
+The graph maps observations (B, F) to action values (B, J+1), by a network of one of two kinds: values of actions (a
+trunk of ReLU layers, then a dueling head, ``q = v + a - mean(a)``: Wang et al., "Dueling network architectures", ICML
+2016) or values of the backlogs left (:mod:`hasten.schedulers.backlog_policy`). Its metadata hold a manifest,
 ``hasten.policy/1``. Any ONNX runtime evaluates it; hasten reads the weights out and needs numpy only. A file is
 checked against its own manifest before anything of its size is allocated.
 """
@@ -20,12 +21,21 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field, model_validator
 
+from hasten.core.backlogs import observation_size
 from hasten.core.errors import InputError
 from hasten.core.files import Record, validated
 from hasten.core.observation import FEATURE_VERSION, STATE_FEATURES
 from hasten.core.options import OptionTable
 from hasten.core.protobuf import Malformed
-from hasten.schedulers.policy_onnx import MANIFEST_KEY, Tensors, read_model, write_model
+from hasten.schedulers.backlog_policy import BacklogPolicy, tensor_shapes
+from hasten.schedulers.policy_onnx import (
+    MANIFEST_KEY,
+    Tensors,
+    action_graph,
+    backlog_graph,
+    read_model,
+    write_model,
+)
 
 Float32 = NDArray[np.float32]
 Layer = tuple[Float32, Float32]
@@ -86,14 +96,22 @@ class Manifest(Record):
     hasten: str
     """The version that wrote it."""
     feature_version: int = FEATURE_VERSION
+    values: Literal["actions", "backlogs"] = "actions"
+    """What its network values."""
     hidden: tuple[Annotated[int, Field(ge=1, le=MAX_LAYER_WIDTH)], ...]
-    """Widths of the trunk's layers."""
+    """Widths of the trunk's layers; for backlogs of the situation's and of the shared one."""
     networks: Annotated[tuple[NetworkOptions, ...], Field(min_length=1, max_length=256)]
     gain_terms: tuple[float, float, float]
     """The gain it maximises: see :func:`hasten.core.gain.task_gain`."""
     envelope: Envelope
     training: dict[str, str | int | float | bool | None] = Field(default_factory=dict)
     """How it was trained, in words and numbers."""
+
+    @model_validator(mode="after")
+    def _two_layers(self) -> Manifest:
+        if self.values == "backlogs" and len(self.hidden) != 2:
+            raise ValueError(f"hidden as two widths for values of backlogs, not {self.hidden}")
+        return self
 
     @property
     def width(self) -> int:
@@ -103,6 +121,8 @@ class Manifest(Record):
     @property
     def features(self) -> int:
         """Length of an observation."""
+        if self.values == "backlogs":
+            return observation_size(self.width)
         return STATE_FEATURES + 2 * self.width
 
 
@@ -123,6 +143,9 @@ class Policy:
         advantage = hidden @ self.advantage[0] + self.advantage[1]
         value = hidden @ self.value[0] + self.value[1]
         return np.asarray(value + advantage - advantage.mean(axis=1, keepdims=True), dtype=np.float32)
+
+
+AnyPolicy = Policy | BacklogPolicy
 
 
 def fingerprint(table: OptionTable, stream: int) -> str:
@@ -155,7 +178,7 @@ def network_options(profiles: Sequence[str], table: OptionTable) -> tuple[Networ
     return tuple(found)
 
 
-def save_policy(path: str | Path, policy: Policy) -> None:
+def save_policy(path: str | Path, policy: AnyPolicy) -> None:
     """Write a policy; whoever reads ``path`` meanwhile finds the old file or the new one."""
     path = Path(path)
     tensors = _named(policy)
@@ -163,7 +186,9 @@ def save_policy(path: str | Path, policy: Policy) -> None:
     for name, shape in _shapes(manifest).items():
         if tensors[name].shape != shape or not np.isfinite(tensors[name]).all():
             raise InputError(path, name, tensors[name].shape, f"finite weights of shape {shape}")
-    model = write_model(tensors, len(manifest.hidden), manifest.model_dump_json(by_alias=True), manifest.hasten)
+    graph = backlog_graph(manifest.width) if manifest.values == "backlogs" else action_graph(len(manifest.hidden))
+    text = manifest.model_dump_json(by_alias=True)
+    model = write_model(graph, tensors, manifest.features, manifest.width + 1, text, manifest.hasten)
     temporary = path.with_name(f".{path.name}.{os.getpid()}")
     try:
         temporary.write_bytes(model)
@@ -173,7 +198,7 @@ def save_policy(path: str | Path, policy: Policy) -> None:
         raise InputError(path, "file", str(path), f"a file that can be written ({error.strerror})") from None
 
 
-def load_policy(path: str | Path) -> Policy:
+def load_policy(path: str | Path) -> AnyPolicy:
     """Read and check a policy file.
 
     Raises:
@@ -196,6 +221,8 @@ def load_policy(path: str | Path) -> Policy:
     if raw.keys() != shapes.keys():
         raise InputError(path, "initializers", sorted(raw), f"{', '.join(shapes)}")
     tensors = {name: _array(path, name, raw[name], shape) for name, shape in shapes.items()}
+    if manifest.values == "backlogs":
+        return BacklogPolicy(manifest, **tensors)
     layers = [(tensors[f"{name}.weight"], tensors[f"{name}.bias"]) for name in _layer_names(manifest)]
     return Policy(manifest, tuple(layers[:-2]), layers[-2], layers[-1])
 
@@ -223,6 +250,8 @@ def _layer_names(manifest: Manifest) -> list[str]:
 
 def _shapes(manifest: Manifest) -> dict[str, tuple[int, ...]]:
     """The tensors of a policy's file."""
+    if manifest.values == "backlogs":
+        return tensor_shapes(manifest.hidden)
     widths = [manifest.features, *manifest.hidden]
     into = [*widths[:-1], widths[-1], widths[-1]]
     out = [*manifest.hidden, 1, manifest.width + 1]
@@ -232,7 +261,9 @@ def _shapes(manifest: Manifest) -> dict[str, tuple[int, ...]]:
     return shapes
 
 
-def _named(policy: Policy) -> Tensors:
+def _named(policy: AnyPolicy) -> Tensors:
+    if isinstance(policy, BacklogPolicy):
+        return {name: getattr(policy, name) for name in tensor_shapes(policy.manifest.hidden)}
     layers = zip(_layer_names(policy.manifest), (*policy.trunk, policy.value, policy.advantage), strict=True)
     tensors: Tensors = {}
     for name, (weight, bias) in layers:

@@ -1,7 +1,7 @@
 """The ONNX graph of a policy, written and read field by field (numbers as in onnx.proto, IR version 8, opset 17).
 
-Inputs ``observation`` (B, F), output ``q`` (B, J+1), float32. Weights are initializers ``trunk.0.weight`` (in, out),
-``trunk.0.bias`` and so on, ``value.*`` and ``advantage.*``.
+Inputs ``observation`` (B, F), output ``q`` (B, J+1), float32. Weights are initializers: ``trunk.0.weight`` (in, out),
+``trunk.0.bias`` and so on, ``value.*`` and ``advantage.*``, or those of :mod:`hasten.schedulers.backlog_policy`.
 """
 
 from __future__ import annotations
@@ -11,34 +11,75 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
+from hasten.core.backlogs import KINDS, SITUATION
 from hasten.core.protobuf import BYTES, VARINT, Malformed, bytes_field, fields, number_field, varint
 
 Tensors = dict[str, NDArray[np.float32]]
 MANIFEST_KEY = "hasten.policy"
 
-_IR_VERSION, _OPSET, _FLOAT, _INTS = 8, 17, 1, 7
+_IR_VERSION, _OPSET, _FLOAT = 8, 17, 1
+_TENSOR, _INTS = 4, 7
+"""Types of attributes."""
 _MAX_TENSORS, _MAX_METADATA = 200, 16
 _MODEL_GRAPH, _MODEL_METADATA, _GRAPH_INITIALIZER = 7, 14, 5
 _DIMS, _DATA_TYPE, _NAME, _RAW_DATA = 1, 2, 8, 9
 
 
-def write_model(tensors: Tensors, trunk_layers: int, manifest: str, version: str) -> bytes:
-    """The bytes of the ONNX file."""
-    features = len(tensors["trunk.0.weight" if trunk_layers else "value.weight"])
-    actions = len(tensors["advantage.bias"])
+def action_graph(trunk_layers: int) -> list[bytes]:
+    """The nodes of a network that values actions."""
     nodes, hidden = [], "observation"
     for i in range(trunk_layers):
         nodes.append(_gemm(hidden, f"trunk.{i}", f"linear.{i}"))
         nodes.append(_node("Relu", [f"linear.{i}"], f"hidden.{i}"))
         hidden = f"hidden.{i}"
-    axes = bytes_field(5, bytes_field(1, "axes") + number_field(8, 1) + number_field(20, _INTS))
-    nodes += [
+    return [
+        *nodes,
         _gemm(hidden, "value", "v"),
         _gemm(hidden, "advantage", "a"),
-        _node("ReduceMean", ["a"], "mean", axes),
+        _node("ReduceMean", ["a"], "mean", _ints("axes", 1)),
         _node("Sub", ["a", "mean"], "centred"),
         _node("Add", ["v", "centred"], "q"),
     ]
+
+
+def backlog_graph(options: int) -> list[bytes]:
+    """The nodes of a network that values the backlogs left after each of J options or dropping."""
+    actions, end = options + 1, SITUATION + (1 + KINDS) * (options + 1)
+    return [
+        *_slice("observation", "seen", 1, 0, SITUATION),
+        _node("Gemm", ["seen", "situation", "situation_bias"], "first_linear"),
+        _node("Relu", ["first_linear"], "first"),
+        _node("Gemm", ["first", "bias_of", "bias"], "unit_bias"),
+        _constant("unit_axis", 1),
+        _node("Unsqueeze", ["unit_bias", "unit_axis"], "unit_bias_of_all"),
+        *_slice("observation", "gain", 1, SITUATION, SITUATION + actions),
+        *_slice("observation", "backlogs_by_kind", 1, SITUATION + actions, end),
+        _constant("by_kind", 0, KINDS, actions),
+        _node("Reshape", ["backlogs_by_kind", "by_kind"], "backlogs_of_kinds"),
+        _node("Transpose", ["backlogs_of_kinds"], "backlogs", _ints("perm", 0, 2, 1)),
+        _node("MatMul", ["backlogs", "left"], "from_backlogs"),
+        _node("Add", ["from_backlogs", "unit_bias_of_all"], "shared_linear"),
+        _node("Relu", ["shared_linear"], "shared"),
+        _node("MatMul", ["shared", "head"], "heads_linear"),
+        _node("Add", ["heads_linear", "head_bias"], "heads"),
+        *_slice("heads", "value_column", 2, 0, 1),
+        *_slice("heads", "lost_column", 2, 1, 2),
+        _constant("column_axis", 2),
+        _node("Squeeze", ["value_column", "column_axis"], "value"),
+        _node("Squeeze", ["lost_column", "column_axis"], "lost_free"),
+        _node("Constant", [], "zero", _scalar(0.0)),
+        _node("Constant", [], "one", _scalar(1.0)),
+        _node("Clip", ["lost_free", "zero", "one"], "lost"),
+        _node("Sub", ["one", "lost"], "kept"),
+        _node("Mul", ["gain", "kept"], "earned"),
+        _node("Add", ["earned", "value"], "q"),
+    ]
+
+
+def write_model(
+    nodes: Sequence[bytes], tensors: Tensors, features: int, actions: int, manifest: str, version: str
+) -> bytes:
+    """The bytes of the ONNX file."""
     graph = b"".join(bytes_field(1, node) for node in nodes) + bytes_field(2, "policy")
     graph += b"".join(bytes_field(_GRAPH_INITIALIZER, _tensor(name, array)) for name, array in tensors.items())
     graph += bytes_field(11, _value("observation", features)) + bytes_field(12, _value("q", actions))
@@ -110,6 +151,31 @@ def _node(kind: str, inputs: Sequence[str], output: str, attributes: bytes = b""
     return (
         b"".join(bytes_field(1, name) for name in inputs) + bytes_field(2, output) + bytes_field(4, kind) + attributes
     )
+
+
+def _slice(source: str, target: str, axis: int, start: int, end: int) -> list[bytes]:
+    """Nodes that take ``start`` to ``end`` of an axis."""
+    bounds = {"from": start, "to": end, "axis": axis}
+    return [
+        *(_constant(f"{target}_{name}", value) for name, value in bounds.items()),
+        _node("Slice", [source, *(f"{target}_{name}" for name in bounds)], target),
+    ]
+
+
+def _constant(name: str, *values: int) -> bytes:
+    return _node("Constant", [], name, _ints("value_ints", *values))
+
+
+def _ints(name: str, *values: int) -> bytes:
+    """An attribute of a list of integers."""
+    numbers = b"".join(number_field(8, value) for value in values)
+    return bytes_field(5, bytes_field(1, name) + numbers + number_field(20, _INTS))
+
+
+def _scalar(value: float) -> bytes:
+    """The attribute of a constant that is a tensor without dimensions."""
+    tensor = number_field(_DATA_TYPE, _FLOAT) + bytes_field(_RAW_DATA, np.float32(value).tobytes())
+    return bytes_field(5, bytes_field(1, "value") + bytes_field(5, tensor) + number_field(20, _TENSOR))
 
 
 def _gemm(into: str, layer: str, output: str) -> bytes:

@@ -1,0 +1,126 @@
+"""The two kinds of values a policy can learn, each with its experience, its network and its gradient step."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Protocol, cast
+
+import numpy as np
+
+from hasten.core.decision import Context
+from hasten.core.observation import STATE_FEATURES
+from hasten.core.options import OptionTable
+from hasten.learn.backlog_network import BacklogNetwork
+from hasten.learn.collect import Actor, Collected, Sight, action_sight, collect
+from hasten.learn.domain import Runs
+from hasten.learn.dqn import DoubleDqn, FloatArray, Learner, Step
+from hasten.learn.logs import Logged
+from hasten.learn.network import DuelingNetwork
+from hasten.learn.paired import PairedDqn
+from hasten.learn.pairs import Pairs, backlog_sight, collect_pairs, pairs_of_log
+from hasten.learn.settings import Settings
+from hasten.learn.transitions import Experience, Transitions, joined, transitions_of_episode
+from hasten.schedulers.backlog_policy import BacklogPolicy
+from hasten.schedulers.policy import AnyPolicy, Policy
+
+
+class Method(Protocol):
+    """One way to learn a policy."""
+
+    @property
+    def learner(self) -> Learner[DuelingNetwork] | Learner[BacklogNetwork]:
+        """The network and its optimizer."""
+
+    def sight(self, context: Context, table: OptionTable) -> Sight:
+        """What its network sees of a run."""
+
+    def record(self, runs: Runs, actor: Actor, rng: np.random.Generator) -> Collected:
+        """Let an actor decide some runs and keep what happened."""
+
+    def of_logs(self, episodes: Sequence[Logged]) -> Experience:
+        """The same of what a real device logged."""
+
+    def step(self, batch: Experience, weight: FloatArray, margin: FloatArray | None, rate_share: float) -> Step:
+        """One gradient step."""
+
+    def load(self, policy: AnyPolicy) -> None:
+        """Begin with the weights of a policy."""
+
+
+class ActionValues:
+    """The usual deep Q-network: a dueling network with a value for each action, learned from transitions."""
+
+    def __init__(self, options: int, settings: Settings) -> None:
+        self._settings = settings
+        known = STATE_FEATURES + options if settings.predicted_gain else None
+        network = DuelingNetwork(STATE_FEATURES + 2 * options, settings.hidden, options + 1, settings.seed, known)
+        self.learner = DoubleDqn(
+            network,
+            settings.learning_rate,
+            settings.target_every,
+            average_rate=settings.average_rate,
+            clip_norm=settings.clip_norm,
+        )
+
+    def sight(self, context: Context, table: OptionTable) -> Sight:
+        """As for every policy of this kind."""
+        return action_sight(context, table)
+
+    def record(self, runs: Runs, actor: Actor, rng: np.random.Generator) -> Collected:
+        """Transitions."""
+        return collect(runs, actor, self._settings.discount, self._settings.steps)
+
+    def of_logs(self, episodes: Sequence[Logged]) -> Experience:
+        """Transitions."""
+        return joined(
+            transitions_of_episode(*episode.seen, self._settings.discount, self._settings.steps) for episode in episodes
+        )
+
+    def step(self, batch: Experience, weight: FloatArray, margin: FloatArray | None, rate_share: float) -> Step:
+        """A double DQN's, with the margin loss where it has a weight."""
+        return self.learner.update(cast(Transitions, batch), weight, margin, rate_share)
+
+    def load(self, policy: AnyPolicy) -> None:
+        """Those of values of actions only."""
+        self.learner.network.load(cast(Policy, policy))
+
+
+class BacklogValues:
+    """A network that values the backlogs an option leaves, learned from pairs of options."""
+
+    def __init__(self, options: int, settings: Settings) -> None:
+        self._settings = settings
+        network = BacklogNetwork(options, settings.hidden, settings.discount, settings.seed)
+        self.learner = PairedDqn(
+            network,
+            settings.learning_rate,
+            settings.target_every,
+            average_rate=settings.average_rate,
+            clip_norm=settings.clip_norm,
+        )
+
+    def sight(self, context: Context, table: OptionTable) -> Sight:
+        """As for every policy of this kind."""
+        return backlog_sight(context, table)
+
+    def record(self, runs: Runs, actor: Actor, rng: np.random.Generator) -> Collected:
+        """Pairs."""
+        return collect_pairs(runs, actor, rng)
+
+    def of_logs(self, episodes: Sequence[Logged]) -> Experience:
+        """Pairs."""
+        rng = np.random.default_rng([self._settings.seed, 4])
+        return joined(pairs_of_log(episode, rng) for episode in episodes)
+
+    def step(self, batch: Experience, weight: FloatArray, margin: FloatArray | None, rate_share: float) -> Step:
+        """That of a pair's difference; there is no margin loss."""
+        return self.learner.update(cast(Pairs, batch), weight, rate_share)
+
+    def load(self, policy: AnyPolicy) -> None:
+        """Those of values of backlogs only."""
+        self.learner.network.load(cast(BacklogPolicy, policy))
+
+
+def method_for(options: int, settings: Settings) -> Method:
+    """The method that the settings name, for J options."""
+    return ActionValues(options, settings) if settings.values == "actions" else BacklogValues(options, settings)

@@ -1,0 +1,225 @@
+"""Experience in pairs: what a decision led to, and what another option would have led to at the same moment.
+
+Arrivals and links do not depend on decisions, and what an option leaves behind is known by the timing law. So the
+backlogs that the *next* decision would have met after another option can be told: those it did meet, less the
+difference between what the two options leave, as far as it had not been worked off by then. (The digital twins of
+arXiv 2405.17664 and the all-action targets of edgeml-dqn, arXiv 2208.00485, use the same freedom.) The difference
+between the two futures has none of the noise that they share.
+
+The other option is any allowed one, half of the time the likelier the larger its gain.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hasten.core.backlogs import BacklogFeatures, Left, observation_size
+from hasten.core.decision import BoolArray, Context, Decision, FloatArray, IntArray, View
+from hasten.core.options import DROP, OptionTable
+from hasten.learn.collect import Actor, Collected, Sight, action_of_option, likely_action, random_action, with_dropping
+from hasten.learn.domain import Runs
+from hasten.learn.logs import Logged
+from hasten.learn.transitions import UNKNOWN, Experience, joined
+from hasten.sim import simulate_realizations
+
+TAKEN, OTHER = 0, 1
+LEAST_GAIN = 1e-3
+"""A predicted gain of less has no share that could be lost."""
+
+
+@dataclass(frozen=True)
+class Pairs(Experience):
+    """T pairs of options; observations of F features and J+1 actions as in :mod:`hasten.core.backlogs`."""
+
+    obs: NDArray[np.float32]
+    """(T, F)"""
+    action: NDArray[np.int64]
+    """(T, 2): the option taken and the other one."""
+    lost: NDArray[np.float32]
+    """(T,): share of its predicted gain that the option taken did not earn."""
+    next_obs: NDArray[np.float32]
+    """(T, 2, F): what the next decision met, and what it would have met after the other option."""
+    next_mask: NDArray[np.int8]
+    """(T, 2, J+1)"""
+
+
+class PairRecorder:
+    """An actor as a scheduler that keeps what it saw, did and could have done in up to ``tasks`` decisions a run."""
+
+    name = "actor"
+
+    def __init__(self, actor: Actor, tasks: int, rng: np.random.Generator) -> None:
+        self._actor, self._tasks, self._rng = actor, tasks, rng
+        self.clairvoyant = actor.clairvoyant
+
+    def reset(self, context: Context) -> None:
+        """Prepare features and actor, and make room."""
+        self.prepare(context, *context.options.undominated())
+
+    def prepare(self, context: Context, table: OptionTable, column: IntArray) -> None:
+        """As :meth:`reset`, for the options of ``table``, which are those ``column`` (M, J) of the context's."""
+        self._features = BacklogFeatures(context, table)
+        column = with_dropping(column)
+        self._action_of = action_of_option(context, column)
+        self._actor.reset(context, column)
+        rows, actions = context.batch, column.shape[1]
+        shape = rows, self._tasks
+        self._done = np.zeros(rows, dtype=np.int64)
+        self._before = _Before(context)
+        self.seen = np.zeros((*shape, 2, observation_size(actions - 1)), dtype=np.float32)
+        self.mask = np.zeros((*shape, 2, actions), dtype=np.int8)
+        self.action = np.full((*shape, 2), UNKNOWN)
+        self.expert = np.zeros(shape, dtype=np.bool_)
+
+    def decide(self, view: View) -> Decision:
+        """The actor's choice, and beside it another one."""
+        row, k = view.row, self._done[view.row]
+        seen, mask, left = self._features.observe(view)
+        imagined, other_mask, _ = self._features.imagine(self._before.otherwise(view), seen)
+        option = self._actor.act(view, seen, mask)
+        action = self._action_of[view.stream, option]  # DROP (-1) is the last column
+        known = (action != UNKNOWN) & (mask[np.arange(len(row)), action] != 0)
+        action = np.where(known, action, mask.shape[1] - 1)
+        other = self._another(seen, mask, action)
+        self._before.keep(view, left, action, other)
+        self.seen[row, k, TAKEN], self.seen[row, k, OTHER] = seen, imagined
+        self.mask[row, k, TAKEN], self.mask[row, k, OTHER] = mask, other_mask
+        self.action[row, k, TAKEN], self.action[row, k, OTHER] = np.where(known, action, UNKNOWN), other
+        self.expert[row, k] = self._actor.teaches
+        self._done[row] += 1
+        return Decision(option)
+
+    def _another(self, seen: NDArray[np.float32], mask: NDArray[np.int8], action: IntArray) -> IntArray:
+        """(B,): an allowed action other than ``action``; the same where there is none."""
+        rest = mask.copy()
+        rest[np.arange(len(rest)), action] = 0
+        gain = np.where(rest, gains(seen, mask.shape[1]), -np.inf)
+        any_left = rest.any(axis=1)
+        gain[~any_left] = 0.0
+        likely = likely_action(gain, self._rng)
+        other = np.where(self._rng.random(len(rest)) < 0.5, likely, random_action(rest, self._rng))
+        return np.asarray(np.where(any_left, other, action))
+
+    def episode(self, row: int, gain: FloatArray) -> tuple[Pairs, BoolArray]:
+        """The pairs of a row that decided as many tasks as there are gains (N,), and which (T,) an expert began.
+
+        The last decision, whose successor nobody has seen, only serves as a successor. Decisions for an option that
+        is none of the policy's are left out, and those without another option.
+        """
+        count = max(len(gain) - 1, 0)
+        now, then = slice(0, count), slice(1, count + 1)
+        action = self.action[row, now]
+        actions = self.mask.shape[3]
+        predicted = np.take_along_axis(gains(self.seen[row, now, TAKEN], actions), action[:, :1], axis=1)[:, 0]
+        lost = np.where(predicted > LEAST_GAIN, 1.0 - gain[now] / np.maximum(predicted, LEAST_GAIN), 0.0)
+        found = Pairs(
+            obs=self.seen[row, now, TAKEN],
+            action=action,
+            lost=np.clip(lost, 0.0, 1.0).astype(np.float32),
+            next_obs=self.seen[row, then],
+            next_mask=self.mask[row, then],
+        )
+        kept = np.flatnonzero((action[:, TAKEN] != UNKNOWN) & (action[:, TAKEN] != action[:, OTHER]))
+        return found.take(kept), self.expert[row, now][kept]
+
+
+def gains(observation: NDArray[np.float32], actions: int) -> NDArray[np.float32]:
+    """The predicted gains (..., J+1) in observations (..., F)."""
+    first = observation.shape[-1] - 5 * actions
+    return observation[..., first : first + actions]
+
+
+def collect_pairs(runs: Runs, actor: Actor, rng: np.random.Generator) -> Collected:
+    """Let ``actor`` decide all runs."""
+    recorder = PairRecorder(actor, max(run.tasks for run in runs.realizations), rng)
+    results = simulate_realizations(runs.scenario, recorder, runs.realizations)
+    episodes = [recorder.episode(row, result.gain) for row, result in enumerate(results)]
+    return Collected(
+        joined(pairs for pairs, _ in episodes), np.concatenate([expert for _, expert in episodes]), results
+    )
+
+
+def pairs_of_log(logged: Logged, rng: np.random.Generator) -> Pairs:
+    """The pairs of an episode that a real device logged."""
+    episode = logged.seen
+    dropping = logged.column.shape[1]
+    chosen = np.where(episode.action == dropping, DROP, logged.column[0, np.minimum(episode.action, dropping - 1)])
+    recorder = PairRecorder(_Told(chosen), len(chosen), rng)
+    recorder.prepare(logged.context, logged.known, logged.column)
+    for view in logged.views:
+        recorder.decide(view)
+    recorder.action[0, episode.action == UNKNOWN, TAKEN] = UNKNOWN
+    pairs, _ = recorder.episode(0, episode.gain)
+    return pairs
+
+
+class _Told:
+    """Decides what it was told (N,), one after another."""
+
+    clairvoyant = False
+    teaches = False
+
+    def __init__(self, option: IntArray) -> None:
+        self._option = iter(option)
+
+    def reset(self, context: Context, column: IntArray) -> None:
+        """Nothing to prepare."""
+
+    def act(self, view: View, observation: NDArray[np.float32], mask: NDArray[np.int8]) -> IntArray:
+        """The next option."""
+        return np.array([next(self._option)])
+
+
+def backlog_sight(context: Context, table: OptionTable) -> Sight:
+    """Observations as :mod:`hasten.core.backlogs` describes them."""
+    features = BacklogFeatures(context, table)
+    return lambda view: features.observe(view)[:2]
+
+
+class _Before:
+    """What the last decision of each row left, and what the other option would have left."""
+
+    def __init__(self, context: Context) -> None:
+        rows = context.batch
+        self._shared = context.shared_uplink
+        self._stream = np.full(rows, -1)
+        self._now_ms = np.zeros(rows)
+        self._device_ms, self._uplink_ms = np.zeros((rows, 2)), np.zeros((rows, 2))
+        self._edge_ms = np.zeros((rows, 2, context.workers))
+
+    def keep(self, view: View, left: Left, action: IntArray, other: IntArray) -> None:
+        """Remember these decisions."""
+        row, at = view.row, np.arange(len(view.row))
+        self._stream[row], self._now_ms[row] = view.stream, view.now_ms
+        for i, chosen in enumerate((action, other)):
+            self._device_ms[row, i] = left.device_ms[at, chosen]
+            self._uplink_ms[row, i] = left.uplink_ms[at, chosen]
+            self._edge_ms[row, i] = left.edge_ms[at, chosen]
+
+    def otherwise(self, view: View) -> View:
+        """The view had the other option been taken before; the same where nothing was decided yet."""
+        row, at = view.row, np.arange(len(view.row))
+        stream = self._stream[row]
+        gap_ms = view.now_ms - self._now_ms[row]
+
+        def fewer(left_ms: FloatArray) -> FloatArray:
+            """By how much less (B, ...) the other option would have left by now than the one taken."""
+            still_ms = np.maximum(left_ms - gap_ms.reshape(-1, *[1] * (left_ms.ndim - 1)), 0.0)
+            some = (stream >= 0).reshape(-1, *[1] * (left_ms.ndim - 2))
+            return np.where(some, still_ms[:, TAKEN] - still_ms[:, OTHER], 0.0)
+
+        device_ms = fewer(self._device_ms[row])
+        uplink_ms = fewer(self._uplink_ms[row])
+        own = stream == view.stream
+        others_ms = view.others_wait_ms.copy()
+        others_ms[at, stream] = np.maximum(others_ms[at, stream] - device_ms, 0.0)
+        return replace(
+            view,
+            device_wait_ms=np.maximum(view.device_wait_ms - np.where(own, device_ms, 0.0), 0.0),
+            uplink_wait_ms=np.maximum(view.uplink_wait_ms - np.where(own | self._shared, uplink_ms, 0.0), 0.0),
+            edge_wait_ms=np.sort(np.maximum(view.edge_wait_ms - fewer(self._edge_ms[row]), 0.0), axis=1),
+            others_wait_ms=others_ms,
+        )

@@ -1,0 +1,250 @@
+"""Pairs: what another option would have led to is what it does lead to; and what is learned from them."""
+
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+import hasten as hs
+from hasten.core.backlogs import KINDS, SITUATION, BacklogFeatures, backlogs_left, observation_size
+from hasten.core.decision import Decision, predicted_latency
+from hasten.learn.backlog_network import BacklogNetwork
+from hasten.learn.collect import Anything, Scheduled
+from hasten.learn.domain import FIXED, draw_runs
+from hasten.learn.paired import PairedDqn, backlogs_after
+from hasten.learn.pairs import OTHER, TAKEN, PairRecorder, Pairs, collect_pairs, gains
+from hasten.learn.transitions import UNKNOWN
+from hasten.sim import simulate_realizations
+
+
+def cameras(count=3, order="grant", topology="shared", workers=1, rtt_ms=0.0, rate=None, rate_hz=25):
+    return hs.scenario_from(
+        {
+            "schema": "hasten.scenario/1",
+            "streams": [
+                {
+                    "name": "cam",
+                    "count": count,
+                    "profile": "alexnet-pi",
+                    "deadline_ms": 120,
+                    "arrivals": {"kind": "poisson", "rate_hz": rate_hz},
+                }
+            ],
+            "uplink": {
+                "order": order,
+                "topology": topology,
+                "rtt_ms": rtt_ms,
+                "rate": rate or {"kind": "constant", "mbps": 10},
+            },
+            "edge": {"slowdown": 4, "workers": workers},
+            "tasks_per_stream": 40,
+        }
+    )
+
+
+class Scripted:
+    """Decides what a script says, option by option; keeps the observations."""
+
+    name = "scripted"
+
+    def __init__(self, options):
+        self.options = options
+
+    def reset(self, context):
+        table, column = context.options.undominated()
+        self.column = np.concatenate([column, np.full((len(column), 1), -1)], axis=1)
+        self.features = BacklogFeatures(context, table)
+        self.seen, self.mask = [], []
+
+    def decide(self, view):
+        seen, mask, _ = self.features.observe(view)
+        self.seen.append(seen[0])
+        self.mask.append(mask[0])
+        action = self.options[len(self.seen) - 1]
+        return Decision(self.column[view.stream, [action]])
+
+
+@settings(max_examples=25, deadline=None)
+@given(
+    count=st.integers(1, 4),
+    topology=st.sampled_from(["shared", "dedicated"]),
+    workers=st.sampled_from([1, 3]),
+    rtt_ms=st.sampled_from([0.0, 6.0]),
+    seed=st.integers(0, 1000),
+)
+def test_what_is_imagined_happens_when_it_is_done(count, topology, workers, rtt_ms, seed):
+    """In grant order on a constant link: play the same run again, with the other option at one decision."""
+    scenario = cameras(count, topology=topology, workers=workers, rtt_ms=rtt_ms)
+    run = scenario.realize(seed)
+    recorder = PairRecorder(Anything(np.random.default_rng(seed)), run.tasks, np.random.default_rng(seed))
+    simulate_realizations(scenario, recorder, [run])
+    taken = recorder.action[0, :, TAKEN]
+    for k in range(0, run.tasks - 1, 7):
+        script = taken.copy()
+        script[k] = recorder.action[0, k, OTHER]
+        again = Scripted(script)
+        simulate_realizations(scenario, again, [run])
+        np.testing.assert_allclose(recorder.seen[0, k + 1, OTHER], again.seen[k + 1], atol=1e-5)
+        np.testing.assert_array_equal(recorder.mask[0, k + 1, OTHER], again.mask[k + 1])
+
+
+@pytest.mark.parametrize("order", ["grant", "ready"])
+def test_recording_changes_nothing_and_every_pair_is_of_two_allowed_options(order):
+    runs = draw_runs(cameras(order=order), FIXED, np.random.default_rng(0), 4, 120)
+    found = collect_pairs(runs, Scheduled(hs.make_scheduler("greedy")), np.random.default_rng(1))
+    plain = simulate_realizations(runs.scenario, hs.make_scheduler("greedy"), runs.realizations)
+    for one, other in zip(found.results, plain, strict=True):
+        np.testing.assert_array_equal(one.decisions, other.decisions)
+    pairs = found.experience
+    assert isinstance(pairs, Pairs) and len(found.expert) == len(pairs) and found.expert.all()
+    assert len(pairs) <= sum(result.tasks - 1 for result in plain)
+    assert (pairs.action[:, TAKEN] != pairs.action[:, OTHER]).all() and (pairs.action != UNKNOWN).all()
+    if order == "grant":
+        assert pairs.lost.max() < 1e-6  # what the timing law says is what happens
+    else:
+        assert 0.0 < pairs.lost.mean() < 0.5 and pairs.lost.max() == 1.0
+
+
+def test_other_options_are_of_all_kinds_and_good_ones_are_likelier():
+    runs = draw_runs(cameras(1, rate_hz=5), FIXED, np.random.default_rng(0), 8, 200)
+    pairs = collect_pairs(runs, Scheduled(hs.make_scheduler("min-latency")), np.random.default_rng(1)).experience
+    width = pairs.next_mask.shape[2]
+    other = pairs.action[:, OTHER]
+    gain = gains(pairs.obs, width)
+    rows = np.arange(len(pairs))
+    allowed = gain[:, :-1] > 0
+    assert set(other) == {*np.flatnonzero(allowed.any(axis=0)), width - 1}
+    assert gain[rows, other].mean() > (gain[:, :-1].sum(axis=1) / allowed.sum(axis=1)).mean()
+
+
+def test_backlogs_left_are_those_of_the_timing_law():
+    """Written out once more for each option."""
+    scenario = cameras(2, workers=2, rtt_ms=8.0)
+    context = scenario.context(np.zeros(1, np.int64))
+    rng = np.random.default_rng(0)
+    view = SimpleNamespace(
+        row=np.arange(5),
+        now_ms=np.zeros(5),
+        stream=rng.integers(2, size=5),
+        device_wait_ms=rng.exponential(20, 5),
+        uplink_wait_ms=rng.exponential(20, 5),
+        edge_wait_ms=np.sort(rng.exponential(20, (5, 2)), axis=1),
+        rate_bits_per_ms=rng.uniform(5e3, 2e4, 5),
+        others_wait_ms=np.zeros((5, 2)),
+    )
+    options = context.options
+    left = backlogs_left(context, view, options)
+    np.testing.assert_array_equal(left.latency_ms, predicted_latency(context, view, options))
+    for b in range(5):
+        m = view.stream[b]
+        for j in range(int(options.count[m])):
+            device = view.device_wait_ms[b] + options.device_ms[m, j]
+            uplink, edge = view.uplink_wait_ms[b], view.edge_wait_ms[b].tolist()
+            if options.payload_bits[m, j] > 0:
+                uplink = max(device, uplink) + options.payload_bits[m, j] / view.rate_bits_per_ms[b]
+                edge = sorted([max(uplink + 4.0, edge[0]) + options.edge_ms[m, j], edge[1]])
+            np.testing.assert_allclose(left.device_ms[b, j], device)
+            np.testing.assert_allclose(left.uplink_ms[b, j], uplink)
+            np.testing.assert_allclose(left.edge_ms[b, j], edge)
+        np.testing.assert_allclose(left.edge_ms[b, -1], view.edge_wait_ms[b])
+
+
+def random_pairs(count, options=5, seed=0):
+    rng = np.random.default_rng(seed)
+    size = observation_size(options)
+    mask = (rng.random((count, 2, options + 1)) < 0.7).astype(np.int8)
+    mask[:, :, -1] = 1
+    action = np.stack([rng.integers(options, size=count), np.full(count, options)], axis=1)
+    return Pairs(
+        obs=rng.random((count, size)).astype(np.float32),
+        action=action,
+        lost=rng.random(count).astype(np.float32),
+        next_obs=rng.random((count, 2, size)).astype(np.float32),
+        next_mask=mask,
+    )
+
+
+def slow_heads(network, situation, left):
+    """Value and share lost, straight from the definition."""
+    w = network._w
+    first = torch.relu(situation @ w["situation"] + w["situation_bias"])
+    unit = torch.relu(left @ w["left"] + (first @ w["bias_of"] + w["bias"])[:, None])
+    return unit @ w["head"] + w["head_bias"]
+
+
+def test_values_and_gradient_equal_plain_ones():
+    network = BacklogNetwork(5, (7, 9), 0.9, seed=1)
+    pairs = random_pairs(11)
+    every = np.tile(np.arange(6), (11, 1))
+    left = backlogs_after(pairs.obs[:, None], every, 5)
+    assert left.shape == (11, 6, KINDS)
+    np.testing.assert_array_equal(left[2, 3], pairs.obs[2, SITUATION + 6 + 3 :: 6][:KINDS])
+    situation = torch.from_numpy(pairs.obs[:, :SITUATION].copy())
+    heads, kept = network.heads(situation, left)
+    gain = pairs.obs[:, SITUATION : SITUATION + 6]
+    expected = gain * (1 - heads[:, :, 1].clamp(0, 1).numpy()) + 0.9 * heads[:, :, 0].numpy()
+    np.testing.assert_allclose(network.values(pairs.obs), expected, rtol=1e-5, atol=1e-6)
+    slope = torch.randn(11, 6, 2, generator=torch.Generator().manual_seed(0))
+    network.backward(slope, kept)
+    hand = {name: part.clone() for name, part in network._g.items()}
+    network._w = {name: part.clone().requires_grad_() for name, part in network._w.items()}
+    automatic = slow_heads(network, situation, left)
+    (automatic * slope).sum().backward()
+    torch.testing.assert_close(heads, automatic.detach())
+    for name, part in hand.items():
+        torch.testing.assert_close(part, network._w[name].grad)
+
+
+def test_targets_follow_a_hand_written_loop():
+    pairs, rng = random_pairs(9), np.random.default_rng(3)
+    learner = PairedDqn(BacklogNetwork(5, (7, 9), 0.9, seed=1), learning_rate=0.0)
+    learner.target.parameters.copy_(BacklogNetwork(5, (7, 9), 0.9, seed=2).parameters)
+    weight = rng.random(9)
+    step = learner.update(pairs, weight)
+    loss = 0.0
+    for i in range(9):
+        best = []
+        for side in (TAKEN, OTHER):
+            seen = pairs.next_obs[i, side][None]
+            allowed = pairs.next_mask[i, side] == 1
+            chosen = np.where(allowed, learner.network.values(seen)[0], -np.inf).argmax()
+            best.append(learner.target.values(seen)[0, chosen])
+        situation = torch.from_numpy(pairs.obs[i : i + 1, :SITUATION].copy())
+        left = backlogs_after(pairs.obs[i : i + 1, None], pairs.action[i : i + 1], 5)
+        heads = slow_heads(learner.network, situation, left)[0].numpy()
+        error = abs(heads[TAKEN, 0] - heads[OTHER, 0] - (best[TAKEN] - best[OTHER]))
+        lost = abs(heads[TAKEN, 1] - pairs.lost[i])
+        np.testing.assert_allclose(step.error[i], error + lost, rtol=1e-4, atol=1e-5)
+        loss += weight[i] * ((0.5 * error**2 if error <= 1 else error - 0.5) + 0.5 * lost**2) / 9
+    assert step.loss == pytest.approx(loss, rel=1e-4)
+
+
+def test_the_price_of_a_backlog_is_learned():
+    """Every other decision finds what the one before left: only with less than half a deadline is a gain of 1 there."""
+    rng = np.random.default_rng(0)
+    count, options = 4000, 1
+    size = observation_size(options)
+    left = rng.random((count, 2)).astype(np.float32)
+    obs, following = np.zeros((count, size), np.float32), np.zeros((count, 2, size), np.float32)
+    obs[:, SITUATION + 2], obs[:, SITUATION + 3] = left[:, 0], left[:, 1]  # device backlogs after the option, dropping
+    following[:, :, SITUATION] = left < 0.5
+    pairs = Pairs(
+        obs=obs,
+        action=np.tile([0, 1], (count, 1)),
+        lost=np.where(left[:, 0] > 0.8, 0.5, 0.0).astype(np.float32),
+        next_obs=following,
+        next_mask=np.ones((count, 2, 2), np.int8),
+    )
+    learner = PairedDqn(BacklogNetwork(options, (8, 32), 0.0), learning_rate=3e-3, average_rate=5e-3)
+    for i in range(2500):
+        learner.update(pairs.take(rng.integers(count, size=64)), np.ones(64), 1 - i / 2500)
+    probe = torch.zeros(1, 3, KINDS)
+    probe[0, :, 0] = torch.tensor([0.1, 0.3, 0.95])
+    heads, _ = learner.average.heads(torch.zeros(1, SITUATION), probe)
+    value, lost = heads[0, :, 0].numpy(), heads[0, :, 1].numpy()
+    assert value[0] - value[1] == pytest.approx(0.0, abs=0.1)
+    assert value[0] - value[2] == pytest.approx(1.0, abs=0.1)
+    assert lost[0] == pytest.approx(0.0, abs=0.1) and lost[2] == pytest.approx(0.5, abs=0.1)
