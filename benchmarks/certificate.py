@@ -48,12 +48,7 @@ def compile_kernels() -> float:
     started = time.perf_counter()
     for order in ("grant", "ready"):
         scenario = study("alexnet-pi", 2, order, 5)
-        solve_bounded(
-            scenario,
-            scenario.realize(0),
-            TimeLimit(),
-            effort=Effort(rounds=2, grant_search_work=1000, ready_search_work=1000),
-        )
+        solve_bounded(scenario, scenario.realize(0), TimeLimit(), effort=Effort(rounds=2, search_work=1000))
         simulate(scenario, make_scheduler("greedy"), 0)
     return time.perf_counter() - started
 

@@ -28,9 +28,7 @@ from hasten.offline.turn_beam import moments_of, turn_beam
 from hasten.schedulers import make_scheduler
 from hasten.sim import Replayer, replay, simulate
 
-LIGHT = Effort(
-    rounds=25, grid_work=200.0, grant_labels=4e3, ready_labels=1e3, grant_search_work=40_000, ready_search_work=40_000
-)
+LIGHT = Effort(rounds=25, grid_work=200.0, grant_labels=4e3, ready_labels=1e3, search_work=40_000)
 
 
 @pytest.mark.parametrize(("topology", "order"), COMBINATIONS)
@@ -148,8 +146,7 @@ def test_the_study_is_certified_closely(order):
         grid_work=400.0,
         grant_labels=1e4,
         ready_labels=2e3,
-        grant_search_work=400_000,
-        ready_search_work=400_000,
+        search_work=400_000,
     )
     _, gain, bound, _ = solve_bounded(scenario, realization, TimeLimit(), effort=effort)
     assert (bound - gain) / bound < 0.03

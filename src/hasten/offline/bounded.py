@@ -1,10 +1,11 @@
 """Plan and bound where the exact search does not fit: many streams, ready order, several workers, long horizons.
 
 Prices of uplink and edge time (``offline.decomposition``) prove a bound on every schedule; a beam search under their
-guidance finds a plan (``offline.guided_beam``, ``offline.ready_beam``), and local search improves it
-(``offline.local_search``). No answer falls short of what a simple rule decides online (``offline.incumbent``). Long
-runs are cut into chunks of tasks: their bounds add up to a bound on the whole, since starting each chunk with an empty
-system can only help, and their plans, one after the other, are a plan that the simulator executes.
+guidance finds a plan (``offline.guided_beam``, ``offline.turn_beam``, ``offline.ready_beam``), and local search
+improves it (``offline.local_search``). No answer falls short of what a simple rule decides online
+(``offline.incumbent``). Long runs are cut into chunks of tasks: their bounds add up to a bound on the whole, since
+starting each chunk with an empty system can only help, and their plans, one after the other, are a plan that the
+simulator executes.
 """
 
 from __future__ import annotations
@@ -43,17 +44,15 @@ class Effort:
     grant_price_work: float = 3.5e6
     """Rounds times tasks in grant order: the number of rounds for many tasks."""
     ready_price_work: float = 3.0e6
-    """The same in ready order, where the local search needs the time."""
+    """The same in ready order, where the beams need the time."""
     grid_work: float = 900.0
     """Cells per deadline of the fine grid for up to 4,000 tasks; fewer, by the power of 3/4, for more."""
-    grant_labels: float = 1.2e6
+    grant_labels: float = 1.6e6
     """Labels times tasks of the beam in grant order; with a time limit it is as wide as there is time for instead."""
     ready_labels: float = 2.2e6
     """The same in ready order."""
-    grant_search_work: float = 2.5e10
-    """Tasks that the local search follows in grant order, times the square root of their number: caches are small."""
-    ready_search_work: float = 6.0e9
-    """The same in ready order."""
+    search_work: float = 1.6e8
+    """Tasks that the local search follows."""
 
 
 WIDTHS = (16, 1000)
@@ -76,6 +75,10 @@ BEAM_SHARE = 0.4
 """Share of the time left that the wide beam may be expected to take; the rest is the local search's."""
 HOT, WARM = 0.08, 0.01
 """First temperature of the local search, as a share of the largest worth: for a poor plan, and for a good one."""
+READY_SEARCH = 0.5
+"""Share of the local search that is done in ready order, where following a task costs more."""
+NARROW = 64
+"""Fewer labels than this give a poor plan in ready order."""
 SEARCH_WORK_PER_TASK = 400_000
 """The local search follows no more than this for each task."""
 
@@ -219,7 +222,7 @@ def _grant_plan(instance: Instance, guide: Guide, effort: Effort, limit: TimeLim
     if plan is None or (width > WIDTHS[0] and np.isinf(most)):
         plan, most = guided_beam(instance, guide, width, limit)
     if instance.costs.links == 1 and np.isinf(most):
-        plan = improve(instance, plan, guide.usable, False, HOT, _search_work(effort.grant_search_work, tasks), limit)
+        plan = improve(instance, plan, guide.usable, False, HOT, _search_work(effort.search_work, tasks), limit)
     return plan, most
 
 
@@ -242,7 +245,10 @@ def _ready_plan(
     if not plans or width > WIDTHS[0]:
         plans += [turn_beam(instance, discounted(guide, by), moments, width, limit) for by in DISCOUNTS]
     plan = spliced(plans, streams, gain, limit)
-    return improve(instance, plan, guide.usable, True, WARM, _search_work(effort.ready_search_work, tasks), limit)
+    hot = HOT if width < NARROW else WARM
+    return improve(
+        instance, plan, guide.usable, True, hot, _search_work(READY_SEARCH * effort.search_work, tasks), limit
+    )
 
 
 def _width(labels: float, tasks: int) -> int:
@@ -252,4 +258,4 @@ def _width(labels: float, tasks: int) -> int:
 
 def _search_work(search_work: float, tasks: int) -> int:
     """Tasks that the local search follows."""
-    return int(min(search_work / np.sqrt(tasks), SEARCH_WORK_PER_TASK * tasks))
+    return int(min(search_work, SEARCH_WORK_PER_TASK * tasks))

@@ -32,6 +32,8 @@ IntArray = NDArray[np.int64]
 
 NO_OPTION = -1
 NOT_SENT = -1
+MOST_STAYS = 4e7
+"""No more prices of stays than about this are kept at once; of longer horizons they are computed for each task."""
 ARRIVAL_SLACK_CELLS = 1e-7
 """Taken off an arrival before a duration is added, to outweigh the rounding of such sums."""
 
@@ -77,6 +79,8 @@ class Relaxation:
         self.grid = grid
         self._choice = np.empty((len(grid.order), grid.width), dtype=np.int8)
         sends = grid.usable & (grid.bits > 0)
+        if grid.cells * 2 * int(sends.sum(axis=1).max(initial=0)) > MOST_STAYS:
+            sends[:] = False
         self._send_stays = _stays_of(grid.send, grid.send_part, sends)
         self._edge_stays = _stays_of(grid.edge, grid.edge_part, sends)
 
@@ -121,10 +125,11 @@ class Relaxation:
     def worth_by_stage(
         self, link_price: FloatArray, edge_price: FloatArray, values: FloatArray, group: IntArray, worth: Any
     ) -> None:
-        """Fill ``worth`` (Q, G, width): what a stream can gain from a task on if it takes a long enough option there.
+        """Fill ``worth`` (Q, G, C): what a stream can gain from a task on if it takes a long enough option there.
 
         That is one of the stream's options whose ``group`` (M, J) is at least the one asked for; -1 is none. ``values``
-        are those of :meth:`evaluate` at the same prices; backlogs are in cells. Worths that cannot be had stay.
+        are those of :meth:`evaluate` at the same prices. Backlogs are in cells, so many for each of the C that C reach
+        over all ``width``; the largest worth counts. Worths that cannot be had stay.
         """
         grid = self.grid
         _worth_by_stage(
@@ -353,9 +358,10 @@ def _streams(
     sent = np.empty(width, np.int64)
     no_toll = np.empty(0)
     cells = link_paid.shape[1]
-    edge_price = np.empty((len(edge_stays.whole) if steady else 0, cells))
-    send_price = np.empty((len(send_stays.whole) if steady else 0, cells))
-    if steady:
+    stays_kept = steady and len(edge_stays.whole) > 0
+    edge_price = np.empty((len(edge_stays.whole) if stays_kept else 0, cells))
+    send_price = np.empty((len(send_stays.whole) if stays_kept else 0, cells))
+    if stays_kept:
         _price_stays(edge_paid, edge_stays, edge_price)
     priced_link = -1
     total = 0.0
@@ -363,7 +369,7 @@ def _streams(
         if first[m] == first[m + 1]:
             continue
         paid = link_paid[link[m]]
-        if steady and priced_link != link[m]:
+        if stays_kept and priced_link != link[m]:
             priced_link = link[m]
             _price_stays(paid, send_stays, send_price)
         later[:] = 0.0
@@ -384,7 +390,7 @@ def _streams(
                 # An idle device starts at the arrival itself, a busy one may start at the beginning of a cell.
                 idle = _idle_end(arrival_at[q], a, x, device_part[m, j])
                 slack = limit_at[q] - a - x - device_part[m, j]
-                if bits[m, j] > 0 and steady:
+                if bits[m, j] > 0 and stays_kept:
                     reach = _steady_values(
                         a, limit_at[q], arrival_ms[q], deadline_ms[m], x, send[m, j], edge[m, j], send_part[m, j],
                         edge_part[m, j], worth[m, j], terms, rtt_half, rtt_half_part, cell_ms,
@@ -473,6 +479,7 @@ def _worth_by_stage(
 ) -> None:  # fmt: skip
     """What :meth:`Relaxation.worth_by_stage` says, task by task."""
     width = values.shape[1]
+    stride = -(-width // by_stage.shape[2])
     value, edge_value = np.empty(width), np.empty(width)
     best_start, best_edge, sent = np.empty(width, np.int64), np.empty(width, np.int64), np.empty(width, np.int64)
     no_toll = np.empty(0)
@@ -500,9 +507,9 @@ def _worth_by_stage(
                 gap = 0 if last else arrival[q + 1] - a
                 for i in range(reach):
                     ahead = 0.0 if last else values[q + 1, min(max(i + x - gap, 0), width - 1)]
-                    by_stage[q, g, i] = max(by_stage[q, g, i], value[i] + ahead)
+                    by_stage[q, g, i // stride] = max(by_stage[q, g, i // stride], value[i] + ahead)
             for g in range(by_stage.shape[1] - 2, -1, -1):
-                for i in range(width):
+                for i in range(by_stage.shape[2]):
                     by_stage[q, g, i] = max(by_stage[q, g, i], by_stage[q, g + 1, i])
 
 

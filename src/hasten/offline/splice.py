@@ -20,7 +20,7 @@ STRETCHES = (48, 24, 12, 6)
 OVERLAP = 4
 """Each next stretch begins this part of its length later."""
 
-MOST_REPLAYED = 12_000_000
+MOST_REPLAYED = 8_000_000
 """Tasks, over all stretches that are tried."""
 
 

@@ -39,6 +39,8 @@ CHANCE = 0.25
 ROUNDING = 1e-9
 NEVER = -1e9
 """Worth of moments that do not exist."""
+MOST_WORTHS = 1e8
+"""No more worths of moments than this are kept at once."""
 RECORD_ROOM = 200_000
 """Decisions recorded in one stretch of compiled code, which neither a time limit nor Ctrl-C can interrupt."""
 
@@ -55,8 +57,9 @@ class Moments(NamedTuple):
     task: IntArray
     """(Q,): their index in order of arrival."""
     worth: NDArray[np.float32]
-    """(Q, G, width): the most a stream can gain from a task on at the prices, if the task is taken through an option
-    of this or a longer device time, by the device's backlog in cells."""
+    """(Q, G, C): the most a stream can gain from a task on at the prices, if the task is taken through an option of
+    this or a longer device time, by the device's backlog in ``stride`` cells."""
+    stride: int
     least_gain: float
     """Least worth of a moment that has not passed, likewise."""
     least_price: float
@@ -131,11 +134,13 @@ def moments_of(instance: Instance, guide: Guide, relaxation: Relaxation, prices:
         group[m] = np.where(guide.usable[m], np.searchsorted(stage, costs.device_ms[m]), -1)
     task = np.empty(len(guide.place), dtype=np.int64)
     task[guide.place] = np.arange(len(task))
-    worth = np.full((len(task), stage_ms.shape[1], guide.values.shape[1]), NEVER, dtype=np.float32)
+    width = guide.values.shape[1]
+    cells = max(1, min(width, int(MOST_WORTHS / max(len(task) * stage_ms.shape[1], 1))))
+    worth = np.full((len(task), stage_ms.shape[1], cells), NEVER, dtype=np.float32)
     relaxation.worth_by_stage(prices.link, prices.edge, guide.values, group, worth)
     most = float(np.max(costs.worth[guide.usable], initial=0.0))
     least_price = WAITING * most / float(costs.deadline_ms.min())
-    return Moments(stage_ms, group, tasks.arrival_ms[task], task, worth, CHANCE * most, least_price)
+    return Moments(stage_ms, group, tasks.arrival_ms[task], task, worth, -(-width // cells), CHANCE * most, least_price)
 
 
 def turn_beam(instance: Instance, guide: Guide, moments: Moments, width: int, limit: TimeLimit) -> IntArray:
@@ -228,7 +233,7 @@ def _look(
             group += 1
         if group < stages and base_ms + moments.stage_ms[m, group] <= arrival_ms + instance.costs.limit_ms[m]:
             cell = int(base_ms / guide.cell_ms) - guide.origin_cell - guide.first_cell[at]
-            worth = moments.worth[at, group, min(max(cell, 0), moments.worth.shape[2] - 1)]
+            worth = moments.worth[at, group, min(max(cell, 0) // moments.stride, moments.worth.shape[2] - 1)]
             next_ms = base_ms + moments.stage_ms[m, group]
             dropped = future(guide, m, at + 1, max(free_ms, now_ms) if kept else free_ms)
             if not kept and at + 1 < end:
