@@ -1,4 +1,4 @@
-"""Plans for ready order on dedicated uplinks: a beam search over partial plans (``offline.ready_labels``) under a guide.
+"""Plans for ready order on dedicated uplinks: a beam search over partial plans (``offline.ready_labels``), guided.
 
 A label's rank is what its tasks gain if nothing else is decided, plus what each stream alone can still gain from its
 device's free time on, less the price of all uplink and edge time that is then taken or gone. It is no bound, because
