@@ -91,6 +91,6 @@ def test_lean_features_are_those_of_the_batch(contexts, gain, streams, workers, 
         assert np.array_equal(single.feasible, mask[0, :-1] == 1)
         seen, allowed, _ = many.observe(view)
         one.observe(view)
-        lean = np.concatenate([one.situation, one.gain, one.left.T.ravel()])
+        lean = np.concatenate([one.situation, one.gain, one.latency, [2.0], one.left.T.ravel()])
         np.testing.assert_allclose(lean, seen[0], rtol=1e-6, atol=1e-7)
         assert np.array_equal(one.useful, allowed[0, :-1] == 1) and allowed[0, -1] == 1

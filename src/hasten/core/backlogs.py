@@ -13,11 +13,12 @@ the last of the J+1 entries stands for dropping the task. In order:
 7, 8     the same for arrivals of all streams
 9, 10    longest device time and longest edge time of any option
 S...     J+1 predicted gains (of late options as such; the last is that of dropping)
+then     J+1 predicted latencies (2 for dropping)
 then     J+1 backlogs of the stream's own device after each option, then as many of its uplink, of the edge's
          first free worker and of the mean over its workers
 ======== ============================================================================================
 
-Gaps and longest times ``t`` are given as ``t / (t + deadline)``, backlogs are cut off at 2.
+Gaps and longest times ``t`` are given as ``t / (t + deadline)``, latencies and backlogs are cut off at 2.
 """
 
 from __future__ import annotations
@@ -37,6 +38,8 @@ from hasten.core.timing import stage_ends
 SITUATION = 11
 KINDS = 4
 """Backlogs per option: own device, uplink, first and mean worker."""
+GAIN_FIRST = np.float32(1e4)
+"""Weight of a gain against a latency as a share of the deadline, which shall only tell equal gains apart."""
 LONG_WEIGHT = 1.0 / 64.0
 """Weight of the newest gap in the long average, once there were so many; before, all count alike."""
 
@@ -57,7 +60,7 @@ class Left:
 
 def observation_size(options: int) -> int:
     """Length F of an observation of J options."""
-    return SITUATION + (1 + KINDS) * (options + 1)
+    return SITUATION + (2 + KINDS) * (options + 1)
 
 
 def backlogs_left(context: Context, view: View, options: OptionTable) -> Left:
@@ -144,20 +147,31 @@ class BacklogFeatures:
         worth = options.worth[slice(None) if options.streams == 1 else view.stream]
         gain = task_gain(worth, left.latency_ms, deadline_ms, *context.gain_terms)
         dropped = np.full((len(situation), 1), context.gain_terms[1])
-        backlogs = (left.device_ms, left.uplink_ms, left.edge_ms[:, :, 0], left.edge_ms.mean(axis=2))
-        found = np.concatenate(
-            [
-                situation,
-                gain_feature(gain),
-                gain_feature(dropped),
-                *(np.minimum(b * per_deadline, CLIP) for b in backlogs),
-            ],
-            axis=1,
-            dtype=np.float32,
+        never = np.full_like(dropped, np.inf)
+        times_ms = (
+            np.concatenate([left.latency_ms, never], axis=1),
+            left.device_ms,
+            left.uplink_ms,
+            left.edge_ms[:, :, 0],
+            left.edge_ms.mean(axis=2),
         )
+        shares = [np.minimum(time_ms * per_deadline, CLIP) for time_ms in times_ms]
+        gain_of_all = gain_feature(np.concatenate([gain, dropped], axis=1))
+        found = np.concatenate([situation, gain_of_all, *shares], axis=1, dtype=np.float32)
         useful = left.latency_ms <= self._limit_ms[view.stream][:, None]
         mask = np.concatenate([useful, np.ones_like(useful[:, :1])], axis=1).astype(np.int8)
         return found, mask, left
+
+
+def gains_of(observation: NDArray[np.float32], actions: int) -> NDArray[np.float32]:
+    """The predicted gains (..., J+1) in observations (..., F)."""
+    return observation[..., SITUATION : SITUATION + actions]
+
+
+def greedy_action(observation: NDArray[np.float32], actions: int) -> IntArray:
+    """(B,): what Greedy would do: the largest gain, of equal ones the earliest; never dropping."""
+    latency = observation[:, SITUATION + actions : SITUATION + 2 * actions - 1]
+    return np.asarray((GAIN_FIRST * gains_of(observation, actions)[:, :-1] - latency).argmax(axis=1))
 
 
 def longest_shares(options: OptionTable, deadline_ms: FloatArray) -> FloatArray:

@@ -32,6 +32,7 @@ class SingleBacklogs:
         situation: (S,)
         left: (J+1, 4)
         gain: (J+1,)
+        latency: (J,), as shares of the deadline.
         useful: (J,), which options are predicted to be of use.
     """
 
@@ -51,6 +52,7 @@ class SingleBacklogs:
         self.gain: NDArray[np.float32] = np.zeros(width + 1, dtype=np.float32)
         self.gain[width] = gain_feature(context.gain_terms[1])
         self.useful = np.zeros(width, dtype=np.bool_)
+        self.latency: NDArray[np.float32] = np.zeros(width, dtype=np.float32)
         self._times = np.zeros((KINDS, width + 1))
         self._latency_ms = np.zeros(width)
 
@@ -110,6 +112,8 @@ class SingleBacklogs:
             np.minimum(edge_ms, workers[1], out=edge_ms)
         times[:, width] = device_wait_ms, uplink_wait_ms, first_ms, total_ms / self._workers
         times *= stream.per_deadline
+        latency_ms *= stream.per_deadline
+        np.minimum(latency_ms, CLIP, out=self.latency)
         np.minimum(times.T, CLIP, out=self.left)
 
     def _others(self, view: View) -> tuple[float, float]:

@@ -15,7 +15,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from hasten.core.backlogs import KINDS, SITUATION
+from hasten.core.backlogs import KINDS, SITUATION, greedy_action
 from hasten.core.errors import InputError
 from hasten.schedulers.backlog_policy import BacklogPolicy, tensor_shapes
 from hasten.schedulers.policy import Manifest
@@ -41,7 +41,7 @@ class BacklogNetwork:
     def __init__(self, options: int, hidden: tuple[int, ...], discount: float, seed: int = 0) -> None:
         if len(hidden) != 2:
             raise InputError("train", "hidden", hidden, "two widths: of the situation's layer and of the shared one")
-        self.options, self.hidden, self.discount = options, hidden, discount
+        self.options, self.hidden, self.discount = options, tuple(hidden), discount
         first, shared = hidden
         shapes = tensor_shapes(hidden)
         self.parameters = torch.zeros(sum(int(np.prod(shape)) for shape in shapes.values()))
@@ -60,8 +60,8 @@ class BacklogNetwork:
         first = torch.addmm(self._w["situation_bias"], situation, self._w["situation"]).relu_()
         return first, torch.addmm(self._w["bias"], first, self._w["bias_of"])
 
-    def values(self, observation: Float32) -> Float32:
-        """Action values (B, J+1) of observations (B, F)."""
+    def values(self, observation: Float32, lead: float = 0.0) -> Float32:
+        """Action values (B, J+1) of observations (B, F), with Greedy's option ahead by ``lead``."""
         _, bias = self.biases(torch.from_numpy(np.ascontiguousarray(observation[:, :SITUATION])))
         q = np.empty((len(observation), self.options + 1), dtype=np.float32)
         head = np.ascontiguousarray(self._w["head"].numpy().T)
@@ -74,6 +74,8 @@ class BacklogNetwork:
             np.float32(self.discount),
             q,
         )
+        if lead > 0.0:
+            q[np.arange(len(q)), greedy_action(observation, self.options + 1)] += np.float32(lead)
         return q
 
     def heads(self, situation: Tensor, left: Tensor) -> tuple[Tensor, tuple[Tensor, ...]]:
@@ -157,7 +159,7 @@ def all_values(
     ``left`` is (4, H), ``head`` (2, H).
     """
     actions, width = q.shape[1], bias.shape[1]
-    gains, first = SITUATION, SITUATION + actions
+    gains, first = SITUATION, SITUATION + 2 * actions
     for b in range(len(q)):
         for j in range(actions):
             device, uplink = observation[b, first + j], observation[b, first + actions + j]

@@ -88,6 +88,7 @@ def manifest_of(
         hasten=version("hasten"),
         values=settings.values,
         hidden=hidden,
+        lead=best.score.lead,
         networks=network_options([stream.profile.name for stream in scenario.devices], scenario.options),
         gain_terms=scenario.gain.terms(),
         envelope=envelope_of(scenario, domain),

@@ -85,6 +85,12 @@ def draw_runs(
     return Runs(nominal, tuple(realizations))
 
 
+def in_grant_order(runs: Runs) -> Runs:
+    """The same runs with uplink and edge serving in order of decisions."""
+    uplink = runs.scenario.uplink.model_copy(update={"order": "grant"})
+    return Runs(runs.scenario.model_copy(update={"uplink": uplink}), runs.realizations)
+
+
 def changed(
     scenario: Scenario, uplink_rate: float, arrival_rate: float, deadline: float, streams: int, tasks_per_stream: int
 ) -> Scenario:

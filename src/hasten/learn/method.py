@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Protocol, cast
+from functools import partial
+from typing import Any, Protocol, cast
 
 import numpy as np
 
@@ -11,8 +12,8 @@ from hasten.core.decision import Context
 from hasten.core.observation import STATE_FEATURES
 from hasten.core.options import OptionTable
 from hasten.learn.backlog_network import BacklogNetwork
-from hasten.learn.collect import Actor, Collected, Sight, action_sight, collect
-from hasten.learn.domain import Runs
+from hasten.learn.collect import Actor, Collected, Sight, Values, action_sight, collect
+from hasten.learn.domain import Runs, in_grant_order
 from hasten.learn.dqn import DoubleDqn, FloatArray, Learner, Step
 from hasten.learn.logs import Logged
 from hasten.learn.network import DuelingNetwork
@@ -43,12 +44,21 @@ class Method(Protocol):
     def step(self, batch: Experience, weight: FloatArray, margin: FloatArray | None, rate_share: float) -> Step:
         """One gradient step."""
 
+    @property
+    def leads(self) -> tuple[float, ...]:
+        """By how much another option may have to be better than Greedy's, to be tried on the validation set."""
+
+    def acting(self, network: Any, lead: float = 0.0) -> Values:
+        """The action values by which a network of this kind decides."""
+
     def load(self, policy: AnyPolicy) -> None:
         """Begin with the weights of a policy."""
 
 
 class ActionValues:
     """The usual deep Q-network: a dueling network with a value for each action, learned from transitions."""
+
+    leads = (0.0,)
 
     def __init__(self, options: int, settings: Settings) -> None:
         self._settings = settings
@@ -80,13 +90,22 @@ class ActionValues:
         """A double DQN's, with the margin loss where it has a weight."""
         return self.learner.update(cast(Transitions, batch), weight, margin, rate_share)
 
+    def acting(self, network: Any, lead: float = 0.0) -> Values:
+        """Its own."""
+        return cast(DuelingNetwork, network).values
+
     def load(self, policy: AnyPolicy) -> None:
         """Those of values of actions only."""
         self.learner.network.load(cast(Policy, policy))
 
 
 class BacklogValues:
-    """A network that values the backlogs an option leaves, learned from pairs of options."""
+    """A network that values the backlogs an option leaves, learned from pairs of options.
+
+    Own runs are simulated in grant order, where another option's consequences can be told exactly.
+    """
+
+    leads = (0.0, 0.01, 0.03, 0.1)
 
     def __init__(self, options: int, settings: Settings) -> None:
         self._settings = settings
@@ -105,7 +124,7 @@ class BacklogValues:
 
     def record(self, runs: Runs, actor: Actor, rng: np.random.Generator) -> Collected:
         """Pairs."""
-        return collect_pairs(runs, actor, rng)
+        return collect_pairs(in_grant_order(runs), actor, rng)
 
     def of_logs(self, episodes: Sequence[Logged]) -> Experience:
         """Pairs."""
@@ -115,6 +134,10 @@ class BacklogValues:
     def step(self, batch: Experience, weight: FloatArray, margin: FloatArray | None, rate_share: float) -> Step:
         """That of a pair's difference; there is no margin loss."""
         return self.learner.update(cast(Pairs, batch), weight, rate_share)
+
+    def acting(self, network: Any, lead: float = 0.0) -> Values:
+        """Its own, Greedy's option ahead."""
+        return partial(cast(BacklogNetwork, network).values, lead=lead)
 
     def load(self, policy: AnyPolicy) -> None:
         """Those of values of backlogs only."""

@@ -66,7 +66,7 @@ class PairedDqn(Learner[BacklogNetwork]):
 
 def backlogs_after(observation: np.ndarray, action: np.ndarray, options: int) -> Tensor:
     """(B, K, 4): backlogs that actions (B, K) leave, from observations (B, 1, F)."""
-    first = SITUATION + options + 1 + np.arange(KINDS) * (options + 1)
+    first = SITUATION + (2 + np.arange(KINDS)) * (options + 1)
     columns = action[:, :, None] + first
     rows = np.arange(len(action))[:, None, None]
     return torch.from_numpy(observation[rows, 0, columns])

@@ -1,10 +1,10 @@
 """Experience in pairs: what a decision led to, and what another option would have led to at the same moment.
 
 Arrivals and links do not depend on decisions, and what an option leaves behind is known by the timing law. So the
-backlogs that the *next* decision would have met after another option can be told: those it did meet, less the
-difference between what the two options leave, as far as it had not been worked off by then. (The digital twins of
-arXiv 2405.17664 and the all-action targets of edgeml-dqn, arXiv 2208.00485, use the same freedom.) The difference
-between the two futures has none of the noise that they share.
+backlogs that the *next* decision would have met after another option can be told: what it leaves, less the time until
+then. (The digital twins of arXiv 2405.17664 and the all-action targets of edgeml-dqn, arXiv 2208.00485, use the same
+freedom.) The difference between the two futures has none of the noise that they share. In grant order on a constant
+link this is exact; otherwise it is what a device can predict, but for dropping, after which nothing is uncertain.
 
 The other option is any allowed one, half of the time the likelier the larger its gain.
 """
@@ -16,7 +16,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from hasten.core.backlogs import BacklogFeatures, Left, observation_size
+from hasten.core.backlogs import KINDS, SITUATION, BacklogFeatures, Left, gains_of, observation_size
 from hasten.core.decision import BoolArray, Context, Decision, FloatArray, IntArray, View
 from hasten.core.options import DROP, OptionTable
 from hasten.learn.collect import Actor, Collected, Sight, action_of_option, likely_action, random_action, with_dropping
@@ -83,25 +83,14 @@ class PairRecorder:
         action = self._action_of[view.stream, option]  # DROP (-1) is the last column
         known = (action != UNKNOWN) & (mask[np.arange(len(row)), action] != 0)
         action = np.where(known, action, mask.shape[1] - 1)
-        other = self._another(seen, mask, action)
-        self._before.keep(view, left, action, other)
+        other = another(seen, mask, action, self._rng)
+        self._before.keep(view, left, other)
         self.seen[row, k, TAKEN], self.seen[row, k, OTHER] = seen, imagined
         self.mask[row, k, TAKEN], self.mask[row, k, OTHER] = mask, other_mask
         self.action[row, k, TAKEN], self.action[row, k, OTHER] = np.where(known, action, UNKNOWN), other
         self.expert[row, k] = self._actor.teaches
         self._done[row] += 1
         return Decision(option)
-
-    def _another(self, seen: NDArray[np.float32], mask: NDArray[np.int8], action: IntArray) -> IntArray:
-        """(B,): an allowed action other than ``action``; the same where there is none."""
-        rest = mask.copy()
-        rest[np.arange(len(rest)), action] = 0
-        gain = np.where(rest, gains(seen, mask.shape[1]), -np.inf)
-        any_left = rest.any(axis=1)
-        gain[~any_left] = 0.0
-        likely = likely_action(gain, self._rng)
-        other = np.where(self._rng.random(len(rest)) < 0.5, likely, random_action(rest, self._rng))
-        return np.asarray(np.where(any_left, other, action))
 
     def episode(self, row: int, gain: FloatArray) -> tuple[Pairs, BoolArray]:
         """The pairs of a row that decided as many tasks as there are gains (N,), and which (T,) an expert began.
@@ -112,13 +101,11 @@ class PairRecorder:
         count = max(len(gain) - 1, 0)
         now, then = slice(0, count), slice(1, count + 1)
         action = self.action[row, now]
-        actions = self.mask.shape[3]
-        predicted = np.take_along_axis(gains(self.seen[row, now, TAKEN], actions), action[:, :1], axis=1)[:, 0]
-        lost = np.where(predicted > LEAST_GAIN, 1.0 - gain[now] / np.maximum(predicted, LEAST_GAIN), 0.0)
+        lost = share_lost(self.seen[row, now, TAKEN], action[:, TAKEN], gain[now])
         found = Pairs(
             obs=self.seen[row, now, TAKEN],
             action=action,
-            lost=np.clip(lost, 0.0, 1.0).astype(np.float32),
+            lost=lost,
             next_obs=self.seen[row, then],
             next_mask=self.mask[row, then],
         )
@@ -126,10 +113,23 @@ class PairRecorder:
         return found.take(kept), self.expert[row, now][kept]
 
 
-def gains(observation: NDArray[np.float32], actions: int) -> NDArray[np.float32]:
-    """The predicted gains (..., J+1) in observations (..., F)."""
-    first = observation.shape[-1] - 5 * actions
-    return observation[..., first : first + actions]
+def another(seen: NDArray[np.float32], mask: NDArray[np.int8], action: IntArray, rng: np.random.Generator) -> IntArray:
+    """(B,): an allowed action other than ``action``; the same where there is none."""
+    rest = mask.copy()
+    rest[np.arange(len(rest)), action] = 0
+    gain = np.where(rest, gains_of(seen, mask.shape[1]), -np.inf)
+    any_left = rest.any(axis=1)
+    gain[~any_left] = 0.0
+    other = np.where(rng.random(len(rest)) < 0.5, likely_action(gain, rng), random_action(rest, rng))
+    return np.asarray(np.where(any_left, other, action))
+
+
+def share_lost(seen: NDArray[np.float32], action: IntArray, gain: FloatArray) -> NDArray[np.float32]:
+    """(B,): the share of its predicted gain that each action did not earn."""
+    actions = (seen.shape[1] - SITUATION) // (2 + KINDS)
+    predicted = np.take_along_axis(gains_of(seen, actions), action[:, None], axis=1)[:, 0]
+    lost = np.where(predicted > LEAST_GAIN, 1.0 - gain / np.maximum(predicted, LEAST_GAIN), 0.0)
+    return np.clip(lost, 0.0, 1.0).astype(np.float32)
 
 
 def collect_pairs(runs: Runs, actor: Actor, rng: np.random.Generator) -> Collected:
@@ -180,46 +180,38 @@ def backlog_sight(context: Context, table: OptionTable) -> Sight:
 
 
 class _Before:
-    """What the last decision of each row left, and what the other option would have left."""
+    """What the other option of each row's last decision would have left."""
 
     def __init__(self, context: Context) -> None:
         rows = context.batch
         self._shared = context.shared_uplink
         self._stream = np.full(rows, -1)
         self._now_ms = np.zeros(rows)
-        self._device_ms, self._uplink_ms = np.zeros((rows, 2)), np.zeros((rows, 2))
-        self._edge_ms = np.zeros((rows, 2, context.workers))
+        self._device_ms, self._uplink_ms = np.zeros(rows), np.zeros(rows)
+        self._edge_ms = np.zeros((rows, context.workers))
 
-    def keep(self, view: View, left: Left, action: IntArray, other: IntArray) -> None:
+    def keep(self, view: View, left: Left, other: IntArray) -> None:
         """Remember these decisions."""
         row, at = view.row, np.arange(len(view.row))
         self._stream[row], self._now_ms[row] = view.stream, view.now_ms
-        for i, chosen in enumerate((action, other)):
-            self._device_ms[row, i] = left.device_ms[at, chosen]
-            self._uplink_ms[row, i] = left.uplink_ms[at, chosen]
-            self._edge_ms[row, i] = left.edge_ms[at, chosen]
+        self._device_ms[row] = left.device_ms[at, other]
+        self._uplink_ms[row] = left.uplink_ms[at, other]
+        self._edge_ms[row] = left.edge_ms[at, other]
 
     def otherwise(self, view: View) -> View:
         """The view had the other option been taken before; the same where nothing was decided yet."""
         row, at = view.row, np.arange(len(view.row))
-        stream = self._stream[row]
-        gap_ms = view.now_ms - self._now_ms[row]
-
-        def fewer(left_ms: FloatArray) -> FloatArray:
-            """By how much less (B, ...) the other option would have left by now than the one taken."""
-            still_ms = np.maximum(left_ms - gap_ms.reshape(-1, *[1] * (left_ms.ndim - 1)), 0.0)
-            some = (stream >= 0).reshape(-1, *[1] * (left_ms.ndim - 2))
-            return np.where(some, still_ms[:, TAKEN] - still_ms[:, OTHER], 0.0)
-
-        device_ms = fewer(self._device_ms[row])
-        uplink_ms = fewer(self._uplink_ms[row])
-        own = stream == view.stream
+        stream, gap_ms = self._stream[row], view.now_ms - self._now_ms[row]
+        device_ms = np.maximum(self._device_ms[row] - gap_ms, 0.0)
+        uplink_ms = np.maximum(self._uplink_ms[row] - gap_ms, 0.0)
+        edge_ms = np.maximum(self._edge_ms[row] - gap_ms[:, None], 0.0)
+        some, own = stream >= 0, stream == view.stream
         others_ms = view.others_wait_ms.copy()
-        others_ms[at, stream] = np.maximum(others_ms[at, stream] - device_ms, 0.0)
+        others_ms[at, stream] = np.where(some, device_ms, others_ms[at, stream])
         return replace(
             view,
-            device_wait_ms=np.maximum(view.device_wait_ms - np.where(own, device_ms, 0.0), 0.0),
-            uplink_wait_ms=np.maximum(view.uplink_wait_ms - np.where(own | self._shared, uplink_ms, 0.0), 0.0),
-            edge_wait_ms=np.sort(np.maximum(view.edge_wait_ms - fewer(self._edge_ms[row]), 0.0), axis=1),
+            device_wait_ms=np.where(own, device_ms, view.device_wait_ms),
+            uplink_wait_ms=np.where(some & (own | self._shared), uplink_ms, view.uplink_wait_ms),
+            edge_wait_ms=np.where(some[:, None], edge_ms, view.edge_wait_ms),
             others_wait_ms=others_ms,
         )

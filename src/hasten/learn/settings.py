@@ -17,8 +17,6 @@ FOR_ACTIONS: dict[str, Any] = {
     "hidden": (128, 128),
     "discount": 0.9,
     "updates": 30_000,
-    "batch": 256,
-    "capacity": 100_000,
     "round_updates": 1_000,
 }
 """Defaults for values of actions where they differ."""
@@ -35,9 +33,9 @@ class Settings:
     values: Values = "backlogs"
     """What the network values: the backlogs that an option leaves, compared in pairs (``learn.paired``), or, as usual,
     each action (``learn.dqn``)."""
-    updates: int = 6_000
+    updates: int = 12_000
     """Gradient steps."""
-    batch: int = 128
+    batch: int = 256
     """Transitions or pairs per step: steadier and slower."""
     hidden: tuple[int, ...] = (64, 128)
     """Widths of layers: for values of backlogs that of the situation's and that of the shared one."""
@@ -56,7 +54,7 @@ class Settings:
     average_rate: float = 1e-3
     """Share by which the evaluated average of weights follows at each step: noisier."""
     clip_norm: float = 10.0
-    capacity: int = 40_000
+    capacity: int = 80_000
     """Own transitions or pairs kept."""
     demonstrations: int = 20_000
     """Transitions recorded beforehand, kept for good."""
@@ -82,7 +80,7 @@ class Settings:
     """Simulated runs per batch of runs."""
     tasks: int = 256
     """Tasks of each."""
-    batches: int = 4
+    batches: int = 8
     """Batches of runs, each of other deadlines and numbers of streams, between ``round_updates`` steps."""
     round_updates: int = 500
     validate_every: int = 2

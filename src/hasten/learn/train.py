@@ -138,7 +138,7 @@ class Trainer:
         """Let the policy decide some runs, then take gradient steps; returns the last one."""
         settings = self._settings
         rng = np.random.default_rng([settings.seed, 2, self._round])
-        actor = Greedily(self._dqn.network.values, settings.explore_at(self._dqn.updates), rng)
+        actor = Greedily(self._method.acting(self._dqn.network), settings.explore_at(self._dqn.updates), rng)
         for _ in range(settings.batches):
             runs = draw_runs(self._scenario, self._domain, rng, settings.runs, settings.tasks)
             found = self._method.record(runs, actor, rng).experience
@@ -174,13 +174,15 @@ class Trainer:
 
     def _look(self, step: Step) -> Point:
         """Validate the averaged network and keep it if it is the best."""
-        score = self._validation.score(self._dqn.average.values)
+        method, average = self._method, self._dqn.average
+        scores = [self._validation.score(method.acting(average, lead), lead) for lead in method.leads]
+        score = max(scores, key=lambda score: score.merit)
         explore = self._settings.explore_at(self._dqn.updates)
         point = Point(
             self._dqn.updates, self._transitions, self._seconds, step.loss, step.largest_value, explore, score
         )
         self._curve.append(point)
-        if self._best_point is None or score.share > self._best_point.score.share:
+        if self._best_point is None or score.merit > self._best_point.score.merit:
             self._best_point, self._best = point, self._dqn.average.parameters.numpy().copy()
         return point
 
@@ -217,7 +219,7 @@ class Trainer:
             raise InputError(path, "mark", facts["mark"], expected)
         self._round, self._transitions, self._seconds = facts["round"], facts["transitions"], facts["seconds"]
         self._curve = [Point(**point | {"score": Score(**point["score"])}) for point in facts["curve"]]
-        self._best_point = max(self._curve, key=lambda point: point.score.share)
+        self._best_point = max(self._curve, key=lambda point: point.score.merit)
         self._best, self._expert = arrays["best"], arrays["expert"]
         self._dqn.restore(part(arrays, "dqn"))
         self._replay.restore(part(arrays, "replay"))

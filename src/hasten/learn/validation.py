@@ -42,6 +42,13 @@ class Score:
     commonest: float
     """Share of the commonest decision."""
     collapsed: bool
+    lead: float = 0.0
+    """By how much another option had to be better than Greedy's to be taken."""
+
+    @property
+    def merit(self) -> float:
+        """What the policy to keep is chosen by: the share, less what it falls short of Greedy at any load."""
+        return self.share - max(1.0 - self.worst, 0.0)
 
 
 class Validation:
@@ -63,8 +70,8 @@ class Validation:
         plans = [Acting(Planner(batch.realizations), action_sight) for batch in self._batches]
         self._planned = np.concatenate([_play(*pair)[0] for pair in zip(self._batches, plans, strict=True)])
 
-    def score(self, values: Values) -> Score:
-        """Judge the policy that follows these action values."""
+    def score(self, values: Values, lead: float = 0.0) -> Score:
+        """Judge the policy that follows these action values; ``lead`` is part of them already."""
         played = [_play(batch, Acting(Greedily(values), self._sight)) for batch in self._batches]
         gain = np.concatenate([gain for gain, _ in played])
         commonest = _commonest([action for _, action in played])
@@ -77,6 +84,7 @@ class Validation:
             worst=min(float(gain[i].mean() / max(self._greedy[i].mean(), 1e-9)) for i in by_load),
             commonest=commonest,
             collapsed=commonest > COLLAPSED_SHARE > self._greedy_commonest,
+            lead=lead,
         )
 
 

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from hasten.core.backlogs import KINDS, SITUATION
+from hasten.core.backlogs import GAIN_FIRST, KINDS, SITUATION, greedy_action
 from hasten.core.backlogs_single import SingleBacklogs
 from hasten.core.decision import BoolArray, View
 
@@ -43,7 +43,7 @@ class BacklogPolicy:
     head_bias: Float32
 
     def q(self, observation: Float32) -> Float32:
-        """Action values (B, J+1) of observations (B, F)."""
+        """Action values (B, J+1) of observations (B, F), with Greedy's option ahead by the manifest's ``lead``."""
         found = np.empty((len(observation), self.manifest.width + 1), dtype=np.float32)
         for first in range(0, len(observation), ROWS):
             part = slice(first, first + ROWS)
@@ -55,12 +55,15 @@ class BacklogPolicy:
         situation = np.maximum(observation[:, :SITUATION] @ self.situation + self.situation_bias, np.float32(0.0))
         bias = situation @ self.bias_of + self.bias
         gain = observation[:, SITUATION : SITUATION + actions]
-        left = observation[:, SITUATION + actions :].reshape(-1, KINDS, actions).transpose(0, 2, 1)
+        left = observation[:, SITUATION + 2 * actions :].reshape(-1, KINDS, actions).transpose(0, 2, 1)
         shared = left @ self.left
         shared += bias[:, None]
         heads = np.maximum(shared, np.float32(0.0), out=shared) @ self.head + self.head_bias
         lost = np.clip(heads[:, :, 1], np.float32(0.0), np.float32(1.0))
-        return np.asarray(gain * (np.float32(1.0) - lost) + heads[:, :, 0], dtype=np.float32)
+        q = gain * (np.float32(1.0) - lost) + heads[:, :, 0]
+        if self.manifest.lead > 0.0:
+            q[np.arange(len(q)), greedy_action(observation, actions)] += np.float32(self.manifest.lead)
+        return np.asarray(q, dtype=np.float32)
 
 
 class SingleBacklogValues:
@@ -79,6 +82,7 @@ class SingleBacklogValues:
         self._shared = np.zeros((actions, shared), np.float32)
         self._heads = np.zeros((actions, 2), np.float32)
         self._result = np.zeros(actions, np.float32)
+        self._rank = np.zeros(actions - 1, np.float32)
         self._zero, self._one = np.float32(0.0), np.float32(1.0)
 
     def look(self, view: View) -> BoolArray:
@@ -105,6 +109,10 @@ class SingleBacklogValues:
         np.minimum(result, self._one, out=result)
         result *= seen.gain
         result += heads[:, 0]
+        if policy.manifest.lead > 0.0:
+            rank = np.multiply(seen.gain[:-1], GAIN_FIRST, out=self._rank)
+            rank -= seen.latency
+            result[rank.argmax()] += policy.manifest.lead
         return result
 
 

@@ -100,6 +100,8 @@ class Manifest(Record):
     """What its network values."""
     hidden: tuple[Annotated[int, Field(ge=1, le=MAX_LAYER_WIDTH)], ...]
     """Widths of the trunk's layers; for backlogs of the situation's and of the shared one."""
+    lead: Annotated[float, Field(ge=0)] = 0.0
+    """For backlogs: by how much another option's value has to exceed Greedy's for it to be taken."""
     networks: Annotated[tuple[NetworkOptions, ...], Field(min_length=1, max_length=256)]
     gain_terms: tuple[float, float, float]
     """The gain it maximises: see :func:`hasten.core.gain.task_gain`."""

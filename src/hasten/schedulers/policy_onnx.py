@@ -11,7 +11,7 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from hasten.core.backlogs import KINDS, SITUATION
+from hasten.core.backlogs import KINDS, SITUATION, observation_size
 from hasten.core.protobuf import BYTES, VARINT, Malformed, bytes_field, fields, number_field, varint
 
 Tensors = dict[str, NDArray[np.float32]]
@@ -44,7 +44,7 @@ def action_graph(trunk_layers: int) -> list[bytes]:
 
 def backlog_graph(options: int) -> list[bytes]:
     """The nodes of a network that values the backlogs left after each of J options or dropping."""
-    actions, end = options + 1, SITUATION + (1 + KINDS) * (options + 1)
+    actions, end = options + 1, observation_size(options)
     return [
         *_slice("observation", "seen", 1, 0, SITUATION),
         _node("Gemm", ["seen", "situation", "situation_bias"], "first_linear"),
@@ -53,7 +53,7 @@ def backlog_graph(options: int) -> list[bytes]:
         _constant("unit_axis", 1),
         _node("Unsqueeze", ["unit_bias", "unit_axis"], "unit_bias_of_all"),
         *_slice("observation", "gain", 1, SITUATION, SITUATION + actions),
-        *_slice("observation", "backlogs_by_kind", 1, SITUATION + actions, end),
+        *_slice("observation", "backlogs_by_kind", 1, SITUATION + 2 * actions, end),
         _constant("by_kind", 0, KINDS, actions),
         _node("Reshape", ["backlogs_by_kind", "by_kind"], "backlogs_of_kinds"),
         _node("Transpose", ["backlogs_of_kinds"], "backlogs", _ints("perm", 0, 2, 1)),

@@ -92,11 +92,12 @@ def _improvement(axes: Axes, curves: Curves) -> None:
 
 @matplotlib.rc_context(STYLE)
 def learning_curves(curves: Mapping[Variant, tuple[FloatArray, FloatArray]], greedy: float, planned: float) -> str:
-    """Validation gain (S, T) over gradient steps (T,): mean over seeds and 95 % band, for both kinds of replay."""
-    figure = Figure(figsize=(10.4, 4.0), layout="constrained")
+    """Validation gain (S, T) over gradient steps (T,): mean over seeds and 95 % band, for both kinds of values."""
+    figure = Figure(figsize=(10.4, 4.4), layout="constrained")
     axes = figure.subplots(1, 2, sharey=True)
-    for panel, (replay, title) in zip(axes, (("uniform", "uniform replay"), ("prioritized", "+PER")), strict=True):
-        mine = [variant for variant in curves if variant.replay == replay]
+    titles = (("actions", "a value for each action (DQN)"), ("backlogs", "values of backlogs, from pairs"))
+    for panel, (values, title) in zip(axes, titles, strict=True):
+        mine = [variant for variant in curves if variant.values == values]
         for i, variant in enumerate(mine):
             steps, gain = curves[variant]
             bands = [interval(gain[:, t]) for t in range(len(steps))]
@@ -104,7 +105,7 @@ def learning_curves(curves: Mapping[Variant, tuple[FloatArray, FloatArray]], gre
                 steps,
                 [band.mean for band in bands],
                 color=COLOURS[i],
-                label="no initial experience" if variant.init == "none" else f"+HEI {variant.init}",
+                label=variant.label,
                 linewidth=1.7,
                 linestyle=LINE_STYLES[i % 4],
             )
@@ -114,8 +115,8 @@ def learning_curves(curves: Mapping[Variant, tuple[FloatArray, FloatArray]], gre
         panel.annotate("Greedy", (0.01, greedy), (0, -11), ("axes fraction", "data"), "offset points", fontsize=9)
         panel.set_title(title, fontsize=10)
         panel.set_xlabel("gradient steps")
+        panel.legend(loc="lower right", frameon=False, fontsize=9)
     lowest = min(float(gain.min()) for _, gain in curves.values())
     axes[0].set_ylim(min(lowest, greedy) * 0.995, planned)
     axes[0].set_ylabel("validation gain per task")
-    axes[1].legend(loc="lower right", frameon=False)
     return svg_of(figure)
