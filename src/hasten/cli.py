@@ -216,10 +216,16 @@ def train(
     replay: Annotated[
         Literal["uniform", "prioritized"], typer.Option("--replay", help="Replay memory.")
     ] = "prioritized",
+    values: Annotated[
+        Literal["backlogs", "actions"],
+        typer.Option("--values", help="What the network values: the backlogs an option leaves, or each action (DQN)."),
+    ] = "backlogs",
     seed: Annotated[int, typer.Option("--seed", min=0, help="The same seed gives the same policy.")] = 0,
     updates: Annotated[int | None, typer.Option("--updates", min=1, help="Gradient steps.")] = None,
     pretrain: Annotated[int, typer.Option("--pretrain", min=0, help="Steps on demonstrations before acting.")] = 0,
-    margin: Annotated[float, typer.Option("--margin", min=0.0, help="Large-margin loss at first; falls to 0.")] = 0.0,
+    margin: Annotated[
+        float, typer.Option("--margin", min=0.0, help="With actions: large-margin loss at first; falls to 0.")
+    ] = 0.0,
     uplink: Annotated[str | None, typer.Option("--uplink", metavar="LOW:HIGH", help="Factor on the rate.")] = None,
     arrivals: Annotated[str | None, typer.Option("--arrivals", metavar="LOW:HIGH", help="Factor on arrivals.")] = None,
     deadlines: Annotated[
@@ -251,6 +257,7 @@ def train(
             start=start,
             init=init,
             replay=replay,
+            values=values,
             seed=seed,
             pretrain=pretrain,
             margin=margin,

@@ -9,10 +9,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from hasten.core.backlogs import BacklogFeatures
+from hasten.core.backlogs import KINDS, SITUATION, BacklogFeatures
 from hasten.core.backlogs_single import SingleBacklogs
 from hasten.core.decision import View
-from hasten.core.observation import Features
+from hasten.core.observation import CLIP, Features
 from hasten.core.observation_single import SingleFeatures
 from hasten.core.scenario import scenario_from
 
@@ -90,7 +90,15 @@ def test_lean_features_are_those_of_the_batch(contexts, gain, streams, workers, 
         assert np.array_equal(out, expected[0])
         assert np.array_equal(single.feasible, mask[0, :-1] == 1)
         seen, allowed, _ = many.observe(view)
-        one.observe(view)
-        lean = np.concatenate([one.situation, one.gain, one.latency, [2.0], one.left.T.ravel()])
-        np.testing.assert_allclose(lean, seen[0], rtol=1e-6, atol=1e-7)
-        assert np.array_equal(one.useful, allowed[0, :-1] == 1) and allowed[0, -1] == 1
+        stream = one.observe(view)
+        order, deadline_ms, actions = stream.order, stream.deadline_ms, len(stream.order)
+        useful = ~one.useless
+        assert np.array_equal(useful, allowed[0, order] == 1) and useful[-1]
+        gain, latency, left = np.split(seen[0, SITUATION:], [actions, 2 * actions])
+        near = {"rtol": 1e-6, "atol": 1e-7}
+        np.testing.assert_allclose(one.situation, [*seen[0, :SITUATION], 1.0], **near)
+        np.testing.assert_allclose(stream.gain(one.latency_ms)[useful], gain[order][useful], **near)
+        np.testing.assert_allclose(np.minimum(one.latency_ms / deadline_ms, CLIP), latency[order[:-1]], **near)
+        by_option = left.reshape(KINDS, actions).T[order]
+        np.testing.assert_allclose(one.left_ms[:, :KINDS] / deadline_ms, by_option, **near)
+        assert (one.left_ms[:, KINDS] == 1).all()

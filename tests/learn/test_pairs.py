@@ -75,7 +75,7 @@ class Scripted:
         return Decision(self.column[view.stream, [action]])
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=12, deadline=None)
 @given(
     count=st.integers(1, 4),
     topology=st.sampled_from(["shared", "dedicated"]),
@@ -90,7 +90,7 @@ def test_what_is_imagined_happens_when_it_is_done(count, topology, workers, rtt_
     recorder = PairRecorder(Anything(np.random.default_rng(seed)), run.tasks, np.random.default_rng(seed))
     simulate_realizations(scenario, recorder, [run])
     taken = recorder.action[0, :, TAKEN]
-    for k in range(0, run.tasks - 1, 7):
+    for k in range(0, run.tasks - 1, 13):
         script = taken.copy()
         script[k] = recorder.action[0, k, OTHER]
         again = Scripted(script)
@@ -126,8 +126,8 @@ def test_other_options_are_of_all_kinds_and_good_ones_are_likelier():
     rest = gain > 0
     rest[:, -1] = True  # dropping is always allowed
     rest[rows, pairs.action[:, TAKEN]] = False
-    assert rest[rows, other].all() and set(other) == set(np.flatnonzero(rest.any(axis=0)))
-    assert gain[rows, other].mean() > 1.1 * (np.where(rest, gain, 0).sum(axis=1) / rest.sum(axis=1)).mean()
+    assert rest[rows, other].all() and set(other) == set(np.flatnonzero(rest.mean(axis=0) > 0.02))
+    assert gain[rows, other].mean() > 1.05 * (np.where(rest, gain, 0).sum(axis=1) / rest.sum(axis=1)).mean()
 
 
 def test_backlogs_left_are_those_of_the_timing_law():

@@ -199,4 +199,7 @@ def test_what_is_for_values_of_actions_is_refused_for_those_of_backlogs(scenario
         Settings(values="rewards")
     with pytest.raises(InputError, match=r"train: hidden: .*two widths"):
         hs.train(scenario, **(SIZE | {"hidden": (16,)}))
+    start = hs.train(scenario, **(SMALL | {"updates": 1, "round_updates": 1})).policy
+    with pytest.raises(InputError, match="policy: values: got 'actions', expected backlogs"):
+        hs.train(scenario, start=start, **(SIZE | {"hidden": HIDDEN["backlogs"]}))
     assert Settings.usual("actions").updates > Settings.usual().updates == Settings().updates

@@ -9,6 +9,7 @@ from typing import Any, Protocol, cast
 import numpy as np
 
 from hasten.core.decision import Context
+from hasten.core.errors import InputError
 from hasten.core.observation import STATE_FEATURES
 from hasten.core.options import OptionTable
 from hasten.learn.backlog_network import BacklogNetwork
@@ -64,13 +65,7 @@ class ActionValues:
         self._settings = settings
         known = STATE_FEATURES + options if settings.predicted_gain else None
         network = DuelingNetwork(STATE_FEATURES + 2 * options, settings.hidden, options + 1, settings.seed, known)
-        self.learner = DoubleDqn(
-            network,
-            settings.learning_rate,
-            settings.target_every,
-            average_rate=settings.average_rate,
-            clip_norm=settings.clip_norm,
-        )
+        self.learner = DoubleDqn(network, **_rates(settings))
 
     def sight(self, context: Context, table: OptionTable) -> Sight:
         """As for every policy of this kind."""
@@ -96,7 +91,9 @@ class ActionValues:
 
     def load(self, policy: AnyPolicy) -> None:
         """Those of values of actions only."""
-        self.learner.network.load(cast(Policy, policy))
+        if not isinstance(policy, Policy):
+            raise InputError("policy", "values", policy.manifest.values, "actions, as this training learns")
+        self.learner.network.load(policy)
 
 
 class BacklogValues:
@@ -110,13 +107,7 @@ class BacklogValues:
     def __init__(self, options: int, settings: Settings) -> None:
         self._settings = settings
         network = BacklogNetwork(options, settings.hidden, settings.discount, settings.seed)
-        self.learner = PairedDqn(
-            network,
-            settings.learning_rate,
-            settings.target_every,
-            average_rate=settings.average_rate,
-            clip_norm=settings.clip_norm,
-        )
+        self.learner = PairedDqn(network, **_rates(settings))
 
     def sight(self, context: Context, table: OptionTable) -> Sight:
         """As for every policy of this kind."""
@@ -141,9 +132,17 @@ class BacklogValues:
 
     def load(self, policy: AnyPolicy) -> None:
         """Those of values of backlogs only."""
-        self.learner.network.load(cast(BacklogPolicy, policy))
+        if not isinstance(policy, BacklogPolicy):
+            raise InputError("policy", "values", policy.manifest.values, "backlogs, as this training learns")
+        self.learner.network.load(policy)
 
 
 def method_for(options: int, settings: Settings) -> Method:
     """The method that the settings name, for J options."""
     return ActionValues(options, settings) if settings.values == "actions" else BacklogValues(options, settings)
+
+
+def _rates(settings: Settings) -> dict[str, Any]:
+    """How fast both kinds of learners go."""
+    names = ("learning_rate", "target_every", "average_rate", "clip_norm")
+    return {name: getattr(settings, name) for name in names}

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from hasten.core.backlogs import GAIN_FIRST, KINDS, SITUATION, greedy_action
 from hasten.core.backlogs_single import SingleBacklogs
-from hasten.core.decision import BoolArray, View
+from hasten.core.decision import View
 
 if TYPE_CHECKING:
     from hasten.schedulers.policy import Manifest
@@ -69,51 +69,57 @@ class BacklogPolicy:
 class SingleBacklogValues:
     """The values of one decision, in arrays made beforehand.
 
-    The shared layer's bias is written as one more row of its weights, where backlogs have a column of ones.
+    Biases are one more row of weights, where inputs have a 1; those of the shared layer are written there anew for each
+    situation. Weights of backlogs are per millisecond, of each stream's deadline.
     """
 
     def __init__(self, policy: BacklogPolicy, backlogs: SingleBacklogs) -> None:
-        self._policy, self._backlogs = policy, backlogs
-        actions, (first, shared) = len(backlogs.gain), policy.manifest.hidden
-        self._first, self._bias = np.zeros(first, np.float32), np.zeros(shared, np.float32)
-        self._weights = np.zeros((KINDS + 1, shared), np.float32)
-        self._weights[:KINDS] = policy.left
-        self._left = np.ones((actions, KINDS + 1), np.float32)
+        self._backlogs, self._lead = backlogs, policy.manifest.lead
+        actions, (first, shared) = len(backlogs.useless), policy.manifest.hidden
+        self._situation = np.vstack([policy.situation, policy.situation_bias])
+        self._bias_of = np.vstack([policy.bias_of, policy.bias])
+        self._first = np.ones(first + 1, np.float32)
+        self._units = self._first[:-1]
+        self._weights = {}
+        for stream in backlogs.streams:
+            weights = np.zeros((KINDS + 1, shared), np.float32)
+            weights[:KINDS] = policy.left / stream.deadline_ms
+            self._weights[stream] = weights, weights[KINDS]
         self._shared = np.zeros((actions, shared), np.float32)
+        self._head = policy.head * np.array([1.0, -1.0], dtype=np.float32)
+        self._most = np.float32(1.0) - policy.head_bias[1]
         self._heads = np.zeros((actions, 2), np.float32)
-        self._result = np.zeros(actions, np.float32)
-        self._rank = np.zeros(actions - 1, np.float32)
-        self._zero, self._one = np.float32(0.0), np.float32(1.0)
+        self._cost, self._kept = self._heads[:, 0], self._heads[:, 1]
+        self._result, self._rank = np.zeros(actions, np.float32), np.zeros(actions - 1)
+        self._zero, self._one, self._never = np.float32(0.0), np.float32(1.0), np.float32(-np.inf)
 
-    def look(self, view: View) -> BoolArray:
+    def look(self, view: View) -> None:
         """Observe."""
-        self._backlogs.observe(view)
-        return self._backlogs.useful
+        self._stream = self._backlogs.observe(view)
 
-    def values(self) -> Float32:
-        """(J+1,)"""
-        policy, seen = self._policy, self._backlogs
-        first, weights, shared, result = self._first, self._weights, self._shared, self._result
-        np.dot(seen.situation, policy.situation, out=first)
-        first += policy.situation_bias
-        np.maximum(first, self._zero, out=first)
-        bias = np.dot(first, policy.bias_of, out=self._bias)
-        np.add(bias, policy.bias, out=weights[KINDS])
-        self._left[:, :KINDS] = seen.left
-        np.dot(self._left, weights, out=shared)
+    def best(self) -> int:
+        """The action of largest value among those that are of use."""
+        seen, stream, shared, result = self._backlogs, self._stream, self._shared, self._result
+        weights, bias = self._weights[stream]
+        np.dot(seen.situation, self._situation, out=self._units)
+        np.maximum(self._units, self._zero, out=self._units)
+        np.dot(self._first, self._bias_of, out=bias)
+        np.dot(seen.left_ms, weights, out=shared)
         np.maximum(shared, self._zero, out=shared)
-        heads = np.dot(shared, policy.head, out=self._heads)
-        heads += policy.head_bias
-        np.subtract(self._one, heads[:, 1], out=result)
-        np.maximum(result, self._zero, out=result)
+        np.dot(shared, self._head, out=self._heads)
+        gain = stream.gain(seen.latency_ms)
+        np.add(self._kept, self._most, out=result)
         np.minimum(result, self._one, out=result)
-        result *= seen.gain
-        result += heads[:, 0]
-        if policy.manifest.lead > 0.0:
-            rank = np.multiply(seen.gain[:-1], GAIN_FIRST, out=self._rank)
-            rank -= seen.latency
-            result[rank.argmax()] += policy.manifest.lead
-        return result
+        np.maximum(result, self._zero, out=result)
+        result *= gain
+        result += self._cost
+        if self._lead > 0.0:
+            rank = np.multiply(gain[:-1], GAIN_FIRST * stream.deadline_ms, out=self._rank)
+            rank -= seen.latency_ms
+            rank[seen.useless[:-1]] = -np.inf
+            result[rank.argmax()] += self._lead
+        result[seen.useless] = self._never
+        return int(stream.order[result.argmax()])
 
 
 def tensor_shapes(hidden: tuple[int, ...]) -> dict[str, tuple[int, ...]]:

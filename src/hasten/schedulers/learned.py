@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from hasten.core.backlogs import BacklogFeatures
 from hasten.core.backlogs_single import SingleBacklogs
-from hasten.core.decision import BoolArray, Context, Decision, IntArray, View
+from hasten.core.decision import Context, Decision, IntArray, View
 from hasten.core.errors import InputError
 from hasten.core.observation import Features
 from hasten.core.observation_single import SingleFeatures
@@ -85,12 +85,10 @@ class Learned:
         return {kind: int(n) for kind, n in zip(KINDS, self._guard.counts[:, row], strict=True) if n}
 
     def _decide_single(self, view: View, single: _Single) -> Decision:
-        useful = single.look(view)
+        single.look(view)
         if self._guard.outside_single(view):
             return self._greedy.decide(view)
-        values = single.values()
-        values[:-1][~useful] = -np.inf
-        best = values.argmax()
+        best = single.best()
         option = self._column[view.stream.item(), best] if best < self._column.shape[1] else DROP
         return Decision(np.array([option]))
 
@@ -120,13 +118,13 @@ class Learned:
 
 
 class _Single(Protocol):
-    """A policy's values for one decision at a time."""
+    """A policy's choice for one decision at a time."""
 
-    def look(self, view: View) -> BoolArray:
-        """Which options (J,) are predicted to be of use."""
+    def look(self, view: View) -> None:
+        """Observe it."""
 
-    def values(self) -> Float32:
-        """(J+1,) up to what all actions have in common; the caller's until the next call."""
+    def best(self) -> int:
+        """The action of largest value among those that are of use."""
 
 
 def _single(policy: AnyPolicy, context: Context, table: OptionTable) -> _Single:
@@ -158,18 +156,18 @@ class _SingleAdvantages:
         self._result = np.zeros(policy.manifest.width + 1, dtype=np.float32)
         self._zero = np.float32(0.0)
 
-    def look(self, view: View) -> BoolArray:
+    def look(self, view: View) -> None:
         """Observe."""
         self._features.observe(view, self._inputs[0][:-1])
-        return self._features.feasible
 
-    def values(self) -> Float32:
-        """The advantages."""
+    def best(self) -> int:
+        """The action of largest value among those that are of use."""
         for entry, weights, output in zip(self._inputs, self._weights, self._outputs, strict=False):
             np.dot(entry, weights, out=output)
             np.maximum(output, self._zero, out=output)
         np.dot(self._inputs[-1], self._weights[-1], out=self._result)
-        return self._result
+        self._result[:-1][~self._features.feasible] = -np.inf
+        return int(self._result.argmax())
 
 
 def _with_bias(layer: Layer) -> Float32:

@@ -54,9 +54,9 @@ def ablation_blocks(cells: Mapping[tuple[Variant, int], Plain]) -> list[Block]:
             f"{ABLATION_EXPLORE:g} down), since experience to start from would else be compared together with less "
             f"exploration. On the same runs Greedy gains {score['greedy']:.4f} and a plan that knows all arrivals "
             f"{score['planned']:.4f}; the plain DQN ends at {final:.4f}. As Greedy is where all start from, 95 % of "
-            "the final gain is an easy mark; further columns ask when the plain DQN's whole final gain is met. Spread is "
-            "largest less least final gain, as a share of their mean. Steps and seconds are medians over seeds, gains "
-            "means with 95 % intervals."
+            "the final gain is an easy mark; further columns ask when the plain DQN's whole final gain is met. Spread "
+            "is largest less least final gain, as a share of their mean. Steps and seconds are medians over seeds, "
+            "gains means with 95 % intervals."
         ),
         Plot("ablation", "Learning curves: mean over seeds and 95 % band.", figure),
         Table("Which acceleration does what", head, rows),
