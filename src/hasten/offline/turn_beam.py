@@ -392,6 +392,8 @@ def _advance(
         if earliest_ms == np.inf or recorded >= most_recorded:
             break
         until_ms = (np.floor(earliest_ms / step_ms) + 1.0) * step_ms
+        if until_ms <= earliest_ms:  # by rounding: then nothing would ever happen
+            until_ms += step_ms
         found = 0
         for b in range(count):
             found = _branch(instance, guide, moments, labels, b, until_ms, steps, found)
