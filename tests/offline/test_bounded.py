@@ -24,7 +24,7 @@ from hasten.offline.plan import TimeLimit, all_dropped
 from hasten.offline.ready_beam import ready_beam
 from hasten.offline.solve import solve_offline
 from hasten.offline.splice import spliced
-from hasten.offline.turn_beam import moments_of, turn_beam
+from hasten.offline.turn_beam import moments_of, next_step_ms, turn_beam
 from hasten.schedulers import make_scheduler
 from hasten.sim import Replayer, replay, simulate
 
@@ -250,3 +250,16 @@ def test_an_interrupt_anywhere_gives_no_less_than_a_simple_rule(monkeypatch, ord
     monkeypatch.setattr(bounded, where, interrupted)
     _, gain, bound, _ = solve_bounded(scenario, scenario.realize(0), TimeLimit(), effort=LIGHT)
     assert simulate(scenario, make_scheduler("greedy"), 0).mean_gain - 1e-12 <= gain <= bound < np.inf
+
+
+def test_the_next_step_is_always_later():
+    """Also where a moment is a multiple of the step that their quotient rounds down."""
+    rng = np.random.default_rng(0)
+    rounded = 0
+    for step_ms in 120.0 / rng.integers(1, 400, size=300):
+        for k in rng.integers(1, 10**6, size=50):
+            for now_ms in (k * step_ms, np.nextafter(k * step_ms, 0.0), np.nextafter(k * step_ms, np.inf)):
+                rounded += (np.floor(now_ms / step_ms) + 1.0) * step_ms <= now_ms
+                after_ms = next_step_ms(now_ms, step_ms)
+                assert now_ms < after_ms < now_ms + 2.0 * step_ms
+    assert rounded > 0

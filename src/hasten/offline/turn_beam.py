@@ -374,6 +374,13 @@ def _unneeded(moments: Moments, labels: Labels, count: int, b: int, now_ms: floa
     return False
 
 
+@compiled
+def next_step_ms(now_ms: float, step_ms: float) -> float:
+    """The first multiple of ``step_ms`` after ``now_ms``, or the second where rounding puts the first at ``now_ms``."""
+    after_ms = (np.floor(now_ms / step_ms) + 1.0) * step_ms
+    return float(after_ms if after_ms > now_ms else after_ms + step_ms)
+
+
 @njit(cache=True)
 def _advance(
     instance: Instance, guide: Guide, moments: Moments, labels: Labels, after: Labels, count: int, width: int,
@@ -391,9 +398,7 @@ def _advance(
                 earliest_ms = min(earliest_ms, labels.next_ms[b, m])
         if earliest_ms == np.inf or recorded >= most_recorded:
             break
-        until_ms = (np.floor(earliest_ms / step_ms) + 1.0) * step_ms
-        if until_ms <= earliest_ms:  # by rounding: then nothing would ever happen
-            until_ms += step_ms
+        until_ms = next_step_ms(earliest_ms, step_ms)
         found = 0
         for b in range(count):
             found = _branch(instance, guide, moments, labels, b, until_ms, steps, found)
