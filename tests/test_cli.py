@@ -136,3 +136,12 @@ def test_a_device_imports_none_of_the_heavy_packages() -> None:
         "print(heavy); sys.exit(len(heavy))"
     )
     subprocess.run([sys.executable, "-c", code], check=True, timeout=60)
+
+
+@pytest.mark.parametrize("values", ["backlogs", "actions"])
+def test_train_writes_a_policy_that_simulate_takes(
+    small: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, values: str
+) -> None:
+    policy = tmp_path / "policy.onnx"
+    assert run(monkeypatch, "train", small, "-o", policy, "--values", values, "--updates", 2) == 0
+    assert run(monkeypatch, "simulate", small, "--schedulers", f"dqn:{policy}") == 0

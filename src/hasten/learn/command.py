@@ -30,7 +30,7 @@ def train_to_file(
     """Train with live progress and write the policy; ``options`` are those of :func:`hasten.learn.api.train`."""
     if not output.parent.is_dir():
         raise InputError(output, "folder", str(output.parent), "a folder that exists")
-    updates = Settings.usual(**options).updates
+    updates = options.get("updates") or Settings.usual(options["values"]).updates
 
     def on_point(point: Point) -> None:
         progress(f"training: {point}", point.updates / updates)
