@@ -31,7 +31,15 @@ from numpy.typing import NDArray
 
 from hasten.core.decision import DEAD_LINK_BITS_PER_MS, Context, FloatArray, IntArray, View, useful_limit_ms
 from hasten.core.gain import task_gain
-from hasten.core.observation import AVERAGE_WEIGHT, CLIP, deadline_rates, gain_feature, moving_average, nominal_gaps_ms
+from hasten.core.observation import (
+    AVERAGE_WEIGHT,
+    CLIP,
+    deadline_rates,
+    gain_feature,
+    moving_average,
+    nominal_gaps_ms,
+    others_wait_ms,
+)
 from hasten.core.options import OptionTable
 from hasten.core.timing import stage_ends
 
@@ -142,7 +150,7 @@ class BacklogFeatures:
         left = backlogs_left(context, view, options)
         deadline_ms = context.deadline_ms[view.stream][:, None]
         per_deadline = 1.0 / deadline_ms
-        situation[:, 0], situation[:, 1] = _others(view)
+        situation[:, 0], situation[:, 1] = others_wait_ms(view)
         situation[:, :2] = np.minimum(situation[:, :2] * per_deadline, CLIP)
         worth = options.worth[slice(None) if options.streams == 1 else view.stream]
         gain = task_gain(worth, left.latency_ms, deadline_ms, *context.gain_terms)
@@ -178,16 +186,6 @@ def longest_shares(options: OptionTable, deadline_ms: FloatArray) -> FloatArray:
     """(M, 2): each stream's longest device and edge time of any option as ``t / (t + deadline)``."""
     times_ms = [np.where(np.isfinite(t), t, 0.0).max(axis=1) for t in (options.device_ms, options.edge_ms)]
     return np.stack([t / (t + deadline_ms) for t in times_ms], axis=1)
-
-
-def _others(view: View) -> tuple[FloatArray, FloatArray]:
-    """Mean and largest backlog of the other streams' devices (B,) in ms."""
-    streams = view.others_wait_ms.shape[1]
-    if streams == 1:
-        return np.zeros(len(view.row)), np.zeros(len(view.row))
-    others = view.others_wait_ms.copy()
-    others[np.arange(len(view.row)), view.stream] = 0.0
-    return others.sum(axis=1) / (streams - 1), others.max(axis=1)
 
 
 class _Gaps:

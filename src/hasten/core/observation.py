@@ -69,6 +69,16 @@ def deadline_rates(options: OptionTable, deadline_ms: FloatArray) -> FloatArray:
     return np.asarray(np.maximum(largest, 1.0) / deadline_ms)
 
 
+def others_wait_ms(view: View) -> tuple[FloatArray, FloatArray]:
+    """Mean and largest backlog of the other streams' devices (B,) in ms; 0 without others."""
+    streams = view.others_wait_ms.shape[1]
+    if streams == 1:
+        return np.zeros(len(view.row)), np.zeros(len(view.row))
+    others = view.others_wait_ms.copy()
+    others[np.arange(len(view.row)), view.stream] = 0.0
+    return others.sum(axis=1) / (streams - 1), others.max(axis=1)
+
+
 def nominal_gaps_ms(rate_hz: FloatArray) -> tuple[FloatArray, float]:
     """Mean time between arrivals of each stream (M,) and of all streams together, by their nominal rates."""
     return 1000.0 / rate_hz, 1000.0 / float(rate_hz.sum())
@@ -109,7 +119,7 @@ class Features:
         found[:, 1] = view.uplink_wait_ms
         found[:, 2] = view.edge_wait_ms[:, 0]
         found[:, 3] = view.edge_wait_ms.mean(axis=1)
-        found[:, 4], found[:, 5] = self._others(view)
+        found[:, 4], found[:, 5] = others_wait_ms(view)
         found[:, 6], found[:, 7] = self._rates(view)
         found[:, 8] = deadline_ms / self._context.deadline_ms.max()
         found[:, 9:13] = self._gaps(view)
@@ -121,14 +131,6 @@ class Features:
         found[:, STATE_FEATURES : STATE_FEATURES + width] = time_share(latency_ms, per_deadline[:, None])
         found[:, STATE_FEATURES + width :] = gain_feature(gain)
         return found.astype(np.float32), _mask(latency_ms <= self._limit_ms[stream][:, None])
-
-    def _others(self, view: View) -> tuple[FloatArray, FloatArray]:
-        streams = view.others_wait_ms.shape[1]
-        if streams == 1:
-            return np.zeros(len(view.row)), np.zeros(len(view.row))
-        others = view.others_wait_ms.copy()
-        others[np.arange(len(view.row)), view.stream] = 0.0
-        return others.sum(axis=1) / (streams - 1), others.max(axis=1)
 
     def _rates(self, view: View) -> tuple[FloatArray, FloatArray]:
         share = rate_share(view.rate_bits_per_ms, self._deadline_rate[view.stream])
