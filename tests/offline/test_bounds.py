@@ -11,15 +11,8 @@ from hypothesis import strategies as st
 from sim_cases import COMBINATIONS, random_options, random_scenario, with_outages
 
 from hasten.core.scenario import scenario_from
-from hasten.offline.bounds import (
-    NO_OPTION,
-    Relaxation,
-    Stays,
-    _option_values,
-    _price_stays,
-    _steady_values,
-    paid_before,
-)
+from hasten.offline.bound_kernels import NO_OPTION, Stays, _option_values, _steady_values, price_stays
+from hasten.offline.bounds import Relaxation, paid_before
 from hasten.offline.decomposition import find_prices
 from hasten.offline.exact import exact_search
 from hasten.offline.grid import make_grid
@@ -93,6 +86,19 @@ def test_no_scheduler_gains_more_than_tuned_prices_allow(folder, seed, combinati
     prices = find_prices(relaxation, 25, 3.0, TimeLimit())
     result = simulate(scenario, make_scheduler(scheduler), 0)
     assert result.gain.sum() <= prices.bound + SLACK
+
+
+@pytest.mark.parametrize("topology", ["shared", "dedicated"])
+def test_threads_change_nothing(folder, monkeypatch, topology):
+    scenario = random_scenario(folder, 3, topology, "grant", tasks=40, streams=4)
+    grid = make_grid(scenario, scenario.realize(0), 1.0)
+    price = random_prices(grid, np.random.default_rng(0))
+    alone = Relaxation(grid).evaluate(price[:-1], price[-1])
+    monkeypatch.setattr("hasten.offline.bounds.TASKS_FOR_THREADS", 1)
+    together = Relaxation(grid).evaluate(price[:-1], price[-1])
+    assert together.bound == alone.bound
+    np.testing.assert_array_equal(together.link_use, alone.link_use)
+    np.testing.assert_array_equal(together.option, alone.option)
 
 
 def test_tuned_prices_never_fall_below_the_exact_optimum(folder):
@@ -228,7 +234,7 @@ def test_prices_of_stays_computed_once_give_the_values_computed_anew():
         for paid, whole, part in ((link_paid, send, send_part), (edge_paid, edge, edge_part)):
             stays = Stays(np.array([whole]), np.array([part]), np.zeros((1, 1), np.int64))
             stay_prices.append(np.empty((1, len(paid))))
-            _price_stays(paid, stays, stay_prices[-1])
+            price_stays(paid, stays, stay_prices[-1])
         common = arrival, limit_at, 40.0, 50.0, device, send, edge, send_part, edge_part
         starts = _option_values(
             *common, 1.0, 0.7, terms, rtt_half, rtt_part, np.empty(0), 1.0, link_paid, edge_paid, toll, toll_cells,

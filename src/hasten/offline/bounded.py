@@ -11,6 +11,7 @@ simulator executes.
 from __future__ import annotations
 
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor, wait
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -37,19 +38,19 @@ IntArray = NDArray[np.int64]
 
 @dataclass(frozen=True)
 class Effort:
-    """How much work to spend on a chunk; the defaults take less than a minute of one core."""
+    """How much work to spend on a chunk; the defaults take less than a minute of two cores."""
 
-    rounds: int = 320
+    rounds: int = 540
     """Most rounds of price improvement."""
-    grant_price_work: float = 3.5e6
+    grant_price_work: float = 5.0e6
     """Rounds times tasks in grant order: the number of rounds for many tasks."""
-    ready_price_work: float = 3.0e6
+    ready_price_work: float = 4.5e6
     """The same in ready order, where the beams need the time."""
-    grid_work: float = 900.0
+    grid_work: float = 1200.0
     """Cells per deadline of the fine grid for up to 4,000 tasks; fewer, by the power of 3/4, for more."""
     grant_labels: float = 1.6e6
     """Labels times tasks of the beam in grant order; with a time limit it is as wide as there is time for instead."""
-    ready_labels: float = 2.2e6
+    ready_labels: float = 1.6e6
     """The same in ready order."""
     search_work: float = 1.6e8
     """Tasks that the local search follows."""
@@ -58,7 +59,7 @@ class Effort:
 WIDTHS = (16, 1000)
 """Fewest and most labels of the beam."""
 CELLS_PER_DEADLINE = (240, 1200)
-PRICES_PER_DEADLINE = 200
+PRICES_PER_DEADLINE = 400
 TOLLS_PER_DEADLINE = 30
 COARSENESS = 3
 """Cells of the coarse grid, on which most prices are found, are so many times as long."""
@@ -68,6 +69,7 @@ MOST_PRICES = 2.0e7
 """No more cells than this over all links."""
 DISCOUNTS = (0.95, 1.0, 1.05)
 """In ready order there is one beam for each, and the best parts of their plans make one."""
+BEAMS_AT_ONCE = 2
 TASKS_PER_CHUNK = 25_000
 PRICE_SHARE = 0.6
 """Share of a time limit that goes into prices; the rest is the plan's."""
@@ -243,7 +245,13 @@ def _ready_plan(
         seconds_per_label = (limit.spent_s - start_s) / WIDTHS[0]
         width = min(width, int(BEAM_SHARE / len(DISCOUNTS) * limit.left_s / seconds_per_label))
     if not plans or width > WIDTHS[0]:
-        plans += [turn_beam(instance, discounted(guide, by), moments, width, limit) for by in DISCOUNTS]
+        with ThreadPoolExecutor(BEAMS_AT_ONCE) as pool:
+            beams = [pool.submit(turn_beam, instance, discounted(guide, by), moments, width, limit) for by in DISCOUNTS]
+            try:
+                wait(beams)
+            except KeyboardInterrupt:
+                limit.cancel()  # every beam goes on with a single label
+            plans += [beam.result() for beam in beams]
     plan = spliced(plans, streams, gain, limit)
     hot = HOT if width < NARROW else WARM
     return improve(

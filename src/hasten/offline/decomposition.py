@@ -17,7 +17,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from hasten.offline.bounds import NOT_SENT, DualValue, Relaxation
+from hasten.offline.bound_kernels import NOT_SENT
+from hasten.offline.bounds import DualValue, Relaxation
 from hasten.offline.grid import Grid
 from hasten.offline.order import Order
 from hasten.offline.plan import TimeLimit
@@ -34,7 +35,7 @@ MOMENTUM = 0.9
 SCALE_MEMORY = 0.99
 TOLL_SCALE = 1e-2
 """Smallest scale of a toll's subgradient: most are zero most of the time."""
-FINE_FROM = 0.8
+FINE_FROM = 0.9
 """Share of the rounds after which the fine grid takes over."""
 TOLLS_FROM = 0.15
 """Share of the rounds before tolls: they can only share out what prices have found scarce."""

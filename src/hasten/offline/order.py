@@ -15,7 +15,7 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
-from hasten.offline.bounds import NOT_SENT
+from hasten.offline.bound_kernels import NOT_SENT
 from hasten.offline.grid import Grid
 
 FloatArray = NDArray[np.float64]
