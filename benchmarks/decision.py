@@ -55,7 +55,7 @@ def random_policy(chosen: Scenario, values: str) -> AnyPolicy:
         hasten="0",
         values=values,
         hidden=(128, 128) if values == "actions" else (64, 128),
-        lead=0.0 if values == "actions" else 0.01,
+        leads=() if values == "actions" else ((1, 0.01),),
         networks=network_options([stream.profile.name for stream in chosen.devices], chosen.options),
         gain_terms=chosen.gain.terms(),
         envelope=observed_envelope(chosen, [chosen.realize(0)]),

@@ -102,3 +102,49 @@ def test_lean_features_are_those_of_the_batch(contexts, gain, streams, workers, 
         by_option = left.reshape(KINDS, actions).T[order]
         np.testing.assert_allclose(one.left_ms[:, :KINDS] / deadline_ms, by_option, **near)
         assert (one.left_ms[:, KINDS] == 1).all()
+
+
+def test_swinging_links_and_uneven_arrivals_are_told_from_even_ones():
+    context = scenario_from(
+        {
+            "schema": "hasten.scenario/1",
+            "streams": [
+                {
+                    "name": "cam",
+                    "profile": "alexnet-pi",
+                    "deadline_ms": 80,
+                    "arrivals": {"kind": "poisson", "rate_hz": 10},
+                }
+            ],
+            "uplink": {"rate": {"kind": "constant", "mbps": 10}},
+            "tasks_per_stream": 10,
+        }
+    ).context(np.zeros(1, np.int64))
+    table, _ = context.options.undominated()
+    rng = np.random.default_rng(0)
+
+    def deviations(gaps_ms, rates):
+        features, now_ms = BacklogFeatures(context, table), 0.0
+        for gap_ms, rate in zip(gaps_ms, rates, strict=True):
+            now_ms += gap_ms
+            nothing = np.zeros((1, 1))
+            view = View(
+                row=np.zeros(1, np.int64),
+                now_ms=np.array([now_ms]),
+                stream=np.zeros(1, np.int64),
+                device_wait_ms=np.zeros(1),
+                uplink_wait_ms=np.zeros(1),
+                edge_wait_ms=nothing,
+                rate_bits_per_ms=np.array([rate]),
+                others_wait_ms=nothing,
+            )
+            seen, _, _ = features.observe(view)
+        return seen[0, 11], seen[0, 12]
+
+    many, steady = 600, np.full(600, 1e4)
+    swing, uneven = deviations(rng.exponential(100, many), steady)
+    assert swing == 0.0 and uneven == pytest.approx(2 / np.e, abs=0.2)
+    swing, uneven = deviations(np.full(many, 100.0), 1e4 * np.exp(0.8 * rng.standard_normal(many)))
+    assert swing > 0.1 and uneven == pytest.approx(0.0, abs=0.02)
+    bursts = np.where(np.arange(many) % 10, 10.0, 910.0)
+    assert deviations(bursts, steady)[1] > 1.3

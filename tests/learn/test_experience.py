@@ -1,5 +1,7 @@
 """Experience: what is drawn, recorded and demonstrated is what was meant."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -8,7 +10,7 @@ from hasten.core.errors import InputError
 from hasten.core.observation import STATE_FEATURES
 from hasten.learn.collect import TEMPERATURE, Anything, Greedily, Scheduled, collect, likely_action
 from hasten.learn.demonstrations import demonstrate
-from hasten.learn.domain import FIXED, Domain, changed, draw_runs, envelope_of
+from hasten.learn.domain import FIXED, Change, Domain, changed, draw_runs, envelope_of
 from hasten.learn.planner import Planner
 from hasten.sim import simulate_realizations
 
@@ -45,7 +47,7 @@ def runs():
 def test_drawn_runs_stay_within_the_domain():
     scenario, domain = (
         cameras(),
-        Domain(uplink_rate=(0.5, 2.0), arrival_rate=(0.9, 1.1), deadline=(1, 3), streams=(1, 6)),
+        replace(FIXED, uplink_rate=(0.5, 2.0), arrival_rate=(0.9, 1.1), deadline=(1, 3), streams=(1, 6)),
     )
     rng, streams, rates = np.random.default_rng(1), set(), []
     for _ in range(12):
@@ -60,6 +62,31 @@ def test_drawn_runs_stay_within_the_domain():
     envelope = envelope_of(scenario, domain)
     assert envelope.streams == (1, 6) and envelope.deadline_ms == (80, 240)
     assert envelope.rate_mbps == pytest.approx((5, 20)) and envelope.rate_hz == pytest.approx((18, 22))
+
+
+def test_half_of_the_runs_come_in_bursts_and_half_on_a_link_that_varies():
+    scenario = cameras()
+    domain = replace(FIXED, burst=(3.0, 4.0), link_variation=(0.4, 0.6))
+    runs = draw_runs(scenario, domain, np.random.default_rng(0), 60, 3 * 400).realizations
+    gaps = [np.diff(run.arrival_ms[run.stream == 0]) for run in runs]
+    bursty = np.array([gap.std() > 1.3 * gap.mean() for gap in gaps])
+    varying = np.array([len(run.rates[0].from_ms) > 1 for run in runs])
+    assert 15 < bursty.sum() < 45 and 15 < varying.sum() < 45
+    assert np.mean([gap.mean() for gap in gaps]) == pytest.approx(50, rel=0.1)  # the mean rate stays
+    swings = [np.std(run.rates[0].bits_per_ms) / 1e4 for run in runs if len(run.rates[0].from_ms) > 1]
+    assert 0.3 < np.mean(swings) < 0.7
+    envelope = envelope_of(scenario, domain)
+    assert envelope.rate_mbps == pytest.approx((0.5, 22)) and envelope.rate_hz == pytest.approx((5, 80))
+
+
+def test_edges_differ_in_speed():
+    scenario = cameras()
+    domain = replace(FIXED, edge_time=(0.5, 2.0))
+    rng, base = np.random.default_rng(0), scenario.edge.slowdown
+    slowdowns = [draw_runs(scenario, domain, rng, 1, 30).scenario.edge.slowdown for _ in range(20)]
+    assert 0.5 * base <= min(slowdowns) < base < max(slowdowns) <= 2 * base
+    longest_ms = scenario.options.edge_ms.max()
+    assert envelope_of(scenario, domain).edge_ms == pytest.approx((0.5 * longest_ms, 2 * longest_ms))
 
 
 def test_a_fixed_domain_is_the_scenario_itself():
@@ -85,7 +112,7 @@ def test_every_kind_of_process_is_made_faster(arrivals, rate):
     data["streams"] = [{"name": "a", "profile": "alexnet-pi", "deadline_ms": 80, "arrivals": arrivals}]
     data["uplink"]["rate"] = rate
     scenario = hs.scenario_from(data)
-    slow, fast = (changed(scenario, f, f, 1.0, 1, 100).realize(0) for f in (1.0, 2.0))
+    slow, fast = (changed(scenario, Change(uplink_rate=f, arrival_rate=f), 1, 100).realize(0) for f in (1.0, 2.0))
     assert fast.arrival_ms[-1] == pytest.approx(slow.arrival_ms[-1] / 2, rel=0.15)
     assert fast.rates[0].bits_per_ms[0] == pytest.approx(2 * slow.rates[0].bits_per_ms[0])
 
@@ -95,6 +122,10 @@ def test_bad_domains_are_refused():
         Domain(deadline=(2.0, 1.0))
     with pytest.raises(InputError, match="domain: streams"):
         Domain(streams=(0, 3))
+    with pytest.raises(InputError, match=r"domain: burst: .*from 1 to 5"):
+        Domain(burst=(1.0, 6.0))
+    with pytest.raises(InputError, match=r"domain: link_variation: .*from 0 to 1"):
+        Domain(link_variation=(-0.1, 0.5))
 
 
 @pytest.mark.parametrize("order", ["grant", "ready"])

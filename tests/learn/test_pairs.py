@@ -13,7 +13,7 @@ from hasten.core.backlogs import KINDS, SITUATION, BacklogFeatures, backlogs_lef
 from hasten.core.decision import Decision, predicted_latency
 from hasten.learn.backlog_network import BacklogNetwork
 from hasten.learn.collect import Anything, Scheduled
-from hasten.learn.domain import FIXED, draw_runs
+from hasten.learn.domain import FIXED, Change, changed, draw_runs
 from hasten.learn.paired import PairedDqn, backlogs_after
 from hasten.learn.pairs import OTHER, TAKEN, PairRecorder, Pairs, collect_pairs
 from hasten.learn.transitions import UNKNOWN
@@ -81,13 +81,16 @@ class Scripted:
     topology=st.sampled_from(["shared", "dedicated"]),
     workers=st.sampled_from([1, 3]),
     rtt_ms=st.sampled_from([0.0, 6.0]),
+    variation=st.sampled_from([0.0, 0.7]),
     seed=st.integers(0, 1000),
 )
-def test_what_is_imagined_happens_when_it_is_done(count, topology, workers, rtt_ms, seed):
-    """In grant order on a constant link: play the same run again, with the other option at one decision."""
+def test_what_is_imagined_happens_when_it_is_done(count, topology, workers, rtt_ms, variation, seed):
+    """In grant order: play the same run again, with the other option at one decision."""
     scenario = cameras(count, topology=topology, workers=workers, rtt_ms=rtt_ms)
+    scenario = changed(scenario, Change(link_variation=variation), count, 60)
     run = scenario.realize(seed)
-    recorder = PairRecorder(Anything(np.random.default_rng(seed)), run.tasks, np.random.default_rng(seed))
+    rng = np.random.default_rng(seed)
+    recorder = PairRecorder(Anything(np.random.default_rng(seed)), run.tasks, rng, [run.rates])
     simulate_realizations(scenario, recorder, [run])
     taken = recorder.action[0, :, TAKEN]
     for k in range(0, run.tasks - 1, 13):

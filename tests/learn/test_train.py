@@ -9,7 +9,7 @@ import hasten as hs
 from hasten.core.errors import HastenError, InputError
 from hasten.learn.collect import action_sight
 from hasten.learn.curve import TrainedScheduler, Training
-from hasten.learn.domain import Domain
+from hasten.learn.domain import FIXED
 from hasten.learn.settings import Settings
 from hasten.learn.validation import Validation
 from hasten.schedulers.backlog_policy import BacklogPolicy, tensor_shapes
@@ -120,8 +120,8 @@ def test_the_saved_policy_decides_as_the_trained_one(scenario, trained, tmp_path
 def test_the_manifest_says_what_the_policy_is_for(trained):
     manifest = trained.policy.manifest
     assert manifest.envelope.streams == (2, 2)
-    assert manifest.envelope.rate_mbps == pytest.approx((5, 40))
-    assert manifest.envelope.rate_hz == pytest.approx((25 / 3, 200 / 3))
+    assert manifest.envelope.rate_mbps == pytest.approx((0.05 * 5, 2.2 * 40))
+    assert manifest.envelope.rate_hz == pytest.approx((0.25 * 25 / 3, 4 * 200 / 3))
     assert manifest.training["init"] == "mixed" and manifest.training["seed"] == 3
 
 
@@ -132,7 +132,7 @@ def test_exploding_values_end_training_with_the_last_good_policy(scenario, monke
     found = hs.train(scenario, seed=3, on_point=lower_the_limit, **SMALL).training
     assert "action values reached" in found.stopped and "after 80 steps" in found.stopped
     assert found.warnings()[0].startswith("training stopped early, the last good policy is kept")
-    assert [point.updates for point in found.curve] == [40] and found.best is found.curve[0]
+    assert [point.updates for point in found.curve] == [40] and found.best.updates == 40
 
 
 def test_training_that_diverges_at_once_is_an_error(scenario):
@@ -145,7 +145,7 @@ def test_a_policy_that_always_does_the_same_is_reported(scenario, trained):
         return np.tile(-np.arange(trained.policy.manifest.width + 1.0), (len(observation), 1))
 
     assert not trained.training.best.score.collapsed
-    score = Validation(scenario, Domain(), action_sight, runs=4, tasks=60).score(first_allowed)
+    score = Validation(scenario, FIXED, action_sight, runs=4, tasks=60).score(first_allowed)
     assert score.collapsed
     collapsed = Training(trained.policy, (), replace(trained.training.best, score=score))
     assert any("the policy has collapsed: it takes one action in" in warning for warning in collapsed.warnings())

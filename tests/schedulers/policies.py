@@ -51,6 +51,7 @@ def random_policy(
         hasten="0.1.0",
         values=values,
         hidden=hidden,
+        leads=((2, 0.2), (4, 0.1)) if values == "backlogs" else (),
         networks=network_options(names, scenario.options),
         gain_terms=scenario.gain.terms(),
         envelope=envelope,

@@ -81,6 +81,12 @@ def test_the_values_are_dueling(policy):
     np.testing.assert_allclose(policy.q(observation), expected, rtol=1e-4, atol=1e-4)
 
 
+def test_leads_lie_between_those_of_the_nearest_numbers_of_streams(policy):
+    manifest = policy.manifest.model_copy(update={"leads": ((2, 0.1), (6, 0.02))})
+    assert [manifest.lead(n) for n in (1, 2, 4, 6, 50)] == pytest.approx([0.1, 0.1, 0.06, 0.02, 0.02])
+    assert policy.manifest.lead(3) == 0.0
+
+
 def edited(path, change):
     """The same file with its manifest, or the whole model, changed by the onnx package."""
     model = onnx.load(path)
@@ -115,6 +121,8 @@ def _external(manifest, model):
         (lambda m, _: m.update(hidden=[2**40]), r"hidden\[0\]"),
         (lambda m, _: m["networks"][0]["options"].pop(), r"trunk\.0\.weight"),
         (lambda m, _: m["envelope"].update(rate_hz=[9, 2]), "envelope"),
+        (lambda m, _: m.update(leads=[[8, 0.1], [2, 0.0]]), "file"),
+        (lambda m, _: m.update(leads=[[2, -0.1]]), r"leads\[0\]\[1\]"),
         (lambda m, _: m.update(surprise=1), "surprise"),
         (_rename, "initializers"),
         (_double, "file"),

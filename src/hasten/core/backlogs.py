@@ -12,13 +12,15 @@ the last of the J+1 entries stands for dropping the task. In order:
 5, 6     mean gap between the stream's arrivals, over about the last 8 and the last 64 of them
 7, 8     the same for arrivals of all streams
 9, 10    longest device time and longest edge time of any option
+11       mean deviation of feature 2 from feature 3, as a share of their sum: 0 on a constant link
+12       mean deviation of the stream's gaps from their long mean, as a share of it: 0.74 for Poisson arrivals
 S...     J+1 predicted gains (of late options as such; the last is that of dropping)
 then     J+1 predicted latencies (2 for dropping)
 then     J+1 backlogs of the stream's own device after each option, then as many of its uplink, of the edge's
          first free worker and of the mean over its workers
 ======== ============================================================================================
 
-Gaps and longest times ``t`` are given as ``t / (t + deadline)``, latencies and backlogs are cut off at 2.
+Gaps and longest times ``t`` are given as ``t / (t + deadline)``, latencies, backlogs and deviations are cut off at 2.
 """
 
 from __future__ import annotations
@@ -43,13 +45,20 @@ from hasten.core.observation import (
 from hasten.core.options import OptionTable
 from hasten.core.timing import stage_ends
 
-SITUATION = 11
+SITUATION = 13
 KINDS = 4
 """Backlogs per option: own device, uplink, first and mean worker."""
 GAIN_FIRST = np.float32(1e4)
 """Weight of a gain against a latency as a share of the deadline, which shall only tell equal gains apart."""
 LONG_WEIGHT = 1.0 / 64.0
 """Weight of the newest gap in the long average, once there were so many; before, all count alike."""
+
+SWING_WEIGHT = 1.0 / 16.0
+"""Weight of the newest deviation of the rate in their mean."""
+NO_RATE = 1e-9
+"""Added to shares that may both be zero."""
+POISSON_DEVIATION = 2.0 / np.e
+"""Mean deviation of Poisson arrivals' gaps, as a share of their mean: what is taken for true until more is known."""
 
 
 @dataclass(frozen=True)
@@ -113,7 +122,7 @@ class BacklogFeatures:
         gaps_ms, any_gap_ms = nominal_gaps_ms(context.rate_hz)
         self._own = _Gaps(np.tile(gaps_ms, (rows, 1)))
         self._any = _Gaps(np.full((rows, 1), any_gap_ms))
-        self._rate = np.full((rows, streams), np.nan)
+        self._rate, self._swing = np.full((rows, streams), np.nan), np.zeros((rows, streams))
 
     @property
     def size(self) -> int:
@@ -132,12 +141,15 @@ class BacklogFeatures:
         average = self._rate[row, stream]
         average = np.where(np.isnan(average), share, moving_average(average, share))
         self._rate[row, stream] = average
+        swing = moving_swing(self._swing[row, stream], share, average)
+        self._swing[row, stream] = swing
         situation[:, 2], situation[:, 3] = share, average
         situation[:, 4] = self._share[stream]
         for column, gaps, of in ((5, self._own, stream), (7, self._any, np.zeros_like(stream))):
             for offset, gap_ms in enumerate(gaps.after(row, of, view.now_ms)):
                 situation[:, column + offset] = gap_ms / (gap_ms + deadline_ms)
-        situation[:, 9:] = self._longest[stream]
+        situation[:, 9:11] = self._longest[stream]
+        situation[:, 11], situation[:, 12] = swing, np.minimum(self._own.uneven(row, stream), CLIP)
         return self._complete(view, situation)
 
     def imagine(self, view: View, seen: NDArray[np.float32]) -> tuple[NDArray[np.float32], NDArray[np.int8], Left]:
@@ -194,6 +206,7 @@ class _Gaps:
     def __init__(self, nominal_ms: FloatArray) -> None:
         self._arrival_ms, self._short_ms, self._long_ms = -nominal_ms, nominal_ms.copy(), nominal_ms.copy()
         self._weight = np.full(nominal_ms.shape, AVERAGE_WEIGHT)
+        self._uneven = np.full(nominal_ms.shape, POISSON_DEVIATION)
 
     def after(self, row: IntArray, kind: IntArray, now_ms: FloatArray) -> tuple[FloatArray, FloatArray]:
         """Short and long average (B,) in ms after an arrival now; rows differ."""
@@ -203,8 +216,18 @@ class _Gaps:
         self._short_ms[at] = moving_average(self._short_ms[at], gap_ms)
         weight = self._weight[at]
         self._long_ms[at] += weight * (gap_ms - self._long_ms[at])
+        self._uneven[at] += weight * (np.abs(gap_ms / self._long_ms[at] - 1.0) - self._uneven[at])
         self._weight[at] = next_weight(weight)
         return self._short_ms[at], self._long_ms[at]
+
+    def uneven(self, row: IntArray, kind: IntArray) -> FloatArray:
+        """(B,): mean deviation of gaps from their long average, as a share of it."""
+        return self._uneven[row, kind]
+
+
+def moving_swing(swing: Any, share: Any, average: Any) -> Any:
+    """Mean deviation of a rate, given as a share, from its average after one more value of both; from 0 to 1."""
+    return swing + SWING_WEIGHT * (abs(share - average) / (share + average + NO_RATE) - swing)
 
 
 def next_weight(weight: Any) -> Any:

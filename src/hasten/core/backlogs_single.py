@@ -12,7 +12,7 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from hasten.core.backlogs import KINDS, LONG_WEIGHT, SITUATION, longest_shares
+from hasten.core.backlogs import KINDS, LONG_WEIGHT, POISSON_DEVIATION, SITUATION, longest_shares, moving_swing
 from hasten.core.decision import DEAD_LINK_BITS_PER_MS, Context, FloatArray, View, useful_limit_ms
 from hasten.core.gain import task_gain
 from hasten.core.observation import (
@@ -64,6 +64,7 @@ class SingleBacklogs:
         share = rate / (rate + stream.deadline_rate)
         average = stream.rate
         average = stream.rate = share if average is None else moving_average(average, share)
+        stream.swing = moving_swing(stream.swing, share, average)
         gap, any_gap, deadline_ms = stream.gap, self._any, stream.deadline_ms
         gap.after(now_ms)
         any_gap.after(now_ms)
@@ -80,6 +81,8 @@ class SingleBacklogs:
             any_gap.short_ms / (any_gap.short_ms + deadline_ms),
             any_gap.long_ms / (any_gap.long_ms + deadline_ms),
             *stream.longest,
+            stream.swing,
+            min(gap.uneven, CLIP),
         )
         self._options(stream, view, max(rate, DEAD_LINK_BITS_PER_MS))
         return stream
@@ -148,6 +151,7 @@ class SingleStream:
         self._worth = options.worth[stream, order]
         self._gain_terms = context.gain_terms
         self.rate: float | None = None
+        self.swing = 0.0
         self._gain = np.append(gain_feature(self._worth), gain_feature(context.gain_terms[1])).astype(np.float32)
 
     def gain(self, latency_ms: FloatArray) -> NDArray[np.float32]:
@@ -160,10 +164,11 @@ class SingleStream:
 class _Gap:
     """Mean gaps between arrivals: see ``core.backlogs``."""
 
-    __slots__ = ("arrival_ms", "long_ms", "short_ms", "weight")
+    __slots__ = ("arrival_ms", "long_ms", "short_ms", "uneven", "weight")
 
     def __init__(self, nominal_ms: float) -> None:
         self.arrival_ms, self.short_ms, self.long_ms, self.weight = -nominal_ms, nominal_ms, nominal_ms, AVERAGE_WEIGHT
+        self.uneven = POISSON_DEVIATION
 
     def after(self, now_ms: float) -> None:
         """An arrival now."""
@@ -171,5 +176,6 @@ class _Gap:
         self.arrival_ms = now_ms
         self.short_ms += AVERAGE_WEIGHT * (gap_ms - self.short_ms)
         weight = self.weight
-        self.long_ms += weight * (gap_ms - self.long_ms)
+        long_ms = self.long_ms = self.long_ms + weight * (gap_ms - self.long_ms)
+        self.uneven += weight * (abs(gap_ms / long_ms - 1.0) - self.uneven)
         self.weight = max(weight / (1.0 + weight), LONG_WEIGHT)

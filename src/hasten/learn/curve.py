@@ -49,7 +49,7 @@ class Training:
     """The best on the validation set."""
     curve: tuple[Point, ...]
     best: Point
-    """The point of the curve that the policy is from."""
+    """The point of the curve that the policy is from, its score that with the leads."""
     stopped: str = ""
     """Why it ended before its time; empty if it did not."""
 
@@ -88,11 +88,11 @@ def manifest_of(
         hasten=version("hasten"),
         values=settings.values,
         hidden=hidden,
-        lead=best.score.lead,
+        leads=best.score.leads,
         networks=network_options([stream.profile.name for stream in scenario.devices], scenario.options),
         gain_terms=scenario.gain.terms(),
         envelope=envelope_of(scenario, domain),
         training=chosen
         | {"scenario": scenario.name, "kept_after": best.updates}
-        | {f"validation_{name}": value for name, value in dataclasses.asdict(best.score).items()},
+        | {f"validation_{name}": value for name, value in dataclasses.asdict(best.score).items() if name != "leads"},
     )

@@ -26,7 +26,7 @@ from hasten.core.options import StreamCosts, option_table
 from hasten.core.profile import Profile
 from hasten.core.profiles import load_profile
 from hasten.learn.curve import learned_hidden
-from hasten.learn.domain import Domain
+from hasten.learn.domain import FIXED
 from hasten.learn.gate import ENOUGH, RESAMPLES, judge
 from hasten.learn.logs import LoggedTask, read_tasks, rebuild
 from hasten.learn.recording import Recording, recording_of, write_scenario
@@ -36,7 +36,7 @@ from hasten.schedulers.guard import observed_envelope
 from hasten.schedulers.policy import AnyPolicy, NetworkOptions, load_policy, network_options, save_policy
 
 TRAINED_SHARE = 2.0 / 3.0
-AROUND = Domain(uplink_rate=(0.5, 2.0), arrival_rate=(0.5, 2.0), deadline=(1.0, 1.0))
+AROUND = dataclasses.replace(FIXED, uplink_rate=(0.5, 2.0), arrival_rate=(0.5, 2.0))
 """How far training strays from what was recorded."""
 WAIT_S = 0.5
 LATEST_TASKS = 5000

@@ -1,12 +1,14 @@
 """What a policy is trained for: a range of scenarios around a given one, and realizations drawn from it.
 
-Rates and arrival rates differ from run to run, deadlines and the number of streams from batch to batch. A run's
-arrivals and link rates are fixed by its realization, so that runs of different rates can be simulated in one batch.
+Rates and arrival rates differ from run to run, deadlines, speeds of the edge and the number of streams from batch to
+batch. A run's arrivals and link rates are fixed by its realization, so that runs of different rates can be simulated in
+one batch. Half of the runs with Poisson arrivals come in bursts, and half of those on a constant link get one that
+varies: neither tasks nor radio links are as even in the field as in most scenarios.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +22,15 @@ from hasten.schedulers.policy import Envelope
 
 Range = tuple[float, float]
 MOST_STREAMS = 1000
+BURST_SHARE = 0.2
+"""Share of time within bursts."""
+BURST_MS: Range = (200.0, 2000.0)
+LINK_STEP_MS = 100.0
+LINK_MEMORY: Range = (0.8, 0.99)
+LEAST_SHARE = 0.05
+"""Of the lowest rates that an envelope states for links that vary and for tasks in bursts."""
+EVEN_SHARE = 0.5
+"""Share of runs without bursts, and of those without variation of the link."""
 
 
 @dataclass(frozen=True)
@@ -32,16 +43,31 @@ class Domain:
     """Factor on the arrival rate of all streams."""
     deadline: Range = (0.75, 2.0)
     """Factor on all deadlines."""
+    edge_time: Range = (0.5, 2.0)
+    """Factor on all edge times."""
+    burst: Range = (1.0, 4.0)
+    """Arrival rate within bursts as a multiple of the mean, where arrivals are Poisson; up to 5."""
+    link_variation: Range = (0.0, 0.6)
+    """Standard deviation of the uplink's rate as a share of its mean, where the rate is constant."""
     streams: tuple[int, int] | None = None
     """Number of streams; None for that of the scenario."""
 
     def __post_init__(self) -> None:
-        for name in ("uplink_rate", "arrival_rate", "deadline"):
+        for name in ("uplink_rate", "arrival_rate", "deadline", "edge_time"):
             low, high = getattr(self, name)
             if not 0 < low <= high < np.inf:
                 raise InputError("domain", name, (low, high), "two positive numbers, lowest first")
+        for name, least, most in (("burst", 1.0, 1.0 / BURST_SHARE), ("link_variation", 0.0, 1.0)):
+            low, high = getattr(self, name)
+            if not least <= low <= high <= most:
+                raise InputError("domain", name, (low, high), f"two numbers from {least:g} to {most:g}, lowest first")
         if self.streams is not None and not 1 <= self.streams[0] <= self.streams[1] <= MOST_STREAMS:
             raise InputError("domain", "streams", self.streams, f"two numbers from 1 to {MOST_STREAMS}, lowest first")
+
+    def at_its_middle(self) -> Domain:
+        """The same with the scenario's own deadlines and edge times, or the nearest there are."""
+        deadline, edge_time = float(np.clip(1.0, *self.deadline)), float(np.clip(1.0, *self.edge_time))
+        return replace(self, deadline=(deadline, deadline), edge_time=(edge_time, edge_time))
 
     def streams_of(self, scenario: Scenario) -> tuple[int, int]:
         """Lowest and highest number of streams."""
@@ -53,8 +79,31 @@ class Domain:
         return self.streams
 
 
-FIXED = Domain(uplink_rate=(1.0, 1.0), arrival_rate=(1.0, 1.0), deadline=(1.0, 1.0))
+FIXED = Domain(
+    uplink_rate=(1.0, 1.0),
+    arrival_rate=(1.0, 1.0),
+    deadline=(1.0, 1.0),
+    edge_time=(1.0, 1.0),
+    burst=(1.0, 1.0),
+    link_variation=(0.0, 0.0),
+)
 """The given scenario and no other."""
+
+
+@dataclass(frozen=True)
+class Change:
+    """How a run differs from the given scenario: the factors and numbers of :class:`Domain`, drawn."""
+
+    uplink_rate: float = 1.0
+    arrival_rate: float = 1.0
+    deadline: float = 1.0
+    edge_time: float = 1.0
+    burst: float = 1.0
+    burst_ms: float = 500.0
+    """Mean length of a burst."""
+    link_variation: float = 0.0
+    link_memory: float = 0.9
+    """How much of a deviation is left after ``LINK_STEP_MS``."""
 
 
 @dataclass(frozen=True)
@@ -74,15 +123,26 @@ def draw_runs(
     """
     low, high = domain.streams_of(scenario)
     count = streams if streams is not None else int(rng.integers(low, high + 1))
-    deadline = _factor(rng, domain.deadline)
     tasks_per_stream = max(tasks // count, 2)
-    nominal = changed(scenario, 1.0, 1.0, deadline, count, tasks_per_stream)
+    shared = Change(deadline=_factor(rng, domain.deadline), edge_time=_factor(rng, domain.edge_time))
     realizations = []
     for _ in range(runs):
-        rates = _factor(rng, domain.uplink_rate), _factor(rng, domain.arrival_rate)
-        own = changed(scenario, *rates, deadline, count, tasks_per_stream)
+        own = changed(scenario, _drawn(domain, rng, shared), count, tasks_per_stream)
         realizations.append(own.realize(int(rng.integers(2**31))))
-    return Runs(nominal, tuple(realizations))
+    return Runs(changed(scenario, shared, count, tasks_per_stream), tuple(realizations))
+
+
+def _drawn(domain: Domain, rng: np.random.Generator, shared: Change) -> Change:
+    """What a run has of its own, in addition to what is shared by its batch."""
+    change = replace(
+        shared, uplink_rate=_factor(rng, domain.uplink_rate), arrival_rate=_factor(rng, domain.arrival_rate)
+    )
+    if domain.burst[1] > 1.0 and rng.random() >= EVEN_SHARE:
+        change = replace(change, burst=_factor(rng, domain.burst), burst_ms=_factor(rng, BURST_MS))
+    if domain.link_variation[1] > 0.0 and rng.random() >= EVEN_SHARE:
+        variation, memory = float(rng.uniform(*domain.link_variation)), float(rng.uniform(*LINK_MEMORY))
+        change = replace(change, link_variation=variation, link_memory=memory)
+    return change
 
 
 def in_grant_order(runs: Runs) -> Runs:
@@ -91,20 +151,19 @@ def in_grant_order(runs: Runs) -> Runs:
     return Runs(runs.scenario.model_copy(update={"uplink": uplink}), runs.realizations)
 
 
-def changed(
-    scenario: Scenario, uplink_rate: float, arrival_rate: float, deadline: float, streams: int, tasks_per_stream: int
-) -> Scenario:
-    """The scenario with these factors, this many streams (its kinds in turn) and this length."""
+def changed(scenario: Scenario, change: Change, streams: int, tasks_per_stream: int) -> Scenario:
+    """The scenario with this change, this many streams (its kinds in turn) and this length."""
     kinds = scenario.streams
     data = scenario.model_dump(by_alias=True)
     data["streams"] = []
     for i, kind in enumerate(kinds):
         stream = kind.model_dump()
         stream["count"] = len(range(i, streams, len(kinds)))
-        stream["deadline_ms"] *= deadline
-        stream["arrivals"] = _scaled_arrivals(stream["arrivals"], arrival_rate)
+        stream["deadline_ms"] *= change.deadline
+        stream["arrivals"] = _in_bursts(_scaled_arrivals(stream["arrivals"], change.arrival_rate), change)
         data["streams"].append(stream)
-    data["uplink"]["rate"] = _scaled_rate(data["uplink"]["rate"], uplink_rate)
+    data["uplink"]["rate"] = _varying(_scaled_rate(data["uplink"]["rate"], change.uplink_rate), change)
+    data["edge"]["slowdown"] *= change.edge_time
     data["tasks_per_stream"], data["horizon_ms"] = tasks_per_stream, None
     folder = scenario.folder
     return scenario_from(data, Path(folder) / "training" if folder is not None else "training")
@@ -115,13 +174,17 @@ def envelope_of(scenario: Scenario, domain: Domain) -> Envelope:
     options, context = scenario.options, scenario.context(np.zeros(1, dtype=np.int64))
     mbps = np.concatenate([trace.bits_per_ms for trace in scenario.realize(0).rates]) / BITS_PER_MS_PER_MBPS
     device_ms = np.where(np.isfinite(options.device_ms), options.device_ms, 0.0).max(axis=1)
+    varies = scenario.uplink.rate.kind == "constant"
+    bursts = all(stream.arrivals.kind == "poisson" for stream in scenario.streams)
+    swing = 2.0 * domain.link_variation[1] if varies else 0.0
+    burst = domain.burst[1] if bursts else 1.0
     return Envelope(
-        rate_mbps=_scaled_range(mbps, domain.uplink_rate),
-        rate_hz=_scaled_range(context.rate_hz, domain.arrival_rate),
+        rate_mbps=_widened(_scaled_range(mbps, domain.uplink_rate), max(1.0 - swing, LEAST_SHARE), 1.0 + swing),
+        rate_hz=_widened(_scaled_range(context.rate_hz, domain.arrival_rate), max(_calm(burst), LEAST_SHARE), burst),
         deadline_ms=_scaled_range(context.deadline_ms, domain.deadline),
         streams=domain.streams_of(scenario),
         device_ms=_scaled_range(device_ms, (1.0, 1.0)),
-        edge_ms=_scaled_range(options.edge_ms.max(axis=1), (1.0, 1.0)),
+        edge_ms=_scaled_range(options.edge_ms.max(axis=1), domain.edge_time),
     )
 
 
@@ -133,6 +196,40 @@ def _factor(rng: np.random.Generator, bounds: Range) -> float:
 
 def _scaled_range(values: NDArray[np.float64], factor: Range) -> Range:
     return float(values.min() * factor[0]), float(values.max() * factor[1])
+
+
+def _widened(values: Range, lower: float, upper: float) -> Range:
+    return lower * values[0], upper * values[1]
+
+
+def _calm(burst: float) -> float:
+    """Arrival rate between bursts as a multiple of the mean."""
+    return max((1.0 - BURST_SHARE * burst) / (1.0 - BURST_SHARE), 0.0)
+
+
+def _in_bursts(arrivals: dict[str, Any], change: Change) -> dict[str, Any]:
+    """Poisson arrivals, as plain data, with the same mean rate in bursts."""
+    if arrivals["kind"] != "poisson" or change.burst == 1.0:
+        return arrivals
+    rate_hz = arrivals["rate_hz"]
+    return {
+        "kind": "mmpp",
+        "rates_hz": [change.burst * rate_hz, _calm(change.burst) * rate_hz],
+        "dwell_ms": [change.burst_ms, change.burst_ms * (1.0 - BURST_SHARE) / BURST_SHARE],
+    }
+
+
+def _varying(rate: dict[str, Any], change: Change) -> dict[str, Any]:
+    """A constant rate, as plain data, that varies around it."""
+    if rate["kind"] != "constant" or change.link_variation == 0.0 or rate["mbps"] == 0.0:
+        return rate
+    return {
+        "kind": "gauss_markov",
+        "mean_mbps": rate["mbps"],
+        "sigma_mbps": change.link_variation * rate["mbps"],
+        "memory": change.link_memory,
+        "step_ms": LINK_STEP_MS,
+    }
 
 
 def _scaled_arrivals(arrivals: dict[str, Any], factor: float) -> dict[str, Any]:

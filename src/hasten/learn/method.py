@@ -102,7 +102,7 @@ class BacklogValues:
     Own runs are simulated in grant order, where another option's consequences can be told exactly.
     """
 
-    leads = (0.0, 0.01, 0.03, 0.1)
+    leads = (0.0, 0.01, 0.03, 0.06, 0.1)
 
     def __init__(self, options: int, settings: Settings) -> None:
         self._settings = settings

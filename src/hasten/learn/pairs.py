@@ -3,22 +3,25 @@
 Arrivals and links do not depend on decisions, and what an option leaves behind is known by the timing law. So the
 backlogs that the *next* decision would have met after another option can be told: what it leaves, less the time until
 then. (The digital twins of arXiv 2405.17664 and the all-action targets of edgeml-dqn, arXiv 2208.00485, use the same
-freedom.) The difference between the two futures has none of the noise that they share. In grant order on a constant
-link this is exact; otherwise it is what a device can predict, but for dropping, after which nothing is uncertain.
+freedom.) The difference between the two futures has none of the noise that they share. In grant order this is exact,
+on links that vary, too, if their rates are given, as those of simulated runs are; otherwise it is what a device can
+predict, but for dropping, after which nothing is uncertain.
 
 The other option is any allowed one, half of the time the likelier the larger its gain.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
 from hasten.core.backlogs import KINDS, SITUATION, BacklogFeatures, Left, gains_of, observation_size
-from hasten.core.decision import BoolArray, Context, Decision, FloatArray, IntArray, View
+from hasten.core.decision import BoolArray, Context, Decision, FloatArray, IntArray, View, useful_limit_ms
 from hasten.core.options import DROP, OptionTable
+from hasten.core.rates import RateTrace
 from hasten.learn.collect import Actor, Collected, Sight, action_of_option, likely_action, random_action, with_dropping
 from hasten.learn.domain import Runs
 from hasten.learn.logs import Logged
@@ -51,8 +54,11 @@ class PairRecorder:
 
     name = "actor"
 
-    def __init__(self, actor: Actor, tasks: int, rng: np.random.Generator) -> None:
-        self._actor, self._tasks, self._rng = actor, tasks, rng
+    def __init__(
+        self, actor: Actor, tasks: int, rng: np.random.Generator, rates: Sequence[Sequence[RateTrace]] = ()
+    ) -> None:
+        """``rates`` are those of each row's links; without them transfers are thought to go on at the rate in force."""
+        self._actor, self._tasks, self._rng, self._rates = actor, tasks, rng, rates
         self.clairvoyant = actor.clairvoyant
 
     def reset(self, context: Context) -> None:
@@ -68,7 +74,7 @@ class PairRecorder:
         rows, actions = context.batch, column.shape[1]
         shape = rows, self._tasks
         self._done = np.zeros(rows, dtype=np.int64)
-        self._before = _Before(context)
+        self._before = _Before(context, table, self._rates)
         self.seen = np.zeros((*shape, 2, observation_size(actions - 1)), dtype=np.float32)
         self.mask = np.zeros((*shape, 2, actions), dtype=np.int8)
         self.action = np.full((*shape, 2), UNKNOWN)
@@ -134,7 +140,8 @@ def share_lost(seen: NDArray[np.float32], action: IntArray, gain: FloatArray) ->
 
 def collect_pairs(runs: Runs, actor: Actor, rng: np.random.Generator) -> Collected:
     """Let ``actor`` decide all runs."""
-    recorder = PairRecorder(actor, max(run.tasks for run in runs.realizations), rng)
+    rates = [run.rates for run in runs.realizations]
+    recorder = PairRecorder(actor, max(run.tasks for run in runs.realizations), rng, rates)
     results = simulate_realizations(runs.scenario, recorder, runs.realizations)
     episodes = [recorder.episode(row, result.gain) for row, result in enumerate(results)]
     return Collected(
@@ -182,9 +189,11 @@ def backlog_sight(context: Context, table: OptionTable) -> Sight:
 class _Before:
     """What the other option of each row's last decision would have left."""
 
-    def __init__(self, context: Context) -> None:
+    def __init__(self, context: Context, table: OptionTable, rates: Sequence[Sequence[RateTrace]]) -> None:
         rows = context.batch
-        self._shared = context.shared_uplink
+        self._context, self._table = context, table
+        self._rates = rates if any(len(trace.from_ms) > 1 for links in rates for trace in links) else ()
+        self._shared, self._limit_ms = context.shared_uplink, useful_limit_ms(context)
         self._stream = np.full(rows, -1)
         self._now_ms = np.zeros(rows)
         self._device_ms, self._uplink_ms = np.zeros(rows), np.zeros(rows)
@@ -197,6 +206,27 @@ class _Before:
         self._device_ms[row] = left.device_ms[at, other]
         self._uplink_ms[row] = left.uplink_ms[at, other]
         self._edge_ms[row] = left.edge_ms[at, other]
+        if self._rates:
+            self._transfer(view, other)
+
+    def _transfer(self, view: View, other: IntArray) -> None:
+        """Let what was to be sent go at the rates to come, where they vary; what would come too late uses nothing."""
+        half_rtt_ms, options = 0.5 * self._context.rtt_ms, self._table.exit.shape[1]
+        for i, (row, stream, option) in enumerate(zip(view.row, view.stream, other, strict=True)):
+            trace = self._rates[row][0 if self._shared else stream]
+            bits = self._table.payload_bits[stream, option] if option < options else 0.0
+            if bits == 0 or len(trace.from_ms) == 1:
+                continue
+            now_ms, workers_ms = view.now_ms[i], view.edge_wait_ms[i].copy()
+            start_ms = now_ms + max(self._device_ms[row], view.uplink_wait_ms[i])
+            sent_ms = trace.transfer_end(start_ms, bits) - now_ms
+            end_ms = max(sent_ms + half_rtt_ms, workers_ms[0]) + self._table.edge_ms[stream, option]
+            if end_ms + half_rtt_ms <= self._limit_ms[stream]:
+                workers_ms[0] = end_ms
+                self._uplink_ms[row], self._edge_ms[row] = sent_ms, np.sort(workers_ms)
+            else:
+                self._device_ms[row], self._uplink_ms[row] = view.device_wait_ms[i], view.uplink_wait_ms[i]
+                self._edge_ms[row] = workers_ms
 
     def otherwise(self, view: View) -> View:
         """The view had the other option been taken before; the same where nothing was decided yet."""

@@ -33,7 +33,7 @@ class Settings:
     values: Values = "backlogs"
     """What the network values: the backlogs that an option leaves, compared in pairs (``learn.paired``), or, as usual,
     each action (``learn.dqn``)."""
-    updates: int = 12_000
+    updates: int = 24_000
     """Gradient steps."""
     batch: int = 256
     """Transitions or pairs per step: steadier and slower."""

@@ -34,7 +34,7 @@ from hasten.learn.method import Method, method_for
 from hasten.learn.replay import PrioritizedReplay, UniformReplay
 from hasten.learn.settings import Settings
 from hasten.learn.transitions import joined
-from hasten.learn.validation import Score, Validation
+from hasten.learn.validation import Validation, score_of
 from hasten.schedulers.policy import AnyPolicy
 
 EXPLODED = 10.0
@@ -175,8 +175,7 @@ class Trainer:
     def _look(self, step: Step) -> Point:
         """Validate the averaged network and keep it if it is the best."""
         method, average = self._method, self._dqn.average
-        scores = [self._validation.score(method.acting(average, lead), lead) for lead in method.leads]
-        score = max(scores, key=lambda score: score.merit)
+        score = self._validation.score(method.acting(average))
         explore = self._settings.explore_at(self._dqn.updates)
         point = Point(
             self._dqn.updates, self._transitions, self._seconds, step.loss, step.largest_value, explore, score
@@ -191,8 +190,10 @@ class Trainer:
             raise HastenError(f"training diverged before any policy was good enough to keep: {stopped}")
         network = self._dqn.network.like()
         network.parameters.copy_(torch.from_numpy(self._best))
-        manifest = manifest_of(self._scenario, self._domain, self._settings, network.policy_hidden, self._best_point)
-        return Training(network.policy(manifest), tuple(self._curve), self._best_point, stopped)
+        acting = {lead: self._method.acting(network, lead) for lead in self._method.leads}
+        best = dataclasses.replace(self._best_point, score=self._validation.score_with_leads(acting))
+        manifest = manifest_of(self._scenario, self._domain, self._settings, network.policy_hidden, best)
+        return Training(network.policy(manifest), tuple(self._curve), best, stopped)
 
     def save(self, path: Path) -> None:
         """Write a checkpoint, after a validation."""
@@ -218,7 +219,7 @@ class Trainer:
             expected = "a checkpoint of the same scenario, ranges and settings: remove the file to start anew"
             raise InputError(path, "mark", facts["mark"], expected)
         self._round, self._transitions, self._seconds = facts["round"], facts["transitions"], facts["seconds"]
-        self._curve = [Point(**point | {"score": Score(**point["score"])}) for point in facts["curve"]]
+        self._curve = [Point(**point | {"score": score_of(point["score"])}) for point in facts["curve"]]
         self._best_point = max(self._curve, key=lambda point: point.score.merit)
         self._best, self._expert = arrays["best"], arrays["expert"]
         self._dqn.restore(part(arrays, "dqn"))

@@ -42,12 +42,14 @@ class BacklogPolicy:
     """(H2, 2): cost to later tasks, and share lost."""
     head_bias: Float32
 
-    def q(self, observation: Float32) -> Float32:
-        """Action values (B, J+1) of observations (B, F), with Greedy's option ahead by the manifest's ``lead``."""
+    def q(self, observation: Float32, lead: float = 0.0) -> Float32:
+        """Action values (B, J+1) of observations (B, F), with Greedy's option ahead by ``lead``."""
         found = np.empty((len(observation), self.manifest.width + 1), dtype=np.float32)
         for first in range(0, len(observation), ROWS):
             part = slice(first, first + ROWS)
             found[part] = self._q(observation[part])
+        if lead > 0.0:
+            found[np.arange(len(found)), greedy_action(observation, found.shape[1])] += np.float32(lead)
         return found
 
     def _q(self, observation: Float32) -> Float32:
@@ -60,10 +62,7 @@ class BacklogPolicy:
         shared += bias[:, None]
         heads = np.maximum(shared, np.float32(0.0), out=shared) @ self.head + self.head_bias
         lost = np.clip(heads[:, :, 1], np.float32(0.0), np.float32(1.0))
-        q = gain * (np.float32(1.0) - lost) + heads[:, :, 0]
-        if self.manifest.lead > 0.0:
-            q[np.arange(len(q)), greedy_action(observation, actions)] += np.float32(self.manifest.lead)
-        return np.asarray(q, dtype=np.float32)
+        return np.asarray(gain * (np.float32(1.0) - lost) + heads[:, :, 0], dtype=np.float32)
 
 
 class SingleBacklogValues:
@@ -73,8 +72,8 @@ class SingleBacklogValues:
     situation. Weights of backlogs are per millisecond, of each stream's deadline.
     """
 
-    def __init__(self, policy: BacklogPolicy, backlogs: SingleBacklogs) -> None:
-        self._backlogs, self._lead = backlogs, policy.manifest.lead
+    def __init__(self, policy: BacklogPolicy, backlogs: SingleBacklogs, lead: float) -> None:
+        self._backlogs, self._lead = backlogs, lead
         actions, (first, shared) = len(backlogs.useless), policy.manifest.hidden
         self._situation = np.vstack([policy.situation, policy.situation_bias])
         self._bias_of = np.vstack([policy.bias_of, policy.bias])

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import fields
+from functools import partial
 from pathlib import Path
 from typing import Protocol
 
@@ -62,6 +63,7 @@ class Learned:
         table, self._column = self._options(context.options)
         self._single = _single(self.policy, context, table) if context.batch == 1 else None
         self._sight = _sight(self.policy, context, table)
+        self._values = _values(self.policy, context)
         self._guard = Guard(manifest.envelope, context, table)
         self._greedy.reset(context)
 
@@ -71,7 +73,7 @@ class Learned:
             return self._decide_single(view, self._single)
         observation, mask = self._sight(view)
         mask[:, -1] = 1
-        values = np.where(mask, self.policy.q(observation), -np.inf)
+        values = np.where(mask, self._values(observation), -np.inf)
         action = values.argmax(axis=1)
         width = self._column.shape[1]
         option = np.where(action < width, self._column[view.stream, np.minimum(action, width - 1)], DROP)
@@ -129,8 +131,15 @@ class _Single(Protocol):
 
 def _single(policy: AnyPolicy, context: Context, table: OptionTable) -> _Single:
     if isinstance(policy, BacklogPolicy):
-        return SingleBacklogValues(policy, SingleBacklogs(context, table))
+        return SingleBacklogValues(policy, SingleBacklogs(context, table), policy.manifest.lead(context.streams))
     return _SingleAdvantages(policy, SingleFeatures(context, table))
+
+
+def _values(policy: AnyPolicy, context: Context) -> Callable[[Float32], Float32]:
+    """Action values (B, J+1) of observations (B, F)."""
+    if isinstance(policy, BacklogPolicy):
+        return partial(policy.q, lead=policy.manifest.lead(context.streams))
+    return policy.q
 
 
 def _sight(

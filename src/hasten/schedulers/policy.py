@@ -100,8 +100,9 @@ class Manifest(Record):
     """What its network values."""
     hidden: tuple[Annotated[int, Field(ge=1, le=MAX_LAYER_WIDTH)], ...]
     """Widths of the trunk's layers; for backlogs of the situation's and of the shared one."""
-    lead: Annotated[float, Field(ge=0)] = 0.0
-    """For backlogs: by how much another option's value has to exceed Greedy's for it to be taken."""
+    leads: tuple[tuple[Annotated[int, Field(ge=1)], Annotated[float, Field(ge=0)]], ...] = ()
+    """For backlogs: by how much another option's value has to exceed Greedy's for it to be taken, for some numbers of
+    streams, fewest first."""
     networks: Annotated[tuple[NetworkOptions, ...], Field(min_length=1, max_length=256)]
     gain_terms: tuple[float, float, float]
     """The gain it maximises: see :func:`hasten.core.gain.task_gain`."""
@@ -114,6 +115,20 @@ class Manifest(Record):
         if self.values == "backlogs" and len(self.hidden) != 2:
             raise ValueError(f"hidden as two widths for values of backlogs, not {self.hidden}")
         return self
+
+    @model_validator(mode="after")
+    def _leads_in_order(self) -> Manifest:
+        counts = [count for count, _ in self.leads]
+        if counts != sorted(set(counts)):
+            raise ValueError(f"leads for ascending numbers of streams, not {counts}")
+        return self
+
+    def lead(self, streams: int) -> float:
+        """That for this many streams: between two numbers given a mean of theirs, beyond them the nearest's."""
+        if not self.leads:
+            return 0.0
+        counts, leads = zip(*self.leads, strict=True)
+        return float(np.interp(streams, counts, leads))
 
     @property
     def width(self) -> int:

@@ -17,7 +17,7 @@ from typing import Any
 
 from hasten.core.errors import InputError
 
-CELL_SCHEMA = "hasten.cells/2"
+CELL_SCHEMA = "hasten.cells/3"
 """Raised when simulator, solver, schedulers or learner change what they answer: old cells are then left unused."""
 AT_ONCE = 500
 """SQLite takes so many parameters in one statement anywhere."""

@@ -25,6 +25,7 @@ Values = Literal["actions", "backlogs"]
 FEW, MANY = 2, max(STREAM_COUNTS)
 BEYOND = 1.25
 """Policies are trained on ranges wider than the sweeps by this factor at either end: they are best somewhat inside."""
+UPDATES_OF_SEVERAL = 40_000
 ABLATION_UPDATES = 4_000
 ABLATION_LOOK = 250
 """Gradient steps between two points of an ablation's learning curves."""
@@ -55,6 +56,8 @@ class PolicySpec:
             "uplink_rate": _span(self.profile, "bandwidth", base.mbps, growth),
             "arrival_rate": _span(self.profile, "arrival-rate", base.rate_hz),
             "deadline": _span(self.profile, "deadline", base.deadline_ms),
+            "edge_time": _span(self.profile, "edge-speed", base.edge_slowdown),
+            "burst": [1.0, max(SWEEPS["burstiness"].points[self.profile])],
             "streams": [FEW, MANY] if self.several else [1, 1],
         }
 
@@ -77,7 +80,7 @@ class Training:
     @property
     def cost_s(self) -> float:
         """A step takes some milliseconds, runs and looks included."""
-        return 6e-3 * float(self.settings.get("updates", 12_000))
+        return 5e-3 * float(self.settings.get("updates", 24_000))
 
     @property
     def key(self) -> str:
@@ -130,15 +133,21 @@ def policy_for(conditions: Conditions) -> PolicySpec:
 
 
 def policy_training(spec: PolicySpec, quick: bool) -> Training:
-    """The training of a policy of the sweeps: all defaults of the learner."""
+    """The training of a policy of the sweeps: all defaults of the learner, longer for several streams."""
     settings: Plain = {"init": "mixed", "replay": "prioritized", "seed": 0}
+    if spec.several:
+        settings["updates"] = UPDATES_OF_SEVERAL
     return Training(spec.title, spec.scenario, spec.domain, settings | (QUICK if quick else {}))
 
 
 def ablation_trainings(seeds: int, quick: bool) -> dict[tuple[Variant, int], Training]:
-    """The trainings of the ablation: three streams in grant order, every variant with every seed."""
+    """The trainings of the ablation: three streams in grant order, every variant with every seed.
+
+    Rates, arrival rates and deadlines differ from run to run, all else is as even as in the paper's setting.
+    """
     spec = PolicySpec(ABLATION_PROFILE, True, "grant")
-    domain = spec.domain | {"streams": [3, 3]}
+    even: Plain = {"edge_time": [1.0, 1.0], "burst": [1.0, 1.0], "link_variation": [0.0, 0.0]}
+    domain = spec.domain | even | {"streams": [3, 3]}
     found = {}
     for variant in VARIANTS:
         for seed in range(seeds):
