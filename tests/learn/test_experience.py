@@ -8,9 +8,10 @@ import pytest
 import hasten as hs
 from hasten.core.errors import InputError
 from hasten.core.observation import STATE_FEATURES
+from hasten.learn.change import Change, changed
 from hasten.learn.collect import TEMPERATURE, Anything, Greedily, Scheduled, collect, likely_action
 from hasten.learn.demonstrations import demonstrate
-from hasten.learn.domain import FIXED, Change, Domain, changed, draw_runs, envelope_of
+from hasten.learn.domain import FIXED, Domain, draw_runs, envelope_of
 from hasten.learn.planner import Planner
 from hasten.sim import simulate_realizations
 

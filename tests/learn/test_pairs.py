@@ -12,8 +12,9 @@ import hasten as hs
 from hasten.core.backlogs import KINDS, SITUATION, BacklogFeatures, backlogs_left, gains_of, observation_size
 from hasten.core.decision import Decision, predicted_latency
 from hasten.learn.backlog_network import BacklogNetwork
+from hasten.learn.change import Change, changed
 from hasten.learn.collect import Anything, Scheduled
-from hasten.learn.domain import FIXED, Change, changed, draw_runs
+from hasten.learn.domain import FIXED, draw_runs
 from hasten.learn.paired import PairedDqn, backlogs_after
 from hasten.learn.pairs import OTHER, TAKEN, PairRecorder, Pairs, collect_pairs
 from hasten.learn.transitions import UNKNOWN

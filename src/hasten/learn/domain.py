@@ -9,23 +9,19 @@ varies: neither tasks nor radio links are as even in the field as in most scenar
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from pathlib import Path
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from hasten.core.errors import InputError
 from hasten.core.rates import BITS_PER_MS_PER_MBPS
-from hasten.core.scenario import Realization, Scenario, scenario_from
+from hasten.core.scenario import Realization, Scenario
+from hasten.learn.change import BURST_SHARE, Change, calm_rate, changed
 from hasten.schedulers.policy import Envelope
 
 Range = tuple[float, float]
 MOST_STREAMS = 1000
-BURST_SHARE = 0.2
-"""Share of time within bursts."""
 BURST_MS: Range = (200.0, 2000.0)
-LINK_STEP_MS = 100.0
 LINK_MEMORY: Range = (0.8, 0.99)
 LEAST_SHARE = 0.05
 """Of the lowest rates that an envelope states for links that vary and for tasks in bursts."""
@@ -91,22 +87,6 @@ FIXED = Domain(
 
 
 @dataclass(frozen=True)
-class Change:
-    """How a run differs from the given scenario: the factors and numbers of :class:`Domain`, drawn."""
-
-    uplink_rate: float = 1.0
-    arrival_rate: float = 1.0
-    deadline: float = 1.0
-    edge_time: float = 1.0
-    burst: float = 1.0
-    burst_ms: float = 500.0
-    """Mean length of a burst."""
-    link_variation: float = 0.0
-    link_memory: float = 0.9
-    """How much of a deviation is left after ``LINK_STEP_MS``."""
-
-
-@dataclass(frozen=True)
 class Runs:
     """Runs of one batch: realizations that may have rates of their own, with the scenario they are simulated in."""
 
@@ -151,24 +131,6 @@ def in_grant_order(runs: Runs) -> Runs:
     return Runs(runs.scenario.model_copy(update={"uplink": uplink}), runs.realizations)
 
 
-def changed(scenario: Scenario, change: Change, streams: int, tasks_per_stream: int) -> Scenario:
-    """The scenario with this change, this many streams (its kinds in turn) and this length."""
-    kinds = scenario.streams
-    data = scenario.model_dump(by_alias=True)
-    data["streams"] = []
-    for i, kind in enumerate(kinds):
-        stream = kind.model_dump()
-        stream["count"] = len(range(i, streams, len(kinds)))
-        stream["deadline_ms"] *= change.deadline
-        stream["arrivals"] = _in_bursts(_scaled_arrivals(stream["arrivals"], change.arrival_rate), change)
-        data["streams"].append(stream)
-    data["uplink"]["rate"] = _varying(_scaled_rate(data["uplink"]["rate"], change.uplink_rate), change)
-    data["edge"]["slowdown"] *= change.edge_time
-    data["tasks_per_stream"], data["horizon_ms"] = tasks_per_stream, None
-    folder = scenario.folder
-    return scenario_from(data, Path(folder) / "training" if folder is not None else "training")
-
-
 def envelope_of(scenario: Scenario, domain: Domain) -> Envelope:
     """The ranges that the domain covers, as a policy file states them."""
     options, context = scenario.options, scenario.context(np.zeros(1, dtype=np.int64))
@@ -180,7 +142,9 @@ def envelope_of(scenario: Scenario, domain: Domain) -> Envelope:
     burst = domain.burst[1] if bursts else 1.0
     return Envelope(
         rate_mbps=_widened(_scaled_range(mbps, domain.uplink_rate), max(1.0 - swing, LEAST_SHARE), 1.0 + swing),
-        rate_hz=_widened(_scaled_range(context.rate_hz, domain.arrival_rate), max(_calm(burst), LEAST_SHARE), burst),
+        rate_hz=_widened(
+            _scaled_range(context.rate_hz, domain.arrival_rate), max(calm_rate(burst), LEAST_SHARE), burst
+        ),
         deadline_ms=_scaled_range(context.deadline_ms, domain.deadline),
         streams=domain.streams_of(scenario),
         device_ms=_scaled_range(device_ms, (1.0, 1.0)),
@@ -200,52 +164,3 @@ def _scaled_range(values: NDArray[np.float64], factor: Range) -> Range:
 
 def _widened(values: Range, lower: float, upper: float) -> Range:
     return lower * values[0], upper * values[1]
-
-
-def _calm(burst: float) -> float:
-    """Arrival rate between bursts as a multiple of the mean."""
-    return max((1.0 - BURST_SHARE * burst) / (1.0 - BURST_SHARE), 0.0)
-
-
-def _in_bursts(arrivals: dict[str, Any], change: Change) -> dict[str, Any]:
-    """Poisson arrivals, as plain data, with the same mean rate in bursts."""
-    if arrivals["kind"] != "poisson" or change.burst == 1.0:
-        return arrivals
-    rate_hz = arrivals["rate_hz"]
-    return {
-        "kind": "mmpp",
-        "rates_hz": [change.burst * rate_hz, _calm(change.burst) * rate_hz],
-        "dwell_ms": [change.burst_ms, change.burst_ms * (1.0 - BURST_SHARE) / BURST_SHARE],
-    }
-
-
-def _varying(rate: dict[str, Any], change: Change) -> dict[str, Any]:
-    """A constant rate, as plain data, that varies around it."""
-    if rate["kind"] != "constant" or change.link_variation == 0.0 or rate["mbps"] == 0.0:
-        return rate
-    return {
-        "kind": "gauss_markov",
-        "mean_mbps": rate["mbps"],
-        "sigma_mbps": change.link_variation * rate["mbps"],
-        "memory": change.link_memory,
-        "step_ms": LINK_STEP_MS,
-    }
-
-
-def _scaled_arrivals(arrivals: dict[str, Any], factor: float) -> dict[str, Any]:
-    """An arrival process, as plain data, made ``factor`` times as fast."""
-    match arrivals["kind"]:
-        case "poisson" | "periodic":
-            return arrivals | {"rate_hz": factor * arrivals["rate_hz"]}
-        case "mmpp":
-            return arrivals | {"rates_hz": [factor * rate for rate in arrivals["rates_hz"]]}
-        case "explicit":
-            return arrivals | {"times_ms": [time_ms / factor for time_ms in arrivals["times_ms"]]}
-        case _:
-            return arrivals | {"speedup": factor * arrivals["speedup"]}
-
-
-def _scaled_rate(rate: dict[str, Any], factor: float) -> dict[str, Any]:
-    """A rate process, as plain data, made ``factor`` times as fast."""
-    names = {"constant": ["mbps"], "gauss_markov": ["mean_mbps", "sigma_mbps"], "trace": ["scale"]}[rate["kind"]]
-    return rate | {name: factor * rate[name] for name in names}

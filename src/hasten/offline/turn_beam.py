@@ -381,7 +381,7 @@ def next_step_ms(now_ms: float, step_ms: float) -> float:
     return float(after_ms if after_ms > now_ms else after_ms + step_ms)
 
 
-@njit(cache=True)
+@njit(cache=True, nogil=True)
 def _advance(
     instance: Instance, guide: Guide, moments: Moments, labels: Labels, after: Labels, count: int, width: int,
     step_ms: float, steps: Steps, record: Any, recorded: int, most_recorded: int,

@@ -220,8 +220,8 @@ def _choices() -> list[Block]:
                 "arrivals. "
                 "Recordings are scaled to the mean that a point asks for, and every seed starts somewhere else "
                 "in them.",
-                "The learned policies are trained on generated conditions only, over the ranges of the arrival-rate, "
-                "bandwidth and deadline sweeps; edge speed, bursts and recordings are unknown to them. LinUCB "
+                "The learned policies are trained on generated conditions only, over the ranges of the sweeps; half of "
+                "their runs come in bursts, half on a link that varies. Recordings are unknown to them. LinUCB "
                 "starts without "
                 "knowledge in every run. Prices (`priced`) are found for several streams on generated links in "
                 "the arrival-rate, bandwidth and streams sweeps.",
