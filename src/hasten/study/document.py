@@ -42,6 +42,11 @@ class Table:
     rows: Sequence[Sequence[str]]
     detail: bool = False
 
+    @property
+    def words(self) -> list[bool]:
+        """Which columns hold words instead of numbers; these begin at the left."""
+        return [i == 0 or any(re.search("[A-Za-z]{2}", row[i]) for row in self.rows) for i in range(len(self.head))]
+
 
 @dataclass(frozen=True)
 class Plot:
@@ -85,8 +90,11 @@ def _html(block: Block) -> str:
         case Plot(_, caption, svg):
             return f'<figure>{svg}<figcaption class="note">{_inline(caption)}</figcaption></figure>'
         case Table(caption, head, rows, detail):
-            heads = "".join(f"<th>{_inline(cell)}</th>" for cell in head)
-            body = "".join("<tr>" + "".join(f"<td>{_inline(cell)}</td>" for cell in row) + "</tr>" for row in rows)
+            kinds = [' class="words"' if words else "" for words in block.words]
+            heads = "".join(f"<th{kind}>{_inline(cell)}</th>" for kind, cell in zip(kinds, head, strict=True))
+            lines = (zip(kinds, row, strict=True) for row in rows)
+            cells = ("".join(f"<td{kind}>{_inline(cell)}</td>" for kind, cell in line) for line in lines)
+            body = "".join(f"<tr>{line}</tr>" for line in cells)
             table = f"<table><thead><tr>{heads}</tr></thead><tbody>{body}</tbody></table>"
             if detail:
                 return f"<details><summary>{_inline(caption)}</summary>{table}</details>"
@@ -111,6 +119,6 @@ def _markdown(block: Block, folder: str) -> str:
         case Table(caption, head, rows, detail):
             if detail:
                 return ""
-            lines = [f"| {' | '.join(head)} |", f"|{'|'.join('---' if i == 0 else '--:' for i in range(len(head)))}|"]
-            lines += [f"| {' | '.join(row)} |" for row in rows]
-            return f"{caption}\n\n" + "\n".join(lines)
+            marks = "|".join("---" if words else "--:" for words in block.words)
+            drawn = [f"| {' | '.join(head)} |", f"|{marks}|", *(f"| {' | '.join(row)} |" for row in rows)]
+            return f"{caption}\n\n" + "\n".join(drawn)
