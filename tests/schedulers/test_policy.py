@@ -123,6 +123,7 @@ def _external(manifest, model):
         (lambda m, _: m["envelope"].update(rate_hz=[9, 2]), "envelope"),
         (lambda m, _: m.update(leads=[[8, 0.1], [2, 0.0]]), "file"),
         (lambda m, _: m.update(leads=[[2, -0.1]]), r"leads\[0\]\[1\]"),
+        (lambda m, _: m.update(leads=[[n, 0.0] for n in range(1, 300)]), "leads"),
         (lambda m, _: m.update(surprise=1), "surprise"),
         (_rename, "initializers"),
         (_double, "file"),

@@ -194,6 +194,12 @@ def greedy_action(observation: NDArray[np.float32], actions: int) -> IntArray:
     return np.asarray((GAIN_FIRST * gains_of(observation, actions)[:, :-1] - latency).argmax(axis=1))
 
 
+def put_greedy_ahead(values: NDArray[np.float32], observation: NDArray[np.float32], lead: float) -> None:
+    """Raise Greedy's option by ``lead`` among action values (B, J+1) of observations (B, F)."""
+    if lead > 0.0:
+        values[np.arange(len(values)), greedy_action(observation, values.shape[1])] += np.float32(lead)
+
+
 def longest_shares(options: OptionTable, deadline_ms: FloatArray) -> FloatArray:
     """(M, 2): each stream's longest device and edge time of any option as ``t / (t + deadline)``."""
     times_ms = [np.where(np.isfinite(t), t, 0.0).max(axis=1) for t in (options.device_ms, options.edge_ms)]

@@ -15,7 +15,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from hasten.core.backlogs import KINDS, SITUATION, greedy_action
+from hasten.core.backlogs import KINDS, SITUATION, put_greedy_ahead
 from hasten.core.errors import InputError
 from hasten.schedulers.backlog_policy import BacklogPolicy, tensor_shapes
 from hasten.schedulers.policy import Manifest
@@ -74,8 +74,7 @@ class BacklogNetwork:
             np.float32(self.discount),
             q,
         )
-        if lead > 0.0:
-            q[np.arange(len(q)), greedy_action(observation, self.options + 1)] += np.float32(lead)
+        put_greedy_ahead(q, observation, lead)
         return q
 
     def heads(self, situation: Tensor, left: Tensor) -> tuple[Tensor, tuple[Tensor, ...]]:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from hasten.core.backlogs import GAIN_FIRST, KINDS, SITUATION, greedy_action
+from hasten.core.backlogs import GAIN_FIRST, KINDS, SITUATION, put_greedy_ahead
 from hasten.core.backlogs_single import SingleBacklogs
 from hasten.core.decision import View
 
@@ -48,8 +48,7 @@ class BacklogPolicy:
         for first in range(0, len(observation), ROWS):
             part = slice(first, first + ROWS)
             found[part] = self._q(observation[part])
-        if lead > 0.0:
-            found[np.arange(len(found)), greedy_action(observation, found.shape[1])] += np.float32(lead)
+        put_greedy_ahead(found, observation, lead)
         return found
 
     def _q(self, observation: Float32) -> Float32:

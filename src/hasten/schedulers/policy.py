@@ -100,7 +100,9 @@ class Manifest(Record):
     """What its network values."""
     hidden: tuple[Annotated[int, Field(ge=1, le=MAX_LAYER_WIDTH)], ...]
     """Widths of the trunk's layers; for backlogs of the situation's and of the shared one."""
-    leads: tuple[tuple[Annotated[int, Field(ge=1)], Annotated[float, Field(ge=0)]], ...] = ()
+    leads: Annotated[
+        tuple[tuple[Annotated[int, Field(ge=1)], Annotated[float, Field(ge=0)]], ...], Field(max_length=256)
+    ] = ()
     """For backlogs: by how much another option's value has to exceed Greedy's for it to be taken, for some numbers of
     streams, fewest first."""
     networks: Annotated[tuple[NetworkOptions, ...], Field(min_length=1, max_length=256)]

@@ -174,7 +174,10 @@ def _sweep(name: str, all_curves: Sequence[Curves], ours: str) -> list[Block]:
             mine = [c for c in all_curves if (c.panel.profile, c.panel.source) == (profile, source)]
             if not mine:
                 continue
-            caption = f"{base.label}; {source} arrivals and link. Above, the grey area is beyond the offline bound."
+            caption = (
+                f"{base.label}; {source} arrivals and link. Above, the grey area is beyond the offline bound, a mean "
+                "over those seeds that have one."
+            )
             blocks.append(Heading(3, f"{base.label}, {source}"))
             blocks.append(Plot(f"{name}-{profile}-{source}", caption, sweep_figures.sweep(mine, sweep.axis)))
             blocks += [_all_schedulers(curves, ours) for curves in mine]
