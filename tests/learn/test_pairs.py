@@ -15,8 +15,8 @@ from hasten.learn.backlog_network import BacklogNetwork
 from hasten.learn.change import Change, changed
 from hasten.learn.collect import Anything, Scheduled
 from hasten.learn.domain import FIXED, draw_runs
-from hasten.learn.paired import PairedDqn, backlogs_after
-from hasten.learn.pairs import OTHER, TAKEN, PairRecorder, Pairs, collect_pairs
+from hasten.learn.paired import PairedDqn
+from hasten.learn.pairs import OTHER, TAKEN, PairRecorder, Pairs, collect_pairs, left_by
 from hasten.learn.transitions import UNKNOWN
 from hasten.sim import simulate_realizations
 
@@ -113,23 +113,27 @@ def test_recording_changes_nothing_and_every_pair_is_of_two_allowed_options(orde
     pairs = found.experience
     assert isinstance(pairs, Pairs) and len(found.expert) == len(pairs) and found.expert.all()
     assert len(pairs) <= sum(result.tasks - 1 for result in plain)
-    assert (pairs.action[:, TAKEN] != pairs.action[:, OTHER]).all() and (pairs.action != UNKNOWN).all()
+    assert (pairs.between == 0.0).all() and (pairs.discount == 1.0).all() and np.isnan(pairs.lost[:, OTHER]).all()
+    np.testing.assert_array_equal(pairs.situation[:, TAKEN], pairs.situation[:, OTHER])
+    assert (pairs.left[:, TAKEN] != pairs.left[:, OTHER]).any(axis=1).mean() > 0.9
+    lost = pairs.lost[:, TAKEN]
     if order == "grant":
-        assert pairs.lost.max() < 1e-6  # what the timing law says is what happens
+        assert lost.max() < 1e-6  # what the timing law says is what happens
     else:
-        assert 0.0 < pairs.lost.mean() < 0.5 and pairs.lost.max() == 1.0
+        assert 0.0 < lost.mean() < 0.5 and lost.max() == 1.0
 
 
 def test_other_options_are_of_all_kinds_and_good_ones_are_likelier():
-    runs = draw_runs(cameras(1, rate_hz=5), FIXED, np.random.default_rng(0), 8, 200)
-    pairs = collect_pairs(runs, Scheduled(hs.make_scheduler("min-latency")), np.random.default_rng(1)).experience
-    width = pairs.next_mask.shape[2]
-    other = pairs.action[:, OTHER]
-    gain = gains_of(pairs.obs, width)
-    rows = np.arange(len(pairs))
+    run = draw_runs(cameras(1, rate_hz=5), FIXED, np.random.default_rng(0), 1, 1600)
+    recorder = PairRecorder(Scheduled(hs.make_scheduler("min-latency")), 1600, np.random.default_rng(1))
+    simulate_realizations(run.scenario, recorder, run.realizations)
+    action, seen = recorder.action[0], recorder.seen[0, :, TAKEN]
+    assert (action != UNKNOWN).all()
+    rows, other = np.arange(len(action)), action[:, OTHER]
+    gain = gains_of(seen, recorder.mask.shape[3])
     rest = gain > 0
     rest[:, -1] = True  # dropping is always allowed
-    rest[rows, pairs.action[:, TAKEN]] = False
+    rest[rows, action[:, TAKEN]] = False
     assert rest[rows, other].all() and set(other) == set(np.flatnonzero(rest.mean(axis=0) > 0.02))
     assert gain[rows, other].mean() > 1.05 * (np.where(rest, gain, 0).sum(axis=1) / rest.sum(axis=1)).mean()
 
@@ -166,17 +170,23 @@ def test_backlogs_left_are_those_of_the_timing_law():
         np.testing.assert_allclose(left.edge_ms[b, -1], view.edge_wait_ms[b])
 
 
+def random_observations(shape, options=5, seed=0):
+    return np.random.default_rng(seed).random((*shape, observation_size(options))).astype(np.float32)
+
+
 def random_pairs(count, options=5, seed=0):
     rng = np.random.default_rng(seed)
-    size = observation_size(options)
     mask = (rng.random((count, 2, options + 1)) < 0.7).astype(np.int8)
     mask[:, :, -1] = 1
-    action = np.stack([rng.integers(options, size=count), np.full(count, options)], axis=1)
+    lost = rng.random((count, 2)).astype(np.float32)
+    lost[::3, OTHER] = np.nan
     return Pairs(
-        obs=rng.random((count, size)).astype(np.float32),
-        action=action,
-        lost=rng.random(count).astype(np.float32),
-        next_obs=rng.random((count, 2, size)).astype(np.float32),
+        situation=rng.random((count, 2, SITUATION)).astype(np.float32),
+        left=rng.random((count, 2, KINDS)).astype(np.float32),
+        lost=lost,
+        between=rng.normal(size=count).astype(np.float32),
+        discount=rng.random(count).astype(np.float32),
+        next_obs=random_observations((count, 2), options, seed + 1),
         next_mask=mask,
     )
 
@@ -191,16 +201,15 @@ def slow_heads(network, situation, left):
 
 def test_values_and_gradient_equal_plain_ones():
     network = BacklogNetwork(5, (7, 9), 0.9, seed=1)
-    pairs = random_pairs(11)
-    every = np.tile(np.arange(6), (11, 1))
-    left = backlogs_after(pairs.obs[:, None], every, 5)
-    assert left.shape == (11, 6, KINDS)
-    np.testing.assert_array_equal(left[2, 3], pairs.obs[2, SITUATION + 12 + 3 :: 6][:KINDS])
-    situation = torch.from_numpy(pairs.obs[:, :SITUATION].copy())
+    obs = random_observations((11,))
+    found = left_by(obs, np.tile(np.arange(6), (11, 1)))
+    assert found.shape == (11, 6, KINDS)
+    np.testing.assert_array_equal(found[2, 3], obs[2, SITUATION + 12 + 3 :: 6][:KINDS])
+    situation, left = torch.from_numpy(obs[:, :SITUATION].copy()), torch.from_numpy(found)
     heads, kept = network.heads(situation, left)
-    gain = pairs.obs[:, SITUATION : SITUATION + 6]
+    gain = obs[:, SITUATION : SITUATION + 6]
     expected = gain * (1 - heads[:, :, 1].clamp(0, 1).numpy()) + 0.9 * heads[:, :, 0].numpy()
-    np.testing.assert_allclose(network.values(pairs.obs), expected, rtol=1e-5, atol=1e-6)
+    np.testing.assert_allclose(network.values(obs), expected, rtol=1e-5, atol=1e-6)
     slope = torch.randn(11, 6, 2, generator=torch.Generator().manual_seed(0))
     network.backward(slope, kept)
     hand = {name: part.clone() for name, part in network._g.items()}
@@ -216,7 +225,7 @@ def test_targets_follow_a_hand_written_loop():
     pairs, rng = random_pairs(9), np.random.default_rng(3)
     learner = PairedDqn(BacklogNetwork(5, (7, 9), 0.9, seed=1), learning_rate=0.0)
     learner.target.parameters.copy_(BacklogNetwork(5, (7, 9), 0.9, seed=2).parameters)
-    weight = rng.random(9)
+    weight, network = rng.random(9), learner.network
     step = learner.update(pairs, weight)
     loss = 0.0
     for i in range(9):
@@ -226,14 +235,13 @@ def test_targets_follow_a_hand_written_loop():
             allowed = pairs.next_mask[i, side] == 1
             chosen = np.where(allowed, learner.network.values(seen)[0], -np.inf).argmax()
             best.append(learner.target.values(seen)[0, chosen])
-        situation = torch.from_numpy(pairs.obs[i : i + 1, :SITUATION].copy())
-        left = backlogs_after(pairs.obs[i : i + 1, None], pairs.action[i : i + 1], 5)
-        heads = slow_heads(learner.network, situation, left)[0].numpy()
-        goal = best[TAKEN] - best[OTHER]
+        heads = slow_heads(network, torch.from_numpy(pairs.situation[i]), torch.from_numpy(pairs.left[i][:, None]))
+        heads = heads[:, 0].numpy()
+        goal = pairs.between[i] + pairs.discount[i] * (best[TAKEN] - best[OTHER])
         error = abs(heads[TAKEN, 0] - heads[OTHER, 0] - goal)
-        lost = abs(heads[TAKEN, 1] - pairs.lost[i])
-        np.testing.assert_allclose(step.error[i], error + lost, rtol=1e-4, atol=1e-5)
-        loss += weight[i] * ((0.5 * error**2 if error <= 1 else error - 0.5) + 0.5 * lost**2) / 9
+        lost = [heads[k, 1] - pairs.lost[i, k] for k in (TAKEN, OTHER) if not np.isnan(pairs.lost[i, k])]
+        np.testing.assert_allclose(step.error[i], error + np.abs(lost).sum(), rtol=1e-4, atol=1e-5)
+        loss += weight[i] * ((0.5 * error**2 if error <= 1 else error - 0.5) + 0.5 * np.square(lost).sum()) / 9
     assert step.loss == pytest.approx(loss, rel=1e-4)
 
 
@@ -241,15 +249,16 @@ def test_the_price_of_a_backlog_is_learned():
     """Every other decision finds what the one before left: only with less than half a deadline is a gain of 1 there."""
     rng = np.random.default_rng(0)
     count, options = 4000, 1
-    size = observation_size(options)
-    left = rng.random((count, 2)).astype(np.float32)
-    obs, following = np.zeros((count, size), np.float32), np.zeros((count, 2, size), np.float32)
-    obs[:, SITUATION + 4], obs[:, SITUATION + 5] = left[:, 0], left[:, 1]  # device backlogs after the option, dropping
-    following[:, :, SITUATION] = left < 0.5
+    left = np.zeros((count, 2, KINDS), np.float32)
+    left[:, :, 0] = rng.random((count, 2))
+    following = np.zeros((count, 2, observation_size(options)), np.float32)
+    following[:, :, SITUATION] = left[:, :, 0] < 0.5
     pairs = Pairs(
-        obs=obs,
-        action=np.tile([0, 1], (count, 1)),
-        lost=np.where(left[:, 0] > 0.8, 0.5, 0.0).astype(np.float32),
+        situation=np.zeros((count, 2, SITUATION), np.float32),
+        left=left,
+        lost=np.where(left[:, :, 0] > 0.8, 0.5, 0.0).astype(np.float32),
+        between=np.zeros(count, np.float32),
+        discount=np.ones(count, np.float32),
         next_obs=following,
         next_mask=np.ones((count, 2, 2), np.int8),
     )

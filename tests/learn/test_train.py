@@ -26,6 +26,7 @@ SIZE = {
     "batch": 32,
     "demonstrations": 400,
     "capacity": 600,
+    "twins_from": 0.3,
 }
 SMALL = SIZE | {"values": "actions", "hidden": HIDDEN["actions"]}
 

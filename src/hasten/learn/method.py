@@ -12,9 +12,10 @@ from hasten.core.decision import Context
 from hasten.core.errors import InputError
 from hasten.core.observation import STATE_FEATURES
 from hasten.core.options import OptionTable
+from hasten.core.scenario import Scenario
 from hasten.learn.backlog_network import BacklogNetwork
 from hasten.learn.collect import Actor, Collected, Sight, Values, action_sight, collect
-from hasten.learn.domain import Runs, in_grant_order
+from hasten.learn.domain import Domain, Runs, in_grant_order
 from hasten.learn.dqn import DoubleDqn, FloatArray, Learner, Step
 from hasten.learn.logs import Logged
 from hasten.learn.network import DuelingNetwork
@@ -22,6 +23,7 @@ from hasten.learn.paired import PairedDqn
 from hasten.learn.pairs import Pairs, backlog_sight, collect_pairs, pairs_of_log
 from hasten.learn.settings import Settings
 from hasten.learn.transitions import Experience, Transitions, joined, transitions_of_episode
+from hasten.learn.twins import collect_twins
 from hasten.schedulers.backlog_policy import BacklogPolicy
 from hasten.schedulers.policy import AnyPolicy, Policy
 
@@ -39,8 +41,14 @@ class Method(Protocol):
     def record(self, runs: Runs, actor: Actor, rng: np.random.Generator) -> Collected:
         """Let an actor decide some runs and keep what happened."""
 
+    def has_twins(self, streams: int) -> bool:
+        """Whether runs of up to so many streams shall be compared with twins at some time."""
+
+    def twins(self, scenario: Scenario, domain: Domain, rng: np.random.Generator) -> Experience:
+        """Experience from runs drawn from the domain and their twins."""
+
     def of_logs(self, episodes: Sequence[Logged]) -> Experience:
-        """The same of what a real device logged."""
+        """The same as :meth:`record` of what a real device logged."""
 
     def step(self, batch: Experience, weight: FloatArray, margin: FloatArray | None, rate_share: float) -> Step:
         """One gradient step."""
@@ -75,6 +83,14 @@ class ActionValues:
         """Transitions."""
         return collect(runs, actor, self._settings.discount, self._settings.steps)
 
+    def has_twins(self, streams: int) -> bool:
+        """Never."""
+        return False
+
+    def twins(self, scenario: Scenario, domain: Domain, rng: np.random.Generator) -> Experience:
+        """There are none."""
+        raise NotImplementedError("values of actions are learned from transitions alone")
+
     def of_logs(self, episodes: Sequence[Logged]) -> Experience:
         """Transitions."""
         return joined(
@@ -99,7 +115,8 @@ class ActionValues:
 class BacklogValues:
     """A network that values the backlogs an option leaves, learned from pairs of options.
 
-    Own runs are simulated in grant order, where another option's consequences can be told exactly.
+    What another option would have led to is told by the timing law first, in runs simulated in grant order, where that
+    is exact. With several streams it is simulated, in the scenario's own order, later on.
     """
 
     leads = (0.0, 0.01, 0.03, 0.06, 0.1)
@@ -116,6 +133,14 @@ class BacklogValues:
     def record(self, runs: Runs, actor: Actor, rng: np.random.Generator) -> Collected:
         """Pairs."""
         return collect_pairs(in_grant_order(runs), actor, rng)
+
+    def has_twins(self, streams: int) -> bool:
+        """With several streams; for one the timing law's word is as good."""
+        return streams > 1
+
+    def twins(self, scenario: Scenario, domain: Domain, rng: np.random.Generator) -> Experience:
+        """Pairs."""
+        return collect_twins(scenario, domain, self.acting(self.learner.network), self._settings.discount, rng)
 
     def of_logs(self, episodes: Sequence[Logged]) -> Experience:
         """Pairs."""

@@ -1,5 +1,7 @@
 """Experience in pairs: what a decision led to, and what another option would have led to at the same moment.
 
+What the other one would have led to is told by the timing law here, and simulated in :mod:`hasten.learn.twins`.
+
 Arrivals and links do not depend on decisions, and what an option leaves behind is known by the timing law. So the
 backlogs that the *next* decision would have met after another option can be told: what it leaves, less the time until
 then. (The digital twins of arXiv 2405.17664 and the all-action targets of edgeml-dqn, arXiv 2208.00485, use the same
@@ -35,14 +37,20 @@ LEAST_GAIN = 1e-3
 
 @dataclass(frozen=True)
 class Pairs(Experience):
-    """T pairs of options; observations of F features and J+1 actions as in :mod:`hasten.core.backlogs`."""
+    """T pairs of options, each in the situation it was met in; F features and J+1 actions as in
+    :mod:`hasten.core.backlogs`.
+    """
 
-    obs: NDArray[np.float32]
-    """(T, F)"""
-    action: NDArray[np.int64]
-    """(T, 2): the option taken and the other one."""
+    situation: NDArray[np.float32]
+    """(T, 2, SITUATION)"""
+    left: NDArray[np.float32]
+    """(T, 2, KINDS): the backlogs that the option taken and the other one leave."""
     lost: NDArray[np.float32]
-    """(T,): share of its predicted gain that the option taken did not earn."""
+    """(T, 2): share of its predicted gain that each did not earn; NaN where nobody knows."""
+    between: NDArray[np.float32]
+    """(T,): by how much other tasks, up to the next decision looked at, gained more after the option taken."""
+    discount: NDArray[np.float32]
+    """(T,): what the value of that next decision is multiplied by."""
     next_obs: NDArray[np.float32]
     """(T, 2, F): what the next decision met, and what it would have met after the other option."""
     next_mask: NDArray[np.int8]
@@ -104,19 +112,28 @@ class PairRecorder:
         The last decision, whose successor nobody has seen, only serves as a successor. Decisions for an option that
         is none of the policy's are left out, and those without another option.
         """
-        count = max(len(gain) - 1, 0)
-        now, then = slice(0, count), slice(1, count + 1)
-        action = self.action[row, now]
-        lost = share_lost(self.seen[row, now, TAKEN], action[:, TAKEN], gain[now])
+        action = self.action[row, : max(len(gain) - 1, 0)]
+        now = np.flatnonzero((action[:, TAKEN] != UNKNOWN) & (action[:, TAKEN] != action[:, OTHER]))
+        action, seen = action[now], self.seen[row, now, TAKEN]
+        lost = np.full(action.shape, np.nan, dtype=np.float32)
+        lost[:, TAKEN] = share_lost(seen, action[:, TAKEN], gain[now])
         found = Pairs(
-            obs=self.seen[row, now, TAKEN],
-            action=action,
+            situation=np.repeat(seen[:, None, :SITUATION], 2, axis=1),
+            left=left_by(seen, action),
             lost=lost,
-            next_obs=self.seen[row, then],
-            next_mask=self.mask[row, then],
+            between=np.zeros(len(now), dtype=np.float32),
+            discount=np.ones(len(now), dtype=np.float32),
+            next_obs=self.seen[row, now + 1],
+            next_mask=self.mask[row, now + 1],
         )
-        kept = np.flatnonzero((action[:, TAKEN] != UNKNOWN) & (action[:, TAKEN] != action[:, OTHER]))
-        return found.take(kept), self.expert[row, now][kept]
+        return found, self.expert[row, now]
+
+
+def left_by(seen: NDArray[np.float32], action: IntArray) -> NDArray[np.float32]:
+    """(B, K, KINDS): the backlogs that actions (B, K) leave, from observations (B, F)."""
+    actions = (seen.shape[1] - SITUATION) // (2 + KINDS)
+    column = action[:, :, None] + (SITUATION + (2 + np.arange(KINDS)) * actions)
+    return np.take_along_axis(seen[:, None], column, axis=2)
 
 
 def another(seen: NDArray[np.float32], mask: NDArray[np.int8], action: IntArray, rng: np.random.Generator) -> IntArray:

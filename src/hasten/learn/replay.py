@@ -61,7 +61,7 @@ class UniformReplay:
 
     def restore(self, state: dict[str, NDArray[Any]]) -> None:
         """Become what ``state`` was taken of."""
-        self.size, self._next = len(state["action"]), int(state["next"])
+        self.size, self._next = len(state[next(iter(self._arrays))]), int(state["next"])
         for name, array in self._arrays.items():
             array[: self.size] = state[name]
 

@@ -83,6 +83,9 @@ class Settings:
     batches: int = 8
     """Batches of runs, each of other deadlines and numbers of streams, between ``round_updates`` steps."""
     round_updates: int = 500
+    twins_from: float = 0.5
+    """For values of backlogs and several streams: share of the steps after which what another option would have led to
+    is simulated (``learn.twins``) instead of told by the timing law; 1 for never."""
     validate_every: int = 2
     """Rounds between two looks at the validation set, the only times at which the policy to keep can change."""
 
@@ -106,6 +109,8 @@ class Settings:
         if self.values == "backlogs" and (self.steps != 1 or self.margin > 0):
             expected = 'steps 1 and no margin: these are for values="actions"'
             raise InputError("train", "values", self.values, expected)
+        if not 0 <= self.twins_from <= 1:
+            raise InputError("train", "twins_from", self.twins_from, "a number from 0 to 1")
         if self.seed < 0:
             raise InputError("train", "seed", self.seed, "0 or a positive number")
 

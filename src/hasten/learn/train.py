@@ -33,10 +33,12 @@ from hasten.learn.logs import Logged
 from hasten.learn.method import Method, method_for
 from hasten.learn.replay import PrioritizedReplay, UniformReplay
 from hasten.learn.settings import Settings
-from hasten.learn.transitions import joined
+from hasten.learn.transitions import Experience, joined
 from hasten.learn.validation import Validation, score_of
 from hasten.schedulers.policy import AnyPolicy
 
+UPDATES_PER_TWINS = 100
+"""Gradient steps for each batch of twins, which holds a few thousand pairs."""
 EXPLODED = 10.0
 """Training ends when an action is valued at more than this many times what is possible."""
 
@@ -98,6 +100,10 @@ class Trainer:
             self._dqn.start_over()
         self._validation = Validation(scenario, domain, self._method.sight)
         self._replay, self._expert = _filled_replay(scenario, domain, settings, self._method, logs)
+        self._demonstrations = self._replay.demonstrations
+        several = self._method.has_twins(domain.streams_of(scenario)[1])
+        self._twins_after = settings.twins_from * settings.updates if several else np.inf
+        self._twins = False
         worth = max(float(np.abs(table.worth).max()), *(abs(term) for term in scenario.gain.terms()))
         self._largest_possible = worth / (1.0 - settings.discount)
         self._round = 0
@@ -138,16 +144,33 @@ class Trainer:
         """Let the policy decide some runs, then take gradient steps; returns the last one."""
         settings = self._settings
         rng = np.random.default_rng([settings.seed, 2, self._round])
-        actor = Greedily(self._method.acting(self._dqn.network), settings.explore_at(self._dqn.updates), rng)
-        for _ in range(settings.batches):
-            runs = draw_runs(self._scenario, self._domain, rng, settings.runs, settings.tasks)
-            found = self._method.record(runs, actor, rng).experience
+        for found in self._experience(rng):
             self._replay.add(found)
             self._transitions += len(found)
         for _ in range(settings.round_updates):
             step = self._learn(rng)
         self._round += 1
         return step
+
+    def _experience(self, rng: np.random.Generator) -> Iterator[Experience]:
+        """A round's own experience, in parts."""
+        settings = self._settings
+        if self._dqn.updates >= self._twins_after:
+            if not self._twins:
+                self._start_twins()
+            for _ in range(max(settings.round_updates // UPDATES_PER_TWINS, 1)):
+                yield self._method.twins(self._scenario, self._domain, rng)
+            return
+        actor = Greedily(self._method.acting(self._dqn.network), settings.explore_at(self._dqn.updates), rng)
+        for _ in range(settings.batches):
+            runs = draw_runs(self._scenario, self._domain, rng, settings.runs, settings.tasks)
+            yield self._method.record(runs, actor, rng).experience
+
+    def _start_twins(self) -> None:
+        """Forget all that was told by the timing law, demonstrations included: twins know better."""
+        nothing = self._replay.at(np.zeros(0, dtype=np.int64))
+        self._replay, self._expert = _replay_of(nothing, self._settings), np.zeros(self._settings.capacity, np.bool_)
+        self._twins = True
 
     def _learn(self, rng: np.random.Generator, set_errors: bool = True) -> Step:
         settings, done = self._settings, self._dqn.updates
@@ -201,6 +224,7 @@ class Trainer:
         facts = {
             "mark": self._mark(),
             "round": self._round,
+            "twins": self._twins,
             "transitions": self._transitions,
             "seconds": self._seconds,
             "curve": [dataclasses.asdict(point) for point in self._curve],
@@ -221,6 +245,8 @@ class Trainer:
         self._round, self._transitions, self._seconds = facts["round"], facts["transitions"], facts["seconds"]
         self._curve = [Point(**point | {"score": score_of(point["score"])}) for point in facts["curve"]]
         self._best_point = max(self._curve, key=lambda point: point.score.merit)
+        if facts["twins"]:
+            self._start_twins()
         self._best, self._expert = arrays["best"], arrays["expert"]
         self._dqn.restore(part(arrays, "dqn"))
         self._replay.restore(part(arrays, "replay"))
@@ -232,7 +258,7 @@ class Trainer:
             self._scenario.model_dump(mode="json"),
             dataclasses.asdict(self._domain),
             dataclasses.asdict(self._settings),
-            self._replay.demonstrations,
+            self._demonstrations,
         ]
         return hashlib.sha256(json.dumps(whole, sort_keys=True).encode()).hexdigest()[:16]
 
@@ -246,9 +272,14 @@ def _filled_replay(
     given = joined([shown.experience, method.of_logs(logs)]) if logs else shown.experience
     expert = np.zeros(len(given) + s.capacity, dtype=np.bool_)
     expert[: len(shown.expert)] = shown.expert
+    return _replay_of(given, s), expert
+
+
+def _replay_of(given: Experience, s: Settings) -> UniformReplay:
+    """Replay memory with ``given`` in it for good."""
     if s.replay == "uniform":
-        return UniformReplay(given, s.capacity), expert
-    return PrioritizedReplay(given, s.capacity, s.alpha, demonstration_bonus=s.demonstration_bonus), expert
+        return UniformReplay(given, s.capacity)
+    return PrioritizedReplay(given, s.capacity, s.alpha, demonstration_bonus=s.demonstration_bonus)
 
 
 @contextmanager

@@ -1,0 +1,143 @@
+"""Experience in pairs from twins: the same run simulated again, with another option at some of its decisions.
+
+Arrivals and links do not depend on decisions, so a run and its twin differ by what was decided alone: the difference
+of what all their tasks gained is what the option was worth. Unlike the timing law's word (:mod:`hasten.learn.pairs`)
+it holds in ready order too, where a tensor may overtake those of earlier tasks, and on links of which nobody knows how
+they go on. It is noisier, because the runs' later decisions differ as well.
+
+Of every ``2 * span`` decisions of a run, the first is a *fork*: each twin takes another option there. The decision
+``span`` later is where both are looked at again, and whose value stands for the rest of the runs. Until the next fork
+both go on as the policy says, so that hardly anything of the old difference is left there. (Rollouts with common random
+numbers: Bertsekas, Tsitsiklis and Wu, "Rollout algorithms for combinatorial optimization", Journal of Heuristics 3,
+1997; here their differences are regressed, with a value at the end as in n-step returns.)
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hasten.core.backlogs import SITUATION, BacklogFeatures, greedy_action, observation_size
+from hasten.core.decision import Context, Decision, FloatArray, IntArray, View
+from hasten.core.scenario import Scenario
+from hasten.learn.collect import Values, with_dropping
+from hasten.learn.domain import Domain, Runs, draw_runs
+from hasten.learn.pairs import Pairs, another, left_by, share_lost
+from hasten.learn.transitions import joined
+from hasten.sim import simulate_realizations
+
+RUNS = 64
+"""Different runs of a batch: many, because a step of the simulation costs hardly more for many rows than for few."""
+TWINS = 7
+"""Of each run."""
+TASKS, FORKS = 300, 3
+"""Least number of tasks and, with the most streams, of forks of a run."""
+SPAN_PER_STREAM = 2
+"""Tasks of each stream from a fork to the next look."""
+GREEDY_SHARE = 0.5
+"""Share of forks at which a twin does what Greedy would do, if that differs: no decision needs to be known better."""
+
+
+def collect_twins(
+    scenario: Scenario, domain: Domain, values: Values, discount: float, rng: np.random.Generator
+) -> Pairs:
+    """Pairs from a batch of runs drawn from the domain, in which the policy of these action values decides."""
+    _, streams = domain.streams_of(scenario)
+    tasks = max(TASKS, FORKS * 2 * SPAN_PER_STREAM * streams)
+    return pairs_of_twins(draw_runs(scenario, domain, rng, RUNS, tasks), values, discount, rng)
+
+
+def pairs_of_twins(runs: Runs, values: Values, discount: float, rng: np.random.Generator) -> Pairs:
+    """Simulate these runs, each with its twins, and compare."""
+    span = span_of(runs)
+    recorder = TwinRecorder(values, max(run.tasks for run in runs.realizations), span, rng)
+    results = simulate_realizations(
+        runs.scenario, recorder, [run for run in runs.realizations for _ in range(1 + TWINS)]
+    )
+    overtakes = runs.scenario.uplink.order == "ready"
+    gains = [result.gain for result in results]
+    return joined(
+        recorder.pairs(row, gains[row], gains[row - row % (1 + TWINS)], discount, overtakes)
+        for row in range(len(results))
+        if row % (1 + TWINS) > 0
+    )
+
+
+def span_of(runs: Runs) -> int:
+    """Decisions from a fork to the next look."""
+    return SPAN_PER_STREAM * len(runs.scenario.devices)
+
+
+class TwinRecorder:
+    """Decides as a policy does, but at forks; keeps what was seen and done at forks and looks.
+
+    Row 0 of every ``1 + TWINS`` rows never forks: the others are its twins.
+    """
+
+    name = "twins"
+    clairvoyant = False
+
+    def __init__(self, values: Values, tasks: int, span: int, rng: np.random.Generator) -> None:
+        """For up to ``tasks`` decisions a run."""
+        self._values, self._slots, self._span, self._rng = values, tasks // span + 1, span, rng
+
+    def reset(self, context: Context) -> None:
+        """Choose when each run forks first, and make room."""
+        table, column = context.options.undominated()
+        self._features = BacklogFeatures(context, table)
+        self._column = with_dropping(column)
+        rows, actions = context.batch, self._column.shape[1]
+        self._first = np.repeat(self._rng.integers(2 * self._span, size=rows // (1 + TWINS)), 1 + TWINS)
+        self._done = np.zeros(rows, dtype=np.int64)
+        self.seen = np.zeros((rows, self._slots, observation_size(actions - 1)), dtype=np.float32)
+        self.mask = np.zeros((rows, self._slots, actions), dtype=np.int8)
+        self.action = np.zeros((rows, self._slots), dtype=np.int64)
+
+    def decide(self, view: View) -> Decision:
+        """The policy's choice; another one at a twin's forks."""
+        seen, mask, _ = self._features.observe(view)
+        action = np.where(mask, self._values(seen), -np.inf).argmax(axis=1)
+        after = self._done[view.row] - self._first[view.row]
+        at = np.flatnonzero((after >= 0) & (after % self._span == 0))
+        if len(at):
+            row, slot = view.row[at], after[at] // self._span
+            forks = (row % (1 + TWINS) > 0) & (slot % 2 == 0)
+            action[at] = np.where(forks, self._fork(seen[at], mask[at], action[at]), action[at])
+            self.seen[row, slot], self.mask[row, slot], self.action[row, slot] = seen[at], mask[at], action[at]
+        self._done[view.row] += 1
+        return Decision(self._column[view.stream, action])
+
+    def _fork(self, seen: NDArray[np.float32], mask: NDArray[np.int8], action: IntArray) -> IntArray:
+        """(B,): other actions than these, where there are any."""
+        greedy = greedy_action(seen, mask.shape[1])
+        wanted = (greedy != action) & (np.take_along_axis(mask, greedy[:, None], axis=1)[:, 0] != 0)
+        wanted &= self._rng.random(len(action)) < GREEDY_SHARE
+        return np.where(wanted, greedy, another(seen, mask, action, self._rng))
+
+    def pairs(self, row: int, gain: FloatArray, plain_gain: FloatArray, discount: float, overtakes: bool) -> Pairs:
+        """What the forks of a twin led to, and what the run without them did; gains (N,) are of all their tasks.
+
+        Where tensors overtake each other an option changes what becomes of tasks that arrived earlier, too.
+        """
+        plain, span = row - row % (1 + TWINS), self._span
+        forks = np.arange(0, max(len(gain) - 1 - self._first[row], 0) // span, 2)
+        actions = np.stack([self.action[row, forks], self.action[plain, forks]], axis=1)
+        forks, actions = (part[actions[:, 0] != actions[:, 1]] for part in (forks, actions))
+        task, rows = self._first[row] + span * forks, [row, plain]
+        more = gain - plain_gain
+        between = np.zeros(len(forks))
+        for i in range(1, span):
+            between += discount ** (i - 1) * more[task + i]
+        for i in range(1, span + 1 if overtakes else 1):
+            between += np.where(task >= i, more[task - i], 0.0)
+        seen = self.seen[rows][:, forks].swapaxes(0, 1)
+        lost = [share_lost(seen[:, k], actions[:, k], of[task]) for k, of in enumerate((gain, plain_gain))]
+        return Pairs(
+            situation=seen[:, :, :SITUATION],
+            left=np.concatenate([left_by(seen[:, k], actions[:, k : k + 1]) for k in (0, 1)], axis=1),
+            lost=np.stack(lost, axis=1),
+            between=between.astype(np.float32),
+            discount=np.full(len(forks), discount ** (span - 1), dtype=np.float32),
+            next_obs=self.seen[rows][:, forks + 1].swapaxes(0, 1),
+            next_mask=self.mask[rows][:, forks + 1].swapaxes(0, 1),
+        )

@@ -1,0 +1,124 @@
+"""Twins: what they are told apart by, and that their difference is what the option was worth."""
+
+import numpy as np
+import pytest
+
+import hasten as hs
+from hasten.core.backlogs import SITUATION, gains_of
+from hasten.learn import twins
+from hasten.learn.change import Change, changed
+from hasten.learn.domain import Domain, Runs
+from hasten.learn.pairs import OTHER, TAKEN, share_lost
+from hasten.sim import simulate_realizations
+
+DISCOUNT = 0.9
+
+
+def cameras(order, count=3):
+    return hs.scenario_from(
+        {
+            "schema": "hasten.scenario/1",
+            "streams": [
+                {
+                    "name": "cam",
+                    "count": count,
+                    "profile": "alexnet-pi",
+                    "deadline_ms": 90,
+                    "arrivals": {"kind": "poisson", "rate_hz": 40},
+                }
+            ],
+            "uplink": {"order": order, "rate": {"kind": "constant", "mbps": 10}},
+            "edge": {"slowdown": 4},
+            "tasks_per_stream": 40,
+        }
+    )
+
+
+def as_greedy(seen):
+    """Values by which Greedy decides, all but ties of gain."""
+    return gains_of(seen, (seen.shape[1] - SITUATION) // 6)
+
+
+def played(order, runs=4, seed=0):
+    scenario = changed(cameras(order), Change(link_variation=0.4), 3, 40)
+    drawn = Runs(scenario, tuple(scenario.realize(seed + i) for i in range(runs)))
+    span = twins.span_of(drawn)
+    recorder = twins.TwinRecorder(as_greedy, 120, span, np.random.default_rng(seed))
+    rows = [run for run in drawn.realizations for _ in range(1 + twins.TWINS)]
+    return recorder, simulate_realizations(scenario, recorder, rows), span
+
+
+@pytest.mark.parametrize("order", ["grant", "ready"])
+def test_pairs_are_the_differences_of_two_runs(order):
+    recorder, results, span = played(order)
+    for row in range(len(results)):
+        plain = row - row % (1 + twins.TWINS)
+        if row == plain:
+            continue
+        gain, plain_gain = results[row].gain, results[plain].gain
+        found = recorder.pairs(row, gain, plain_gain, DISCOUNT, order == "ready")
+        at = 0
+        for slot in range(0, recorder.seen.shape[1] - 1, 2):
+            k = recorder._first[row] + slot * span
+            action = recorder.action[row, slot], recorder.action[plain, slot]
+            if k + span >= len(gain) or action[0] == action[1]:
+                continue
+            between = 0.0
+            for i in range(1, span):
+                between += DISCOUNT ** (i - 1) * (gain[k + i] - plain_gain[k + i])
+            for i in range(1, span + 1):
+                if order == "ready" and k - i >= 0:
+                    between += gain[k - i] - plain_gain[k - i]
+            assert found.between[at] == pytest.approx(between, abs=1e-6)
+            assert found.discount[at] == pytest.approx(DISCOUNT ** (span - 1))
+            for side, (r, gains) in enumerate(((row, gain), (plain, plain_gain))):
+                seen = recorder.seen[r, slot]
+                np.testing.assert_array_equal(found.situation[at, side], seen[:SITUATION])
+                actions = (len(seen) - SITUATION) // 6
+                np.testing.assert_array_equal(
+                    found.left[at, side], seen[SITUATION + 2 * actions + action[side] :: actions]
+                )
+                lost = share_lost(seen[None], np.array([action[side]]), gains[[k]])
+                np.testing.assert_allclose(found.lost[at, side], lost[0])
+                np.testing.assert_array_equal(found.next_obs[at, side], recorder.seen[r, slot + 1])
+                np.testing.assert_array_equal(found.next_mask[at, side], recorder.mask[r, slot + 1])
+            at += 1
+        assert at == len(found) > 0
+
+
+@pytest.mark.parametrize("order", ["grant", "ready"])
+def test_the_first_of_each_family_never_forks_and_twins_differ_from_it_by_their_forks_alone(order):
+    recorder, results, _ = played(order)
+    family = 1 + twins.TWINS
+    for plain in range(0, len(results), family):
+        alone = twins.TwinRecorder(as_greedy, 120, 10**6, np.random.default_rng(9))
+        scenario = changed(cameras(order), Change(link_variation=0.4), 3, 40)
+        run = simulate_realizations(scenario, alone, [scenario.realize(plain // family)] * family)
+        np.testing.assert_array_equal(run[0].gain, results[plain].gain)
+        first = recorder._first[plain]
+        for row in range(plain + 1, plain + family):
+            same = (results[row].decisions == results[plain].decisions).all(axis=1)
+            assert same[:first].all() and not same[first]
+            forked = recorder.action[row, ::2] != recorder.action[plain, ::2]
+            assert forked.mean() > 0.5
+
+
+def test_in_grant_order_nothing_earlier_changes_and_in_ready_order_it_does():
+    changed_before = {}
+    for order in ("grant", "ready"):
+        recorder, results, _ = played(order, runs=12)
+        family = 1 + twins.TWINS
+        before = [
+            results[row].gain[: recorder._first[row]] - results[row - row % family].gain[: recorder._first[row]]
+            for row in range(len(results))
+        ]
+        changed_before[order] = np.abs(np.concatenate(before)).max()
+    assert changed_before["grant"] == 0.0 and changed_before["ready"] > 0.0
+
+
+def test_a_batch_is_drawn_for_the_most_streams_there_can_be():
+    domain, rng = Domain(streams=(2, 4)), np.random.default_rng(0)
+    found = twins.collect_twins(cameras("ready", 2), domain, as_greedy, DISCOUNT, rng)
+    assert len(found) > 1000
+    assert np.abs(found.between).max() > 0.3 and np.isfinite(found.lost).all()
+    assert abs(found.lost[:, TAKEN].mean() - found.lost[:, OTHER].mean()) < 0.2
