@@ -65,6 +65,11 @@ class Domain:
         deadline, edge_time = float(np.clip(1.0, *self.deadline)), float(np.clip(1.0, *self.edge_time))
         return replace(self, deadline=(deadline, deadline), edge_time=(edge_time, edge_time))
 
+    def of_deadlines(self, part: int, parts: int) -> Domain:
+        """The same with only one of so many equal parts of its deadlines, on a logarithmic scale, shortest first."""
+        ends = np.geomspace(*self.deadline, parts + 1)
+        return replace(self, deadline=(float(ends[part]), float(ends[part + 1])))
+
     def streams_of(self, scenario: Scenario) -> tuple[int, int]:
         """Lowest and highest number of streams."""
         if self.streams is None:

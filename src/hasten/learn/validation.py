@@ -22,7 +22,8 @@ FloatArray = NDArray[np.float64]
 
 SEED = 777_000
 BATCHES = 4
-"""For each number of streams, each of deadlines and edge times of its own, the first of the scenario's."""
+"""For each number of streams: one of the scenario's own deadlines and edge times, then, of other edge times, short,
+middle and long deadlines."""
 RUNS = 12
 """Of each batch."""
 TASKS = 300
@@ -75,8 +76,8 @@ class Validation:
         for streams in sorted({low, (low + high) // 2, high}):
             rng = np.random.default_rng([SEED, streams])
             batches = [
-                draw_runs(scenario, domain if i > 0 else domain.at_its_middle(), rng, runs, tasks, streams)
-                for i in range(BATCHES)
+                draw_runs(scenario, part, rng, runs, tasks, streams)
+                for part in (domain.at_its_middle(), *(domain.of_deadlines(i, BATCHES - 1) for i in range(BATCHES - 1)))
             ]
             self._marks.append(_Mark(streams, batches, sight))
 

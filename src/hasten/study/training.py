@@ -22,10 +22,11 @@ Init = Literal["none", "greedy", "dp", "mixed"]
 Replay = Literal["uniform", "prioritized"]
 Values = Literal["actions", "backlogs"]
 
+LEARNER_VERSION = 4
+"""Changes with whatever changes what a training ends with, so that cells of another learner are not taken for it."""
 FEW, MANY = 2, max(STREAM_COUNTS)
 BEYOND = 1.25
 """Policies are trained on ranges wider than the sweeps by this factor at either end: they are best somewhat inside."""
-UPDATES_OF_SEVERAL = 40_000
 ABLATION_UPDATES = 4_000
 ABLATION_LOOK = 250
 """Gradient steps between two points of an ablation's learning curves."""
@@ -85,7 +86,8 @@ class Training:
     @property
     def key(self) -> str:
         """Of its cell."""
-        return cell_key("training", scenario=self.scenario, domain=self.domain, settings=self.settings)
+        facts = {"scenario": self.scenario, "domain": self.domain, "settings": self.settings}
+        return cell_key("training", learner=LEARNER_VERSION, **facts)
 
     def run(self) -> Plain:
         """One cell: the policy's file and the learning curve."""
@@ -110,6 +112,7 @@ class Variant:
     init: Init
     replay: Replay
     values: Values = "actions"
+    twins_from: float = 1.0
 
 
 VARIANTS = (
@@ -123,6 +126,7 @@ VARIANTS = (
     Variant("pairs +PER", "none", "prioritized", "backlogs"),
     Variant("pairs +HEI mixed", "mixed", "uniform", "backlogs"),
     Variant("pairs +HEI mixed +PER", "mixed", "prioritized", "backlogs"),
+    Variant("pairs +HEI mixed +PER +twins", "mixed", "prioritized", "backlogs", twins_from=0.5),
 )
 
 
@@ -133,10 +137,8 @@ def policy_for(conditions: Conditions) -> PolicySpec:
 
 
 def policy_training(spec: PolicySpec, quick: bool) -> Training:
-    """The training of a policy of the sweeps: all defaults of the learner, longer for several streams."""
+    """The training of a policy of the sweeps: all defaults of the learner."""
     settings: Plain = {"init": "mixed", "replay": "prioritized", "seed": 0}
-    if spec.several:
-        settings["updates"] = UPDATES_OF_SEVERAL
     return Training(spec.title, spec.scenario, spec.domain, settings | (QUICK if quick else {}))
 
 
@@ -155,6 +157,7 @@ def ablation_trainings(seeds: int, quick: bool) -> dict[tuple[Variant, int], Tra
                 "init": variant.init,
                 "replay": variant.replay,
                 "values": variant.values,
+                "twins_from": variant.twins_from,
                 "seed": seed,
                 "updates": ABLATION_UPDATES,
                 "round_updates": ABLATION_LOOK,
