@@ -8,11 +8,20 @@ as :attr:`SingleBacklogs.useless` tells. Sums over workers and other streams may
 from __future__ import annotations
 
 from collections.abc import Sequence
+from struct import Struct
 
 import numpy as np
 from numpy.typing import NDArray
 
-from hasten.core.backlogs import KINDS, LONG_WEIGHT, POISSON_DEVIATION, SITUATION, longest_shares, moving_swing
+from hasten.core.backlogs import (
+    GAIN_FIRST,
+    KINDS,
+    LONG_WEIGHT,
+    POISSON_DEVIATION,
+    SITUATION,
+    longest_shares,
+    moving_swing,
+)
 from hasten.core.decision import DEAD_LINK_BITS_PER_MS, Context, FloatArray, View, useful_limit_ms
 from hasten.core.gain import task_gain
 from hasten.core.observation import (
@@ -25,6 +34,9 @@ from hasten.core.observation import (
 )
 from hasten.core.options import OptionTable
 
+_write_situation = Struct(f"{SITUATION}f").pack_into
+"""Several times as fast as an assignment."""
+
 
 class SingleBacklogs:
     """Situation, gains and backlogs left of the decisions of one run, each view holding one.
@@ -36,26 +48,30 @@ class SingleBacklogs:
         left_ms: (J+1, 5), cut off at two deadlines; the last column is 1.
         latency_ms: (J,)
         useless: (J+1,), which options are predicted to be of no use.
+        useless_options: (J,), the same without dropping.
     """
 
     def __init__(self, context: Context, options: OptionTable) -> None:
         gaps_ms, any_gap_ms = nominal_gaps_ms(context.rate_hz)
         longest = longest_shares(options, context.deadline_ms)
-        self.streams = [
-            SingleStream(context, options, m, _Gap(float(gap_ms)), longest[m].tolist())
-            for m, gap_ms in enumerate(gaps_ms)
-        ]
         self._any = _Gap(any_gap_ms)
         self._half_rtt_ms = 0.5 * context.rtt_ms
         self._workers = context.workers
         width = int(options.exit.shape[1])
         self.situation: NDArray[np.float32] = np.ones(SITUATION + 1, dtype=np.float32)
+        self._situation_data = self.situation.data
         self.left_ms: NDArray[np.float32] = np.ones((width + 1, KINDS + 1), dtype=np.float32)
         self.latency_ms = np.zeros(width)
         self.useless = np.zeros(width + 1, dtype=np.bool_)
+        self.useless_options = self.useless[:-1]
         self._times = np.zeros((KINDS, width + 1))
+        self._first_ms, self._mean_ms = self._times[2:]
         self._by_option = self._times.T, self.left_ms[:, :KINDS]
-        self._starts = np.zeros(width)
+        self.streams = [
+            SingleStream(context, options, m, _Gap(float(gap_ms)), longest[m].tolist())
+            for m, gap_ms in enumerate(gaps_ms)
+        ]
+        self._parts = {stream: _Parts(self._times, self.latency_ms, stream.offloading) for stream in self.streams}
 
     def observe(self, view: View) -> SingleStream:
         """Look at the one decision in ``view``; returns its stream."""
@@ -70,7 +86,9 @@ class SingleBacklogs:
         any_gap.after(now_ms)
         mean_ms, largest_ms = self._others(view)
         per = stream.per_deadline
-        self.situation[:SITUATION] = (
+        _write_situation(
+            self._situation_data,
+            0,
             min(mean_ms * per, CLIP),
             min(largest_ms * per, CLIP),
             share,
@@ -90,29 +108,28 @@ class SingleBacklogs:
     def _options(self, stream: SingleStream, view: View, rate: float) -> None:
         """What each option leaves, by ``core.timing.stage_ends``."""
         device_wait_ms, uplink_wait_ms = view.device_wait_ms.item(), view.uplink_wait_ms.item()
-        n, times, latency_ms, half_rtt_ms = stream.offloading, self._times, self.latency_ms, self._half_rtt_ms
-        workers = view.edge_wait_ms[0].tolist()
-        first_ms = workers[0]
-        device_ms, uplink_ms, edge_ms, starts = times[0, :-1], times[1, :n], times[2, :n], self._starts[:n]
-        np.add(stream.device_ms, device_wait_ms, out=device_ms)
-        np.divide(stream.payload_bits, rate, out=uplink_ms)
-        uplink_ms += np.maximum(device_ms[:n], uplink_wait_ms, out=starts)
+        part, half_rtt_ms, workers = self._parts[stream], self._half_rtt_ms, view.edge_wait_ms[0].tolist()
+        sent_ms, edge_ms, first_ms = part.sent_ms, part.edge_ms, workers[0]
+        np.add(stream.device_ms, device_wait_ms, out=part.device_ms)
+        np.divide(stream.payload_bits, rate, out=sent_ms)
+        sent_ms += np.maximum(part.offloading_device_ms, uplink_wait_ms, out=part.starts_ms)
         if half_rtt_ms:
-            np.maximum(np.add(uplink_ms, half_rtt_ms, out=starts), first_ms, out=edge_ms)
+            np.maximum(np.add(sent_ms, half_rtt_ms, out=part.starts_ms), first_ms, out=edge_ms)
         else:
-            np.maximum(uplink_ms, first_ms, out=edge_ms)
+            np.maximum(sent_ms, first_ms, out=edge_ms)
         edge_ms += stream.edge_ms
-        np.add(edge_ms, half_rtt_ms, out=latency_ms[:n])
-        latency_ms[n:] = device_ms[n:]
-        np.greater(latency_ms, stream.limit_ms, out=self.useless[:-1])
-        times[0, -1], times[1, n:], times[2, n:] = device_wait_ms, uplink_wait_ms, first_ms
+        np.add(edge_ms, half_rtt_ms, out=part.offloading_latency_ms)
+        part.local_latency_ms[:] = part.local_device_ms
+        np.greater(self.latency_ms, stream.limit_ms, out=self.useless_options)
+        part.device_before_ms[0] = device_wait_ms
+        part.uplink_before_ms.fill(uplink_wait_ms)
+        part.edge_before_ms.fill(first_ms)
         if self._workers == 1:
-            times[3] = times[2]
+            self._mean_ms[:] = self._first_ms
         else:  # the others wait as before; one of them may now be the first
-            rest_ms = sum(workers[1:])
-            np.add(times[2], rest_ms, out=times[3])
-            times[3] /= self._workers
-            np.minimum(times[2], workers[1], out=times[2])
+            np.add(self._first_ms, sum(workers[1:]), out=self._mean_ms)
+            self._mean_ms /= self._workers
+            np.minimum(self._first_ms, workers[1], out=self._first_ms)
         by_option, left_ms = self._by_option
         np.minimum(by_option, stream.clip_ms, out=left_ms)
 
@@ -124,6 +141,35 @@ class SingleBacklogs:
         others = view.others_wait_ms[0].tolist()
         others[view.stream.item()] = 0.0
         return sum(others) / (count - 1), max(others)
+
+
+class _Parts:
+    """Views of the arrays of :class:`SingleBacklogs` for a stream of whose options the first ``n`` offload.
+
+    Making them takes as long as computing what is in them.
+    """
+
+    __slots__ = (
+        "device_before_ms",
+        "device_ms",
+        "edge_before_ms",
+        "edge_ms",
+        "local_device_ms",
+        "local_latency_ms",
+        "offloading_device_ms",
+        "offloading_latency_ms",
+        "sent_ms",
+        "starts_ms",
+        "uplink_before_ms",
+    )
+
+    def __init__(self, times_ms: FloatArray, latency_ms: FloatArray, n: int) -> None:
+        self.device_ms, self.device_before_ms = times_ms[0, :-1], times_ms[0, -1:]
+        self.offloading_device_ms, self.local_device_ms = self.device_ms[:n], self.device_ms[n:]
+        self.sent_ms, self.uplink_before_ms = times_ms[1, :n], times_ms[1, n:]
+        self.edge_ms, self.edge_before_ms = times_ms[2, :n], times_ms[2, n:]
+        self.offloading_latency_ms, self.local_latency_ms = latency_ms[:n], latency_ms[n:]
+        self.starts_ms = np.zeros(n)
 
 
 class SingleStream:
@@ -149,16 +195,25 @@ class SingleStream:
         self.payload_bits = options.payload_bits[stream, order[:n]]
         self.edge_ms = options.edge_ms[stream, order[:n]]
         self._worth = options.worth[stream, order]
-        self._gain_terms = context.gain_terms
+        self._gain_terms, self._timed = context.gain_terms, any(context.gain_terms)
         self.rate: float | None = None
         self.swing = 0.0
         self._gain = np.append(gain_feature(self._worth), gain_feature(context.gain_terms[1])).astype(np.float32)
+        self._rank_ms = self._ranked()
 
     def gain(self, latency_ms: FloatArray) -> NDArray[np.float32]:
         """(J+1,): gains of options of use with these latencies (J,), and that of dropping."""
-        if any(self._gain_terms):
+        if self._timed:
             self._gain[:-1] = gain_feature(task_gain(self._worth, latency_ms, self.deadline_ms, *self._gain_terms))
+            self._rank_ms = self._ranked()
         return self._gain
+
+    def greedy_rank(self, latency_ms: FloatArray, out: FloatArray) -> FloatArray:
+        """(J,): Greedy takes the option of use that has the largest one; after :meth:`gain` of the same latencies."""
+        return np.subtract(self._rank_ms, latency_ms, out=out)
+
+    def _ranked(self) -> FloatArray:
+        return np.asarray(self._gain[:-1] * np.float64(GAIN_FIRST * self.deadline_ms))
 
 
 class _Gap:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from hasten.core.backlogs import GAIN_FIRST, KINDS, SITUATION, put_greedy_ahead
+from hasten.core.backlogs import KINDS, SITUATION, put_greedy_ahead
 from hasten.core.backlogs_single import SingleBacklogs
 from hasten.core.decision import View
 
@@ -80,12 +80,13 @@ class SingleBacklogValues:
         self._units = self._first[:-1]
         self._weights = {}
         for stream in backlogs.streams:
-            weights = np.zeros((KINDS + 1, shared), np.float32)
-            weights[:KINDS] = policy.left / stream.deadline_ms
-            self._weights[stream] = weights, weights[KINDS]
-        self._shared = np.zeros((actions, shared), np.float32)
-        self._head = policy.head * np.array([1.0, -1.0], dtype=np.float32)
-        self._most = np.float32(1.0) - policy.head_bias[1]
+            weights = np.zeros((KINDS + 1, shared + 1), np.float32)
+            weights[:KINDS, :shared] = policy.left / stream.deadline_ms
+            weights[KINDS, shared] = 1.0  # one more unit, always 1, for the head's bias
+            self._weights[stream] = weights, weights[KINDS, :shared]
+        self._shared = np.zeros((actions, shared + 1), np.float32)
+        kept_bias = np.array([[0.0, 1.0 - policy.head_bias[1]]], dtype=np.float32)
+        self._head = np.vstack([policy.head * np.array([1.0, -1.0], dtype=np.float32), kept_bias])
         self._heads = np.zeros((actions, 2), np.float32)
         self._cost, self._kept = self._heads[:, 0], self._heads[:, 1]
         self._result, self._rank = np.zeros(actions, np.float32), np.zeros(actions - 1)
@@ -99,22 +100,20 @@ class SingleBacklogValues:
         """The action of largest value among those that are of use."""
         seen, stream, shared, result = self._backlogs, self._stream, self._shared, self._result
         weights, bias = self._weights[stream]
-        np.dot(seen.situation, self._situation, out=self._units)
+        seen.situation.dot(self._situation, self._units)  # methods: np.dot takes longer to be called than to compute
         np.maximum(self._units, self._zero, out=self._units)
-        np.dot(self._first, self._bias_of, out=bias)
-        np.dot(seen.left_ms, weights, out=shared)
+        self._first.dot(self._bias_of, bias)
+        seen.left_ms.dot(weights, shared)
         np.maximum(shared, self._zero, out=shared)
-        np.dot(shared, self._head, out=self._heads)
+        shared.dot(self._head, self._heads)
         gain = stream.gain(seen.latency_ms)
-        np.add(self._kept, self._most, out=result)
-        np.minimum(result, self._one, out=result)
+        np.minimum(self._kept, self._one, out=result)
         np.maximum(result, self._zero, out=result)
         result *= gain
         result += self._cost
         if self._lead > 0.0:
-            rank = np.multiply(gain[:-1], GAIN_FIRST * stream.deadline_ms, out=self._rank)
-            rank -= seen.latency_ms
-            rank[seen.useless[:-1]] = -np.inf
+            rank = stream.greedy_rank(seen.latency_ms, self._rank)
+            rank[seen.useless_options] = -np.inf
             result[rank.argmax()] += self._lead
         result[seen.useless] = self._never
         return int(stream.order[result.argmax()])
