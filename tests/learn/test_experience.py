@@ -80,6 +80,13 @@ def test_half_of_the_runs_come_in_bursts_and_half_on_a_link_that_varies():
     assert envelope.rate_mbps == pytest.approx((0.5, 22)) and envelope.rate_hz == pytest.approx((5, 80))
 
 
+def test_parts_of_the_deadlines_cover_them_one_after_another():
+    domain = Domain(deadline=(0.5, 4.0))
+    parts = [domain.of_deadlines(i, 3).deadline for i in range(3)]
+    np.testing.assert_allclose(parts, [(0.5, 1.0), (1.0, 2.0), (2.0, 4.0)])
+    assert domain.of_deadlines(1, 3).edge_time == domain.edge_time
+
+
 def test_edges_differ_in_speed():
     scenario = cameras()
     domain = replace(FIXED, edge_time=(0.5, 2.0))
