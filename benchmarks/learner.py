@@ -13,7 +13,8 @@ The peers are not dependencies and not wanted in hasten's own environment. To ha
     peers/bin/pip install -c constraints.txt -e '.[learn]'
     peers/bin/pip install -c constraints.txt stable-baselines3==2.9.2
     peers/bin/pip install --no-deps tianshou==2.0.1 deepdiff h5py overrides pettingzoo sensai-utils tqdm orderly-set
-    peers/bin/pip install --no-deps cachebox tensorboard virtualenv
+    peers/bin/pip install --no-deps absl-py cachebox tensorboard virtualenv
+    peers/bin/pip install matplotlib pandas
     peers/bin/python benchmarks/learner.py
 """
 

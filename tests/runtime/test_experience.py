@@ -14,9 +14,11 @@ from hasten.core.decision import Decision
 from hasten.core.errors import InputError
 from hasten.core.observation import Features
 from hasten.core.options import DROP
+from hasten.learn.domain import FIXED
 from hasten.learn.logs import Episode, read_experience, read_tasks, rebuild
 from hasten.learn.method import method_for
 from hasten.learn.settings import Settings
+from hasten.learn.train import Trainer
 from hasten.learn.transitions import UNKNOWN
 from hasten.runtime.agent import DeviceAgent
 from hasten.runtime.deciding import AgentSettings
@@ -140,8 +142,22 @@ def test_the_log_becomes_experience(run, values, hidden):
         assert found.obs.shape == (len(found), policy.manifest.features)
     else:  # an option that was predicted to be useless, or the only one allowed, has nothing to be compared with
         assert 0.5 * known < len(found) <= known
-        assert (found.action[:, 0] != found.action[:, 1]).all()
-        assert found.lost.min() >= 0 and found.lost.max() <= 1
+        assert (found.left[:, 0] != found.left[:, 1]).any(axis=1).mean() > 0.9
+        assert found.lost[:, 0].min() >= 0 and found.lost[:, 0].max() <= 1 and np.isnan(found.lost[:, 1]).all()
+
+
+def test_logs_stay_when_twins_replace_all_simulated_experience(run, tmp_path):
+    _, path, profile = run
+    logged = read_experience([path], profile)
+    (tmp_path / "tiny.json").write_text(profile.to_json())
+    scenario = cameras(2, str(tmp_path / "tiny.json"), gain={"kind": "tradeoff", "lambda": 0.2})
+    settings = Settings(hidden=(8, 16), demonstrations=100, capacity=500, updates=2)
+    trainer = Trainer(scenario, FIXED, settings, logged)
+    kept = len(trainer._method.of_logs(logged))
+    assert trainer._replay.size == kept + 100
+    trainer._start_twins()
+    assert trainer._replay.size == trainer._replay.demonstrations == kept > 0
+    assert len(trainer._expert) == trainer._replay.capacity == kept + 500
 
 
 def changed_line(path, tmp_path, change, number=5):

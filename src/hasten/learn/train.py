@@ -90,7 +90,7 @@ class Trainer:
         logs: Sequence[Logged] = (),
         start: AnyPolicy | None = None,
     ) -> None:
-        self._scenario, self._domain, self._settings = scenario, domain, settings
+        self._scenario, self._domain, self._settings, self._logs = scenario, domain, settings, logs
         table, _ = scenario.options.undominated()
         width = table.exit.shape[1]
         self._method = method_for(width, settings)
@@ -167,9 +167,11 @@ class Trainer:
             yield self._method.record(runs, actor, rng).experience
 
     def _start_twins(self) -> None:
-        """Forget all that was told by the timing law, demonstrations included: twins know better."""
+        """Forget all simulated experience, demonstrations included: twins know better. Logs of real runs stay."""
         nothing = self._replay.at(np.zeros(0, dtype=np.int64))
-        self._replay, self._expert = _replay_of(nothing, self._settings), np.zeros(self._settings.capacity, np.bool_)
+        given = joined([nothing, self._method.of_logs(self._logs)]) if self._logs else nothing
+        self._replay = _replay_of(given, self._settings)
+        self._expert = np.zeros(self._replay.capacity, dtype=np.bool_)
         self._twins = True
 
     def _learn(self, rng: np.random.Generator, set_errors: bool = True) -> Step:
