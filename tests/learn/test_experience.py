@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 
+import learn_scenarios
 import numpy as np
 import pytest
 
@@ -16,24 +17,8 @@ from hasten.learn.planner import Planner
 from hasten.sim import simulate_realizations
 
 
-def cameras(order="grant", count=3, **uplink):
-    return hs.scenario_from(
-        {
-            "schema": "hasten.scenario/1",
-            "streams": [
-                {
-                    "name": "cam",
-                    "count": count,
-                    "profile": "alexnet-pi",
-                    "deadline_ms": 80,
-                    "arrivals": {"kind": "poisson", "rate_hz": 20},
-                }
-            ],
-            "uplink": {"order": order, "rate": {"kind": "constant", "mbps": 10}} | uplink,
-            "edge": {"slowdown": 4},
-            "tasks_per_stream": 60,
-        }
-    )
+def cameras(order="grant", count=3):
+    return learn_scenarios.cameras(count, order, rate_hz=20, deadline_ms=80, tasks_per_stream=60)
 
 
 def record(runs, actor, rng):

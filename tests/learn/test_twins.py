@@ -2,8 +2,8 @@
 
 import numpy as np
 import pytest
+from learn_scenarios import cameras
 
-import hasten as hs
 from hasten.core.backlogs import SITUATION, gains_of
 from hasten.learn import twins
 from hasten.learn.change import Change, changed
@@ -14,24 +14,8 @@ from hasten.sim import simulate_realizations
 DISCOUNT = 0.9
 
 
-def cameras(order, count=3):
-    return hs.scenario_from(
-        {
-            "schema": "hasten.scenario/1",
-            "streams": [
-                {
-                    "name": "cam",
-                    "count": count,
-                    "profile": "alexnet-pi",
-                    "deadline_ms": 90,
-                    "arrivals": {"kind": "poisson", "rate_hz": 40},
-                }
-            ],
-            "uplink": {"order": order, "rate": {"kind": "constant", "mbps": 10}},
-            "edge": {"slowdown": 4},
-            "tasks_per_stream": 40,
-        }
-    )
+def busy(order, count=3):
+    return cameras(count, order, rate_hz=40, deadline_ms=90)
 
 
 def as_greedy(seen):
@@ -40,7 +24,7 @@ def as_greedy(seen):
 
 
 def played(order, runs=4, seed=0):
-    scenario = changed(cameras(order), Change(link_variation=0.4), 3, 40)
+    scenario = changed(busy(order), Change(link_variation=0.4), 3, 40)
     drawn = Runs(scenario, tuple(scenario.realize(seed + i) for i in range(runs)))
     span = twins.span_of(drawn)
     recorder = twins.TwinRecorder(as_greedy, 120, span, np.random.default_rng(seed))
@@ -92,7 +76,7 @@ def test_the_first_of_each_family_never_forks_and_twins_differ_from_it_by_their_
     family = 1 + twins.TWINS
     for plain in range(0, len(results), family):
         alone = twins.TwinRecorder(as_greedy, 120, 10**6, np.random.default_rng(9))
-        scenario = changed(cameras(order), Change(link_variation=0.4), 3, 40)
+        scenario = changed(busy(order), Change(link_variation=0.4), 3, 40)
         run = simulate_realizations(scenario, alone, [scenario.realize(plain // family)] * family)
         np.testing.assert_array_equal(run[0].gain, results[plain].gain)
         first = recorder._first[plain]
@@ -118,7 +102,7 @@ def test_in_grant_order_nothing_earlier_changes_and_in_ready_order_it_does():
 
 def test_a_batch_is_drawn_for_the_most_streams_there_can_be():
     domain, rng = Domain(streams=(2, 4)), np.random.default_rng(0)
-    found = twins.collect_twins(cameras("ready", 2), domain, as_greedy, DISCOUNT, rng)
+    found = twins.collect_twins(busy("ready", 2), domain, as_greedy, DISCOUNT, rng)
     assert len(found) > 1000
     assert np.abs(found.between).max() > 0.3 and np.isfinite(found.lost).all()
     assert abs(found.lost[:, TAKEN].mean() - found.lost[:, OTHER].mean()) < 0.2

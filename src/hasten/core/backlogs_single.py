@@ -35,7 +35,7 @@ from hasten.core.observation import (
 from hasten.core.options import OptionTable
 
 _write_situation = Struct(f"{SITUATION}f").pack_into
-"""Several times as fast as an assignment."""
+"""Writes float32 at once, where an assignment would make an array of the numbers first."""
 
 
 class SingleBacklogs:
@@ -146,7 +146,7 @@ class SingleBacklogs:
 class _Parts:
     """Views of the arrays of :class:`SingleBacklogs` for a stream of whose options the first ``n`` offload.
 
-    Making them takes as long as computing what is in them.
+    They are made once, because making a view takes time, too.
     """
 
     __slots__ = (

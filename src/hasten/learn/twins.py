@@ -17,7 +17,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from hasten.core.backlogs import SITUATION, BacklogFeatures, greedy_action, observation_size
+from hasten.core.backlogs import KINDS, SITUATION, BacklogFeatures, greedy_action, observation_size
 from hasten.core.decision import Context, Decision, FloatArray, IntArray, View
 from hasten.core.scenario import Scenario
 from hasten.learn.collect import Values, with_dropping
@@ -119,25 +119,25 @@ class TwinRecorder:
 
         Where tensors overtake each other an option changes what becomes of tasks that arrived earlier, too.
         """
-        plain, span = row - row % (1 + TWINS), self._span
+        span, both = self._span, np.array([row, row - row % (1 + TWINS)])
         forks = np.arange(0, max(len(gain) - 1 - self._first[row], 0) // span, 2)
-        actions = np.stack([self.action[row, forks], self.action[plain, forks]], axis=1)
-        forks, actions = (part[actions[:, 0] != actions[:, 1]] for part in (forks, actions))
-        task, rows = self._first[row] + span * forks, [row, plain]
+        forks = forks[self.action[row, forks] != self.action[both[1], forks]]
+        task = self._first[row] + span * forks
         more = gain - plain_gain
         between = np.zeros(len(forks))
         for i in range(1, span):
             between += discount ** (i - 1) * more[task + i]
         for i in range(1, span + 1 if overtakes else 1):
             between += np.where(task >= i, more[task - i], 0.0)
-        seen = self.seen[rows][:, forks].swapaxes(0, 1)
-        lost = [share_lost(seen[:, k], actions[:, k], of[task]) for k, of in enumerate((gain, plain_gain))]
+        seen, action = self.seen[both, forks[:, None]], self.action[both, forks[:, None]]
+        own_gain = np.stack([gain[task], plain_gain[task]], axis=1)
+        flat = seen.reshape(-1, seen.shape[2])
         return Pairs(
             situation=seen[:, :, :SITUATION],
-            left=np.concatenate([left_by(seen[:, k], actions[:, k : k + 1]) for k in (0, 1)], axis=1),
-            lost=np.stack(lost, axis=1),
+            left=left_by(flat, action.reshape(-1, 1)).reshape(-1, 2, KINDS),
+            lost=share_lost(flat, action.ravel(), own_gain.ravel()).reshape(-1, 2),
             between=between.astype(np.float32),
             discount=np.full(len(forks), discount ** (span - 1), dtype=np.float32),
-            next_obs=self.seen[rows][:, forks + 1].swapaxes(0, 1),
-            next_mask=self.mask[rows][:, forks + 1].swapaxes(0, 1),
+            next_obs=self.seen[both, forks[:, None] + 1],
+            next_mask=self.mask[both, forks[:, None] + 1],
         )

@@ -100,7 +100,7 @@ class SingleBacklogValues:
         """The action of largest value among those that are of use."""
         seen, stream, shared, result = self._backlogs, self._stream, self._shared, self._result
         weights, bias = self._weights[stream]
-        seen.situation.dot(self._situation, self._units)  # methods: np.dot takes longer to be called than to compute
+        seen.situation.dot(self._situation, self._units)  # the method is called faster than np.dot
         np.maximum(self._units, self._zero, out=self._units)
         self._first.dot(self._bias_of, bias)
         seen.left_ms.dot(weights, shared)
