@@ -6,8 +6,8 @@ import itertools
 
 import numpy as np
 import pytest
+from offline_scenarios import alexnet
 from sim_cases import COMBINATIONS, random_scenario, with_outages
-from test_bounds import alexnet
 
 from hasten.offline import bounded
 from hasten.offline.bounded import Effort, solve_bounded
@@ -239,7 +239,7 @@ def test_chunks_give_no_less_than_a_simple_rule(monkeypatch, order):
 
 @pytest.mark.parametrize("order", ["grant", "ready"])
 @pytest.mark.parametrize(
-    "where", ["make_grid", "find_prices", "guide_of", "guided_beam", "turn_beam", "spliced", "improve"]
+    "where", ["make_grid", "find_prices", "guide_of", "guided_beam", "turn_beam", "spliced", "improve", "tightened"]
 )
 def test_an_interrupt_anywhere_gives_no_less_than_a_simple_rule(monkeypatch, order, where):
     scenario = alexnet(10, 20, uplink={"order": order, "rate": {"kind": "constant", "mbps": 10}})

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from offline_scenarios import SLACK, alexnet, random_prices
 from sim_cases import COMBINATIONS, random_options, random_scenario, with_outages
 
 from hasten.core.scenario import scenario_from
@@ -22,39 +23,12 @@ from hasten.offline.plan import TimeLimit
 from hasten.schedulers import make_scheduler
 from hasten.sim import Replayer, simulate
 
-SLACK = 1e-6
 PLANS_PER_SCENARIO = 60
 
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
     return tmp_path_factory.mktemp("profiles")
-
-
-def alexnet(streams: int, tasks: int, **changes):
-    data = {
-        "schema": "hasten.scenario/1",
-        "streams": [
-            {
-                "name": "cam",
-                "count": streams,
-                "profile": "alexnet-pi",
-                "deadline_ms": 80,
-                "arrivals": {"kind": "poisson", "rate_hz": 15},
-            }
-        ],
-        "uplink": {"rate": {"kind": "constant", "mbps": 10}},
-        "edge": {"slowdown": 4},
-        "tasks_per_stream": tasks,
-    }
-    return scenario_from(data | changes)
-
-
-def random_prices(grid, rng):
-    """Prices in stretches, many of them zero; per cell, around the worth of a task for a few milliseconds."""
-    shape = (grid.links + 1, grid.cells)
-    stretch = np.repeat(rng.random((grid.links + 1, grid.cells // 7 + 1)), 7, axis=1)[:, : grid.cells]
-    return np.where(stretch < 0.5, 0.0, 0.1 * grid.cell_ms * rng.random(shape) * rng.random())
 
 
 @settings(max_examples=400, deadline=None, derandomize=True)

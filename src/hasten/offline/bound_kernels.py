@@ -50,7 +50,8 @@ def _stay_prices(paid: FloatArray, start: int, whole: int, part: float) -> Any:
 def _cheapest(paid: FloatArray, start: int, whole: int, part: float) -> Any:
     """Least price of ``whole + part`` cells of time that start anywhere in cell ``start``."""
     early, between, late = _stay_prices(paid, start, whole, part)
-    return min(early, between, late)
+    least = early if early < between else between
+    return least if least < late else late
 
 
 @compiled
@@ -66,7 +67,7 @@ def price_stays(paid: FloatArray, stays: Stays, price: FloatArray) -> None:
 
 
 @inlined
-def _book(use: FloatArray, paid: FloatArray, start: int, whole: int, part: float) -> None:
+def book(use: FloatArray, paid: FloatArray, start: int, whole: int, part: float) -> None:
     """Add the time that :func:`_cheapest` charges for to ``use``, as differences from cell to cell."""
     early, between, late = _stay_prices(paid, start, whole, part)
     first, missing, last, beyond = start, 0.0, start + whole, part
@@ -90,7 +91,7 @@ def _send_end(start: int, send: int, bits: float, sent_bits: FloatArray) -> Any:
 
 
 @inlined
-def _gain_above_drop(
+def gain_above_drop(
     worth: float, finish: int, arrival_ms: float, deadline_ms: float, cell_ms: float, terms: tuple[float, float, float]
 ) -> Any:
     """Gain of finishing in cell ``finish`` (no later than the limit) over that of dropping."""
@@ -142,7 +143,7 @@ def _option_values(
     gain = worth - terms[1]
     for cell in range(latest_edge, earliest_edge - 1, -1):
         if not timeless:
-            gain = _gain_above_drop(worth, cell + edge + rtt_half, arrival_ms, deadline_ms, cell_ms, terms)
+            gain = gain_above_drop(worth, cell + edge + rtt_half, arrival_ms, deadline_ms, cell_ms, terms)
         net = gain - _cheapest(edge_paid, cell, edge, edge_part)
         if net >= best:
             best = net
@@ -191,7 +192,7 @@ def _steady_values(
     served = -np.inf
     for cell in range(latest_edge, latest_start + way, -1):
         if not timeless:
-            gain = _gain_above_drop(worth, cell + edge + rtt_half, arrival_ms, deadline_ms, cell_ms, terms)
+            gain = gain_above_drop(worth, cell + edge + rtt_half, arrival_ms, deadline_ms, cell_ms, terms)
         net = gain - edge_price[cell]
         served = net if net > served else served
     best = -np.inf
@@ -200,7 +201,7 @@ def _steady_values(
     block -= arrival // toll_cells
     for start in range(latest_start, ready - 1, -1):
         if not timeless:
-            gain = _gain_above_drop(worth, start + way + edge + rtt_half, arrival_ms, deadline_ms, cell_ms, terms)
+            gain = gain_above_drop(worth, start + way + edge + rtt_half, arrival_ms, deadline_ms, cell_ms, terms)
         net = gain - edge_price[start + way]
         served = net if net > served else served
         net = served - send_price[start]
@@ -268,10 +269,10 @@ def solve_streams(
             mine[: window + 1] = NO_OPTION
             for j in range(device.shape[1]):
                 x = device[m, j]
-                if not usable[m, j] or x > window:
+                if not usable[q, j] or x > window:
                     continue
                 # An idle device starts at the arrival itself, a busy one may start at the beginning of a cell.
-                idle = _idle_end(arrival_at[q], a, x, device_part[m, j])
+                idle = idle_end(arrival_at[q], a, x, device_part[m, j])
                 slack = limit_at[q] - a - x - device_part[m, j]
                 if bits[m, j] > 0 and stays_kept:
                     reach = _steady_values(
@@ -294,7 +295,7 @@ def solve_streams(
                 else:
                     reach = window - x + 1
                     for i in range(reach):
-                        value[i] = _gain_above_drop(
+                        value[i] = gain_above_drop(
                             worth[m, j], a + x + i, arrival_ms[q], deadline_ms[m], cell_ms, terms
                         )
                 if idle >= reach:
@@ -331,7 +332,7 @@ def solve_streams(
             option[q] = j
             if j == NO_OPTION:
                 continue
-            backlog = max(backlog, _idle_end(arrival_at[q], a, device[m, j], device_part[m, j]))
+            backlog = max(backlog, idle_end(arrival_at[q], a, device[m, j], device_part[m, j]))
             if bits[m, j] > 0:
                 _option_values(
                     a, limit_at[q], arrival_ms[q], deadline_ms[m], device[m, j], send[m, j], edge[m, j],
@@ -343,11 +344,11 @@ def solve_streams(
                 cell = a + device[m, j] + start
                 start_block[q] = cell // toll_cells - a // toll_cells
                 if steady:
-                    _book(link_use[link[m]], paid, cell, send[m, j], send_part[m, j])
+                    book(link_use[link[m]], paid, cell, send[m, j], send_part[m, j])
                 else:
                     link_use[link[m], cell] += 1.0
                     link_use[link[m], sent[start]] -= 1.0
-                _book(edge_use, edge_paid, best_edge[sent[start] - sent[0]], edge[m, j], edge_part[m, j])
+                book(edge_use, edge_paid, best_edge[sent[start] - sent[0]], edge[m, j], edge_part[m, j])
             backlog += device[m, j]
     return total
 
@@ -384,7 +385,7 @@ def worth_of_stages(
                 else:
                     reach = window - x + 1
                     for i in range(reach):
-                        value[i] = _gain_above_drop(
+                        value[i] = gain_above_drop(
                             worth[m, j], a + x + i, arrival_ms[q], deadline_ms[m], cell_ms, terms
                         )
                 gap = 0 if last else arrival[q + 1] - a
@@ -397,6 +398,6 @@ def worth_of_stages(
 
 
 @inlined
-def _idle_end(arrival_at: float, arrival: int, device: int, device_part: float) -> Any:
+def idle_end(arrival_at: float, arrival: int, device: int, device_part: float) -> Any:
     """Cells beyond ``arrival + device`` in which a device stage ends that starts at the arrival itself: 0 or 1."""
     return max(int(np.floor(arrival_at - ARRIVAL_SLACK_CELLS + device + device_part)) - arrival - device, 0)

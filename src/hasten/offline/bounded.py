@@ -2,10 +2,10 @@
 
 Prices of uplink and edge time (``offline.decomposition``) prove a bound on every schedule; a beam search under their
 guidance finds a plan (``offline.guided_beam``, ``offline.turn_beam``, ``offline.ready_beam``), and local search
-improves it (``offline.local_search``). No answer falls short of what a simple rule decides online
-(``offline.incumbent``). Long runs are cut into chunks of tasks: their bounds add up to a bound on the whole, since
-starting each chunk with an empty system can only help, and their plans, one after the other, are a plan that the
-simulator executes.
+improves it (``offline.local_search``). In ready order the bound is then tightened (``offline.turns``). No answer falls
+short of what a simple rule decides online (``offline.incumbent``). Long runs are cut into chunks of tasks: their bounds
+add up to a bound on the whole, since starting each chunk with an empty system can only help, and their plans, one after
+the other, are a plan that the simulator executes.
 """
 
 from __future__ import annotations
@@ -27,10 +27,11 @@ from hasten.offline.guided_beam import guided_beam
 from hasten.offline.incumbent import incumbent
 from hasten.offline.instance import GAIN_STEPS, Instance, grant_like, instance_of
 from hasten.offline.local_search import improve
-from hasten.offline.plan import TimeLimit
+from hasten.offline.plan import PROVEN_GAP, TimeLimit
 from hasten.offline.ready_beam import ready_beam
 from hasten.offline.splice import spliced
 from hasten.offline.turn_beam import Moments, moments_of, turn_beam
+from hasten.offline.turns import tightened
 from hasten.sim import Replayer
 
 IntArray = NDArray[np.int64]
@@ -46,14 +47,27 @@ class Effort:
     """Rounds times tasks in grant order: the number of rounds for many tasks."""
     ready_price_work: float = 4.5e6
     """The same in ready order, where the beams need the time."""
+    turn_work: float = 1.6e6
+    """Rounds times tasks of the tolls for overtaking in ready order."""
+    turn_rounds: tuple[int, int] = (200, 400)
+    """Fewest and most rounds of these tolls; where there is not even work for the fewest, there are none."""
+    rounds_before_turns: int = 150
+    """Where there are tolls for overtaking, no more rounds than this go before them, unless there is a time limit."""
     grid_work: float = 1200.0
     """Cells per deadline of the fine grid for up to 4,000 tasks; fewer, by the power of 3/4, for more."""
-    grant_labels: float = 1.6e6
+    grant_labels: float = 2.4e6
     """Labels times tasks of the beam in grant order; with a time limit it is as wide as there is time for instead."""
     ready_labels: float = 1.6e6
     """The same in ready order."""
     search_work: float = 1.6e8
     """Tasks that the local search follows."""
+
+    def rounds_of_turns(self, scenario: Scenario, relaxation: Relaxation) -> int:
+        """Rounds of tolls for overtaking; none where there is no common queue, or not enough work for them."""
+        apply = not grant_like(scenario) and relaxation.grid.links == 1 and relaxation.stays_kept
+        fewest, most = self.turn_rounds
+        rounds = int(min(self.turn_work / len(relaxation.grid.order), most))
+        return rounds if apply and rounds >= fewest else 0
 
 
 WIDTHS = (16, 1000)
@@ -61,6 +75,7 @@ WIDTHS = (16, 1000)
 CELLS_PER_DEADLINE = (240, 1200)
 PRICES_PER_DEADLINE = 400
 TOLLS_PER_DEADLINE = 30
+TURNS_PER_DEADLINE = 28
 COARSENESS = 3
 """Cells of the coarse grid, on which most prices are found, are so many times as long."""
 MOST_CELLS = 4000
@@ -165,16 +180,19 @@ def _solve_chunk(
     base_gain = scenario.gain.terms()[1] * tasks
     bound = base_gain + float(instance.tasks.remaining[0]) + rounding
     try:
-        relaxation, prices = _priced(scenario, realization, limit, effort)
+        fine, coarse = _relaxations(scenario, realization, effort)
+        began_s = limit.spent_s
+        prices = _priced(scenario, fine, coarse, limit, effort)
+        prices_took_s = limit.spent_s - began_s
         bound = min(bound, prices.bound)
         if limit.expired:
             return known, bound
-        guide = guide_of(prices, relaxation.grid, prices.values(relaxation))
+        guide = guide_of(prices, coarse.grid, prices.values(coarse))
         if grant_like(scenario):
             chosen, gain = _grant_plan(instance, guide, effort, limit)
             bound = min(bound, base_gain + gain + rounding)
         elif instance.costs.links == 1:
-            moments = moments_of(instance, guide, relaxation, prices)
+            moments = moments_of(instance, guide, coarse, prices)
             chosen = _ready_plan(
                 instance, guide, moments, effort, limit, lambda plan: replayer.total_gain(in_full(plan))
             )
@@ -183,8 +201,14 @@ def _solve_chunk(
     except KeyboardInterrupt:
         limit.cancel()
         return known, bound
-    option = in_full(chosen)
-    return (option if replayer.total_gain(option) > replayer.total_gain(known) else known), bound
+    option = max(known, in_full(chosen), key=replayer.total_gain)
+    gain = replayer.total_gain(option)
+    if bound > gain + tasks * PROVEN_GAP and limit.left_s > prices_took_s:  # else tolls would not get anywhere
+        try:
+            bound = min(bound, _tightened(scenario, fine, coarse, prices, limit, effort))
+        except KeyboardInterrupt:
+            limit.cancel()
+    return option, bound
 
 
 def _columns_among(columns: IntArray, option: IntArray) -> IntArray:
@@ -193,22 +217,35 @@ def _columns_among(columns: IntArray, option: IntArray) -> IntArray:
     return np.where((option != DROP) & found.any(axis=1), found.argmax(axis=1), DROP)
 
 
-def _priced(
-    scenario: Scenario, realization: Realization, limit: TimeLimit, effort: Effort
-) -> tuple[Relaxation, Prices]:
-    """Prices to plan by, with the bound on the total gain that they prove, and the coarse relaxation they are for."""
-    tasks = realization.tasks
-    fineness = np.clip(effort.grid_work * (4000.0 / tasks) ** 0.75, *CELLS_PER_DEADLINE)
+def _relaxations(scenario: Scenario, realization: Realization, effort: Effort) -> tuple[Relaxation, Relaxation]:
+    """The relaxation on the grid that proves the bound, and on the coarse one on which most prices are found."""
+    fineness = np.clip(effort.grid_work * (4000.0 / realization.tasks) ** 0.75, *CELLS_PER_DEADLINE)
     cell_ms = cell_of(scenario, realization, float(fineness))
-    relaxation = Relaxation(make_grid(scenario, realization, cell_ms, COARSENESS))
-    coarse = Relaxation(make_grid(scenario, realization, COARSENESS * cell_ms))
+    fine = Relaxation(make_grid(scenario, realization, cell_ms, COARSENESS))
+    return fine, Relaxation(make_grid(scenario, realization, COARSENESS * cell_ms))
+
+
+def _priced(scenario: Scenario, fine: Relaxation, coarse: Relaxation, limit: TimeLimit, effort: Effort) -> Prices:
+    """Prices of the coarse grid to plan by, with the bound on the total gain that they prove."""
+    tasks = len(fine.grid.order)
     deadline_ms = float(scenario.deadlines_ms.min())
     grant = grant_like(scenario)
     tolls = grant and scenario.uplink.topology == "shared" and len(scenario.devices) > 1
     toll_ms = deadline_ms / TOLLS_PER_DEADLINE if tolls else None
     rounds = max(1, min(effort.rounds, int((effort.grant_price_work if grant else effort.ready_price_work) / tasks)))
-    block_ms = deadline_ms / PRICES_PER_DEADLINE
-    return coarse, find_prices(relaxation, rounds, block_ms, limit.share(PRICE_SHARE), toll_ms, coarse)
+    if effort.rounds_of_turns(scenario, fine) > 0 and np.isinf(limit.left_s):
+        rounds = min(rounds, effort.rounds_before_turns)
+    return find_prices(fine, rounds, deadline_ms / PRICES_PER_DEADLINE, limit.share(PRICE_SHARE), toll_ms, coarse)
+
+
+def _tightened(
+    scenario: Scenario, fine: Relaxation, coarse: Relaxation, prices: Prices, limit: TimeLimit, effort: Effort
+) -> float:
+    """The bound on the total gain, with tolls for overtaking where they apply."""
+    rounds = effort.rounds_of_turns(scenario, fine)
+    deadline_ms = float(scenario.deadlines_ms.min())
+    block_ms, turn_ms = deadline_ms / PRICES_PER_DEADLINE, deadline_ms / TURNS_PER_DEADLINE
+    return tightened(prices, fine, coarse, rounds, block_ms, turn_ms, limit) if rounds > 0 else prices.bound
 
 
 def _grant_plan(instance: Instance, guide: Guide, effort: Effort, limit: TimeLimit) -> tuple[IntArray, float]:

@@ -42,7 +42,10 @@ class DualValue:
     """The relaxation at given prices."""
 
     bound: float
-    """No schedule's total gain exceeds this (sum over tasks, not a mean), but for the tolls paid in it."""
+    """No schedule's total gain exceeds this (sum over tasks, not a mean), but for the tolls paid in it.
+
+    Infinite if not all options were tried.
+    """
     link_use: FloatArray
     """(links, T): how much of each cell the streams' own optima use."""
     edge_use: FloatArray
@@ -67,20 +70,23 @@ class Relaxation:
     def __init__(self, grid: Grid) -> None:
         self.grid = grid
         self._choice = np.empty((len(grid.order), grid.width), dtype=np.int8)
+        self.usable = np.repeat(grid.usable, np.diff(grid.first), axis=0)
         sends = grid.usable & (grid.bits > 0)
         if grid.cells * 2 * int(sends.sum(axis=1).max(initial=0)) > MOST_STAYS:
             sends[:] = False
-        self._send_stays = _stays_of(grid.send, grid.send_part, sends)
-        self._edge_stays = _stays_of(grid.edge, grid.edge_part, sends)
+        self.send_stays = _stays_of(grid.send, grid.send_part, sends)
+        self.edge_stays = _stays_of(grid.edge, grid.edge_part, sends)
         shares = np.arange(THREADS + 1) * len(grid.order) / THREADS
-        self._parts = np.searchsorted(grid.first[:-1], shares)
-        self._parts[-1] = len(grid.first) - 1
-        self._map = ThreadPoolExecutor(THREADS).map if len(grid.order) >= TASKS_FOR_THREADS else map
+        self.parts = np.searchsorted(grid.first[:-1], shares)
+        self.parts[-1] = len(grid.first) - 1
+        self.map = ThreadPoolExecutor(THREADS).map if len(grid.order) >= TASKS_FOR_THREADS else map
         steady = grid.sent_bits.shape[1] == 0
         priced = grid.cells + 3 if steady and sends.any() else 0
-        self._send_price = np.empty((min(grid.links, THREADS), len(self._send_stays.whole), priced))
+        self.send_price = np.empty((min(grid.links, THREADS), len(self.send_stays.whole), priced))
         """Of the one link, or for each thread of the link that it is at."""
-        self._edge_price = np.empty((len(self._edge_stays.whole), priced))
+        self.edge_price = np.empty((len(self.edge_stays.whole), priced))
+        self.stays_kept = priced > 0
+        """Whether all prices of stays are kept: with links of constant rate, if the horizon is not too long."""
 
     def evaluate(
         self,
@@ -89,12 +95,14 @@ class Relaxation:
         values: FloatArray | None = None,
         toll: FloatArray | None = None,
         toll_cells: int = 1,
+        among: NDArray[np.bool_] | None = None,
     ) -> DualValue:
         """The bound at ``link_price`` (links, T) and ``edge_price`` (T,), both >= 0 and per cell.
 
         ``values`` (Q, width), if given, receives what each stream can still gain from each task on, by the backlog
         of its device in cells at that task's arrival. ``toll`` (Q, blocks), if given, is what a transfer pays for
-        starting in each block of ``toll_cells`` cells, counted from that of its task's arrival.
+        starting in each block of ``toll_cells`` cells, counted from that of its task's arrival. ``among`` (Q, J), if
+        given, are the only options to try.
         """
         grid = self.grid
         link_paid, edge_paid = paid_before(link_price), paid_before(edge_price)
@@ -103,37 +111,46 @@ class Relaxation:
         link_use = np.zeros((THREADS, grid.links, grid.cells + 3))
         edge_use = np.zeros((THREADS, grid.cells + 3))
 
+        usable = self.usable if among is None else self.usable & among
+
         def solve(part: int) -> float:
             worth: float = solve_streams(
-                self._parts[part], self._parts[part + 1], grid.first, grid.arrival, grid.limit, grid.arrival_at,
+                self.parts[part], self.parts[part + 1], grid.first, grid.arrival, grid.limit, grid.arrival_at,
                 grid.limit_at, grid.arrival_ms, grid.deadline_ms, grid.device, grid.send, grid.edge, grid.device_part,
-                grid.send_part, grid.edge_part, grid.bits, grid.worth, grid.usable, grid.gain_terms, grid.rtt_half,
-                grid.rtt_half_part, grid.link, grid.sent_bits, grid.cell_ms, link_paid, edge_paid, self._send_stays,
-                self._edge_stays, self._send_price[part % len(self._send_price)], self._edge_price,
+                grid.send_part, grid.edge_part, grid.bits, grid.worth, usable, grid.gain_terms, grid.rtt_half,
+                grid.rtt_half_part, grid.link, grid.sent_bits, grid.cell_ms, link_paid, edge_paid, self.send_stays,
+                self.edge_stays, self.send_price[part % len(self.send_price)], self.edge_price,
                 np.empty((0, 0)) if toll is None else toll, toll_cells, self._choice,
                 np.empty((0, 0)) if values is None else values, option, start_block, link_use[part], edge_use[part],
             )  # fmt: skip
             return worth
 
-        self._price_all_stays(link_paid, edge_paid)
-        worth = sum(self._map(solve, range(THREADS)))
+        self.price_all_stays(link_paid, edge_paid)
+        worth = sum(self.map(solve, range(THREADS)))
         revenue = float(link_paid[:, -1].sum() + grid.workers * edge_paid[-1])
         bound = grid.base_gain + worth + revenue
         return DualValue(
-            bound=bound + 1e-12 * len(grid.order) * (1.0 + abs(bound)),
+            bound=bound + 1e-12 * len(grid.order) * (1.0 + abs(bound)) if among is None else np.inf,
             link_use=np.cumsum(link_use.sum(axis=0), axis=1)[:, : grid.cells],
             edge_use=np.cumsum(edge_use.sum(axis=0))[: grid.cells],
             option=option,
             start_block=start_block,
         )
 
-    def _price_all_stays(self, link_paid: FloatArray, edge_paid: FloatArray) -> None:
+    def price_all_stays(self, link_paid: FloatArray, edge_paid: FloatArray) -> None:
         """Prices of all durations at the edge, and on the link if there is but one."""
-        stays = [(edge_paid, self._edge_stays, self._edge_price)]
+        if not self.stays_kept:
+            return
+        stays = [(edge_paid, self.edge_stays, self.edge_price)]
         if self.grid.links == 1:
-            stays.append((link_paid[0], self._send_stays, self._send_price[0]))
-        if self._edge_price.shape[1] > 0:
-            list(self._map(lambda stay: price_stays(*stay), stays))
+            stays.append((link_paid[0], self.send_stays, self.send_price[0]))
+
+        def price_share(part: int) -> None:
+            for paid, (whole, left_out, kind), price in stays:
+                mine = slice(part * len(whole) // THREADS, (part + 1) * len(whole) // THREADS)
+                price_stays(paid, Stays(whole[mine], left_out[mine], kind), price[mine])
+
+        list(self.map(price_share, range(THREADS)))
 
     def worth_by_stage(
         self, link_price: FloatArray, edge_price: FloatArray, values: FloatArray, group: IntArray, worth: Any
