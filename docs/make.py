@@ -26,6 +26,7 @@ COMMANDS = (
     "simulate",
     "solve",
     "run",
+    "conform",
     "train",
     "study",
     "edge",

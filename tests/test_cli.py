@@ -81,6 +81,9 @@ def test_solve_writes_the_certificate_and_the_plan(
         (["verify", "SMALL"], ["small.yaml"]),
         (["profile", "absent.hasten", "--as", "router", "-o", "p.json"], ["router", "device"]),
         (["run", "SMALL", "--schedulers", "greedy"], ["profile", ".hasten"]),
+        (["conform", "SMALL"], ["profile", "alexnet-pi", ".hasten"]),
+        (["conform", "SMALL", "--schedulers", "greedy,nope"], ["'nope'", "greedy"]),
+        (["conform", "absent.yaml"], ["absent.yaml", "readable file"]),
         (["edge", "absent.hasten"], ["absent.hasten"]),
         (["device", "absent.hasten", "--edge", "h:1", "--deadline-ms", "5"], ["absent.hasten"]),
         (["nonsense"], ["nonsense"]),
@@ -101,7 +104,8 @@ def test_bad_input_gets_one_line_and_exit_code_two(
 
 
 @pytest.mark.parametrize(
-    "command", ["demo", "build", "inspect", "verify", "profile", "simulate", "solve", "run", "edge", "device"]
+    "command",
+    ["demo", "build", "inspect", "verify", "profile", "simulate", "solve", "run", "conform", "edge", "device"],
 )
 def test_every_command_has_help_with_an_example(
     command: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]

@@ -12,7 +12,16 @@ from rich.console import Console
 from typer.exceptions import Abort, Exit, TyperException
 
 from hasten.core.errors import HastenError, InputError
-from hasten.show import make_console, offline_table, package_tables, progress_bar, result_table, verify_table
+from hasten.show import (
+    conform_legend,
+    conform_tables,
+    make_console,
+    offline_table,
+    package_tables,
+    progress_bar,
+    result_table,
+    verify_table,
+)
 
 app = typer.Typer(
     name="hasten",
@@ -297,6 +306,31 @@ def run(
 
         write_run_report(report, loaded, outcome.results, facts=outcome.facts)
         console.print(f"report: {report}")
+    _write_json(json_to, document)
+
+
+@app.command(epilog="Example: hasten conform out/demo/scenario.yaml --schedulers greedy,device-only:deepest --seeds 2")
+def conform(
+    scenario: ScenarioArgument,
+    schedulers: SchedulersOption = DEFAULT_SCHEDULERS,
+    seeds: SeedsOption = 1,
+    out: Annotated[
+        Path | None, typer.Option("--out", metavar="DIR", help="Keep the log of every real task here.")
+    ] = None,
+    json_to: JsonOption = None,
+) -> None:
+    """Simulate and run the same tasks, as `hasten run` does; report how far the prediction is off."""
+    from hasten.conform import conform as simulate_and_run
+    from hasten.core.scenario import load_scenario
+    from hasten.schedulers import split_specs
+
+    console = _console(json_to)
+    loaded = load_scenario(scenario)
+    with progress_bar(console) as progress:
+        document = simulate_and_run(loaded, split_specs(schedulers), range(seeds), out, progress)
+    for table in conform_tables(document, console.width):
+        console.print(table)
+    console.print(conform_legend(document), highlight=False)
     _write_json(json_to, document)
 
 

@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 import yaml
 
+from hasten.conform import predict
 from hasten.core.profile import Profile
 from hasten.core.results import Result, result_document
 from hasten.core.scenario import Scenario, load_scenario
@@ -84,7 +85,7 @@ def run_demo(out: Path, quick: bool, data: str, progress: ProgressCall) -> DemoO
     outcome = run_scenario(scenario, names, [SEED], out_dir=out / "tasks", progress=progress)
     document = result_document(scenario.name, outcome.results, runtime=outcome.facts)
     report = out / "report.html"
-    write_report(report, _report(scenario, profile, outcome.results, fixed, outcome.facts, best_fixed))
+    write_report(report, _report(scenario, profile, outcome.results, fixed, outcome.facts, best_fixed, progress))
     title = f"{DEVICES} streams of {data}, each over a varying link: the same tasks for every scheduler"
     return DemoOutcome(title, document, report)
 
@@ -158,16 +159,16 @@ def _report(
     fixed: FixedPairs,
     facts: dict[str, Any],
     best_fixed: str,
+    progress: ProgressCall,
 ) -> Report:
     adaptive, alone = score(results, "greedy"), score(results, best_fixed)
     lead = (
         f"Choosing exit and partition point task by task, greedy answered {adaptive:.1%} of all tasks correctly before "
         f"their deadline; the best single choice for all tasks ({best_fixed}, found by simulation) {alone:.1%}."
     )
-    simulated = {
-        name: simulate(scenario, make_scheduler(name), SEED).on_time_accuracy
-        for name in dict.fromkeys(result.scheduler for result in results)
-    }
+    names = list(dict.fromkeys(result.scheduler for result in results))
+    predicted = predict(scenario, names, [SEED], progress)
+    simulated = {result.scheduler: result.on_time_accuracy for result in predicted}
     sections = run_sections(scenario, results, "greedy")
     sections.insert(0, network_section(profile))
     sections.append(

@@ -102,11 +102,97 @@ def _result_columns(measured: bool, wide: bool) -> dict[str, Callable[[Entries],
     return columns
 
 
-def _share_cell(entries: Sequence[dict[str, float]], first: int) -> str:
+def _share_cell(entries: Sequence[dict[str, float]], first: int, sign: str = "") -> str:
     """Shares of exits or partitions from ``first``, means over seeds: ``2:31% 4:69%``; tiny ones left out."""
     numbers = sorted({int(number) for entry in entries for number in entry if int(number) >= first})
     shares = {number: sum(entry.get(str(number), 0.0) for entry in entries) / len(entries) for number in numbers}
-    return " ".join(f"{number}:{share:.0%}" for number, share in shares.items() if share >= 0.005)
+    return " ".join(f"{number}:{share:{sign}.0%}" for number, share in shares.items() if abs(share) >= 0.005)
+
+
+def conform_tables(document: dict[str, Any], width: int = WIDE) -> list[Table]:
+    """Two tables of a ``hasten.conform/1`` document: the runs side by side, and the errors task by task.
+
+    A terminal narrower than ``WIDE`` gets the columns that matter most.
+    """
+    return [_sides_table(document, width >= WIDE), _error_table(document, width >= WIDE)]
+
+
+def conform_legend(document: dict[str, Any]) -> str:
+    """What the figures of :func:`conform_tables` mean."""
+    besides = document["simulated_with"]
+    return (
+        "Both sides met the same arrivals and link rates, with the times of the same profile, plus its "
+        f"{besides['task_ms']:.2f} ms for every task and {besides['offload_ms']:.2f} ms for an offloaded one.\n"
+        "Devices decide by what they see: some decisions differ, and each changes the queues of later tasks. Latency "
+        "errors are of tasks decided and answered alike."
+    )
+
+
+def _sides_table(document: dict[str, Any], wide: bool) -> Table:
+    """Three rows for each run: simulated, real, difference."""
+    table = _table(f"{document['scenario']}: simulated, and run in real processes")
+    columns = _side_columns(wide)
+    for heading in ("scheduler", "seed", "", *columns):
+        table.add_column(heading, justify="left" if heading in ("scheduler", "") else "right", no_wrap=True)
+    for entry in document["results"]:
+        run = [entry["scheduler"], str(entry["seed"])]
+        table.add_row(*run, "simulated", *(cell(entry["simulated"], "") for cell in columns.values()))
+        table.add_row("", "", "real", *(cell(entry["real"], "") for cell in columns.values()))
+        table.add_row("", "", "difference", *(cell(entry["difference"], "+") for cell in columns.values()))
+        table.add_section()
+    return table
+
+
+def _side_columns(wide: bool) -> dict[str, Callable[[dict[str, Any], str], str]]:
+    """Headings, and how each cell follows from a side's numbers and the sign flag of their format."""
+
+    def latency(name: str) -> Callable[[dict[str, Any], str], str]:
+        return lambda side, sign: _known(side["latency_ms"][name], f"{sign}.1f")
+
+    columns: dict[str, Callable[[dict[str, Any], str], str]] = {
+        "on-time\naccuracy": lambda side, sign: f"{side['on_time_accuracy']:{sign}.3f}",
+        "on time": lambda side, sign: f"{side['on_time_rate']:{sign}.1%}",
+        **{f"{name}\nms": latency(name) for name in (("mean", "p50", "p95") if wide else ("p95",))},
+    }
+    if wide:
+        columns["dropped"] = lambda side, sign: f"{side['dropped']:{sign}d}"
+        columns["late"] = lambda side, sign: f"{side['late']:{sign}d}"
+        columns["exits"] = lambda side, sign: _share_cell([side["exit_share"]], 1, sign)
+        columns["partitions"] = lambda side, sign: _share_cell([side["partition_share"]], 0, sign)
+    return columns
+
+
+def _error_table(document: dict[str, Any], wide: bool) -> Table:
+    """One row for each run."""
+    units = ("ms", "%") if wide else ("ms",)
+    table = _table(f"latency of single tasks, real less simulated{': ms, and % of the deadline' if wide else ''}")
+    table.add_column("scheduler", no_wrap=True)
+    same = "same\ndecision"
+    for heading in ("seed", *(("tasks", "fell\nback", same, "compared") if wide else (same,))):
+        table.add_column(heading, justify="right", no_wrap=True)
+    for unit in units:
+        for heading in ("median", "p5", "p95", "mean abs."):
+            table.add_column(f"{heading}\n{unit}", justify="right", no_wrap=True)
+    for entry in document["results"]:
+        error = entry["latency_error"]
+        fallbacks = sum(count for note, count in entry["notes"].items() if note.startswith("fallback"))
+        cells = [_known(entry["same_decision_share"], ".1%")]
+        if wide:
+            cells = [str(entry["tasks"]), str(fallbacks), *cells, str(error["tasks"])]
+        cells += _error_cells(error["ms"], ".2f")
+        cells += _error_cells(error["share_of_deadline"], ".1%") if wide else []
+        table.add_row(entry["scheduler"], str(entry["seed"]), *cells)
+    return table
+
+
+def _error_cells(spread: dict[str, float | None], form: str) -> list[str]:
+    """Median, p5 and p95 with their signs, and the mean absolute error."""
+    signed = [_known(spread[name], "+" + form) for name in ("median", "p5", "p95")]
+    return [*signed, _known(spread["mean_absolute"], form)]
+
+
+def _known(value: float | None, form: str) -> str:
+    return "-" if value is None else format(value, form)
 
 
 def offline_table(plans: Sequence[OfflinePlan], title: str) -> Table:

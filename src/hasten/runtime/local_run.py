@@ -68,8 +68,7 @@ def run_scenario(
         InputError: a stream names no package, or the machine cannot play the scenario (a slow-down below 1).
         ChildError: a process failed. An edge that dies is no failure: devices finish alone.
     """
-    for name in schedulers:
-        make_scheduler(name)
+    check_runnable(scenario, schedulers, package)
     report = progress or (lambda text, fraction: None)
     with ExitStack() as stack:
         folder = out_dir or Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="hasten-run-")))
@@ -100,7 +99,6 @@ class Stage:
     def __init__(self, scenario: Scenario, package: Path | None, folder: Path) -> None:
         self._scenario, self._folder = scenario, folder
         self._paths = stream_packages(scenario, package)
-        _check_playable(scenario)
         self._profiles = [self._profile_file(m, override=package is not None) for m in range(len(scenario.devices))]
         self._stack = ExitStack()
 
@@ -234,7 +232,11 @@ def read_log(path: Path) -> list[dict[str, Any]]:
         return sorted((json.loads(line) for line in file), key=lambda record: int(record["task"]))
 
 
-def _check_playable(scenario: Scenario) -> None:
+def check_runnable(scenario: Scenario, schedulers: Sequence[str], package: Path | None = None) -> None:
+    """Refuse with an :class:`InputError` what :func:`run_scenario` could not run, before anything starts."""
+    for name in schedulers:
+        make_scheduler(name)
+    stream_packages(scenario, package)
     slowdowns = {f"streams ({stream.name}).slowdown": stream.slowdown for stream in scenario.devices}
     for field, value in {"edge.slowdown": scenario.edge.slowdown, **slowdowns}.items():
         if value < 1.0:
