@@ -280,7 +280,7 @@ def train(
     console.print(f"wrote {output}")
 
 
-@app.command(epilog="Example: hasten run examples/run.yaml --schedulers greedy,device-only:deepest --out out/run")
+@app.command(epilog="Example: hasten run out/demo/scenario.yaml --schedulers greedy,device-only:deepest --out out/run")
 def run(
     scenario: ScenarioArgument,
     schedulers: SchedulersOption = DEFAULT_SCHEDULERS,
