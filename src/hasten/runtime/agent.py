@@ -88,7 +88,9 @@ class DeviceAgent:
         self._codec = Codec()
         self._specs = [cut.tensors for cut in package.manifest.cuts]
         self._types = [types_bytes(specs) for specs in self._specs]
-        self._overhead_bits = [8.0 * submit_overhead_bytes(specs) for specs in self._specs]
+        self._frame_bits = [
+            8.0 * (cut.payload_bytes + submit_overhead_bytes(cut.tensors)) for cut in package.manifest.cuts
+        ]
         self._local = local_finishes(self._profile, settings.slowdown)
         self._decider = Decider(scheduler, self._profile, settings, self._link, self._outlook)
         self._edge = (1.0, 1)
@@ -224,7 +226,7 @@ class DeviceAgent:
         task.parts["decide"] = queued_ms - seen_ms
         if choice.offloads:
             rest_ms = choice.edge_ms + self._decider.rtt_ms
-            bits = choice.payload_bits + self._overhead_bits[choice.partition]
+            bits = self._frame_bits[choice.partition]
             ready_ms = queued_ms + self._outlook.device_wait_ms + device_ms
             task.transfer = self._outlook.plan_transfer(bits, ready_ms, choice.edge_ms)
 

@@ -1,9 +1,9 @@
-"""What a task costs besides its segments, its transfer and the round trip: measured in real processes, beforehand.
+"""What a task costs besides its segments, its payload and the round trip: known, or measured beforehand in real runs.
 
 The timing law adds up a profile's times. A real agent adds a little to every task (an alarm goes off, the scheduler
 decides, threads hand over) and a little more to those it offloads (framing, the edge's queue, its worker waking up).
 Both are the machines' and not the network's, nearly the same for every option, and measured here with a few of them
-on an idle link.
+on an idle link. A payload travels in a frame, whose other bytes are known: they belong to what is sent.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ from typing import Any
 from hasten.core.profile import Profile
 from hasten.core.scenario import scenario_from
 from hasten.runtime.local_run import read_log, run_scenario
+from hasten.runtime.wire import submit_overhead_bytes
 from hasten.split.package import Package, with_profile
 from hasten.split.timing import Role
 
@@ -33,11 +34,13 @@ def with_overhead(
     tasks: int = 24,
     progress: Callable[[str, float], None] | None = None,
 ) -> Profile:
-    """``profile`` of ``package`` with ``task_ms`` (of the device) and ``offload_ms`` (of the edge) measured here.
+    """``profile`` of ``package`` with sizes of whole frames, and ``task_ms`` (of the device) and ``offload_ms`` (of the
+    edge) measured here.
 
     ``role`` says which of the two to measure; without it both. Runs ``tasks`` tasks each of two options that are
     offloaded and two that stay on the device: some 12 seconds.
     """
+    profile = framed(profile, package)
     bare = profile.model_copy(update={"task_ms": 0.0, "offload_ms": 0.0})
     last = len(profile.exits)
     offloaded = ["fixed:1,0", f"fixed:{last},{_smallest_cut(profile)}"]
@@ -77,6 +80,17 @@ def with_overhead(
     found = {"device": ("task_ms", task_ms), "edge": ("offload_ms", offload_ms)}
     measured = found.values() if role is None else [found[role]]
     return profile.model_copy(update={name: round(max(value, 0.0), 4) for name, value in measured})
+
+
+def framed(profile: Profile, package: Package) -> Profile:
+    """``profile`` with the bytes of the frame at each cut of ``package`` instead of its payload alone."""
+    cuts = package.manifest.cuts
+    frame_bytes = [cut.payload_bytes + submit_overhead_bytes(cut.tensors) for cut in cuts]
+    blocks = [
+        block.model_copy(update={"output_bytes": size})
+        for block, size in zip(profile.blocks, frame_bytes[1:], strict=True)
+    ]
+    return profile.model_copy(update={"input_bytes": frame_bytes[0], "blocks": tuple(blocks)})
 
 
 def besides_ms(record: dict[str, Any]) -> float:
