@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import json
 
 import numpy as np
 import pytest
@@ -11,6 +12,8 @@ from hypothesis import strategies as st
 from offline_scenarios import SLACK, alexnet, random_prices
 from sim_cases import random_options, random_scenario
 
+from hasten.core.scenario import scenario_from
+from hasten.offline.bounded import solve_bounded
 from hasten.offline.bounds import Relaxation, paid_before
 from hasten.offline.decomposition import find_prices
 from hasten.offline.grid import Grid, make_grid
@@ -107,7 +110,9 @@ def slow_value(grid: Grid, link_price, edge_price, toll, block_cells: int) -> fl
 def test_it_equals_a_slow_second_implementation(seed):
     rng = np.random.default_rng(seed)
     scenario = alexnet(1, 5, uplink=READY, edge={"slowdown": 4, "workers": 1 + seed % 2})
-    turns = turns_of(Relaxation(make_grid(scenario, scenario.realize(seed), 5.0)), int(rng.integers(1, 4)))
+    turns = turns_of(
+        Relaxation(make_grid(scenario, scenario.realize(seed), 5.0, dominated=True)), int(rng.integers(1, 4))
+    )
     price, toll = 0.1 * random_prices(turns.relaxation.grid, rng), random_tolls(turns, rng)
     grid = turns.relaxation.grid
     collected = longest_turns(toll, np.empty(len(toll), np.int64)) * grid.workers * turns.block_cells
@@ -147,7 +152,8 @@ def test_no_run_in_ready_order_gains_more_than_the_bound(folder, seed):
     rng = np.random.default_rng(seed)
     scenario = random_scenario(folder, seed % 400, "shared", "ready", tasks=int(rng.integers(2, 9)), varying=False)
     realization = scenario.realize(seed % 1000)
-    relaxation = Relaxation(make_grid(scenario, realization, float(rng.choice([0.3, 1.0, 4.0]))))
+    cell_ms = float(rng.choice([0.3, 1.0, 4.0]))
+    relaxation = Relaxation(make_grid(scenario, realization, cell_ms, dominated=True))
     if not relaxation.stays_kept:
         return
     turns = turns_of(relaxation, int(rng.integers(1, 12)))
@@ -193,8 +199,8 @@ def test_threads_and_options_left_out(monkeypatch):
 
 def tighten(scenario, seed, rounds, limit=None, cell_ms=0.5):
     realization = scenario.realize(seed)
-    fine = Relaxation(make_grid(scenario, realization, cell_ms, 3))
-    coarse = Relaxation(make_grid(scenario, realization, 3 * cell_ms))
+    fine = Relaxation(make_grid(scenario, realization, cell_ms, 3, dominated=True))
+    coarse = Relaxation(make_grid(scenario, realization, 3 * cell_ms, dominated=True))
     prices = find_prices(fine, 60, 3.0, TimeLimit(), coarse=coarse)
     return prices.bound, tightened(prices, fine, coarse, rounds, 3.0, 6.0, limit or TimeLimit())
 
@@ -235,3 +241,47 @@ def test_no_time_and_an_interrupt_keep_the_bound_that_is_known(monkeypatch):
     limit = TimeLimit()
     before, after = tighten(scenario, 0, 50, limit)
     assert after == before and limit.expired
+
+
+def test_an_option_that_another_beats_in_everything_may_be_the_better_one(tmp_path):
+    """In ready order who is ready later lets others pass: here only that brings both tasks home in time."""
+    profile = {
+        "schema": "hasten.profile/1",
+        "source": "made up",
+        "exits": [{"name": "exit", "after_block": 2, "accuracy": 0.9, "device_ms": 0, "edge_ms": 0}],
+    }
+    urgent = [
+        {"name": "near", "device_ms": 10, "edge_ms": 0, "output_bytes": 1},
+        {"name": "far", "device_ms": 1000, "edge_ms": 10, "output_bytes": 1},
+    ]
+    patient = [
+        {"name": "near", "device_ms": 15, "edge_ms": 0, "output_bytes": 1},  # the input is no larger: of no use
+        {"name": "far", "device_ms": 1000, "edge_ms": 30, "output_bytes": 1},
+    ]
+    for name, blocks, input_bytes in (("urgent", urgent, 10**9), ("patient", patient, 1)):
+        text = json.dumps(profile | {"name": name, "blocks": blocks, "input_bytes": input_bytes})
+        (tmp_path / f"{name}.json").write_text(text)
+    scenario = scenario_from(
+        {
+            "schema": "hasten.scenario/1",
+            "streams": [
+                {
+                    "name": name,
+                    "profile": str(tmp_path / f"{name}.json"),
+                    "deadline_ms": deadline_ms,
+                    "arrivals": {"kind": "explicit", "times_ms": [0.0]},
+                }
+                for name, deadline_ms in (("urgent", 25), ("patient", 60))
+            ],
+            "uplink": READY,
+            "tasks_per_stream": 1,
+        }
+    )
+    realization = scenario.realize(0)
+    replayer = Replayer(scenario, realization)
+    plans = itertools.product(*(range(-1, count) for count in scenario.options.count[realization.stream]))
+    optimum = max(replayer.total_gain(np.array(plan)) for plan in plans)
+    assert optimum == pytest.approx(1.8)
+    assert scenario.options.undominated()[0].count.sum() < scenario.options.count.sum()
+    _, _, bound, _ = solve_bounded(scenario, realization, TimeLimit())
+    assert optimum <= 2 * bound + SLACK

@@ -205,7 +205,7 @@ def _solve_chunk(
     gain = replayer.total_gain(option)
     if bound > gain + tasks * PROVEN_GAP and limit.left_s > prices_took_s:  # else tolls would not get anywhere
         try:
-            bound = min(bound, _tightened(scenario, fine, coarse, prices, limit, effort))
+            bound = min(bound, _tightened(scenario, realization, fine, prices, limit, effort))
         except KeyboardInterrupt:
             limit.cancel()
     return option, bound
@@ -217,12 +217,14 @@ def _columns_among(columns: IntArray, option: IntArray) -> IntArray:
     return np.where((option != DROP) & found.any(axis=1), found.argmax(axis=1), DROP)
 
 
-def _relaxations(scenario: Scenario, realization: Realization, effort: Effort) -> tuple[Relaxation, Relaxation]:
+def _relaxations(
+    scenario: Scenario, realization: Realization, effort: Effort, dominated: bool = False
+) -> tuple[Relaxation, Relaxation]:
     """The relaxation on the grid that proves the bound, and on the coarse one on which most prices are found."""
     fineness = np.clip(effort.grid_work * (4000.0 / realization.tasks) ** 0.75, *CELLS_PER_DEADLINE)
     cell_ms = cell_of(scenario, realization, float(fineness))
-    fine = Relaxation(make_grid(scenario, realization, cell_ms, COARSENESS))
-    return fine, Relaxation(make_grid(scenario, realization, COARSENESS * cell_ms))
+    fine = Relaxation(make_grid(scenario, realization, cell_ms, COARSENESS, dominated))
+    return fine, Relaxation(make_grid(scenario, realization, COARSENESS * cell_ms, 1, dominated))
 
 
 def _priced(scenario: Scenario, fine: Relaxation, coarse: Relaxation, limit: TimeLimit, effort: Effort) -> Prices:
@@ -239,13 +241,16 @@ def _priced(scenario: Scenario, fine: Relaxation, coarse: Relaxation, limit: Tim
 
 
 def _tightened(
-    scenario: Scenario, fine: Relaxation, coarse: Relaxation, prices: Prices, limit: TimeLimit, effort: Effort
+    scenario: Scenario, realization: Realization, fine: Relaxation, prices: Prices, limit: TimeLimit, effort: Effort
 ) -> float:
-    """The bound on the total gain, with tolls for overtaking where they apply."""
+    """The bound on the total gain, with tolls for overtaking where they apply: to be ready later may then pay."""
     rounds = effort.rounds_of_turns(scenario, fine)
+    if rounds == 0:
+        return prices.bound
+    finest, coarse = _relaxations(scenario, realization, effort, dominated=True)
     deadline_ms = float(scenario.deadlines_ms.min())
     block_ms, turn_ms = deadline_ms / PRICES_PER_DEADLINE, deadline_ms / TURNS_PER_DEADLINE
-    return tightened(prices, fine, coarse, rounds, block_ms, turn_ms, limit) if rounds > 0 else prices.bound
+    return tightened(prices, finest, coarse, rounds, block_ms, turn_ms, limit)
 
 
 def _grant_plan(instance: Instance, guide: Guide, effort: Effort, limit: TimeLimit) -> tuple[IntArray, float]:

@@ -8,8 +8,6 @@ small problem of its own, for which one common step would be wrong. Of the last 
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 from numba import njit
 from numpy.typing import NDArray
@@ -106,7 +104,7 @@ class Lately:
     """
 
     def __init__(self, grid: Grid) -> None:
-        self._last: Any = np.full((len(grid.order), grid.device.shape[1]), LONG_AGO)
+        self._last: IntArray = np.full((len(grid.order), grid.device.shape[1]), LONG_AGO, dtype=np.int64)
         """(Q, J): the last of these rounds in which an option was taken."""
 
     def note(self, option: IntArray, now: int) -> None:

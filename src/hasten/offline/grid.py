@@ -86,12 +86,20 @@ class Grid:
         return int((self.limit - self.arrival).max(initial=0)) + 1
 
 
-def make_grid(scenario: Scenario, realization: Realization, cell_ms: float, aligned: int = 1) -> Grid:
+def make_grid(
+    scenario: Scenario, realization: Realization, cell_ms: float, aligned: int = 1, dominated: bool = False
+) -> Grid:
     """Put a realization on a grid of ``cell_ms``; the finer, the tighter the bound.
 
     The first cell's number is a multiple of ``aligned``: there cells of so many times the length begin as well.
+    ``dominated`` keeps options that another one beats in everything, for a bound in which taking longer may pay.
     """
     table, column = scenario.options.undominated()
+    if dominated:
+        table, column = (
+            scenario.options,
+            np.tile(np.arange(scenario.options.exit.shape[1]), (scenario.options.streams, 1)),
+        )
     order = np.argsort(realization.stream, kind="stable")
     stream = realization.stream[order]
     arrival_ms = realization.arrival_ms[order]

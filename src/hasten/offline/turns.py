@@ -7,6 +7,8 @@ through the blocks of service along which readiness never goes back, found by a 
 values with tolls plus that longest path for each worker bound every schedule, for any tolls >= 0 (Lagrangian
 decomposition: Guignard and Kim, Mathematical Programming 1987). ``offline.order`` does the same for grant order.
 
+To be ready later may pay under tolls, so no option may be left out because another one beats it in everything.
+
 Tolls and prices descend together as in ``offline.decomposition``, whose prices are where they start.
 """
 
@@ -56,7 +58,7 @@ class TurnValue:
 
 
 class Turns:
-    """Evaluates the bound with tolls, on the grid of a relaxation with one link of constant rate."""
+    """Evaluates the bound with tolls, on a grid of all options, with one link of constant rate."""
 
     def __init__(self, relaxation: Relaxation, block_cells: int, blocks: int, ages: int) -> None:
         grid = relaxation.grid
@@ -148,7 +150,8 @@ def tightened(
     turn_cells, price_cells = max(1, round(turn_ms / cell_ms)), max(1, round(block_ms / cell_ms))
     count = -(-coarse.grid.cells // turn_cells) + 1
     ages = coarse.grid.width // turn_cells + 2
-    if count * toll_width(relaxation.grid.width, turn_cells * finer) > MOST_TOLL_CELLS:
+    toll_cells = count * toll_width(relaxation.grid.width, turn_cells * finer)
+    if toll_cells > MOST_TOLL_CELLS or not relaxation.stays_kept:
         return prices.bound
     turns = [Turns(coarse, turn_cells, count, ages), Turns(relaxation, turn_cells * finer, count, ages)]
     price_count = -(-coarse.grid.cells // price_cells) + 1
