@@ -17,8 +17,10 @@ from torch import Tensor
 
 from hasten.learn.network import DuelingNetwork
 from hasten.learn.transitions import Transitions
+from hasten.schedulers.policy import Float32
 
 FloatArray = NDArray[np.float64]
+IntArray = NDArray[np.int64]
 MARGIN = 0.8
 """By how much an expert's action shall lead the others on demonstrations."""
 
@@ -153,38 +155,41 @@ class DoubleDqn(Learner[DuelingNetwork]):
     ) -> Step:
         """One step; ``weight`` (B,) is each transition's, ``margin_weight`` (B,) that of its margin term."""
         size = len(batch)
-        action = torch.from_numpy(batch.action)[:, None]
-        q = self.network.forward(torch.from_numpy(np.concatenate([batch.obs, batch.next_obs])))
+        q = self.network.forward(torch.from_numpy(np.concatenate([batch.obs, batch.next_obs]))).numpy()
         goal = self._goal(q[size:], batch)
-        taken = q[:size].gather(1, action)[:, 0]
+        chosen = np.arange(size), batch.action
+        taken = q[chosen]
         error = taken - goal
-        weights = torch.from_numpy(weight.astype(np.float32))
-        slope = torch.zeros(size, q.shape[1])
-        slope.scatter_(1, action, (weights * error.clamp(-1.0, 1.0))[:, None])
+        clipped = np.minimum(np.maximum(error, -1.0), 1.0)
+        slope = np.zeros((size, q.shape[1]), dtype=np.float32)
+        slope[chosen] = weight * clipped
         if margin_weight is not None:
-            self._add_margin(slope, q[:size], batch, margin_weight)
-        self.network.backward(slope.div_(size))
+            _add_margin(slope, q[:size], batch, margin_weight)
+        slope /= size
+        self.network.backward(torch.from_numpy(slope))
         self._descend(learning_rate_share)
-        magnitude = error.abs()
-        huber = torch.where(magnitude <= 1.0, 0.5 * error * error, magnitude - 0.5)
         return Step(
-            error.numpy().astype(np.float64),
-            float((weights * huber).mean()),
-            float(torch.maximum(goal.abs(), taken.abs()).max()),
+            error.astype(np.float64),
+            float(np.mean(weight * clipped * (error - 0.5 * clipped))),  # Huber's
+            float(max(np.abs(goal).max(), np.abs(taken).max())),
         )
 
-    def _goal(self, next_q: Tensor, batch: Transitions) -> Tensor:
+    def _goal(self, next_q: Float32, batch: Transitions) -> Float32:
         """(B,): what the value of each action taken should be; the network chooses, the target network values."""
-        allowed = torch.from_numpy(batch.next_mask).bool()
-        best = next_q.masked_fill(~allowed, -torch.inf).argmax(dim=1, keepdim=True)
-        next_value = self.target.forward(torch.from_numpy(batch.next_obs)).gather(1, best)[:, 0]
-        return torch.from_numpy(batch.reward) + torch.from_numpy(batch.discount) * next_value
+        best = _best(next_q, batch.next_mask)
+        next_value = self.target.forward(torch.from_numpy(batch.next_obs)).numpy()[np.arange(len(best)), best]
+        return np.asarray(batch.reward + batch.discount * next_value)
 
-    def _add_margin(self, slope: Tensor, q: Tensor, batch: Transitions, margin_weight: FloatArray) -> None:
-        """Add the slope of ``max over allowed a of (q(a) + margin [a is not the expert's]) - q(expert's)``."""
-        expert = torch.from_numpy(batch.action)[:, None]
-        lead = torch.full_like(q, MARGIN).scatter_(1, expert, 0.0)
-        allowed = torch.from_numpy(batch.mask).bool()
-        best = (q + lead).masked_fill(~allowed, -torch.inf).argmax(dim=1, keepdim=True)
-        weight = torch.from_numpy(margin_weight.astype(np.float32))[:, None]
-        slope.scatter_add_(1, best, weight).scatter_add_(1, expert, -weight)
+
+def _best(values: Float32, mask: NDArray[np.int8]) -> IntArray:
+    """(B,): the allowed action of largest value (B, A)."""
+    return np.asarray(np.where(mask, values, -np.inf).argmax(axis=1))
+
+
+def _add_margin(slope: Float32, q: Float32, batch: Transitions, margin_weight: FloatArray) -> None:
+    """Add the slope of ``max over allowed a of (q(a) + margin [a is not the expert's]) - q(expert's)``."""
+    rows, expert = np.arange(len(q)), batch.action
+    lead = np.full_like(q, MARGIN)
+    lead[rows, expert] = 0.0
+    slope[rows, _best(q + lead, batch.mask)] += margin_weight
+    slope[rows, expert] -= margin_weight

@@ -58,10 +58,15 @@ class DuelingNetwork:
         self._rows = -1
 
     def _views(self, flat: Tensor) -> list[tuple[Tensor, Tensor]]:
-        """Each layer's weight (in, out) and bias (out,) as views of a flat vector."""
-        views, start = [], 0
+        """Each layer's weight (in, out) and bias (out,) as views of a flat vector.
+
+        In memory the head's weight lies as (out, in): products with its few columns are several times faster so.
+        """
+        views: list[tuple[Tensor, Tensor]] = []
+        start = 0
         for n, m in self._shapes:
-            weight = flat[start : start + n * m].view(n, m)
+            part = flat[start : start + n * m]
+            weight = part.view(m, n).t() if len(views) == len(self.hidden) else part.view(n, m)
             views.append((weight, flat[start + n * m : start + n * m + m]))
             start += n * m + m
         return views
@@ -94,7 +99,7 @@ class DuelingNetwork:
             torch.mm(below.t(), outgoing, out=weight_gradient)
             torch.sum(outgoing, dim=0, out=bias_gradient)
             if i:
-                outgoing = torch.mm(outgoing, self._layers[i][0].t()).mul_(below > 0)
+                outgoing = through_relu(torch.mm(outgoing, self._layers[i][0].t()), below)
 
     def values(self, observation: NDArray[np.float32]) -> NDArray[np.float32]:
         """Action values (B, A) of observations (B, F)."""
@@ -158,6 +163,12 @@ class DuelingNetwork:
             n, m = weight.shape
             weight.copy_(torch.from_numpy(new_weight[:n, :m].copy()))
             bias.copy_(torch.from_numpy((new_bias - shift)[:m].copy()))
+
+
+def through_relu(slope: Tensor, output: Tensor) -> Tensor:
+    """The slope by what went into a ReLU layer, of that by its output; one operation instead of three."""
+    found: Tensor = torch.ops.aten.threshold_backward(slope, output, 0)
+    return found
 
 
 def _widened(weight: Float32, bias: Float32, carried: int, first: int, shift: float) -> tuple[Float32, Float32]:
