@@ -20,11 +20,13 @@ from hasten.schedulers import make_scheduler, schedulers
 from hasten.schedulers.backlog_policy import BacklogPolicy, tensor_shapes
 from hasten.schedulers.guard import observed_envelope
 from hasten.schedulers.learned import Learned
-from hasten.schedulers.policy import AnyPolicy, Float32, Layer, Manifest, Policy, network_options
+from hasten.schedulers.policy import AnyPolicy, Float32, Layer, Leads, Manifest, Policy, network_options
 
 ARGUMENTS = {"fixed": "fixed:2,1", "fixed-exit": "fixed-exit:2", "load-threshold": "load-threshold"}
 GROUPS, WARM, PAUSED = 20, 200, 30
 DEADLINE_MS = {"alexnet-pi": 80, "efficientnet-b0": 150}
+LEADS = Leads(streams=(1,), deadline_ms=(100.0,), lead=((0.01,),))
+"""Looking for Greedy's option takes time, too."""
 LEARNED = {"dqn, backlogs": "backlogs", "dqn, actions": "actions"}
 """The two kinds of policies."""
 
@@ -56,7 +58,7 @@ def random_policy(chosen: Scenario, values: str) -> AnyPolicy:
         hasten="0",
         values=values,
         hidden=(128, 128) if values == "actions" else (64, 128),
-        leads=() if values == "actions" else ((1, 0.01),),
+        leads=None if values == "actions" else LEADS,
         networks=network_options([stream.profile.name for stream in chosen.devices], chosen.options),
         gain_terms=chosen.gain.terms(),
         envelope=observed_envelope(chosen, [chosen.realize(0)]),

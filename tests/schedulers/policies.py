@@ -9,7 +9,7 @@ import numpy as np
 
 from hasten.core.scenario import Scenario, scenario_from
 from hasten.schedulers.backlog_policy import BacklogPolicy, tensor_shapes
-from hasten.schedulers.policy import AnyPolicy, Envelope, Layer, Manifest, Policy, network_options
+from hasten.schedulers.policy import AnyPolicy, Envelope, Layer, Leads, Manifest, Policy, network_options
 
 
 def cameras(count: int = 3, profile: str = "alexnet-pi", tasks: int = 200, **more: Any) -> Scenario:
@@ -27,6 +27,7 @@ def cameras(count: int = 3, profile: str = "alexnet-pi", tasks: int = 200, **mor
     )
 
 
+LEADS = Leads(streams=(2, 4), deadline_ms=(40.0, 120.0), lead=((0.2, 0.1), (0.1, 0.02)))
 WIDE = Envelope(
     rate_mbps=(0.01, 1000),
     rate_hz=(0.01, 1000),
@@ -51,7 +52,7 @@ def random_policy(
         hasten="0.1.0",
         values=values,
         hidden=hidden,
-        leads=((2, 0.2), (4, 0.1)) if values == "backlogs" else (),
+        leads=LEADS if values == "backlogs" else None,
         networks=network_options(names, scenario.options),
         gain_terms=scenario.gain.terms(),
         envelope=envelope,

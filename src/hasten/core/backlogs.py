@@ -194,10 +194,10 @@ def greedy_action(observation: NDArray[np.float32], actions: int) -> IntArray:
     return np.asarray((GAIN_FIRST * gains_of(observation, actions)[:, :-1] - latency).argmax(axis=1))
 
 
-def put_greedy_ahead(values: NDArray[np.float32], observation: NDArray[np.float32], lead: float) -> None:
-    """Raise Greedy's option by ``lead`` among action values (B, J+1) of observations (B, F)."""
-    if lead > 0.0:
-        values[np.arange(len(values)), greedy_action(observation, values.shape[1])] += np.float32(lead)
+def put_greedy_ahead(values: NDArray[np.float32], observation: NDArray[np.float32], lead: FloatArray) -> None:
+    """Raise Greedy's option by ``lead`` (B,) among action values (B, J+1) of observations (B, F)."""
+    if lead.any():
+        values[np.arange(len(values)), greedy_action(observation, values.shape[1])] += lead.astype(np.float32)
 
 
 def longest_shares(options: OptionTable, deadline_ms: FloatArray) -> FloatArray:

@@ -55,7 +55,8 @@ class SingleBacklogs:
         gaps_ms, any_gap_ms = nominal_gaps_ms(context.rate_hz)
         longest = longest_shares(options, context.deadline_ms)
         self._any = _Gap(any_gap_ms)
-        self._half_rtt_ms = 0.5 * context.rtt_ms
+        self._half_rtt_ms = np.array(0.5 * context.rtt_ms)
+        self._sent_later = bool(context.rtt_ms)
         self._workers = context.workers
         width = int(options.exit.shape[1])
         self.situation: NDArray[np.float32] = np.ones(SITUATION + 1, dtype=np.float32)
@@ -66,7 +67,7 @@ class SingleBacklogs:
         self.useless_options = self.useless[:-1]
         self._times = np.zeros((KINDS, width + 1))
         self._first_ms, self._mean_ms = self._times[2:]
-        self._by_option = self._times.T, self.left_ms[:, :KINDS]
+        self._left, self._by_option = self.left_ms[:, :KINDS], self._times.T
         self.streams = [
             SingleStream(context, options, m, _Gap(float(gap_ms)), longest[m].tolist())
             for m, gap_ms in enumerate(gaps_ms)
@@ -113,7 +114,7 @@ class SingleBacklogs:
         np.add(stream.device_ms, device_wait_ms, out=part.device_ms)
         np.divide(stream.payload_bits, rate, out=sent_ms)
         sent_ms += np.maximum(part.offloading_device_ms, uplink_wait_ms, out=part.starts_ms)
-        if half_rtt_ms:
+        if self._sent_later:
             np.maximum(np.add(sent_ms, half_rtt_ms, out=part.starts_ms), first_ms, out=edge_ms)
         else:
             np.maximum(sent_ms, first_ms, out=edge_ms)
@@ -130,8 +131,8 @@ class SingleBacklogs:
             np.add(self._first_ms, sum(workers[1:]), out=self._mean_ms)
             self._mean_ms /= self._workers
             np.minimum(self._first_ms, workers[1], out=self._first_ms)
-        by_option, left_ms = self._by_option
-        np.minimum(by_option, stream.clip_ms, out=left_ms)
+        np.minimum(self._times, stream.clip_ms, out=self._times)
+        self._left[:] = self._by_option
 
     def _others(self, view: View) -> tuple[float, float]:
         """Mean and largest backlog of the other streams' devices."""
@@ -184,8 +185,8 @@ class SingleStream:
     ) -> None:
         self.gap, self.longest = gap, longest
         self.deadline_ms = float(context.deadline_ms[stream])
-        self.per_deadline, self.clip_ms = 1.0 / self.deadline_ms, CLIP * self.deadline_ms
-        self.limit_ms = float(useful_limit_ms(context)[stream])
+        self.per_deadline, self.clip_ms = 1.0 / self.deadline_ms, np.array(CLIP * self.deadline_ms)
+        self.limit_ms = np.array(useful_limit_ms(context)[stream])
         self.deadline_rate = float(deadline_rates(options, context.deadline_ms)[stream])
         self.deadline_share = float(context.deadline_ms[stream] / context.deadline_ms.max())
         order = np.argsort(options.payload_bits[stream] == 0, kind="stable")

@@ -15,8 +15,9 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from hasten.core.backlogs import KINDS, SITUATION, put_greedy_ahead
+from hasten.core.backlogs import KINDS, SITUATION
 from hasten.core.errors import InputError
+from hasten.learn.network import through_relu
 from hasten.schedulers.backlog_policy import BacklogPolicy, tensor_shapes
 from hasten.schedulers.policy import Manifest
 from hasten.sim.compiled import compiled_sums
@@ -60,8 +61,8 @@ class BacklogNetwork:
         first = torch.addmm(self._w["situation_bias"], situation, self._w["situation"]).relu_()
         return first, torch.addmm(self._w["bias"], first, self._w["bias_of"])
 
-    def values(self, observation: Float32, lead: float = 0.0) -> Float32:
-        """Action values (B, J+1) of observations (B, F), with Greedy's option ahead by ``lead``."""
+    def values(self, observation: Float32) -> Float32:
+        """Action values (B, J+1) of observations (B, F)."""
         _, bias = self.biases(torch.from_numpy(np.ascontiguousarray(observation[:, :SITUATION])))
         q = np.empty((len(observation), self.options + 1), dtype=np.float32)
         head = np.ascontiguousarray(self._w["head"].numpy().T)
@@ -74,7 +75,6 @@ class BacklogNetwork:
             np.float32(self.discount),
             q,
         )
-        put_greedy_ahead(q, observation, lead)
         return q
 
     def heads(self, situation: Tensor, left: Tensor) -> tuple[Tensor, tuple[Tensor, ...]]:
@@ -90,12 +90,12 @@ class BacklogNetwork:
         flat = slope.reshape(-1, HEADS)
         torch.mm(shared.reshape(-1, width).t(), flat, out=self._g["head"])
         torch.sum(flat, dim=0, out=self._g["head_bias"])
-        below = torch.matmul(slope, self._w["head"].t()).mul_(shared > 0)
+        below = through_relu(torch.matmul(slope, self._w["head"].t()), shared)
         torch.mm(left.reshape(-1, KINDS).t(), below.reshape(-1, width), out=self._g["left"])
         bias = below.sum(dim=1)
         torch.sum(bias, dim=0, out=self._g["bias"])
         torch.mm(first.t(), bias, out=self._g["bias_of"])
-        outgoing = torch.mm(bias, self._w["bias_of"].t()).mul_(first > 0)
+        outgoing = through_relu(torch.mm(bias, self._w["bias_of"].t()), first)
         torch.mm(situation.t(), outgoing, out=self._g["situation"])
         torch.sum(outgoing, dim=0, out=self._g["situation_bias"])
 
@@ -134,12 +134,15 @@ class BacklogNetwork:
 
 
 def _views(flat: Tensor, shapes: dict[str, tuple[int, ...]]) -> dict[str, Tensor]:
-    """Parts of a flat vector by their names."""
+    """Parts of a flat vector by their names.
+
+    In memory the head lies as (2, H2): products with its two columns are several times faster so.
+    """
     views, start = {}, 0
     for name, shape in shapes.items():
-        size = int(np.prod(shape))
-        views[name] = flat[start : start + size].view(shape)
-        start += size
+        part = flat[start : start + int(np.prod(shape))]
+        views[name] = part.view(shape[::-1]).t() if name == "head" else part.view(shape)
+        start += len(part)
     return views
 
 

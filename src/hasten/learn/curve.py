@@ -11,7 +11,7 @@ from hasten.learn.domain import Domain, envelope_of
 from hasten.learn.settings import Settings
 from hasten.learn.validation import Score
 from hasten.schedulers.learned import Learned
-from hasten.schedulers.policy import AnyPolicy, Manifest, network_options
+from hasten.schedulers.policy import AnyPolicy, Leads, Manifest, network_options
 
 
 @dataclass(frozen=True)
@@ -49,7 +49,7 @@ class Training:
     """The best on the validation set."""
     curve: tuple[Point, ...]
     best: Point
-    """The point of the curve that the policy is from, its score that with the leads."""
+    """The point of the curve that the policy is from; its score is that of the policy, leads and guard included."""
     stopped: str = ""
     """Why it ended before its time; empty if it did not."""
 
@@ -80,19 +80,24 @@ def learned_hidden(manifest: Manifest) -> tuple[int, ...]:
 
 
 def manifest_of(
-    scenario: Scenario, domain: Domain, settings: Settings, hidden: tuple[int, ...], best: Point
+    scenario: Scenario, domain: Domain, settings: Settings, hidden: tuple[int, ...], leads: Leads | None
 ) -> Manifest:
-    """What the policy's file will say of it."""
+    """What the file of a policy with layers of these widths will say, but for how good it is: see :func:`judged`."""
     chosen = {name: value for name, value in dataclasses.asdict(settings).items() if name not in ("hidden", "values")}
     return Manifest(
         hasten=version("hasten"),
         values=settings.values,
         hidden=hidden,
-        leads=best.score.leads,
+        leads=leads,
         networks=network_options([stream.profile.name for stream in scenario.devices], scenario.options),
         gain_terms=scenario.gain.terms(),
         envelope=envelope_of(scenario, domain),
-        training=chosen
-        | {"scenario": scenario.name, "kept_after": best.updates}
-        | {f"validation_{name}": value for name, value in dataclasses.asdict(best.score).items() if name != "leads"},
+        training=chosen | {"scenario": scenario.name},
     )
+
+
+def judged(policy: AnyPolicy, best: Point) -> AnyPolicy:
+    """The same policy, its manifest now saying how good it is."""
+    score = {f"validation_{name}": value for name, value in dataclasses.asdict(best.score).items()}
+    found = policy.manifest.training | {"kept_after": best.updates} | score
+    return dataclasses.replace(policy, manifest=policy.manifest.model_copy(update={"training": found}))

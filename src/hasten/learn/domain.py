@@ -79,6 +79,11 @@ class Domain:
             raise InputError("domain", "streams", self.streams, expected)
         return self.streams
 
+    def few_middle_many(self, scenario: Scenario) -> list[int]:
+        """Lowest, a middle and highest number of streams, each once."""
+        low, high = self.streams_of(scenario)
+        return sorted({low, (low + high) // 2, high})
+
 
 FIXED = Domain(
     uplink_rate=(1.0, 1.0),

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from functools import partial
 from typing import Any, Protocol, cast
 
 import numpy as np
@@ -55,9 +54,9 @@ class Method(Protocol):
 
     @property
     def leads(self) -> tuple[float, ...]:
-        """By how much another option may have to be better than Greedy's, to be tried on the validation set."""
+        """By how much another option may have to be better than Greedy's, ascending: see ``learn.leads``."""
 
-    def acting(self, network: Any, lead: float = 0.0) -> Values:
+    def acting(self, network: Any) -> Values:
         """The action values by which a network of this kind decides."""
 
     def load(self, policy: AnyPolicy) -> None:
@@ -101,7 +100,7 @@ class ActionValues:
         """A double DQN's, with the margin loss where it has a weight."""
         return self.learner.update(cast(Transitions, batch), weight, margin, rate_share)
 
-    def acting(self, network: Any, lead: float = 0.0) -> Values:
+    def acting(self, network: Any) -> Values:
         """Its own."""
         return cast(DuelingNetwork, network).values
 
@@ -119,7 +118,7 @@ class BacklogValues:
     is exact. With several streams it is simulated, in the scenario's own order, later on.
     """
 
-    leads = (0.0, 0.01, 0.03, 0.06, 0.1)
+    leads = (0.0, 0.01, 0.02, 0.04, 0.06, 0.1)
 
     def __init__(self, options: int, settings: Settings) -> None:
         self._settings = settings
@@ -151,9 +150,9 @@ class BacklogValues:
         """That of a pair's difference; there is no margin loss."""
         return self.learner.update(cast(Pairs, batch), weight, rate_share)
 
-    def acting(self, network: Any, lead: float = 0.0) -> Values:
-        """Its own, Greedy's option ahead."""
-        return partial(cast(BacklogNetwork, network).values, lead=lead)
+    def acting(self, network: Any) -> Values:
+        """Its own."""
+        return cast(BacklogNetwork, network).values
 
     def load(self, policy: AnyPolicy) -> None:
         """Those of values of backlogs only."""

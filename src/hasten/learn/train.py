@@ -25,16 +25,18 @@ from hasten.core.observation import FEATURE_VERSION
 from hasten.core.scenario import Scenario
 from hasten.learn.checkpoint import load_checkpoint, part, prefixed, save_checkpoint
 from hasten.learn.collect import Greedily
-from hasten.learn.curve import Point, Training, manifest_of
+from hasten.learn.curve import Point, Training, judged, manifest_of
 from hasten.learn.demonstrations import demonstrate
 from hasten.learn.domain import Domain, draw_runs
 from hasten.learn.dqn import Step
+from hasten.learn.leads import choose_leads
 from hasten.learn.logs import Logged
 from hasten.learn.method import Method, method_for
 from hasten.learn.replay import PrioritizedReplay, UniformReplay
 from hasten.learn.settings import Settings
 from hasten.learn.transitions import Experience, joined
-from hasten.learn.validation import Validation, score_of
+from hasten.learn.validation import Score, Validation
+from hasten.schedulers.learned import Learned
 from hasten.schedulers.policy import AnyPolicy
 
 UPDATES_PER_TWINS = 100
@@ -213,12 +215,13 @@ class Trainer:
     def _outcome(self, stopped: str) -> Training:
         if self._best is None or self._best_point is None:
             raise HastenError(f"training diverged before any policy was good enough to keep: {stopped}")
-        network = self._dqn.network.like()
+        network, method = self._dqn.network.like(), self._method
         network.parameters.copy_(torch.from_numpy(self._best))
-        acting = {lead: self._method.acting(network, lead) for lead in self._method.leads}
-        best = dataclasses.replace(self._best_point, score=self._validation.score_with_leads(acting))
-        manifest = manifest_of(self._scenario, self._domain, self._settings, network.policy_hidden, best)
-        return Training(network.policy(manifest), tuple(self._curve), best, stopped)
+        leads = choose_leads(self._scenario, self._domain, method.sight, method.acting(network), method.leads)
+        manifest = manifest_of(self._scenario, self._domain, self._settings, network.policy_hidden, leads)
+        policy: AnyPolicy = network.policy(manifest)
+        best = dataclasses.replace(self._best_point, score=self._validation.judge(lambda: Learned(policy)))
+        return Training(judged(policy, best), tuple(self._curve), best, stopped)
 
     def save(self, path: Path) -> None:
         """Write a checkpoint, after a validation."""
@@ -245,7 +248,7 @@ class Trainer:
             expected = "a checkpoint of the same scenario, ranges and settings: remove the file to start anew"
             raise InputError(path, "mark", facts["mark"], expected)
         self._round, self._transitions, self._seconds = facts["round"], facts["transitions"], facts["seconds"]
-        self._curve = [Point(**point | {"score": score_of(point["score"])}) for point in facts["curve"]]
+        self._curve = [Point(**point | {"score": Score(**point["score"])}) for point in facts["curve"]]
         self._best_point = max(self._curve, key=lambda point: point.score.merit)
         if facts["twins"]:
             self._start_twins()

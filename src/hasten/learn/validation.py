@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
-from typing import Any, NamedTuple
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,7 +15,7 @@ from hasten.core.scenario import Scenario
 from hasten.learn.collect import Acting, Greedily, MakeSight, Values, action_sight
 from hasten.learn.domain import Domain, Runs, draw_runs
 from hasten.learn.planner import Planner
-from hasten.schedulers import make_scheduler
+from hasten.schedulers.greedy import Greedy
 from hasten.sim import simulate_realizations
 
 FloatArray = NDArray[np.float64]
@@ -55,8 +55,6 @@ class Score:
     commonest: float
     """Share of the commonest decision."""
     collapsed: bool
-    leads: tuple[tuple[int, float], ...] = ()
-    """By how much another option had to be better than Greedy's to be taken, by the number of streams."""
 
     @property
     def merit(self) -> float:
@@ -71,35 +69,24 @@ class Validation:
         self, scenario: Scenario, domain: Domain, sight: MakeSight, runs: int = RUNS, tasks: int = TASKS
     ) -> None:
         """``sight`` is what the policies see."""
-        low, high = domain.streams_of(scenario)
+        self._sight = sight
         self._marks = []
-        for streams in sorted({low, (low + high) // 2, high}):
+        for streams in domain.few_middle_many(scenario):
             rng = np.random.default_rng([SEED, streams])
             batches = [
                 draw_runs(scenario, part, rng, runs, tasks, streams)
                 for part in (domain.at_its_middle(), *(domain.of_deadlines(i, BATCHES - 1) for i in range(BATCHES - 1)))
             ]
-            self._marks.append(_Mark(streams, batches, sight))
+            self._marks.append(_Mark(batches))
 
     def score(self, values: Values) -> Score:
         """Judge the policy that follows these action values."""
-        return self._score([mark.play(values) for mark in self._marks])
+        return self.judge(lambda: Acting(Greedily(values), self._sight))
 
-    def score_with_leads(self, values: Mapping[float, Values]) -> Score:
-        """Judge a policy with the lead that is best for each number of streams, the smallest if several are.
-
-        ``values`` are its action values for each lead, which is part of them already.
-        """
-        played, leads = [], []
-        for mark in self._marks:
-            found = {lead: mark.play(values[lead]) for lead in sorted(values)}
-            best = max(found, key=lambda lead: mark.merit(found[lead]))
-            played.append(found[best])
-            leads.append((mark.streams, best))
-        return replace(self._score(played), leads=tuple(leads))
-
-    def _score(self, played: Sequence[_Played]) -> Score:
-        marks, both = self._marks, list(zip(self._marks, played, strict=True))
+    def judge(self, make: Callable[[], Scheduler]) -> Score:
+        """Judge a scheduler, made anew for each batch of runs."""
+        marks, played = self._marks, [mark.play(make) for mark in self._marks]
+        both = list(zip(marks, played, strict=True))
         gain, greedy, planned = (
             np.concatenate(parts)
             for parts in ([p.gain for p in played], [m.greedy.gain for m in marks], [m.planned for m in marks])
@@ -109,7 +96,7 @@ class Validation:
             gain=float(gain.mean()),
             greedy=float(greedy.mean()),
             planned=float(planned.mean()),
-            share=float(np.mean(gain / np.maximum(planned, LEAST_GAIN))),
+            share=gain_ratio(gain, planned),
             worst=min(mark.worst(p.gain) for mark, p in both),
             short=max(mark.short(p.gain) for mark, p in both),
             commonest=commonest,
@@ -120,18 +107,17 @@ class Validation:
 class _Mark:
     """Runs of one number of streams, and what Greedy and a plan gain on them."""
 
-    def __init__(self, streams: int, batches: Sequence[Runs], sight: MakeSight) -> None:
-        self.streams = streams
-        self._batches, self._sight = batches, sight
-        self.greedy = self._played(make_scheduler("greedy") for _ in batches)
+    def __init__(self, batches: Sequence[Runs]) -> None:
+        self._batches = batches
+        self.greedy = self.play(Greedy)
         plans = (Acting(Planner(batch.realizations), action_sight) for batch in batches)
         self.planned = self._played(plans).gain
-        self._by_load = np.array_split(np.argsort(-self.greedy.gain), THIRDS)
+        self._by_load = by_load(self.greedy.gain)
         self._by_batch = np.array_split(np.arange(len(self.greedy.gain)), len(batches))
 
-    def play(self, values: Values) -> _Played:
-        """Let the policy that follows these action values decide all runs."""
-        return self._played(Acting(Greedily(values), self._sight) for _ in self._batches)
+    def play(self, make: Callable[[], Scheduler]) -> _Played:
+        """Let a scheduler decide all runs."""
+        return self._played(make() for _ in self._batches)
 
     def _played(self, schedulers: Iterable[Scheduler]) -> _Played:
         played = [_play(batch, scheduler) for batch, scheduler in zip(self._batches, schedulers, strict=True)]
@@ -143,16 +129,7 @@ class _Mark:
 
     def short(self, gain: FloatArray) -> float:
         """As :attr:`Score.short`, of gains (R,)."""
-        found = [0.0]
-        for i in self._by_load + self._by_batch:
-            missing = self.greedy.gain[i] - gain[i]
-            beyond = missing.mean() - missing.std() / np.sqrt(len(i))
-            found.append(float(beyond / max(self.greedy.gain[i].mean(), LEAST_GAIN)))
-        return max(found)
-
-    def merit(self, played: _Played) -> float:
-        """As :attr:`Score.merit`."""
-        return float(np.mean(played.gain / np.maximum(self.planned, LEAST_GAIN))) - self.short(played.gain)
+        return shortfall(gain, self.greedy.gain, self._by_load + self._by_batch)
 
 
 class _Played(NamedTuple):
@@ -164,9 +141,24 @@ class _Played(NamedTuple):
     """How often each (exit, partition) was decided."""
 
 
-def score_of(data: dict[str, Any]) -> Score:
-    """A score that was written as JSON."""
-    return Score(**data | {"leads": tuple((int(streams), float(lead)) for streams, lead in data["leads"])})
+def gain_ratio(gain: FloatArray, other: FloatArray) -> float:
+    """Mean ratio of two schedulers' gains (R,) in the same runs."""
+    return float(np.mean(gain / np.maximum(other, LEAST_GAIN)))
+
+
+def by_load(greedy: FloatArray) -> list[NDArray[np.intp]]:
+    """Runs in thirds, from those of least load, in which Greedy gains most, to those of most."""
+    return np.array_split(np.argsort(-greedy), THIRDS)
+
+
+def shortfall(gain: FloatArray, greedy: FloatArray, groups: Iterable[NDArray[np.intp]]) -> float:
+    """The most, as a share, that gains (R,) of any group fall short of Greedy's by more than a standard error."""
+    found = [0.0]
+    for i in groups:
+        missing = greedy[i] - gain[i]
+        beyond = missing.mean() - missing.std() / np.sqrt(len(i))
+        found.append(float(beyond / max(greedy[i].mean(), LEAST_GAIN)))
+    return max(found)
 
 
 def _play(batch: Runs, scheduler: Scheduler) -> _Played:

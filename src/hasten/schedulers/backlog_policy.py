@@ -13,9 +13,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from hasten.core.backlogs import KINDS, SITUATION, put_greedy_ahead
+from hasten.core.backlogs import KINDS, SITUATION
 from hasten.core.backlogs_single import SingleBacklogs
-from hasten.core.decision import View
+from hasten.core.decision import FloatArray, View
 
 if TYPE_CHECKING:
     from hasten.schedulers.policy import Manifest
@@ -42,13 +42,12 @@ class BacklogPolicy:
     """(H2, 2): cost to later tasks, and share lost."""
     head_bias: Float32
 
-    def q(self, observation: Float32, lead: float = 0.0) -> Float32:
-        """Action values (B, J+1) of observations (B, F), with Greedy's option ahead by ``lead``."""
+    def q(self, observation: Float32) -> Float32:
+        """Action values (B, J+1) of observations (B, F); Greedy's option is not ahead yet."""
         found = np.empty((len(observation), self.manifest.width + 1), dtype=np.float32)
         for first in range(0, len(observation), ROWS):
             part = slice(first, first + ROWS)
             found[part] = self._q(observation[part])
-        put_greedy_ahead(found, observation, lead)
         return found
 
     def _q(self, observation: Float32) -> Float32:
@@ -71,8 +70,10 @@ class SingleBacklogValues:
     situation. Weights of backlogs are per millisecond, of each stream's deadline.
     """
 
-    def __init__(self, policy: BacklogPolicy, backlogs: SingleBacklogs, lead: float) -> None:
-        self._backlogs, self._lead = backlogs, lead
+    def __init__(self, policy: BacklogPolicy, backlogs: SingleBacklogs, lead: FloatArray) -> None:
+        """``lead`` (M,) is how far each stream's Greedy is ahead."""
+        self._backlogs = backlogs
+        self._lead = dict(zip(backlogs.streams, lead.tolist(), strict=True))
         actions, (first, shared) = len(backlogs.useless), policy.manifest.hidden
         self._situation = np.vstack([policy.situation, policy.situation_bias])
         self._bias_of = np.vstack([policy.bias_of, policy.bias])
@@ -90,7 +91,9 @@ class SingleBacklogValues:
         self._heads = np.zeros((actions, 2), np.float32)
         self._cost, self._kept = self._heads[:, 0], self._heads[:, 1]
         self._result, self._rank = np.zeros(actions, np.float32), np.zeros(actions - 1)
-        self._zero, self._one, self._never = np.float32(0.0), np.float32(1.0), np.float32(-np.inf)
+        # As arrays: a number is converted anew at each decision, and keeps numpy from taking many entries at once.
+        self._no_units, self._no_shared = np.zeros_like(self._units), np.zeros_like(self._shared)
+        self._none, self._all = np.zeros_like(self._result), np.ones_like(self._result)
 
     def look(self, view: View) -> None:
         """Observe."""
@@ -101,21 +104,22 @@ class SingleBacklogValues:
         seen, stream, shared, result = self._backlogs, self._stream, self._shared, self._result
         weights, bias = self._weights[stream]
         seen.situation.dot(self._situation, self._units)  # the method is called faster than np.dot
-        np.maximum(self._units, self._zero, out=self._units)
+        np.maximum(self._units, self._no_units, out=self._units)
         self._first.dot(self._bias_of, bias)
         seen.left_ms.dot(weights, shared)
-        np.maximum(shared, self._zero, out=shared)
+        np.maximum(shared, self._no_shared, out=shared)
         shared.dot(self._head, self._heads)
         gain = stream.gain(seen.latency_ms)
-        np.minimum(self._kept, self._one, out=result)
-        np.maximum(result, self._zero, out=result)
+        np.minimum(self._kept, self._all, out=result)
+        np.maximum(result, self._none, out=result)
         result *= gain
         result += self._cost
-        if self._lead > 0.0:
+        lead = self._lead[stream]
+        if lead > 0.0:
             rank = stream.greedy_rank(seen.latency_ms, self._rank)
             rank[seen.useless_options] = -np.inf
-            result[rank.argmax()] += self._lead
-        result[seen.useless] = self._never
+            result[rank.argmax()] += lead
+        result[seen.useless] = -np.inf
         return int(stream.order[result.argmax()])
 
 

@@ -9,14 +9,13 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import fields
-from functools import partial
 from pathlib import Path
 from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
-from hasten.core.backlogs import BacklogFeatures
+from hasten.core.backlogs import BacklogFeatures, put_greedy_ahead
 from hasten.core.backlogs_single import SingleBacklogs
 from hasten.core.decision import Context, Decision, IntArray, View
 from hasten.core.errors import InputError
@@ -60,10 +59,12 @@ class Learned:
         manifest = self.policy.manifest
         if context.gain_terms != manifest.gain_terms:
             raise InputError(self._where, "gain_terms", manifest.gain_terms, f"{context.gain_terms}, this run's gain")
-        table, self._column = self._options(context.options)
-        self._single = _single(self.policy, context, table) if context.batch == 1 else None
+        table, column = self._options(context.options)
+        self._actions = np.pad(column, ((0, 0), (0, 1)), constant_values=DROP)
+        self._lead = manifest.lead(context)
+        self._single = self._lean(context, table) if context.batch == 1 else None
+        self._decisions = [[_decision_for_good(option) for option in row] for row in self._actions.tolist()]
         self._sight = _sight(self.policy, context, table)
-        self._values = _values(self.policy, context)
         self._guard = Guard(manifest.envelope, context, table)
         self._greedy.reset(context)
 
@@ -73,10 +74,9 @@ class Learned:
             return self._decide_single(view, self._single)
         observation, mask = self._sight(view)
         mask[:, -1] = 1
-        values = np.where(mask, self._values(observation), -np.inf)
-        action = values.argmax(axis=1)
-        width = self._column.shape[1]
-        option = np.where(action < width, self._column[view.stream, np.minimum(action, width - 1)], DROP)
+        values = self.policy.q(observation)
+        put_greedy_ahead(values, observation, self._lead[view.stream])
+        option = self._actions[view.stream, np.where(mask, values, -np.inf).argmax(axis=1)]
         outside = self._guard.outside(view)
         if outside.any():
             option = np.where(outside, self._greedy.decide(view).option, option)
@@ -86,13 +86,17 @@ class Learned:
         """How many decisions of a row were left to Greedy since ``reset``, by what was outside."""
         return {kind: int(n) for kind, n in zip(KINDS, self._guard.counts[:, row], strict=True) if n}
 
+    def _lean(self, context: Context, table: OptionTable) -> _Single:
+        """The policy for one decision at a time."""
+        if isinstance(self.policy, BacklogPolicy):
+            return SingleBacklogValues(self.policy, SingleBacklogs(context, table), self._lead)
+        return _SingleAdvantages(self.policy, SingleFeatures(context, table))
+
     def _decide_single(self, view: View, single: _Single) -> Decision:
         single.look(view)
         if self._guard.outside_single(view):
             return self._greedy.decide(view)
-        best = single.best()
-        option = self._column[view.stream.item(), best] if best < self._column.shape[1] else DROP
-        return Decision(np.array([option]))
+        return self._decisions[view.stream.item()][single.best()]
 
     def _options(self, table: OptionTable) -> tuple[OptionTable, IntArray]:
         """The policy's options of each stream, and their columns in ``table``."""
@@ -129,19 +133,6 @@ class _Single(Protocol):
         """The action of largest value among those that are of use."""
 
 
-def _single(policy: AnyPolicy, context: Context, table: OptionTable) -> _Single:
-    if isinstance(policy, BacklogPolicy):
-        return SingleBacklogValues(policy, SingleBacklogs(context, table), policy.manifest.lead(context.streams))
-    return _SingleAdvantages(policy, SingleFeatures(context, table))
-
-
-def _values(policy: AnyPolicy, context: Context) -> Callable[[Float32], Float32]:
-    """Action values (B, J+1) of observations (B, F)."""
-    if isinstance(policy, BacklogPolicy):
-        return partial(policy.q, lead=policy.manifest.lead(context.streams))
-    return policy.q
-
-
 def _sight(
     policy: AnyPolicy, context: Context, table: OptionTable
 ) -> Callable[[View], tuple[Float32, NDArray[np.int8]]]:
@@ -149,6 +140,13 @@ def _sight(
         backlogs = BacklogFeatures(context, table)
         return lambda view: backlogs.observe(view)[:2]
     return Features(context, table).observe
+
+
+def _decision_for_good(option: int) -> Decision:
+    """One that nobody can change, to be given out again and again."""
+    chosen = np.array([option])
+    chosen.flags.writeable = False
+    return Decision(chosen)
 
 
 class _SingleAdvantages:

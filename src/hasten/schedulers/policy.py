@@ -22,6 +22,7 @@ from numpy.typing import NDArray
 from pydantic import Field, model_validator
 
 from hasten.core.backlogs import observation_size
+from hasten.core.decision import Context, FloatArray
 from hasten.core.errors import InputError
 from hasten.core.files import Record, validated
 from hasten.core.observation import FEATURE_VERSION, STATE_FEATURES
@@ -46,6 +47,7 @@ Range = tuple[float, float]
 MAX_POLICY_BYTES = 16 * 1024 * 1024
 MAX_LAYER_WIDTH = 4096
 MAX_OPTIONS = 4096
+MAX_LEADS = 64
 
 
 class Envelope(Record):
@@ -76,6 +78,37 @@ class Envelope(Record):
         return Envelope(**{k: (min(mine[k][0], theirs[k][0]), max(mine[k][1], theirs[k][1])) for k in mine})
 
 
+class Leads(Record):
+    """By how much another option's value has to exceed Greedy's, by the number of streams and a stream's deadline."""
+
+    streams: Annotated[tuple[Annotated[int, Field(ge=1)], ...], Field(min_length=1, max_length=MAX_LEADS)]
+    """(K,), ascending."""
+    deadline_ms: Annotated[tuple[Annotated[float, Field(gt=0)], ...], Field(min_length=1, max_length=MAX_LEADS)]
+    """(D,), ascending."""
+    lead: Annotated[tuple[tuple[Annotated[float, Field(ge=0)], ...], ...], Field(max_length=MAX_LEADS)]
+    """(K, D)"""
+
+    @model_validator(mode="after")
+    def _a_table(self) -> Leads:
+        for name, places in (("streams", self.streams), ("deadline_ms", self.deadline_ms)):
+            if list(places) != sorted(set(places)):
+                raise ValueError(f"{name} in ascending order, not {places}")
+        shape = len(self.streams), len(self.deadline_ms)
+        if len(self.lead) != shape[0] or any(len(row) != shape[1] for row in self.lead):
+            raise ValueError(f"lead of shape {shape}, numbers of streams by deadlines")
+        return self
+
+    def at(self, streams: int, deadline_ms: FloatArray) -> FloatArray:
+        """(M,): leads for so many streams with these deadlines (M,).
+
+        Linear between the nearest entries, in the number of streams and in the deadline's logarithm; beyond the
+        first and the last entry it is theirs.
+        """
+        known, wanted = np.log(self.deadline_ms), np.log(deadline_ms)
+        rows = [np.interp(wanted, known, row) for row in self.lead]
+        return np.array([np.interp(streams, self.streams, column) for column in zip(*rows, strict=True)])
+
+
 class NetworkOptions(Record):
     """The options of one network that a policy chooses among: action j is the j-th of them."""
 
@@ -100,11 +133,8 @@ class Manifest(Record):
     """What its network values."""
     hidden: tuple[Annotated[int, Field(ge=1, le=MAX_LAYER_WIDTH)], ...]
     """Widths of the trunk's layers; for backlogs of the situation's and of the shared one."""
-    leads: Annotated[
-        tuple[tuple[Annotated[int, Field(ge=1)], Annotated[float, Field(ge=0)]], ...], Field(max_length=256)
-    ] = ()
-    """For backlogs: by how much another option's value has to exceed Greedy's for it to be taken, for some numbers of
-    streams, fewest first."""
+    leads: Leads | None = None
+    """For backlogs; without, any option of larger value is taken."""
     networks: Annotated[tuple[NetworkOptions, ...], Field(min_length=1, max_length=256)]
     gain_terms: tuple[float, float, float]
     """The gain it maximises: see :func:`hasten.core.gain.task_gain`."""
@@ -118,19 +148,11 @@ class Manifest(Record):
             raise ValueError(f"hidden as two widths for values of backlogs, not {self.hidden}")
         return self
 
-    @model_validator(mode="after")
-    def _leads_in_order(self) -> Manifest:
-        counts = [count for count, _ in self.leads]
-        if counts != sorted(set(counts)):
-            raise ValueError(f"leads for ascending numbers of streams, not {counts}")
-        return self
-
-    def lead(self, streams: int) -> float:
-        """That for this many streams: between two numbers given a mean of theirs, beyond them the nearest's."""
-        if not self.leads:
-            return 0.0
-        counts, leads = zip(*self.leads, strict=True)
-        return float(np.interp(streams, counts, leads))
+    def lead(self, context: Context) -> FloatArray:
+        """(M,): by how much another option's value has to exceed Greedy's to be taken, for each stream."""
+        if self.leads is None:
+            return np.zeros(len(context.deadline_ms))
+        return self.leads.at(context.streams, context.deadline_ms)
 
     @property
     def width(self) -> int:

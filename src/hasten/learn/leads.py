@@ -1,0 +1,98 @@
+"""How much better than Greedy's an option has to be before a policy takes it.
+
+Where little can be gained over Greedy, errors of learned values cost more than they bring. Where that is depends most
+on the number of streams and on the deadline. So once a policy is trained, leads are tried on runs that neither training
+nor validation sees, for the fewest, a middle and the largest number of streams, at deadlines all over the domain.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hasten.core.backlogs import put_greedy_ahead
+from hasten.core.decision import Context, FloatArray, IntArray, View
+from hasten.core.scenario import Scenario
+from hasten.learn.collect import Acting, MakeSight, Mask, Observation, Values
+from hasten.learn.domain import Domain, Runs, draw_runs
+from hasten.learn.validation import TASKS, by_load, gain_ratio, shortfall
+from hasten.schedulers.greedy import Greedy
+from hasten.schedulers.policy import Leads
+from hasten.sim import simulate_realizations
+
+SEED = 888_000
+DEADLINES = 5
+BATCHES, RUNS = 4, 8
+"""Of each number of streams and deadline; edge times differ from batch to batch, all else from run to run."""
+
+
+def choose_leads(
+    scenario: Scenario, domain: Domain, sight: MakeSight, values: Values, tried: tuple[float, ...]
+) -> Leads | None:
+    """The best of the ``tried`` leads for each number of streams and deadline, the smallest of equal ones.
+
+    Args:
+        scenario: what the domain is around.
+        domain: what the policy is for.
+        sight: what it sees.
+        values: its action values.
+        tried: leads, ascending; if there is but one there are none.
+    """
+    if len(tried) < 2:
+        return None
+    counts = domain.few_middle_many(scenario)
+    factors = np.unique(np.geomspace(*domain.deadline, DEADLINES))
+    chosen = [
+        [
+            _best(_batches(scenario, replace(domain, deadline=(factor, factor)), count, place), sight, values, tried)
+            for place, factor in enumerate(factors.tolist())
+        ]
+        for count in counts
+    ]
+    deadline_ms = factors * np.exp(np.log(scenario.deadlines_ms).mean())  # those of a stream with a middle deadline
+    return Leads(streams=tuple(counts), deadline_ms=tuple(deadline_ms.tolist()), lead=tuple(map(tuple, chosen)))
+
+
+def _batches(scenario: Scenario, domain: Domain, streams: int, place: int) -> list[Runs]:
+    rng = np.random.default_rng([SEED, streams, place])
+    return [draw_runs(scenario, domain, rng, RUNS, TASKS, streams) for _ in range(BATCHES)]
+
+
+def _best(batches: list[Runs], sight: MakeSight, values: Values, tried: tuple[float, ...]) -> float:
+    """The lead with the largest mean gain over Greedy's, less what it falls short of Greedy at any load."""
+    greedy = np.concatenate([_gains(batch, 1, Greedy())[0] for batch in batches])
+    gains = np.concatenate(
+        [_gains(batch, len(tried), Acting(_Ahead(values, tried), sight)) for batch in batches], axis=1
+    )
+    merit = [gain_ratio(gain, greedy) - shortfall(gain, greedy, by_load(greedy)) for gain in gains]
+    return tried[int(np.argmax(merit))]
+
+
+def _gains(batch: Runs, times: int, scheduler: Greedy | Acting) -> FloatArray:
+    """(times, R): mean gains of the runs of a batch, all of them simulated so many times."""
+    results = simulate_realizations(batch.scenario, scheduler, [*batch.realizations] * times)
+    return np.array([result.mean_gain for result in results]).reshape(times, -1)
+
+
+class _Ahead:
+    """Follows action values, with Greedy's option ahead by one lead in the first runs, by another in the next."""
+
+    clairvoyant = False
+    teaches = False
+
+    def __init__(self, values: Values, leads: tuple[float, ...]) -> None:
+        self._values, self._leads = values, np.array(leads)
+
+    def reset(self, context: Context, column: IntArray) -> None:
+        """Keep what actions mean, and give each run its lead."""
+        self._column = column
+        self._lead: NDArray[np.float64] = np.repeat(self._leads, context.batch // len(self._leads))
+
+    def act(self, view: View, observation: Observation, mask: Mask) -> IntArray:
+        """The best options."""
+        values = self._values(observation)
+        put_greedy_ahead(values, observation, self._lead[view.row])
+        option: IntArray = self._column[view.stream, np.where(mask, values, -np.inf).argmax(axis=1)]
+        return option
