@@ -1,9 +1,11 @@
 """What simulated twins bring: policies for several streams trained with them, and as long with the timing law alone.
 
+With twins also drawn by priority instead of uniformly.
+
     python benchmarks/twins.py [--updates N] [--seeds N] [--orders grant,ready]
 
-Both study profiles, 2 to 8 streams, the ranges of the study; as many gradient steps for both, of which twins take
-part in the second half. Gains are those of the policies kept, on the validation runs by which both were chosen; "least"
+Both study profiles, 2 to 8 streams, the ranges of the study; as many gradient steps for all, of which twins take
+part in the second half. Gains are those of the policies kept, on the validation runs by which all were chosen; "least"
 is that of the load and number of streams where it is lowest, as a share of Greedy's.
 """
 
@@ -19,7 +21,11 @@ from hasten.learn.domain import Domain
 from hasten.study.training import PolicySpec
 
 PROFILES = ("alexnet-pi", "efficientnet-b0")
-NEVER = 1.0
+VARIANTS: dict[str, dict[str, Any]] = {
+    "no": {"twins_from": 1.0},
+    "yes": {},
+    "by priority": {"twins_replay": "prioritized"},
+}
 
 
 def main() -> None:
@@ -36,7 +42,7 @@ def main() -> None:
             spec = PolicySpec(profile, True, order)
             ranges: dict[str, Any] = {name: tuple(values) for name, values in spec.domain.items()}
             for seed in range(given.seeds):
-                for label, settings in (("no", {"twins_from": NEVER}), ("yes", {})):
+                for label, settings in VARIANTS.items():
                     started = time.perf_counter()
                     policy = train(
                         scenario_from(spec.scenario, "benchmark"),

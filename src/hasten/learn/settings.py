@@ -54,7 +54,7 @@ class Settings:
     average_rate: float = 1e-3
     """Share by which the evaluated average of weights follows at each step: noisier."""
     clip_norm: float = 10.0
-    capacity: int = 80_000
+    capacity: int = 160_000
     """Own transitions or pairs kept."""
     demonstrations: int = 20_000
     """Transitions recorded beforehand, kept for good."""
@@ -86,6 +86,8 @@ class Settings:
     twins_from: float = 0.5
     """For values of backlogs and several streams: share of the steps after which what another option would have led to
     is simulated (``learn.twins``) instead of told by the timing law; 1 for never."""
+    twins_replay: Replay = "uniform"
+    """How twins are drawn: most of their error is noise, and priorities would look for it."""
     validate_every: int = 2
     """Rounds between two looks at the validation set, the only times at which the policy to keep can change."""
 
@@ -99,8 +101,9 @@ class Settings:
             raise InputError("train", "values", self.values, "backlogs or actions")
         if self.init not in SHARES:
             raise InputError("train", "init", self.init, f"one of {', '.join(SHARES)}")
-        if self.replay not in ("uniform", "prioritized"):
-            raise InputError("train", "replay", self.replay, "uniform or prioritized")
+        for name in ("replay", "twins_replay"):
+            if getattr(self, name) not in ("uniform", "prioritized"):
+                raise InputError("train", name, getattr(self, name), "uniform or prioritized")
         if not 0 <= self.discount < 1:
             raise InputError("train", "discount", self.discount, "a number from 0 up to, not including, 1")
         for name in ("updates", "batch", "steps", "capacity", "runs", "tasks", "batches", "round_updates"):

@@ -33,13 +33,13 @@ from hasten.learn.leads import choose_leads
 from hasten.learn.logs import Logged
 from hasten.learn.method import Method, method_for
 from hasten.learn.replay import PrioritizedReplay, UniformReplay
-from hasten.learn.settings import Settings
+from hasten.learn.settings import Replay, Settings
 from hasten.learn.transitions import Experience, joined
 from hasten.learn.validation import Score, Validation
 from hasten.schedulers.learned import Learned
 from hasten.schedulers.policy import AnyPolicy
 
-UPDATES_PER_TWINS = 100
+UPDATES_PER_TWINS = 50
 """Gradient steps for each batch of twins, which holds a few thousand pairs."""
 EXPLODED = 10.0
 """Training ends when an action is valued at more than this many times what is possible."""
@@ -172,7 +172,7 @@ class Trainer:
         """Forget all simulated experience, demonstrations included: twins know better. Logs of real runs stay."""
         nothing = self._replay.at(np.zeros(0, dtype=np.int64))
         given = joined([nothing, self._method.of_logs(self._logs)]) if self._logs else nothing
-        self._replay = _replay_of(given, self._settings)
+        self._replay = _replay_of(given, self._settings, self._settings.twins_replay)
         self._expert = np.zeros(self._replay.capacity, dtype=np.bool_)
         self._twins = True
 
@@ -277,12 +277,12 @@ def _filled_replay(
     given = joined([shown.experience, method.of_logs(logs)]) if logs else shown.experience
     expert = np.zeros(len(given) + s.capacity, dtype=np.bool_)
     expert[: len(shown.expert)] = shown.expert
-    return _replay_of(given, s), expert
+    return _replay_of(given, s, s.replay), expert
 
 
-def _replay_of(given: Experience, s: Settings) -> UniformReplay:
+def _replay_of(given: Experience, s: Settings, kind: Replay) -> UniformReplay:
     """Replay memory with ``given`` in it for good."""
-    if s.replay == "uniform":
+    if kind == "uniform":
         return UniformReplay(given, s.capacity)
     return PrioritizedReplay(given, s.capacity, s.alpha, demonstration_bonus=s.demonstration_bonus)
 

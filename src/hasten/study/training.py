@@ -113,6 +113,7 @@ class Variant:
     replay: Replay
     values: Values = "actions"
     twins_from: float = 1.0
+    twins_replay: Replay = "uniform"
 
 
 VARIANTS = (
@@ -126,7 +127,8 @@ VARIANTS = (
     Variant("pairs +PER", "none", "prioritized", "backlogs"),
     Variant("pairs +HEI mixed", "mixed", "uniform", "backlogs"),
     Variant("pairs +HEI mixed +PER", "mixed", "prioritized", "backlogs"),
-    Variant("pairs +HEI mixed +PER +twins", "mixed", "prioritized", "backlogs", twins_from=0.5),
+    Variant("pairs +HEI mixed +PER +twins", "mixed", "prioritized", "backlogs", 0.5),
+    Variant("pairs +HEI mixed +PER +twins by priority", "mixed", "prioritized", "backlogs", 0.5, "prioritized"),
 )
 
 
@@ -158,6 +160,7 @@ def ablation_trainings(seeds: int, quick: bool) -> dict[tuple[Variant, int], Tra
                 "replay": variant.replay,
                 "values": variant.values,
                 "twins_from": variant.twins_from,
+                "twins_replay": variant.twins_replay,
                 "seed": seed,
                 "updates": ABLATION_UPDATES,
                 "round_updates": ABLATION_LOOK,
