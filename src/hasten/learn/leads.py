@@ -17,7 +17,7 @@ from hasten.core.decision import Context, FloatArray, IntArray, View
 from hasten.core.scenario import Scenario
 from hasten.learn.collect import Acting, MakeSight, Mask, Observation, Values
 from hasten.learn.domain import Domain, Runs, draw_runs
-from hasten.learn.validation import TASKS, by_load, gain_ratio, shortfall
+from hasten.learn.validation import LEAST_GAIN, TASKS, by_load, shortfall
 from hasten.schedulers.greedy import Greedy
 from hasten.schedulers.policy import Leads
 from hasten.sim import simulate_realizations
@@ -61,12 +61,14 @@ def _batches(scenario: Scenario, domain: Domain, streams: int, place: int) -> li
 
 
 def _best(batches: list[Runs], sight: MakeSight, values: Values, tried: tuple[float, ...]) -> float:
-    """The lead with the largest mean gain over Greedy's, less what it falls short of Greedy at any load."""
+    """The lead with the largest gain in all runs as a share of Greedy's, less what it falls short of it at any load."""
     greedy = np.concatenate([_gains(batch, 1, Greedy())[0] for batch in batches])
     gains = np.concatenate(
         [_gains(batch, len(tried), Acting(_Ahead(values, tried), sight)) for batch in batches], axis=1
     )
-    merit = [gain_ratio(gain, greedy) - shortfall(gain, greedy, by_load(greedy)) for gain in gains]
+    # Not the mean of each run's share: there are runs in which next to nothing can be gained.
+    share = gains.mean(axis=1) / max(float(greedy.mean()), LEAST_GAIN)
+    merit = [one - shortfall(gain, greedy, by_load(greedy)) for one, gain in zip(share, gains, strict=True)]
     return tried[int(np.argmax(merit))]
 
 

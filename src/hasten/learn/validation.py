@@ -96,7 +96,7 @@ class Validation:
             gain=float(gain.mean()),
             greedy=float(greedy.mean()),
             planned=float(planned.mean()),
-            share=gain_ratio(gain, planned),
+            share=float(np.mean(gain / np.maximum(planned, LEAST_GAIN))),
             worst=min(mark.worst(p.gain) for mark, p in both),
             short=max(mark.short(p.gain) for mark, p in both),
             commonest=commonest,
@@ -139,11 +139,6 @@ class _Played(NamedTuple):
     """(R,): mean gain of each run."""
     taken: Counter[tuple[int, int]]
     """How often each (exit, partition) was decided."""
-
-
-def gain_ratio(gain: FloatArray, other: FloatArray) -> float:
-    """Mean ratio of two schedulers' gains (R,) in the same runs."""
-    return float(np.mean(gain / np.maximum(other, LEAST_GAIN)))
 
 
 def by_load(greedy: FloatArray) -> list[NDArray[np.intp]]:
