@@ -1,6 +1,9 @@
 """Small studies from end to end: cached, continued after an interruption, written in every form."""
 
 import json
+import os
+import subprocess
+import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
@@ -195,3 +198,32 @@ def test_processes_give_what_one_process_gives(monkeypatch: pytest.MonkeyPatch) 
     for cells in pool.finished(jobs):
         found |= cells
     assert found == Simulate(conditions.scenario(), ("greedy",), (0, 1)).run()
+
+
+LONG_JOBS = """
+import time
+from hasten.study import pool
+
+class Sleep:
+    cost_s = 1.0
+
+    def run(self):
+        print("working", flush=True)
+        time.sleep(600)
+
+if __name__ == "__main__":
+    pool._cores = lambda: 2
+    list(pool.finished([Sleep(), Sleep()]))
+"""
+
+
+@pytest.mark.skipif(os.name != "posix", reason="kill -9 is Unix's")
+def test_workers_end_with_a_study_that_is_killed(tmp_path: Path) -> None:
+    script = tmp_path / "long_jobs.py"
+    script.write_text(LONG_JOBS)
+    study = subprocess.Popen([sys.executable, str(script)], stdout=subprocess.PIPE, text=True)
+    assert study.stdout is not None
+    assert all(study.stdout.readline() == "working\n" for _ in range(2))
+    study.kill()
+    study.wait()
+    assert study.stdout.read() == ""  # ends when nobody is left who could write

@@ -1,10 +1,14 @@
-"""Doing jobs on all local cores, or on a Ray cluster. Results come as they are finished; Ctrl-C ends everything."""
+"""Doing jobs on all local cores, or on a Ray cluster. Results come as they are finished.
+
+Ctrl-C ends everything, and so does the end of the process that waits for the results, however it comes.
+"""
 
 from __future__ import annotations
 
 import multiprocessing
 import os
 import signal
+import threading
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 
@@ -35,7 +39,7 @@ def _in_processes(jobs: Sequence[Job], workers: int) -> Iterator[Plain]:
     others = set(multiprocessing.active_children())
     os.environ.update(ONE_THREAD)  # inherited, and read when a library is loaded
     context = multiprocessing.get_context("spawn")
-    pool = ProcessPoolExecutor(workers, mp_context=context, initializer=_leave_interrupts_to_the_parent)
+    pool = ProcessPoolExecutor(workers, mp_context=context, initializer=_live_and_die_with_the_parent)
     complete = False
     try:
         for future in as_completed([pool.submit(_run, job) for job in jobs]):
@@ -83,5 +87,14 @@ def _value(outcome: Plain | str) -> Plain:
     return outcome
 
 
-def _leave_interrupts_to_the_parent() -> None:
+def _live_and_die_with_the_parent() -> None:
+    """Leave interrupts to the parent, and do not go on working for one that was killed."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    threading.Thread(target=_die_with_the_parent, daemon=True).start()
+
+
+def _die_with_the_parent() -> None:
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        parent.join()
+        os._exit(1)
