@@ -9,8 +9,10 @@ from hasten.study.statistics import (
     average_improvement,
     average_share,
     first_reaching,
+    holm,
     improvement,
     interval,
+    p_value,
 )
 
 
@@ -57,3 +59,23 @@ def test_steps_to_a_level_and_area() -> None:
     assert first_reaching(at, value, 0.5) == 200.0
     assert np.isnan(first_reaching(at, value, 1.1))
     assert area_under_curve(at, value) == pytest.approx((0.25 * 100 + 0.75 * 200) / 300)
+
+
+def test_p_value_is_scipys_t_test() -> None:
+    values = np.array([0.3, 0.5, -0.45, 0.61, 0.2])
+    assert p_value(values) == pytest.approx(stats.ttest_1samp(values, 0.0).pvalue)
+    assert p_value(np.zeros(5)) == p_value(np.array([0.4])) == p_value(np.array([np.nan, 1.0])) == 1.0
+    assert p_value(np.full(4, 0.25)) == 0.0
+
+
+def test_holm_is_the_textbooks() -> None:
+    # Four tests at 5 %: 0.005 <= 0.05 / 4, 0.015 <= 0.05 / 3, 0.03 > 0.05 / 2; what comes after a failure fails, too.
+    assert holm(np.array([0.03, 0.005, 0.04, 0.015])).tolist() == [False, True, False, True]
+    assert holm(np.array([0.02, 0.001])).tolist() == [True, True]
+    assert not holm(np.array([0.026, 0.9])).any()
+
+
+def test_holm_is_seldom_wrong_about_any_of_many() -> None:
+    rng = np.random.default_rng(0)
+    wrong = [holm(rng.random(100)).any() for _ in range(2000)]
+    assert 0.035 < np.mean(wrong) < 0.065

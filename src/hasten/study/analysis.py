@@ -9,13 +9,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hasten.study.design import Panel, Point
-from hasten.study.statistics import Interval, average_improvement, average_share, improvement
+from hasten.study.statistics import Interval, average_improvement, average_share, holm, improvement, p_value
 from hasten.study.work import OPTIMUM, Plain
 
 FloatArray = NDArray[np.float64]
 BASELINE = "greedy"
 NOTHING_LEFT = 0.01
 """Where Greedy is this close to the upper bound, there is nothing to gain."""
+LOADED = 0.05
+"""Where Greedy is this far from it, a point counts as loaded."""
 
 
 @dataclass(frozen=True)
@@ -81,6 +83,13 @@ class Verdict:
     """Points, of any of these, where Greedy is within 1 % of the upper bound."""
     worst: Sequence[tuple[Point, Interval]]
     """The points where it is worse, the worst first."""
+    surely_better: int
+    """Points where it still counts as better when all points are tested at once (:func:`statistics.holm`)."""
+    surely_worse: int
+    loaded: int
+    """Points where Greedy is at least 5 % from the upper bound."""
+    loaded_better: int
+    """Those of them where it is better."""
 
     @property
     def points(self) -> int:
@@ -118,19 +127,37 @@ def _curves(panel: Panel, points: list[Point], cells: Mapping[tuple[Panel, float
 
 def verdict(all_curves: Iterable[Curves], scheduler: str) -> Verdict:
     """Count where a scheduler is better than Greedy, worse, or neither."""
-    better = equal = worse = idle = 0
+    better = equal = worse = idle = loaded = loaded_better = 0
     bad: list[tuple[Point, Interval]] = []
+    means: list[float] = []
+    chances: list[float] = []
     for curves in all_curves:
         if scheduler not in curves.gain:
             continue
         near = curves.mean(BASELINE) >= (1.0 - NOTHING_LEFT) * curves.bound.mean(axis=1)
         idle += int(near.sum())
-        for point, found in zip(curves.points, curves.improvements(scheduler), strict=True):
+        far = curves.mean(BASELINE) <= (1.0 - LOADED) * curves.bound.mean(axis=1)
+        loaded += int(far.sum())
+        chances += [p_value(difference) for difference in curves.gain[scheduler] - curves.gain[BASELINE]]
+        for point, is_far, found in zip(curves.points, far, curves.improvements(scheduler), strict=True):
+            means.append(found.mean)
             if found.low > 0:
                 better += 1
+                loaded_better += int(is_far)
             elif found.high < 0:
                 worse += 1
                 bad.append((point, found))
             else:
                 equal += 1
-    return Verdict(better, equal, worse, idle, sorted(bad, key=lambda entry: entry[1].mean))
+    sure, up = holm(np.array(chances)), np.array(means) > 0
+    return Verdict(
+        better,
+        equal,
+        worse,
+        idle,
+        sorted(bad, key=lambda entry: entry[1].mean),
+        surely_better=int((sure & up).sum()),
+        surely_worse=int((sure & ~up).sum()),
+        loaded=loaded,
+        loaded_better=loaded_better,
+    )

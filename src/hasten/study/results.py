@@ -9,7 +9,7 @@ import numpy as np
 
 from hasten.study import sweep_figures
 from hasten.study.ablation import ablation_blocks
-from hasten.study.analysis import BASELINE, Curves, Verdict, verdict
+from hasten.study.analysis import BASELINE, LOADED, Curves, Verdict, verdict
 from hasten.study.design import BASES, SWEEPS, facts
 from hasten.study.document import Block, Bullets, Heading, Plot, Table, Text
 from hasten.study.run import BOUND_NOTE, Study
@@ -105,12 +105,24 @@ def _no_help(study: Study, ours: str) -> list[Block]:
     for name in (ours, OPTIMUM, "rolling-horizon", PRICED):
         found = verdict(study.curves, name)
         if found.points and name not in [row[0] for row in rows]:
-            rows.append([name, str(found.points), str(found.better), str(found.equal), str(found.worse)])
+            counts = (found.points, found.better, found.equal, found.worse, found.surely_better, found.surely_worse)
+            rows.append([name, *map(str, counts), f"{found.loaded_better} of {found.loaded}"])
     blocks.append(
         Table(
             "Points of all sweeps where a scheduler is better than Greedy, not distinguishable from it, or worse, by "
-            "95 % intervals. Of points without any difference some 2.5 % would land on either side.",
-            ["scheduler", "points", "better", "no difference", "worse"],
+            "95 % intervals. Of points without any difference some 2.5 % would land on either side; what is left when "
+            "all points are tested at once (Holm's correction) is surely so. Loaded are points where Greedy is at "
+            f"least {LOADED:.0%} from the offline bound.",
+            [
+                "scheduler",
+                "points",
+                "better",
+                "no difference",
+                "worse",
+                "surely better",
+                "surely worse",
+                "better, loaded",
+            ],
             rows,
         )
     )

@@ -37,6 +37,26 @@ def interval(values: FloatArray) -> Interval:
     return Interval(mean, mean - half, mean + half)
 
 
+def p_value(values: FloatArray) -> float:
+    """Two-sided p of the t-test that the mean of per-seed values (S,) is 0; 1 if they cannot tell."""
+    if len(values) < 2 or np.isnan(values).any() or not np.any(values):
+        return 1.0
+    error = float(np.std(values, ddof=1) / np.sqrt(len(values)))
+    return float(2.0 * student_t.sf(abs(float(np.mean(values))) / error, len(values) - 1)) if error > 0 else 0.0
+
+
+def holm(p_values: FloatArray) -> NDArray[np.bool_]:
+    """(N,): which of N tests still count when the chance that *any* of them is wrong shall be 5 %.
+
+    Holm, "A simple sequentially rejective multiple test procedure", Scandinavian Journal of Statistics 6, 1979.
+    """
+    count, order = len(p_values), np.argsort(p_values)
+    passed = p_values[order] <= (1.0 - CONFIDENCE) / (count - np.arange(count))
+    found = np.zeros(count, dtype=np.bool_)
+    found[order] = np.logical_and.accumulate(passed)
+    return found
+
+
 def relative_differences(ours: FloatArray, theirs: FloatArray) -> FloatArray:
     """Per-seed differences (S,) as shares of the other's mean, so that their mean is (ours - theirs) / theirs.
 
