@@ -1,12 +1,10 @@
 """What simulated twins bring: policies for several streams trained with them, and as long with the timing law alone.
 
-With twins also drawn by priority instead of uniformly.
-
     python benchmarks/twins.py [--updates N] [--seeds N] [--orders grant,ready]
 
 Both study profiles, 2 to 8 streams, the ranges of the study; as many gradient steps for all, of which twins take
-part in the second half. Gains are those of the policies kept, on the validation runs by which all were chosen; "least"
-is that of the load and number of streams where it is lowest, as a share of Greedy's.
+part in the second half, drawn uniformly (as by default) or by priority. Gains are those of the policies kept, on the
+validation runs by which all were chosen; "least" is that of the load and number of streams where it is lowest, as a share of Greedy's.
 """
 
 from __future__ import annotations

@@ -3,6 +3,7 @@
 The same formulas as in :class:`hasten.core.backlogs.BacklogFeatures`, on a device's budget of microseconds: options
 that offload come first, so that slices do what masks do there; times stay in ms; gains of useless options are left in,
 as :attr:`SingleBacklogs.useless` tells. Sums over workers and other streams may be added up in another order.
+Numbers that are the same at every decision are arrays of no dimension, as numpy converts other numbers at each call.
 """
 
 from __future__ import annotations
