@@ -4,7 +4,8 @@
 
 Both study profiles, 2 to 8 streams, the ranges of the study; as many gradient steps for all, of which twins take
 part in the second half, drawn uniformly (as by default) or by priority. Gains are those of the policies kept, on the
-validation runs by which all were chosen; "least" is that of the load and number of streams where it is lowest, as a share of Greedy's.
+validation runs by which all were chosen; "least" is that of the load and number of streams where it is lowest, as a
+share of Greedy's.
 """
 
 from __future__ import annotations
