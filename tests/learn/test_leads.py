@@ -1,4 +1,4 @@
-"""Leads: a policy whose values are worth nothing is held to Greedy, one that knows as much as Greedy is left alone."""
+"""Leads: a policy whose values are worth nothing is held to Greedy, one that gains more is let go."""
 
 from __future__ import annotations
 
@@ -9,22 +9,15 @@ import pytest
 from learn_scenarios import cameras
 
 from hasten.core.backlogs import gains_of, greedy_action
+from hasten.learn import leads
 from hasten.learn.domain import FIXED
 from hasten.learn.leads import choose_leads
 from hasten.learn.pairs import backlog_sight
+from hasten.schedulers.greedy import Greedy
 
 ACTIONS = 13
 TRIED = (0.0, 0.05, 0.5)
 ONE = dataclasses.replace(FIXED, arrival_rate=(0.5, 2.0))
-
-
-LONGEST_DEVICE_SHARE = 9
-"""Place in an observation."""
-
-
-def share_at(deadline_ms):
-    longest_ms = cameras().options.device_ms[0].max()
-    return longest_ms / (longest_ms + deadline_ms)
 
 
 def as_greedy(observation):
@@ -33,30 +26,44 @@ def as_greedy(observation):
     return values
 
 
-def test_the_smallest_of_equal_leads_is_chosen():
-    leads = choose_leads(cameras(), ONE, backlog_sight, as_greedy, TRIED)
-    assert leads.lead == ((0.0,),)
-
-
 def test_values_are_held_to_greedy_where_they_are_useless():
     rng = np.random.default_rng(0)
 
-    def noise_at_short_deadlines(observation):
-        noise = rng.normal(0.0, 0.3, (len(observation), ACTIONS)).astype(np.float32)
-        short = observation[:, LONGEST_DEVICE_SHARE, None] > share_at(100.0)
-        return np.where(short, gains_of(observation, ACTIONS) + noise, as_greedy(observation))
+    def noise(observation):
+        return gains_of(observation, ACTIONS) + rng.normal(0.0, 0.3, (len(observation), ACTIONS)).astype(np.float32)
 
+    assert choose_leads(cameras(), ONE, backlog_sight, noise, TRIED).lead == ((0.5,),)
+
+
+@pytest.mark.parametrize(
+    ("more", "lead"),
+    [([1.0, 0.95, 0.5], 0.05), ([1.0, 0.85, 0.95], 0.5), ([1.0, 0.5, 0.0], 0.0), ([-0.1, 0.0, -0.1], 0.5)],
+)
+def test_the_largest_lead_that_keeps_nine_tenths_of_the_gain_is_chosen(monkeypatch, more, lead):
+    def gains(batch, times, scheduler):
+        over_greedy = np.zeros(1) if isinstance(scheduler, Greedy) else np.array(more)
+        return np.tile(0.5 + over_greedy[:, None], len(batch.realizations))
+
+    monkeypatch.setattr(leads, "_gains", gains)
+    assert choose_leads(cameras(), ONE, backlog_sight, as_greedy, TRIED).lead == ((lead,),)
+
+
+def test_each_deadline_has_a_lead_of_its_own(monkeypatch):
+    def gains_at_long_deadlines(batch, times, scheduler):
+        ahead = batch.scenario.deadlines_ms[0] > 100.0 and not isinstance(scheduler, Greedy)
+        return np.tile(np.linspace(1.0 + ahead, 1.0, times)[:, None], len(batch.realizations))
+
+    monkeypatch.setattr(leads, "_gains", gains_at_long_deadlines)
     domain = dataclasses.replace(ONE, deadline=(0.5, 2.0))
-    leads = choose_leads(cameras(), domain, backlog_sight, noise_at_short_deadlines, TRIED)
-    assert leads.lead == ((0.5, 0.5, 0.0, 0.0, 0.0),)
+    assert choose_leads(cameras(), domain, backlog_sight, as_greedy, TRIED).lead == ((0.5, 0.5, 0.0, 0.0, 0.0),)
 
 
 def test_leads_cover_the_domain():
     domain = dataclasses.replace(ONE, deadline=(0.5, 2.0), streams=(1, 3))
-    leads = choose_leads(cameras(), domain, backlog_sight, as_greedy, TRIED)
-    assert leads.streams == (1, 2, 3)
-    assert leads.deadline_ms == pytest.approx([60.0, 84.85, 120.0, 169.7, 240.0], rel=1e-3)
-    assert leads.lead == ((0.0,) * 5,) * 3
+    found = choose_leads(cameras(), domain, backlog_sight, as_greedy, TRIED)
+    assert found.streams == (1, 2, 3)
+    assert found.deadline_ms == pytest.approx([60.0, 84.85, 120.0, 169.7, 240.0], rel=1e-3)
+    assert found.lead == ((0.5,) * 5,) * 3, "as good as Greedy"
 
 
 def test_nothing_to_choose_from_is_no_lead():

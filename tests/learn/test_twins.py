@@ -23,10 +23,10 @@ def as_greedy(seen):
     return gains_of(seen, (seen.shape[1] - SITUATION) // 6)
 
 
-def played(order, runs=4, seed=0):
+def played(order, runs=4, seed=0, span=None):
     scenario = changed(busy(order), Change(link_variation=0.4), 3, 40)
     drawn = Runs(scenario, tuple(scenario.realize(seed + i) for i in range(runs)))
-    span = twins.span_of(drawn)
+    span = span or twins.span_of(drawn)
     recorder = twins.TwinRecorder(as_greedy, 120, span, np.random.default_rng(seed))
     rows = [run for run in drawn.realizations for _ in range(1 + twins.TWINS)]
     return recorder, simulate_realizations(scenario, recorder, rows), span
@@ -49,12 +49,12 @@ def test_pairs_are_the_differences_of_two_runs(order):
                 continue
             between = 0.0
             for i in range(1, span):
-                between += DISCOUNT ** (i - 1) * (gain[k + i] - plain_gain[k + i])
+                between += gain[k + i] - plain_gain[k + i]
             for i in range(1, span + 1):
                 if order == "ready" and k - i >= 0:
                     between += gain[k - i] - plain_gain[k - i]
             assert found.between[at] == pytest.approx(between, abs=1e-6)
-            assert found.discount[at] == pytest.approx(DISCOUNT ** (span - 1))
+            assert found.discount[at] == pytest.approx(DISCOUNT)
             for side, (r, gains) in enumerate(((row, gain), (plain, plain_gain))):
                 seen = recorder.seen[r, slot]
                 np.testing.assert_array_equal(found.situation[at, side], seen[:SITUATION])
@@ -82,20 +82,21 @@ def test_the_first_of_each_family_never_forks_and_twins_differ_from_it_by_their_
         first = recorder._first[plain]
         for row in range(plain + 1, plain + family):
             same = (results[row].decisions == results[plain].decisions).all(axis=1)
-            assert same[:first].all() and not same[first]
             forked = recorder.action[row, ::2] != recorder.action[plain, ::2]
+            assert same[:first].all() and (forked[0] or same[first])
             assert forked.mean() > 0.5
 
 
 def test_in_grant_order_nothing_earlier_changes_and_in_ready_order_it_does():
     changed_before = {}
     for order in ("grant", "ready"):
-        recorder, results, _ = played(order, runs=12)
-        family = 1 + twins.TWINS
-        before = [
-            results[row].gain[: recorder._first[row]] - results[row - row % family].gain[: recorder._first[row]]
-            for row in range(len(results))
-        ]
+        family, before = 1 + twins.TWINS, []
+        for seed in range(4):
+            recorder, results, _ = played(order, runs=12, seed=seed, span=20)  # forks late, with much under way
+            before += [
+                results[row].gain[: recorder._first[row]] - results[row - row % family].gain[: recorder._first[row]]
+                for row in range(len(results))
+            ]
         changed_before[order] = np.abs(np.concatenate(before)).max()
     assert changed_before["grant"] == 0.0 and changed_before["ready"] > 0.0
 

@@ -74,11 +74,12 @@ def random_policy(
 
 
 def random_backlog_policy(manifest: Manifest, rng: np.random.Generator) -> BacklogPolicy:
-    """Costs of a third of a gain or so, differing between backlogs and situations, and shares lost around a half."""
+    """Costs of a tenth of a gain or so, differing between backlogs and situations, and shares lost around a fifth."""
     weights = {
         name: (rng.standard_normal(shape) / np.sqrt(max(shape[0], 4) if len(shape) > 1 else 4)).astype(np.float32)
         for name, shape in tensor_shapes(manifest.hidden).items()
     }
     weights["left"] *= np.float32(4.0)
-    weights["head_bias"][1] = 0.5
+    weights["head"] *= np.float32(0.3)  # with larger ones some draws take one option always
+    weights["head_bias"][1] = 0.2
     return BacklogPolicy(manifest, **weights)

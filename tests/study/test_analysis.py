@@ -23,5 +23,14 @@ def test_a_verdict_tells_sure_from_likely_and_counts_loaded_points() -> None:
     assert (many.better, many.surely_better, many.surely_worse) == (80, 40, 40)
 
 
+def test_what_is_reached_of_the_bound_is_told_by_the_seeds_that_have_one() -> None:
+    points = points_of(SWEEPS["deadline"], ("generated",), quick=True)[:1]
+    greedy = np.array([[0.4] * 5 + [0.8] * 5])
+    curves = Curves(points[0].panel, tuple(points), {"greedy": greedy}, np.full((1, 5), 0.5), np.full((1, 5), 0.5))
+    np.testing.assert_allclose(curves.reached("greedy"), 0.8)
+    found = verdict([curves], "greedy")
+    assert (found.loaded, found.idle) == (1, 0)
+
+
 def test_a_scheduler_that_is_not_there_has_no_verdict() -> None:
     assert verdict([], "dqn").points == 0

@@ -14,11 +14,16 @@ the last of the J+1 entries stands for dropping the task. In order:
 9, 10    longest device time and longest edge time of any option
 11       mean deviation of feature 2 from feature 3, as a share of their sum: 0 on a constant link
 12       mean deviation of the stream's gaps from their long mean, as a share of it: 0.74 for Poisson arrivals
+13, 14   backlogs before the decision: of the stream's own device and of its uplink
+15       the same of the edge worker that is free first
 S...     J+1 predicted gains (of late options as such; the last is that of dropping)
 then     J+1 predicted latencies (2 for dropping)
 then     J+1 backlogs of the stream's own device after each option, then as many of its uplink, of the edge's
          first free worker and of the mean over its workers
 ======== ============================================================================================
+
+Backlogs before and after tell what the option itself takes: where what is there first is served first, a backlog may
+end in a long wait for one tensor, in which others are served.
 
 Gaps and longest times ``t`` are given as ``t / (t + deadline)``, latencies, backlogs and deviations are cut off at 2.
 """
@@ -45,7 +50,9 @@ from hasten.core.observation import (
 from hasten.core.options import OptionTable
 from hasten.core.timing import stage_ends
 
-SITUATION = 13
+SITUATION = 16
+WAITS = (0, 1, 13, 14, 15)
+"""Those of the situation that depend on backlogs: of other devices, then before the decision."""
 KINDS = 4
 """Backlogs per option: own device, uplink, first and mean worker."""
 GAIN_FIRST = np.float32(1e4)
@@ -162,8 +169,9 @@ class BacklogFeatures:
         left = backlogs_left(context, view, options)
         deadline_ms = context.deadline_ms[view.stream][:, None]
         per_deadline = 1.0 / deadline_ms
-        situation[:, 0], situation[:, 1] = others_wait_ms(view)
-        situation[:, :2] = np.minimum(situation[:, :2] * per_deadline, CLIP)
+        before_ms = view.device_wait_ms, view.uplink_wait_ms, view.edge_wait_ms[:, 0]
+        for column, wait_ms in zip(WAITS, (*others_wait_ms(view), *before_ms), strict=True):
+            situation[:, column] = np.minimum(wait_ms * per_deadline[:, 0], CLIP)
         worth = options.worth[slice(None) if options.streams == 1 else view.stream]
         gain = task_gain(worth, left.latency_ms, deadline_ms, *context.gain_terms)
         dropped = np.full((len(situation), 1), context.gain_terms[1])

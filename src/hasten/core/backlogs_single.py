@@ -103,6 +103,9 @@ class SingleBacklogs:
             *stream.longest,
             stream.swing,
             min(gap.uneven, CLIP),
+            min(view.device_wait_ms.item() * per, CLIP),
+            min(view.uplink_wait_ms.item() * per, CLIP),
+            min(view.edge_wait_ms.item(0) * per, CLIP),
         )
         self._options(stream, view, max(rate, DEAD_LINK_BITS_PER_MS))
         return stream

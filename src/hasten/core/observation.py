@@ -30,7 +30,7 @@ from hasten.core.gain import task_gain
 from hasten.core.jit import jitable, larger, smaller
 from hasten.core.options import OptionTable
 
-FEATURE_VERSION = 2
+FEATURE_VERSION = 3
 """Changes with the meaning of any feature, so that a policy trained on other ones is recognised."""
 STATE_FEATURES = 13
 CLIP = 2.0

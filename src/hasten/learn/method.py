@@ -118,7 +118,7 @@ class BacklogValues:
     is exact. With several streams it is simulated, in the scenario's own order, later on.
     """
 
-    leads = (0.0, 0.01, 0.02, 0.04, 0.06, 0.1)
+    leads = (0.0, 0.01, 0.02, 0.04, 0.06, 0.1, 0.2)
 
     def __init__(self, options: int, settings: Settings) -> None:
         self._settings = settings

@@ -39,7 +39,7 @@ from hasten.learn.validation import Score, Validation
 from hasten.schedulers.learned import Learned
 from hasten.schedulers.policy import AnyPolicy
 
-UPDATES_PER_TWINS = 50
+UPDATES_PER_TWINS = 25
 """Gradient steps for each batch of twins, which holds a few thousand pairs."""
 EXPLODED = 10.0
 """Training ends when an action is valued at more than this many times what is possible."""

@@ -7,7 +7,9 @@ they go on. It is noisier, because the runs' later decisions differ as well.
 
 Of every ``2 * span`` decisions of a run, the first is a *fork*: each twin takes another option there. The decision
 ``span`` later is where both are looked at again, and whose value stands for the rest of the runs. Until the next fork
-both go on as the policy says, so that hardly anything of the old difference is left there. (Rollouts with common random
+both go on as the policy says, so that hardly anything of the old difference is left there. What is gained in between
+counts alike, however late: with a discount the backlog of the stream's own device, which only its own next tasks meet,
+would seem cheaper than that of the uplink, which the very next task meets. (Rollouts with common random
 numbers: Bertsekas, Tsitsiklis and Wu, "Rollout algorithms for combinatorial optimization", Journal of Heuristics 3,
 1997; here their differences are regressed, with a value at the end as in n-step returns.)
 """
@@ -32,7 +34,7 @@ TWINS = 7
 """Of each run."""
 TASKS, FORKS = 300, 3
 """Least number of tasks and, with the most streams, of forks of a run."""
-SPAN_PER_STREAM = 2
+SPAN_PER_STREAM = 3
 """Tasks of each stream from a fork to the next look."""
 GREEDY_SHARE = 0.5
 """Share of forks at which a twin does what Greedy would do, if that differs: no decision needs to be known better."""
@@ -124,11 +126,9 @@ class TwinRecorder:
         forks = forks[self.action[row, forks] != self.action[both[1], forks]]
         task = self._first[row] + span * forks
         more = gain - plain_gain
-        between = np.zeros(len(forks))
-        for i in range(1, span):
-            between += discount ** (i - 1) * more[task + i]
-        for i in range(1, span + 1 if overtakes else 1):
-            between += np.where(task >= i, more[task - i], 0.0)
+        before = np.concatenate([[0.0], np.cumsum(more)])  # what all tasks before each one gained more
+        earliest = np.maximum(task - span, 0) if overtakes else task
+        between = before[task + span] - before[earliest] - more[task]
         seen, action = self.seen[both, forks[:, None]], self.action[both, forks[:, None]]
         own_gain = np.stack([gain[task], plain_gain[task]], axis=1)
         flat = seen.reshape(-1, seen.shape[2])
@@ -137,7 +137,7 @@ class TwinRecorder:
             left=left_by(flat, action.reshape(-1, 1)).reshape(-1, 2, KINDS),
             lost=share_lost(flat, action.ravel(), own_gain.ravel()).reshape(-1, 2),
             between=between.astype(np.float32),
-            discount=np.full(len(forks), discount ** (span - 1), dtype=np.float32),
+            discount=np.full(len(forks), discount, dtype=np.float32),
             next_obs=self.seen[both, forks[:, None] + 1],
             next_mask=self.mask[both, forks[:, None] + 1],
         )

@@ -44,6 +44,11 @@ class Curves:
         """(P,): mean over seeds."""
         return np.asarray(self.gain[scheduler].mean(axis=1))
 
+    def reached(self, scheduler: str) -> FloatArray:
+        """(P,): share of the offline upper bound, on the seeds that have bounds."""
+        gain = self.gain[scheduler][:, : self.bound.shape[1]]
+        return np.asarray(gain.mean(axis=1) / np.maximum(self.bound.mean(axis=1), 1e-12))
+
     def improvements(self, scheduler: str) -> list[Interval]:
         """Relative improvement over Greedy at each point."""
         pairs = zip(self.gain[scheduler], self.gain[BASELINE], strict=True)
@@ -134,9 +139,9 @@ def verdict(all_curves: Iterable[Curves], scheduler: str) -> Verdict:
     for curves in all_curves:
         if scheduler not in curves.gain:
             continue
-        near = curves.mean(BASELINE) >= (1.0 - NOTHING_LEFT) * curves.bound.mean(axis=1)
-        idle += int(near.sum())
-        far = curves.mean(BASELINE) <= (1.0 - LOADED) * curves.bound.mean(axis=1)
+        reached = curves.reached(BASELINE)
+        idle += int((reached >= 1.0 - NOTHING_LEFT).sum())
+        far = reached <= 1.0 - LOADED
         loaded += int(far.sum())
         chances += [p_value(difference) for difference in curves.gain[scheduler] - curves.gain[BASELINE]]
         for point, is_far, found in zip(curves.points, far, curves.improvements(scheduler), strict=True):

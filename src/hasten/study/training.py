@@ -22,7 +22,7 @@ Init = Literal["none", "greedy", "dp", "mixed"]
 Replay = Literal["uniform", "prioritized"]
 Values = Literal["actions", "backlogs"]
 
-LEARNER_VERSION = 5
+LEARNER_VERSION = 6
 """Changes with whatever changes what a training ends with, so that cells of another learner are not taken for it."""
 FEW, MANY = 2, max(STREAM_COUNTS)
 BEYOND = 1.25
