@@ -2,9 +2,9 @@
 
 Where little can be gained over Greedy, errors of learned values cost more than they bring. Where that is depends most
 on the number of streams and on the deadline. So once a policy is trained, leads are tried on runs that neither training
-nor validation sees, for the fewest, a middle and the largest number of streams, at deadlines all over the domain. What
-small leads win over large ones on average is won where much can be gained, and partly lost again where Greedy is hard
-to beat; so the largest lead is taken with which most of the gain is still there.
+nor validation sees, for the fewest, a middle and the largest number of streams, at deadlines all over the domain. Where
+leads differ little on average, the smaller one still loses more where Greedy is hardest to beat; so of leads nearly as
+good as the best the largest is taken.
 """
 
 from __future__ import annotations
@@ -28,14 +28,14 @@ SEED = 888_000
 DEADLINES = 5
 BATCHES, RUNS = 8, 8
 """Of each number of streams and deadline; edge times differ from batch to batch, all else from run to run."""
-KEPT = 0.9
-"""Of the most that is gained over Greedy with any lead, the share that has to be left."""
+NEARLY = 0.001
+"""Leads are nearly as good as the best if they cost at most this share of what Greedy gains."""
 
 
 def choose_leads(
     scenario: Scenario, domain: Domain, sight: MakeSight, values: Values, tried: tuple[float, ...]
 ) -> Leads | None:
-    """The largest of the ``tried`` leads that keeps most of the gain, for each number of streams and deadline.
+    """The largest of the ``tried`` leads that is nearly as good as the best, for each number of streams and deadline.
 
     Args:
         scenario: what the domain is around.
@@ -65,14 +65,11 @@ def _batches(scenario: Scenario, domain: Domain, streams: int, place: int) -> li
 
 
 def _best(batches: list[Runs], sight: MakeSight, values: Values, tried: tuple[float, ...]) -> float:
-    """The largest lead that keeps most of what is gained over Greedy; the largest of all where nothing is."""
-    more = [
-        _gains(batch, len(tried), Acting(_Ahead(values, tried), sight)) - _gains(batch, 1, Greedy())
-        for batch in batches
-    ]
-    over_greedy = np.concatenate(more, axis=1).mean(axis=1)
-    enough = over_greedy >= KEPT * over_greedy.max()
-    return tried[int(np.flatnonzero(enough)[-1])] if over_greedy.max() > 0.0 else tried[-1]
+    """The largest lead whose mean gain in all runs is nearly that of the best."""
+    greedy = np.concatenate([_gains(batch, 1, Greedy())[0] for batch in batches]).mean()
+    acting = [_gains(batch, len(tried), Acting(_Ahead(values, tried), sight)) for batch in batches]
+    gain = np.concatenate(acting, axis=1).mean(axis=1)
+    return tried[int(np.flatnonzero(gain >= gain.max() - NEARLY * greedy)[-1])]
 
 
 def _gains(batch: Runs, times: int, scheduler: Greedy | Acting) -> FloatArray:
