@@ -14,7 +14,7 @@ the last of the J+1 entries stands for dropping the task. In order:
 9, 10    longest device time and longest edge time of any option
 11       mean deviation of feature 2 from feature 3, as a share of their sum: 0 on a constant link
 12       mean deviation of the stream's gaps from their long mean, as a share of it: 0.74 for Poisson arrivals
-13, 14   backlogs before the decision: of the stream's own device and of its uplink
+13, 14   in ready order, backlogs before the decision: of the stream's own device and of its uplink
 15       the same of the edge worker that is free first
 S...     J+1 predicted gains (of late options as such; the last is that of dropping)
 then     J+1 predicted latencies (2 for dropping)
@@ -22,8 +22,8 @@ then     J+1 backlogs of the stream's own device after each option, then as many
          first free worker and of the mean over its workers
 ======== ============================================================================================
 
-Backlogs before and after tell what the option itself takes: where what is there first is served first, a backlog may
-end in a long wait for one tensor, in which others are served.
+Where what is there first is served first, a backlog may end in a long wait for one tensor, in which others are served;
+only backlogs before and after then tell what the option itself takes. In grant order those before are left at 0.
 
 Gaps and longest times ``t`` are given as ``t / (t + deadline)``, latencies, backlogs and deviations are cut off at 2.
 """
@@ -52,7 +52,7 @@ from hasten.core.timing import stage_ends
 
 SITUATION = 16
 WAITS = (0, 1, 13, 14, 15)
-"""Those of the situation that depend on backlogs: of other devices, then before the decision."""
+"""Those of the situation that are backlogs: of other devices, then before the decision."""
 KINDS = 4
 """Backlogs per option: own device, uplink, first and mean worker."""
 GAIN_FIRST = np.float32(1e4)
@@ -143,7 +143,7 @@ class BacklogFeatures:
         """
         row, stream = view.row, view.stream
         deadline_ms = self._context.deadline_ms[stream]
-        situation = np.empty((len(row), SITUATION))
+        situation = np.zeros((len(row), SITUATION))
         share = view.rate_bits_per_ms / (view.rate_bits_per_ms + self._deadline_rate[stream])
         average = self._rate[row, stream]
         average = np.where(np.isnan(average), share, moving_average(average, share))
@@ -169,8 +169,8 @@ class BacklogFeatures:
         left = backlogs_left(context, view, options)
         deadline_ms = context.deadline_ms[view.stream][:, None]
         per_deadline = 1.0 / deadline_ms
-        before_ms = view.device_wait_ms, view.uplink_wait_ms, view.edge_wait_ms[:, 0]
-        for column, wait_ms in zip(WAITS, (*others_wait_ms(view), *before_ms), strict=True):
+        before_ms = (view.device_wait_ms, view.uplink_wait_ms, view.edge_wait_ms[:, 0]) if context.ready_order else ()
+        for column, wait_ms in zip(WAITS, (*others_wait_ms(view), *before_ms), strict=False):
             situation[:, column] = np.minimum(wait_ms * per_deadline[:, 0], CLIP)
         worth = options.worth[slice(None) if options.streams == 1 else view.stream]
         gain = task_gain(worth, left.latency_ms, deadline_ms, *context.gain_terms)

@@ -58,7 +58,7 @@ class SingleBacklogs:
         self._any = _Gap(any_gap_ms)
         self._half_rtt_ms = np.array(0.5 * context.rtt_ms)
         self._sent_later = bool(context.rtt_ms)
-        self._workers = context.workers
+        self._workers, self._ready_order = context.workers, context.ready_order
         width = int(options.exit.shape[1])
         self.situation: NDArray[np.float32] = np.ones(SITUATION + 1, dtype=np.float32)
         self._situation_data = self.situation.data
@@ -88,6 +88,7 @@ class SingleBacklogs:
         any_gap.after(now_ms)
         mean_ms, largest_ms = self._others(view)
         per = stream.per_deadline
+        before = per if self._ready_order else 0.0
         _write_situation(
             self._situation_data,
             0,
@@ -103,9 +104,9 @@ class SingleBacklogs:
             *stream.longest,
             stream.swing,
             min(gap.uneven, CLIP),
-            min(view.device_wait_ms.item() * per, CLIP),
-            min(view.uplink_wait_ms.item() * per, CLIP),
-            min(view.edge_wait_ms.item(0) * per, CLIP),
+            min(view.device_wait_ms.item() * before, CLIP),
+            min(view.uplink_wait_ms.item() * before, CLIP),
+            min(view.edge_wait_ms.item(0) * before, CLIP),
         )
         self._options(stream, view, max(rate, DEAD_LINK_BITS_PER_MS))
         return stream

@@ -22,8 +22,9 @@ Init = Literal["none", "greedy", "dp", "mixed"]
 Replay = Literal["uniform", "prioritized"]
 Values = Literal["actions", "backlogs"]
 
-LEARNER_VERSION = 6
-"""Changes with whatever changes what a training ends with, so that cells of another learner are not taken for it."""
+LEARNER_VERSION: dict[Values, int] = {"backlogs": 6, "actions": 5}
+"""For either kind of values, changes with whatever changes what a training ends with, so that cells of another learner
+are not taken for it."""
 FEW, MANY = 2, max(STREAM_COUNTS)
 BEYOND = 1.25
 """Policies are trained on ranges wider than the sweeps by this factor at either end: they are best somewhat inside."""
@@ -87,7 +88,8 @@ class Training:
     def key(self) -> str:
         """Of its cell."""
         facts = {"scenario": self.scenario, "domain": self.domain, "settings": self.settings}
-        return cell_key("training", learner=LEARNER_VERSION, **facts)
+        version = LEARNER_VERSION[self.settings.get("values", "backlogs")]
+        return cell_key("training", learner=version, **facts)
 
     def run(self) -> Plain:
         """One cell: the policy's file and the learning curve."""
