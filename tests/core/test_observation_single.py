@@ -54,9 +54,10 @@ def contexts():
     streams=st.sampled_from([1, 2, 5, 7, 8, 10]),
     workers=st.sampled_from([1, 2, 7, 8, 9, 17]),
     rtt_ms=st.sampled_from([0.0, 7.3]),
+    ready_order=st.booleans(),
     seed=st.integers(0, 2**32),
 )
-def test_lean_features_are_those_of_the_batch(contexts, gain, streams, workers, rtt_ms, seed):
+def test_lean_features_are_those_of_the_batch(contexts, gain, streams, workers, rtt_ms, ready_order, seed):
     everything, table = contexts[gain]
     context = replace(
         everything,
@@ -65,6 +66,7 @@ def test_lean_features_are_those_of_the_batch(contexts, gain, streams, workers, 
         workers=workers,
         rtt_ms=rtt_ms,
         streams=streams,
+        ready_order=ready_order,
     )
     options = type(table)(**{name: values[:streams] for name, values in vars(table).items()})
     rng = np.random.default_rng(seed)
@@ -95,6 +97,9 @@ def test_lean_features_are_those_of_the_batch(contexts, gain, streams, workers, 
         useful = ~one.useless
         assert np.array_equal(useful, allowed[0, order] == 1) and useful[-1]
         gain, latency, left = np.split(seen[0, SITUATION:], [actions, 2 * actions])
+        before_ms = [view.device_wait_ms[0], view.uplink_wait_ms[0], view.edge_wait_ms[0, 0]]
+        known = np.minimum(np.array(before_ms) / deadline_ms, CLIP) if ready_order else np.zeros(3)
+        np.testing.assert_allclose(seen[0, 13:16], known, rtol=1e-6)
         near = {"rtol": 1e-6, "atol": 1e-7}
         np.testing.assert_allclose(one.situation, [*seen[0, :SITUATION], 1.0], **near)
         np.testing.assert_allclose(stream.gain(one.latency_ms)[useful], gain[order][useful], **near)

@@ -55,6 +55,21 @@ def test_one_decision_at_a_time_is_decided_like_many(scenario, values):
         assert len(np.unique(alone.decisions, axis=0)) > 2
 
 
+def test_a_policy_sees_what_it_saw_in_training_whatever_the_order_of_the_run():
+    ready = cameras(1, uplink={"rate": {"kind": "constant", "mbps": 10}, "order": "ready"})
+    found = {}
+    for order in ("grant", "ready", None):
+        policy = random_policy(cameras(1), values="backlogs")
+        scheduler = Learned(replace(policy, manifest=policy.manifest.model_copy(update={"order": order})))
+        for scenario in (cameras(1), ready):  # of one stream, so that nothing but what is seen can differ
+            batch = simulate_batch(scenario, scheduler, [3, 4])[0].decisions
+            assert np.array_equal(simulate(scenario, scheduler, 3).decisions, batch)
+            found[order, scenario.uplink.order] = batch.tolist()
+    assert found["grant", "grant"] == found["grant", "ready"] == found[None, "grant"]
+    assert found["ready", "grant"] == found["ready", "ready"] == found[None, "ready"]
+    assert found["grant", "grant"] != found["ready", "ready"]
+
+
 class Checked:
     """Looks over a scheduler's shoulder: each option must be allowed, and DROP comes only where nothing is."""
 

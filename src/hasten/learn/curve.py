@@ -90,6 +90,7 @@ def manifest_of(
         hidden=hidden,
         leads=leads,
         networks=network_options([stream.profile.name for stream in scenario.devices], scenario.options),
+        order=scenario.uplink.order,
         gain_terms=scenario.gain.terms(),
         envelope=envelope_of(scenario, domain),
         training=chosen | {"scenario": scenario.name},

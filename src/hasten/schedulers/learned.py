@@ -62,9 +62,10 @@ class Learned:
         table, column = self._options(context.options)
         self._actions = np.pad(column, ((0, 0), (0, 1)), constant_values=DROP)
         self._lead = manifest.lead(context)
-        self._single = self._lean(context, table) if context.batch == 1 else None
+        seen_as = manifest.seen_as(context)
+        self._single = self._lean(seen_as, table) if context.batch == 1 else None
         self._decisions = [[_decision_for_good(option) for option in row] for row in self._actions.tolist()]
-        self._sight = _sight(self.policy, context, table)
+        self._sight = _sight(self.policy, seen_as, table)
         self._guard = Guard(manifest.envelope, context, table)
         self._greedy.reset(context)
 

@@ -13,7 +13,7 @@ import hashlib
 import json
 import os
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -136,6 +136,8 @@ class Manifest(Record):
     leads: Leads | None = None
     """For backlogs; without, any option of larger value is taken."""
     networks: Annotated[tuple[NetworkOptions, ...], Field(min_length=1, max_length=256)]
+    order: Literal["grant", "ready"] | None = None
+    """The order of service that it was trained for and sees backlogs for; None for that of the run at hand."""
     gain_terms: tuple[float, float, float]
     """The gain it maximises: see :func:`hasten.core.gain.task_gain`."""
     envelope: Envelope
@@ -153,6 +155,10 @@ class Manifest(Record):
         if self.leads is None:
             return np.zeros(len(context.deadline_ms))
         return self.leads.at(context.streams, context.deadline_ms)
+
+    def seen_as(self, context: Context) -> Context:
+        """The context that its observations are made for."""
+        return context if self.order is None else replace(context, ready_order=self.order == "ready")
 
     @property
     def width(self) -> int:
