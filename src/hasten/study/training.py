@@ -115,7 +115,6 @@ class Variant:
     replay: Replay
     values: Values = "actions"
     twins_from: float = 1.0
-    twins_replay: Replay = "uniform"
 
 
 VARIANTS = (
@@ -130,7 +129,6 @@ VARIANTS = (
     Variant("pairs +HEI mixed", "mixed", "uniform", "backlogs"),
     Variant("pairs +HEI mixed +PER", "mixed", "prioritized", "backlogs"),
     Variant("pairs +HEI mixed +PER +twins", "mixed", "prioritized", "backlogs", 0.5),
-    Variant("pairs +HEI mixed +PER +twins by priority", "mixed", "prioritized", "backlogs", 0.5, "prioritized"),
 )
 
 
@@ -162,7 +160,7 @@ def ablation_trainings(seeds: int, quick: bool) -> dict[tuple[Variant, int], Tra
                 "replay": variant.replay,
                 "values": variant.values,
                 "twins_from": variant.twins_from,
-                "twins_replay": variant.twins_replay,
+                "twins_replay": "uniform",
                 "seed": seed,
                 "updates": ABLATION_UPDATES,
                 "round_updates": ABLATION_LOOK,
