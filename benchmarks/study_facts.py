@@ -45,7 +45,12 @@ Gains = dict[str, dict[int, float]]
 """By scheduler (or "bound") and seed."""
 
 
-def read(path: Path) -> dict[Place, Gains]:
+def study_runs() -> dict[Place, Gains]:
+    """All runs of the file that the command line names."""
+    path = Path(sys.argv[1] if len(sys.argv) > 1 else "out/study/runs.csv")
+    if not path.exists():
+        print(f"{path} does not exist: hasten study all --out {path.parent} makes it")
+        sys.exit(0)
     found: dict[Place, Gains] = defaultdict(lambda: defaultdict(dict))
     with path.open(encoding="utf-8") as file:
         for row in csv.DictReader(file):
@@ -62,11 +67,7 @@ def mean(gains: dict[int, float]) -> float:
 
 
 def main() -> None:
-    path = Path(sys.argv[1] if len(sys.argv) > 1 else "out/study/runs.csv")
-    if not path.exists():
-        print(f"{path} does not exist: hasten study all --out {path.parent} makes it")
-        return
-    points = read(path)
+    points = study_runs()
     matched = sum(mean(g[OURS]) >= NEARLY * mean(g["rolling-horizon"]) for g in points.values())
     print(f"at least rolling-horizon, less a thousandth: {matched} of {len(points)} points")
 

@@ -28,6 +28,7 @@ def test_what_is_reached_of_the_bound_is_told_by_the_seeds_that_have_one() -> No
     greedy = np.array([[0.4] * 5 + [0.8] * 5])
     curves = Curves(points[0].panel, tuple(points), {"greedy": greedy}, np.full((1, 5), 0.5), np.full((1, 5), 0.5))
     np.testing.assert_allclose(curves.reached("greedy"), 0.8)
+    np.testing.assert_allclose(curves.mean_bound(), 0.6 / 0.8)
     found = verdict([curves], "greedy")
     assert (found.loaded, found.idle) == (1, 0)
 

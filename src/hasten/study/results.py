@@ -187,8 +187,8 @@ def _sweep(name: str, all_curves: Sequence[Curves], ours: str) -> list[Block]:
             if not mine:
                 continue
             caption = (
-                f"{base.label}; {source} arrivals and link. Above, the grey area is beyond the offline bound, a mean "
-                "over those seeds that have one."
+                f"{base.label}; {source} arrivals and link. Above, the grey area is beyond the offline bound, told "
+                "by what Greedy reaches of it on those seeds that have one."
             )
             blocks.append(Heading(3, f"{base.label}, {source}"))
             blocks.append(Plot(f"{name}-{profile}-{source}", caption, sweep_figures.sweep(mine, sweep.axis)))
@@ -205,7 +205,7 @@ def _all_schedulers(curves: Curves, ours: str) -> Table:
         cells = [f"{value:.3f}" for value in curves.mean(name)]
         cells += [f"{curves.mean(name).mean():.3f}", curves.average_improvement(name).percent()]
         rows.append([name, *cells, _percent(curves.share_of_bound(name))])
-    bound = curves.bound.mean(axis=1)
+    bound = curves.mean_bound()
     rows.append(["offline bound", *(f"{value:.3f}" for value in bound), f"{bound.mean():.3f}", "", ""])
     detail = panel.source == "recorded" or panel.streams not in (3, None)
     return Table(f"On-time accuracy, {panel.label}, {panel.source}", head, rows, detail)

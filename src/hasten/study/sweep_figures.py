@@ -59,8 +59,8 @@ def sweep(panels: Sequence[Curves], axis: str) -> str:
 
 
 def _accuracy(axes: Axes, curves: Curves) -> None:
-    axes.fill_between(curves.x, curves.bound.mean(axis=1), 1.0, color="#eceff2", linewidth=0)
-    axes.plot(curves.x, curves.bound.mean(axis=1), color="#8a9099", linewidth=1.2, label="offline bound")
+    axes.fill_between(curves.x, curves.mean_bound(), 1.0, color="#eceff2", linewidth=0)
+    axes.plot(curves.x, curves.mean_bound(), color="#8a9099", linewidth=1.2, label="offline bound")
     for name, colour in SHOWN.items():
         if name in curves.gain:
             strong = name in (*COMPARED, BASELINE)
@@ -73,7 +73,7 @@ def _accuracy(axes: Axes, curves: Curves) -> None:
                 linestyle=":" if name == OPTIMUM else "-" if strong else "--",
                 zorder=4 if name in (LEARNED, OPTIMUM) else 3,
             )
-    axes.set_ylim(top=float(curves.bound.mean(axis=1).max()) * 1.06)
+    axes.set_ylim(top=float(curves.mean_bound().max()) * 1.06)
 
 
 def _improvement(axes: Axes, curves: Curves) -> None:
