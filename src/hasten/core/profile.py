@@ -17,6 +17,7 @@ from hasten.core.files import Record, read_json, validated
 
 Milliseconds = Annotated[float, Field(ge=0)]
 Bytes = Annotated[int, Field(gt=0)]
+Fraction = Annotated[float, Field(ge=0, le=1)]
 
 
 class Block(Record):
@@ -33,13 +34,22 @@ class Block(Record):
 
 
 class ExitHead(Record):
-    """One exit; ``accuracy`` is unconditional, over held-out data, and the times are those of the head alone."""
+    """One exit; ``accuracy`` is unconditional, over held-out data, and the times are those of the head alone.
+
+    ``accuracy_by_partition`` has one entry per partition 0..after_block, the codec at that cut included; at the last
+    nothing is sent. Where it was not measured, every partition has ``accuracy``.
+    """
 
     name: str
     after_block: Annotated[int, Field(ge=1)]
-    accuracy: Annotated[float, Field(ge=0, le=1)]
+    accuracy: Fraction
     device_ms: Milliseconds
     edge_ms: Milliseconds
+    accuracy_by_partition: tuple[Fraction, ...] | None = None
+
+    def accuracy_at(self, partition: int) -> float:
+        """Accuracy of this exit when blocks ``1..partition`` run on the device and the rest at the edge."""
+        return self.accuracy if self.accuracy_by_partition is None else self.accuracy_by_partition[partition]
 
 
 class Profile(Record):
@@ -80,6 +90,12 @@ class Profile(Record):
                     f"not {head.after_block}"
                 )
             previous = head.after_block
+            by_partition = head.accuracy_by_partition
+            if by_partition is not None and len(by_partition) != head.after_block + 1:
+                raise ValueError(
+                    f"exits[{number - 1}].accuracy_by_partition to have {head.after_block + 1} entries "
+                    f"(partitions 0..{head.after_block}), not {len(by_partition)}"
+                )
         return self
 
     def payload_bytes(self, partition: int) -> int:

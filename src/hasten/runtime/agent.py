@@ -17,12 +17,13 @@ from typing import Any, TypeVar
 
 from hasten.core.decision import Scheduler
 from hasten.core.profile import Profile
+from hasten.runtime.clock import SystemClock
 from hasten.runtime.compute import ComputeQueue, Job, Runner
 from hasten.runtime.deciding import AgentSettings, Choice, Decider, LocalFinish, local_finishes
 from hasten.runtime.edge_core import top_class
 from hasten.runtime.estimate import LinkEstimate
 from hasten.runtime.outlook import Outlook
-from hasten.runtime.pace import Alarm, dilated, now_ms
+from hasten.runtime.pace import dilated, now_ms
 from hasten.runtime.probing import Prober, probe_bytes
 from hasten.runtime.tasks import Arrival, Fallback, Outcome, Reason, Task, TaskLog
 from hasten.runtime.uplink import Uplink
@@ -81,7 +82,7 @@ class DeviceAgent:
         self._profile = profile or package.profile
         self._on_note = on_note or (lambda text: None)
         loop = asyncio.get_running_loop()
-        self._alarm = Alarm(loop)
+        self._clock = SystemClock(loop)
         self._compute = ComputeQueue(loop)
         self._link = LinkEstimate()
         self._outlook = Outlook(self._link)
@@ -148,7 +149,7 @@ class DeviceAgent:
         if self._uplink is not None:
             await self._uplink.close()
         await asyncio.to_thread(self._compute.close)
-        await asyncio.to_thread(self._alarm.close)
+        await asyncio.to_thread(self._clock.close)
 
     # Decisions
 
@@ -162,7 +163,7 @@ class DeviceAgent:
                 self._failure = error
                 self._finished.set()
 
-        self._alarm.at(self._start_ms + self._arrivals[number].at_ms, arrive)
+        self._clock.call_at(self._start_ms + self._arrivals[number].at_ms, arrive)
 
     def _arrive(self, number: int) -> None:
         now = now_ms()
@@ -303,7 +304,7 @@ class DeviceAgent:
             task.sent_ms, task.wire_bytes = now, len(head) + len(payload)
             self._outlook.transfer_sent(task.transfer, 8.0 * task.wire_bytes, now)
             self._flights[number] = task
-            self._alarm.at(task.limit_ms + GRACE_MS, lambda: self._stop_waiting(number, task))
+            self._clock.call_at(task.limit_ms + GRACE_MS, lambda: self._stop_waiting(number, task))
             self._watch_for_silence(task)
 
     def _watch_for_silence(self, task: Task) -> None:
@@ -311,7 +312,7 @@ class DeviceAgent:
         shortest_ms = min((way.device_ms for way in self._local[task.held_cut]), default=math.inf)
         check_ms = task.arrived_ms + task.deadline_ms - shortest_ms - RESCUE_MARGIN_MS
         if check_ms > task.sent_ms:
-            self._alarm.at(check_ms, lambda: self._check_silence(task))
+            self._clock.call_at(check_ms, lambda: self._check_silence(task))
 
     def _check_silence(self, task: Task) -> None:
         if task.ended or task.fallback or self._uplink is None:

@@ -20,7 +20,8 @@ import numpy as np
 from hasten.core.decision import DEAD_LINK_BITS_PER_MS
 from hasten.core.rates import RateTrace
 from hasten.core.timing import stage_end
-from hasten.runtime.pace import Alarm, now_ms
+from hasten.runtime.clock import SystemClock
+from hasten.runtime.pace import now_ms
 from hasten.runtime.sockets import prepare_socket
 from hasten.runtime.wire import HEADER, MAGIC
 
@@ -70,7 +71,7 @@ class Relay:
         self._links: list[SerialLink] = []
         self._servers: list[asyncio.Server] = []
         self._pairs: set[_Upward] = set()
-        self._alarm = Alarm(asyncio.get_running_loop())
+        self._clock = SystemClock(asyncio.get_running_loop())
 
     async def listen(self, devices: int) -> None:
         """Open a port for each device."""
@@ -100,7 +101,7 @@ class Relay:
         for server in self._servers:
             server.close()
         self.cut()
-        await asyncio.to_thread(self._alarm.close)
+        await asyncio.to_thread(self._clock.close)
 
     def sent_bytes(self) -> int:
         """Bytes of all frames that were handed to the links since ``load``."""
@@ -112,7 +113,7 @@ class Relay:
             return
         end_ms = self._links[device].admit(now_ms(), len(frame))
         if np.isfinite(end_ms):
-            self._alarm.at(end_ms + self.half_rtt_ms, lambda: _write(target, frame))
+            self._clock.call_at(end_ms + self.half_rtt_ms, lambda: _write(target, frame))
 
     def downward(self, data: bytes, target: asyncio.WriteTransport) -> None:
         """Send the edge's bytes to a device."""
@@ -121,7 +122,7 @@ class Relay:
 
     def later(self, call: Callable[[], None]) -> None:
         """Do something after half a round trip, in the order of the calls."""
-        self._alarm.at(now_ms() + self.half_rtt_ms, call)
+        self._clock.call_at(now_ms() + self.half_rtt_ms, call)
 
 
 class _Upward(asyncio.Protocol):

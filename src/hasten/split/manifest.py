@@ -61,7 +61,7 @@ class ExitSpec(Record):
     """One exit and how accurate it is on held-out data, without and with the codec at the partition point.
 
     ``accuracy_by_partition`` has one entry per partition 0..after_block; at the last nothing is sent, so no codec acts.
-    ``accuracy_with_codec`` is their mean, which the profile uses; ``worst_accuracy_with_codec`` their minimum.
+    ``accuracy_with_codec`` is their mean; ``worst_accuracy_with_codec`` their minimum.
     """
 
     name: Name

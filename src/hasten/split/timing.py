@@ -153,6 +153,7 @@ def profile_from(manifest: Manifest, device: FittedTimes, edge: FittedTimes, sou
             accuracy=exit_.accuracy_with_codec,
             device_ms=device.heads[i],
             edge_ms=edge.heads[i],
+            accuracy_by_partition=exit_.accuracy_by_partition,
         )
         for i, exit_ in enumerate(manifest.exits)
     )
