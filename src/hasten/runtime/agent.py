@@ -20,9 +20,9 @@ from hasten.core.profile import Profile
 from hasten.runtime.clock import SystemClock
 from hasten.runtime.compute import ComputeQueue, Job, Runner
 from hasten.runtime.deciding import AgentSettings, Choice, Decider, LocalFinish, local_finishes
-from hasten.runtime.edge_core import top_class
 from hasten.runtime.estimate import LinkEstimate
 from hasten.runtime.outlook import Outlook
+from hasten.runtime.outputs import top_class
 from hasten.runtime.pace import dilated, now_ms
 from hasten.runtime.probing import Prober, probe_bytes
 from hasten.runtime.tasks import Arrival, Fallback, Outcome, Reason, Task, TaskLog

@@ -18,7 +18,7 @@ from hasten.core.results import Result
 from hasten.runtime.agent import DeviceAgent
 from hasten.runtime.collect import StreamLog, collect
 from hasten.runtime.deciding import AgentSettings
-from hasten.runtime.edge_core import require_fit
+from hasten.runtime.fit import require_fit
 from hasten.runtime.learning import Learning, LearnPlan
 from hasten.runtime.pace import now_ms
 from hasten.runtime.sockets import read_token, run_loop

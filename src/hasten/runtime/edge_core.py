@@ -20,6 +20,8 @@ from numpy.typing import NDArray
 from hasten.core.errors import InputError
 from hasten.core.options import OptionTable, StreamCosts, option_table
 from hasten.core.profile import Profile
+from hasten.runtime.fit import require_fit
+from hasten.runtime.outputs import NotFiniteError, top_class
 from hasten.runtime.pace import dilated, now_ms, sharpen_sleep
 from hasten.runtime.wire import MAX_WORKERS, Answer, Code, LoadReport, Status, WireError, types_bytes
 from hasten.split.codec import Codec, CodecError, max_payload_bytes
@@ -80,14 +82,6 @@ class Served:
             specs = ", ".join(f"{s.dtype}{list(s.shape)}" for s in self.package.manifest.cuts[cut].tensors)
             raise WireError(Code.CUT, f"SUBMIT: got other tensors at cut {cut}, expected {specs}")
         return rest[len(types) :]
-
-
-def require_fit(profile: Profile, package: Package) -> None:
-    """Refuse a profile of another network than the package's."""
-    found = (len(profile.blocks), [head.after_block for head in profile.exits])
-    wanted = (package.manifest.block_count, [exit_.after_block for exit_ in package.manifest.exits])
-    if found != wanted:
-        raise InputError(f"profile {profile.name}", "blocks, exits", found, f"{wanted} as package {package.path} has")
 
 
 def _edge_times(table: OptionTable) -> dict[tuple[int, int], float]:
@@ -237,7 +231,7 @@ class EdgeCore:
 
     def _with_report(self, done: _Done) -> Answer:
         return Answer(
-            Status.DONE,
+            done.status,
             done.exit,
             done.class_index,
             done.confidence,
@@ -268,9 +262,13 @@ class EdgeCore:
         except Exception as error:  # one task's failure must not end the worker that serves all streams
             return Refusal(Code.FAILED, f"edge: {type(error).__name__}: {error}")
         self._correct(served.edge_ms(ticket.cut, ticket.exit), took_ms)
-        class_index, confidence = top_class(logits)
+        try:
+            status, (class_index, confidence) = Status.DONE, top_class(logits)
+        except NotFiniteError:
+            status, class_index, confidence = Status.INVALID, 0, 0.0
         decode_ms *= took_ms / worked_ms if worked_ms > 0 else 1.0  # a slower machine decodes more slowly, too
         return _Done(
+            status,
             ticket.exit,
             class_index,
             confidence,
@@ -290,19 +288,13 @@ class EdgeCore:
 class _Done:
     """A computed task, before the load report is added."""
 
+    status: Status
     exit: int
     class_index: int
     confidence: float
     queue_us: int
     compute_us: int
     decode_us: int
-
-
-def top_class(logits: NDArray[np.float32]) -> tuple[int, float]:
-    """The most likely class and its softmax probability."""
-    best = int(logits.argmax())
-    confidence = 1.0 / float(np.exp(logits - logits[best]).sum())
-    return best, confidence
 
 
 def _us(milliseconds: float) -> int:

@@ -24,7 +24,7 @@ from hasten.core.results import Result
 from hasten.core.scenario import Realization, Scenario
 from hasten.runtime.children import Child, ChildError
 from hasten.runtime.collect import StreamLog, collect
-from hasten.runtime.edge_core import require_fit
+from hasten.runtime.fit import require_fit
 from hasten.runtime.pace import now_ms
 from hasten.runtime.sockets import backend_facts
 from hasten.schedulers import make_scheduler

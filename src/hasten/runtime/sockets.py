@@ -6,7 +6,9 @@ import asyncio
 import contextlib
 import importlib.metadata
 import importlib.util
+import os
 import platform
+import signal
 import socket
 from collections.abc import Callable, Coroutine
 from pathlib import Path
@@ -55,15 +57,45 @@ def backend_facts() -> dict[str, Any]:
 
 
 def run_loop(main: Coroutine[Any, Any, T]) -> T | None:
-    """Run a coroutine on uvloop where it is installed; Ctrl-C ends it quietly with None."""
+    """Run a coroutine on uvloop where it is installed, until it is done or this process is asked to end.
+
+    The first SIGTERM or Ctrl-C cancels the coroutine, whose ``finally`` blocks finish what is under way; None is
+    returned once they have. The second one ends the process at once, also while the loop is held up. Both signals are
+    handled as process 1 of a container too, where the system ignores those that nobody handles.
+    """
     factory: Callable[[], asyncio.AbstractEventLoop] = asyncio.new_event_loop
     with contextlib.suppress(ImportError):
         from uvloop import new_event_loop as factory
+    with asyncio.Runner(loop_factory=factory) as runner:
+        return runner.run(_until_asked_to_end(main))
+
+
+async def _until_asked_to_end(main: Coroutine[Any, Any, T]) -> T | None:
+    loop = asyncio.get_running_loop()
+    task = loop.create_task(main)
+    asked = False
+
+    def end(number: int, frame: object) -> None:
+        nonlocal asked
+        if asked:
+            os._exit(128 + number)
+        asked = True
+        loop.call_soon_threadsafe(task.cancel)
+
+    before = {}
+    for number in (signal.SIGINT, signal.SIGTERM):
+        with contextlib.suppress(ValueError):  # signals belong to the main thread
+            if signal.getsignal(number) is not signal.SIG_IGN:
+                before[number] = signal.signal(number, end)
     try:
-        with asyncio.Runner(loop_factory=factory) as runner:
-            return runner.run(main)
-    except KeyboardInterrupt:
+        return await task
+    except asyncio.CancelledError:
+        if not asked:
+            raise
         return None
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 def read_token(path: Path | None) -> str:

@@ -75,13 +75,21 @@ class Code(IntEnum):
     CUT = 6
     PAYLOAD = 7
     FAILED = 8
+    BUSY = 9
+    """More than the edge takes: connections, or tasks and bytes that wait."""
+    CLOSING = 10
+    """The edge is about to end."""
 
 
 class Status(IntEnum):
-    """What an answer says: the exit answered, or the task could not be answered in time and was not run."""
+    """What an answer says."""
 
     DONE = 0
+    """The exit answered."""
     LATE = 1
+    """The task could not have been answered in time and was not run."""
+    INVALID = 2
+    """The network's output is not finite: there is no class to tell."""
 
 
 class WireError(HastenError):
