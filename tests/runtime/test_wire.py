@@ -138,7 +138,7 @@ def test_round_trips():
     assert wire.parse_hello(body(wire.hello_frame(hello))) == hello
     welcome = Welcome(123.5, 4.0, 2)
     assert wire.parse_welcome(body(wire.welcome_frame(welcome))) == welcome
-    answer = Answer(Status.LATE, 3, 9, 0.5, 10, 20, 30, REPORT)
+    answer = Answer(Status.LATE, 3, 9, 0.5, 10, 20, 30, REPORT, 77.25)
     assert wire.parse_answer(body(wire.answer_frame(1, answer))) == answer
     assert wire.parse_pong(body(wire.pong_frame(1, 55.5, REPORT))) == (55.5, REPORT)
     refuse = wire.parse_refuse(body(wire.refuse_frame(1, Code.CUT, "no such cut")))
@@ -156,5 +156,13 @@ def test_text_from_the_wire_is_printable():
 def test_not_a_number_is_refused():
     with pytest.raises(WireError, match="NaN"):
         wire.parse_submit(memoryview(struct.pack("<HHd", 1, 1, math.nan)))
+    with pytest.raises(WireError, match="ANSWER: got clock nan"):
+        wire.parse_answer(memoryview(struct.pack("<BHIfIIIdIIHf", 0, 1, 1, 0.5, 0, 0, 0, math.nan, 1, 0, 1, 0.0)))
     with pytest.raises(WireError, match="milliseconds"):
         wire.parse_pong(memoryview(struct.pack("<dIIHf", 0.0, 1, 0, 1, math.nan)))
+
+
+def test_what_cannot_be_true_of_an_answer_does_not_end_the_connection():
+    body = struct.pack("<BHIfIIIdIIHf", 77, 9999, 4_000_000_000, math.nan, 0, 0, 0, 1.0, 1, 0, 1, 0.0)
+    answer = wire.parse_answer(memoryview(body))
+    assert answer.status is Status.UNKNOWN and answer.exit == 9999 and math.isnan(answer.confidence)

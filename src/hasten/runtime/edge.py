@@ -139,7 +139,8 @@ class EdgeConnection(asyncio.BufferedProtocol):
             return
         # What is neither decoding nor computing was waiting, the way back from the worker included: so all that the
         # device sees beyond these times is the network's.
-        here_us = int((now_ms() - ticket.arrived_ms) * 1000.0)
+        outcome.clock_ms = now_ms()
+        here_us = int((outcome.clock_ms - ticket.arrived_ms) * 1000.0)
         outcome.queue_us = max(here_us - outcome.compute_us - outcome.decode_us, 0)
         self._write(answer_frame(task, outcome))
 

@@ -7,7 +7,8 @@ size u32. Bodies:
 HELLO    package digest (32 bytes), token size u8, token, then the device's name
 WELCOME  edge clock f64 ms, slow-down f32, workers u16
 SUBMIT   cut u16, exit u16, latest f64 (edge clock, ms), tensor types (see :func:`types_bytes`), codec payload
-ANSWER   status u8, exit u16, class u32, confidence f32, queue, compute and decode time u32 us each, load report
+ANSWER   status u8, exit u16, class u32, confidence f32, queue, compute and decode time u32 us each, edge clock f64
+         ms when it was sent, load report
 REFUSE   code u8, then text
 PING     padding of any allowed size: a probe of the link
 PONG     edge clock f64 ms, load report
@@ -31,7 +32,7 @@ from hasten.core.errors import HastenError
 from hasten.split.manifest import TensorSpec
 
 MAGIC = b"HSTN"
-VERSION = 1
+VERSION = 2
 HEADER = struct.Struct("<4sBBHQI")
 MAX_WORKERS = 64
 """An edge node has at most so many workers, so that load reports stay small."""
@@ -42,7 +43,7 @@ _STAGING_BYTES = 64 * 1024
 _DIGEST_BYTES = 32
 _WELCOME = struct.Struct("<dfH")
 _SUBMIT = struct.Struct("<HHd")
-_ANSWER = struct.Struct("<BHIfIII")
+_ANSWER = struct.Struct("<BHIfIIId")
 _REPORT = struct.Struct("<IIH")
 _CLOCK = struct.Struct("<d")
 _DTYPES = {"float32": 1, "uint8": 2, "int32": 3, "int64": 4}
@@ -90,6 +91,8 @@ class Status(IntEnum):
     """The task could not have been answered in time and was not run."""
     INVALID = 2
     """The network's output is not finite: there is no class to tell."""
+    UNKNOWN = 255
+    """Stands for any number that this version does not know; never sent."""
 
 
 class WireError(HastenError):
@@ -149,7 +152,7 @@ class Submit:
 
 @dataclass(slots=True)
 class Answer:
-    """What became of a task at the edge."""
+    """What became of a task at the edge; whoever receives it checks that exit, class and confidence can be true."""
 
     status: Status
     exit: int
@@ -159,11 +162,18 @@ class Answer:
     compute_us: int
     decode_us: int
     report: LoadReport
+    clock_ms: float = 0.0
+    """The edge's clock when the answer was sent."""
 
     @property
     def edge_total_ms(self) -> float:
         """All of the time at the edge."""
         return (self.queue_us + self.compute_us + self.decode_us) / 1000.0
+
+    @property
+    def service_ms(self) -> float:
+        """Time at work on it, without waiting."""
+        return (self.compute_us + self.decode_us) / 1000.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -350,6 +360,7 @@ def answer_frame(task: int, answer: Answer) -> bytes:
         answer.queue_us,
         answer.compute_us,
         answer.decode_us,
+        answer.clock_ms,
     )
     return frame_bytes(Kind.ANSWER, task, head + _report_bytes(answer.report))
 
@@ -357,12 +368,11 @@ def answer_frame(task: int, answer: Answer) -> bytes:
 def parse_answer(body: memoryview) -> Answer:
     """Read an ANSWER body."""
     _require_size(body, _ANSWER.size, Kind.ANSWER)
-    number, exit_, class_index, confidence, queue_us, compute_us, decode_us = _ANSWER.unpack_from(body)
-    status = _STATUSES.get(number)
-    if status is None or not 0 <= confidence <= 1.0001:
-        raise WireError(Code.MALFORMED, f"ANSWER: got status {number}, confidence {confidence}, expected 0..1 of both")
+    number, exit_, class_index, confidence, queue_us, compute_us, decode_us, clock_ms = _ANSWER.unpack_from(body)
+    _require_clock(clock_ms, Kind.ANSWER)
+    status = _STATUSES.get(number, Status.UNKNOWN)
     report = _parse_report(body, _ANSWER.size)
-    return Answer(status, exit_, class_index, confidence, queue_us, compute_us, decode_us, report)
+    return Answer(status, exit_, class_index, confidence, queue_us, compute_us, decode_us, report, clock_ms)
 
 
 def refuse_frame(task: int, code: Code, text: str) -> bytes:
@@ -390,8 +400,7 @@ def parse_pong(body: memoryview) -> tuple[float, LoadReport]:
     """Read a PONG body: the edge's clock and its load."""
     _require_size(body, _CLOCK.size, Kind.PONG)
     clock_ms = _CLOCK.unpack_from(body)[0]
-    if not abs(clock_ms) < 1e15:
-        raise WireError(Code.MALFORMED, f"PONG: got clock {clock_ms}, expected milliseconds")
+    _require_clock(clock_ms, Kind.PONG)
     return clock_ms, _parse_report(body, _CLOCK.size)
 
 
@@ -423,6 +432,11 @@ def _backlogs(workers: int) -> struct.Struct:
 def _require_size(body: memoryview, least: int, kind: Kind) -> None:
     if len(body) < least:
         raise WireError(Code.MALFORMED, f"{kind.name}: got {len(body)} bytes, expected at least {least}")
+
+
+def _require_clock(clock_ms: float, kind: Kind) -> None:
+    if not abs(clock_ms) < 1e15:
+        raise WireError(Code.MALFORMED, f"{kind.name}: got clock {clock_ms}, expected milliseconds")
 
 
 def _text(data: memoryview) -> str:
