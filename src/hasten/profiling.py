@@ -11,9 +11,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from hasten.core.errors import InputError
+from hasten.core.output import write_bytes
 from hasten.core.profile import Profile, read_profile
 from hasten.split.executor import Executor
-from hasten.split.package import Package, write_atomically
+from hasten.split.package import Package
 from hasten.split.timing import (
     FittedTimes,
     Role,
@@ -109,7 +110,7 @@ def measure_to_file(
     into = read_profile(output) if output.exists() else None
     found = measure(package, role, into=into, gap_ms=gap_ms, repeats=repeats, threads=threads, progress=told)
     profile = found.profile if complete is None else complete(found.profile, package)
-    write_atomically(output, profile.to_json().encode())
+    write_bytes(output, profile.to_json().encode())
     return profile
 
 

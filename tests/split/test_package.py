@@ -3,7 +3,6 @@ from __future__ import annotations
 import hashlib
 import io
 import json
-import os
 import struct
 import zipfile
 from collections.abc import Callable
@@ -19,7 +18,7 @@ from hasten.core.errors import HastenError, InputError
 from hasten.core.protobuf import Malformed
 from hasten.split.executor import Executor
 from hasten.split.onnxscan import external_initializers
-from hasten.split.package import Package, npy_bytes, open_package, with_profile, write_atomically
+from hasten.split.package import Package, npy_bytes, open_package, with_profile
 
 Members = dict[str, bytes]
 
@@ -360,20 +359,6 @@ def test_samples_are_read_without_pickle_and_without_trusting_their_header(packa
         ("samples/labels.npy", wrong_class),
     ]:
         refused(repack({**members, name: data}, tmp_path / "samples.hasten"), name)
-
-
-def test_writing_leaves_the_old_file_when_it_fails(tmp_path, monkeypatch):
-    path = tmp_path / "p.hasten"
-    write_atomically(path, b"old")
-
-    def fail(handle: int) -> None:
-        raise OSError(28, "No space left on device")
-
-    monkeypatch.setattr(os, "fsync", fail)
-    with pytest.raises(InputError, match="No space left"):
-        write_atomically(path, b"new")
-    assert path.read_bytes() == b"old"
-    assert [entry.name for entry in tmp_path.iterdir()] == ["p.hasten"]
 
 
 def test_the_same_content_gives_the_same_bytes(package, tmp_path):

@@ -15,6 +15,7 @@ from torch import nn
 import hasten.networks
 import hasten.split
 from hasten.core.errors import InputError
+from hasten.core.output import write_bytes
 from hasten.networks.attach import MultiExit, OwnExits, attach_exits
 from hasten.networks.backbone import cifar_resnet, digits_resnet
 from hasten.networks.cache import cache_folder, cached_package, cached_weights, file_hash, keep_weights, recipe_hash
@@ -23,7 +24,7 @@ from hasten.networks.data import Dataset, cifar10, digits, load_dataset
 from hasten.networks.factory import load_network
 from hasten.networks.train import Progress, TrainSettings, train_exits
 from hasten.split.build import build_package
-from hasten.split.package import Package, open_package, write_atomically
+from hasten.split.package import Package, open_package
 
 SHIPPED_WEIGHTS = Path(str(hasten.networks.__file__)).parent / "weights" / "digits.pt"
 
@@ -108,7 +109,7 @@ def build_default(
         package = _pack(module, dataset, f"{data}-resnet", network.exit_names, kept, progress)
     if path is None:
         return package
-    write_atomically(path, kept.read_bytes())
+    write_bytes(path, kept.read_bytes())
     return open_package(path)
 
 

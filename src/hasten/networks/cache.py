@@ -19,7 +19,8 @@ import torch
 from torch import Tensor
 
 from hasten.core.errors import InputError
-from hasten.split.package import Package, open_package, write_atomically
+from hasten.core.output import write_bytes
+from hasten.split.package import Package, open_package
 
 HASH_DIGITS = 16
 
@@ -67,4 +68,4 @@ def keep_weights(path: Path, weights: Mapping[str, Tensor]) -> None:
     """Write ``weights`` to ``path``, whole or not at all."""
     data = io.BytesIO()
     torch.save(dict(weights), data)
-    write_atomically(path, data.getvalue())
+    write_bytes(path, data.getvalue())

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from torch import nn
 
 from hasten.core.errors import InputError
+from hasten.core.output import write_bytes
 from hasten.core.profile import Profile
 from hasten.split.accuracy import Accuracies, measure_accuracy
 from hasten.split.executor import Executor
@@ -29,7 +30,6 @@ from hasten.split.package import (
     npy_bytes,
     package_bytes,
     parse_package,
-    write_atomically,
 )
 from hasten.split.segments import Segmenter
 from hasten.split.timing import FittedTimes, Role, fit_times, merged_source, profile_from, role_source, time_segments
@@ -97,7 +97,7 @@ def build_package(
     _verify_against(reference, executor, frames[:_VERIFIED_SAMPLES], lambda done: report("verify", done))
     data = content.file(_quick_profile(executor, lambda done: report("quick profile", done)))
     package = parse_package(data, path)
-    write_atomically(path, data)
+    write_bytes(path, data)
     return package
 
 

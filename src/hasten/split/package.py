@@ -10,9 +10,7 @@ from __future__ import annotations
 import hashlib
 import io
 import json
-import os
 import struct
-import tempfile
 import zipfile
 from collections.abc import Mapping
 from functools import cached_property
@@ -24,6 +22,7 @@ from numpy.typing import NDArray
 
 from hasten.core.errors import InputError
 from hasten.core.files import validated
+from hasten.core.output import write_bytes
 from hasten.core.profile import Profile
 from hasten.core.protobuf import Malformed
 from hasten.split.manifest import Manifest, Member, TensorSpec
@@ -172,28 +171,8 @@ def with_profile(package: Package, profile: Profile, path: Path) -> Package:
     description = package.manifest.model_dump(mode="json", exclude={"schema_id", "members"})
     data = package_bytes(description, {**package.members, PROFILE: profile.to_json().encode()})
     changed = parse_package(data, path)
-    write_atomically(path, data)
+    write_bytes(path, data)
     return changed
-
-
-def write_atomically(path: Path, data: bytes) -> None:
-    """Write ``data`` to ``path`` completely or not at all."""
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-        temporary = Path(name)
-        try:
-            with os.fdopen(handle, "wb") as file:
-                file.write(data)
-                file.flush()
-                os.fsync(file.fileno())
-            temporary.chmod(0o644)
-            temporary.replace(path)
-        except BaseException:
-            temporary.unlink(missing_ok=True)
-            raise
-    except OSError as error:
-        raise InputError(path, "file", str(path), f"a writable place ({error.strerror})") from None
 
 
 def npy_bytes(array: Array) -> bytes:

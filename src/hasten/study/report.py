@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import html
-import os
-import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from importlib import resources
@@ -13,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from hasten.core.output import write_text
 from hasten.core.profile import Profile
 from hasten.core.results import Result
 from hasten.core.scenario import Scenario
@@ -135,12 +134,7 @@ def write_page(path: Path, title: str, body: str) -> None:
         f'<meta name="viewport" content="width=device-width"><style>{_style()}</style></head>'
         f"<body><main>{body}</main></body></html>\n"
     )
-    path.parent.mkdir(parents=True, exist_ok=True)
-    handle, temporary = tempfile.mkstemp(dir=path.parent, suffix=".html")
-    with os.fdopen(handle, "w", encoding="utf-8") as stream:
-        stream.write(page)
-    Path(temporary).replace(path)
-    path.chmod(0o644)
+    write_text(path, page)
 
 
 def _style() -> str:

@@ -13,7 +13,7 @@ import yaml
 from hasten import cli
 from hasten.schedulers import schedulers
 
-ROOT = Path(__file__).parent.parent
+ROOT = Path(__file__).parent.parent.parent
 EXAMPLE = ROOT / "examples" / "three-cameras.yaml"
 
 

@@ -1,0 +1,17 @@
+"""The command line. Thin: each command, in a file of its own, reads its arguments, calls one function and shows what
+came back.
+"""
+
+from __future__ import annotations
+
+from hasten.cli.app import app, main
+
+# Each import adds its command; the help lists them in this order.
+# isort: off
+from hasten.cli import demo, build, inspect, verify, profile, simulate, solve, train, run, conform, study, edge, device
+# isort: on
+
+__all__ = [
+    "app", "build", "conform", "demo", "device", "edge", "inspect", "main", "profile", "run", "simulate", "solve",
+    "study", "train", "verify",
+]  # fmt: skip

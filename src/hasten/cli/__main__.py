@@ -1,0 +1,5 @@
+"""`python -m hasten.cli` is `hasten`."""
+
+from hasten.cli import main
+
+main()

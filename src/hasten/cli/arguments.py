@@ -1,0 +1,19 @@
+"""Arguments and options that several commands have."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+JsonOption = Annotated[
+    str | None, typer.Option("--json", metavar="FILE|-", help="Write the results as JSON; - for standard output.")
+]
+SeedsOption = Annotated[int, typer.Option("--seeds", min=1, help="Realizations to run: seeds 0, 1, ...")]
+SchedulersOption = Annotated[
+    str, typer.Option("--schedulers", help="Comma-separated names; NAME:ARGUMENT where one takes an argument.")
+]
+ScenarioArgument = Annotated[Path, typer.Argument(metavar="SCENARIO.yaml", help="A hasten.scenario/1 file.")]
+PackageArgument = Annotated[Path, typer.Argument(metavar="FILE.hasten", help="A package made by `hasten build`.")]
+DEFAULT_SCHEDULERS = "greedy,edgent,neurosurgeon,min-latency,device-only:deepest,edge-only:deepest"

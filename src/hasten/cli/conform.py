@@ -1,0 +1,38 @@
+"""`hasten conform`: the simulator held against real runs."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from hasten.cli.app import app
+from hasten.cli.arguments import DEFAULT_SCHEDULERS, JsonOption, ScenarioArgument, SchedulersOption, SeedsOption
+from hasten.cli.output import console_for, write_json
+from hasten.show import conform_legend, conform_tables, progress_bar
+
+
+@app.command(epilog="Example: hasten conform out/demo/scenario.yaml --schedulers greedy,device-only:deepest --seeds 2")
+def conform(
+    scenario: ScenarioArgument,
+    schedulers: SchedulersOption = DEFAULT_SCHEDULERS,
+    seeds: SeedsOption = 1,
+    out: Annotated[
+        Path | None, typer.Option("--out", metavar="DIR", help="Keep the log of every real task here.")
+    ] = None,
+    json_to: JsonOption = None,
+) -> None:
+    """Simulate and run the same tasks, as `hasten run` does; report how far the prediction is off."""
+    from hasten.conform import conform as simulate_and_run
+    from hasten.core.scenario import load_scenario
+    from hasten.schedulers import split_specs
+
+    console = console_for(json_to)
+    loaded = load_scenario(scenario)
+    with progress_bar(console) as progress:
+        document = simulate_and_run(loaded, split_specs(schedulers), range(seeds), out, progress)
+    for table in conform_tables(document, console.width):
+        console.print(table)
+    console.print(conform_legend(document), highlight=False)
+    write_json(json_to, document)

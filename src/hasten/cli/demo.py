@@ -1,0 +1,33 @@
+"""`hasten demo`: everything on one machine, on real images."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from hasten.cli.app import app
+from hasten.cli.arguments import JsonOption
+from hasten.cli.output import console_for, write_json
+from hasten.show import progress_bar, result_table
+
+
+@app.command(epilog="Example: hasten demo --quick --out demo-out")
+def demo(
+    out: Annotated[Path, typer.Option("--out", metavar="DIR", help="Where results and the report go.")] = Path(
+        "out/demo"
+    ),
+    quick: Annotated[bool, typer.Option("--quick", help="A small network and short runs: about a minute.")] = False,
+    data: Annotated[str, typer.Option("--data", help="digits (ships with scikit-learn) or cifar10.")] = "digits",
+    json_to: JsonOption = None,
+) -> None:
+    """Build, profile and run three streams under a varying link, and write one HTML report."""
+    from hasten.demo import run_demo
+
+    console = console_for(json_to)
+    with progress_bar(console) as progress:
+        outcome = run_demo(out, quick=quick, data=data, progress=progress)
+    console.print(result_table(outcome.document, outcome.title, console.width))
+    console.print(f"report: {outcome.report}")
+    write_json(json_to, outcome.document)

@@ -1,0 +1,42 @@
+"""`hasten edge`: serve packages to devices."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from hasten.cli.app import app
+
+
+@app.command(epilog="Example: hasten edge my.hasten --host 0.0.0.0 --port 7700 --workers 1")
+def edge(
+    packages: Annotated[list[Path], typer.Argument(metavar="FILE.hasten...", help="Packages to serve.")],
+    host: Annotated[str, typer.Option("--host", help="Address to listen on.")] = "127.0.0.1",
+    port: Annotated[int, typer.Option("--port", min=0, max=65535, help="Port; 0 picks a free one.")] = 7700,
+    workers: Annotated[int, typer.Option("--workers", min=1, help="Tasks executed at once.")] = 1,
+    slowdown: Annotated[float, typer.Option("--slowdown", min=1.0, help="Wait this multiple of every time.")] = 1.0,
+    profile_file: Annotated[
+        Path | None, typer.Option("--profile", metavar="PROFILE.json", help="Edge times for the backlog forecast.")
+    ] = None,
+    token_file: Annotated[
+        Path | None, typer.Option("--token-file", help="Devices must know the token in this file.")
+    ] = None,
+    tls_cert: Annotated[Path | None, typer.Option("--tls-cert", help="Certificate chain (PEM).")] = None,
+    tls_key: Annotated[Path | None, typer.Option("--tls-key", help="Private key (PEM).")] = None,
+) -> None:
+    """Serve packages to devices until interrupted."""
+    from hasten.runtime.edge import serve_edge
+
+    serve_edge(
+        packages,
+        host=host,
+        port=port,
+        workers=workers,
+        slowdown=slowdown,
+        profile=profile_file,
+        token_file=token_file,
+        tls_cert=tls_cert,
+        tls_key=tls_key,
+    )

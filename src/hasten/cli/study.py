@@ -1,0 +1,46 @@
+"""`hasten study`: all schedulers over ranges of conditions."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from hasten.cli.app import app
+from hasten.show import make_console, progress_bar
+
+
+@app.command(epilog="Example: hasten study arrival-rate --quick   (all of it, hours of one core: hasten study all)")
+def study(
+    name: Annotated[
+        str,
+        typer.Argument(
+            metavar="arrival-rate|bandwidth|deadline|streams|edge-speed|burstiness|ablation|all",
+            help="The condition to sweep, the ablation of the learner, or everything.",
+        ),
+    ],
+    out: Annotated[
+        Path, typer.Option("--out", metavar="DIR", help="Where cells, tables, policies and report.html go.")
+    ] = Path("out/study"),
+    docs: Annotated[
+        Path | None, typer.Option("--docs", metavar="DIR", help="Where results.md and its figures go; DIR of --out.")
+    ] = None,
+    seeds: Annotated[int, typer.Option("--seeds", min=2, help="Realizations of every point: seeds 0, 1, ...")] = 10,
+    quick: Annotated[bool, typer.Option("--quick", help="Few points, seeds and schedulers: a minute or two.")] = False,
+    ray: Annotated[
+        str | None, typer.Option("--ray", metavar="ADDRESS", help="Use this Ray cluster instead of the local cores.")
+    ] = None,
+) -> None:
+    """Compare all schedulers over a range of conditions. What is done is kept: run again to continue or extend it."""
+    from hasten.study.command import study as run_study
+
+    console = make_console()
+    try:
+        with progress_bar(console) as progress:
+            files = run_study(name, out, docs, seeds, quick, ray, progress)
+    except KeyboardInterrupt:
+        console.print(f"interrupted; what is done is kept in {out}: the same command continues")
+        raise
+    for path in files:
+        console.print(f"wrote {path}", highlight=False)
