@@ -27,8 +27,9 @@ from onnx import numpy_helper
 from torch import nn
 
 from hasten.split.build import build_package
-from hasten.split.executor import LOGITS, Executor, session_options
+from hasten.split.executor import Executor
 from hasten.split.package import Package, open_package
+from hasten.split.sessions import LOGITS, session_options
 
 BUDGET = 1.05
 PASSES, WARM = 5, 3

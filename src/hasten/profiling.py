@@ -13,11 +13,10 @@ from pathlib import Path
 from hasten.core.errors import InputError
 from hasten.core.output import write_bytes
 from hasten.core.profile import Profile, read_profile
-from hasten.split.executor import Executor
+from hasten.split.executor import DEFAULT_MEMORY_BYTES, Executor, Role
 from hasten.split.package import Package
 from hasten.split.timing import (
     FittedTimes,
-    Role,
     SegmentTimes,
     fit_times,
     merged_source,
@@ -49,6 +48,7 @@ def measure(
     repeats: int = 30,
     warmup: int = 3,
     threads: int = 1,
+    memory_bytes: int = DEFAULT_MEMORY_BYTES,
     progress: Callable[[float], None] | None = None,
 ) -> Measurement:
     """Measure ``package`` on this machine in one role.
@@ -64,13 +64,15 @@ def measure(
         repeats: calls per segment; the median counts.
         warmup: calls per segment before those.
         threads: threads per call, as the runtime will use.
+        memory_bytes: limit for the sessions' memory, as for :class:`Executor`; it changes no time.
         progress: told the fraction done.
 
     Raises:
         InputError: an argument out of range, or ``into`` has other blocks or exits than the package.
     """
     _check(package, role, into, gap_ms, repeats, warmup)
-    times = time_segments(Executor(package, threads), gap_ms=gap_ms, repeats=repeats, warmup=warmup, progress=progress)
+    executor = Executor(package, threads, memory_bytes)
+    times = time_segments(executor, gap_ms=gap_ms, repeats=repeats, warmup=warmup, progress=progress)
     measured: tuple[Role, ...] = ROLES if into is None else (role,)
     fits = {one: fit_times(times, package.manifest, one) for one in measured}
     how = times.describe(gap_ms, repeats, threads)
@@ -96,6 +98,7 @@ def measure_to_file(
     gap_ms: float = 20.0,
     repeats: int = 30,
     threads: int = 1,
+    memory_bytes: int = DEFAULT_MEMORY_BYTES,
     progress: Callable[[str, float], None] | None = None,
     complete: Callable[[Profile, Package], Profile] | None = None,
 ) -> Profile:
@@ -108,7 +111,16 @@ def measure_to_file(
     """
     told = None if progress is None else lambda done: progress("timing segments", done)
     into = read_profile(output) if output.exists() else None
-    found = measure(package, role, into=into, gap_ms=gap_ms, repeats=repeats, threads=threads, progress=told)
+    found = measure(
+        package,
+        role,
+        into=into,
+        gap_ms=gap_ms,
+        repeats=repeats,
+        threads=threads,
+        memory_bytes=memory_bytes,
+        progress=told,
+    )
     profile = found.profile if complete is None else complete(found.profile, package)
     write_bytes(output, profile.to_json().encode())
     return profile

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
 import threading
@@ -9,7 +10,9 @@ import pytest
 import torch
 
 from hasten.core.errors import HastenError, InputError
-from hasten.split.executor import ExecutionError, Executor, zeros
+from hasten.split.executor import ExecutionError, Executor, Key, segments_of, zeros
+from hasten.split.package import open_package
+from hasten.split.timing import time_segments
 
 
 @pytest.fixture(scope="module")
@@ -87,18 +90,139 @@ def test_warm_builds_what_it_is_told(package):
     assert set(executor._sessions) == {("finish", 0, 1), ("prefix", 3, 0), ("finish", 3, 2)}
 
 
-def test_sessions_unused_for_longest_make_room(package):
-    probe = Executor(package)
-    probe.warm([(1, 0), (2, 0), (3, 0)])
-    needs = [probe._sessions["finish", 0, exit_].memory_bytes for exit_ in (1, 2, 3)]
-    frame = [zeros(package.manifest.input)]
-    small = Executor(package, memory_bytes=needs[0] + needs[2])
-    wanted = [small.finish(0, 1, frame), small.finish(0, 2, frame)]
-    small.finish(0, 1, frame)
-    small.finish(0, 3, frame)
-    assert set(small._sessions) == {("finish", 0, 1), ("finish", 0, 3)}, "exit 2 was unused for longest"
-    np.testing.assert_array_equal(small.finish(0, 2, frame), wanted[1])
-    assert len(Executor(package, memory_bytes=0).finish(0, 1, frame)) == 5, "one always fits"
+class CountedSession:
+    """Stands for a session: makes nothing, takes no time but a virtual millisecond."""
+
+    def __init__(self, outputs, tick):
+        self.outputs, self.tick = outputs, tick
+
+    def run(self, tensors):
+        self.tick(1.0)
+        return [np.zeros(shape, np.float32) for shape in self.outputs]
+
+
+class Workshop:
+    """Makes sessions that take 50 virtual milliseconds to make, and counts them."""
+
+    def __init__(self):
+        self.made, self.now_ms = [], 0.0
+
+    def __call__(self, package, key, threads):
+        self.made.append(key)
+        self.tick(50.0)
+        manifest = package.manifest
+        cut = manifest.cuts[key.partition].tensors
+        outputs = [(1, *spec.shape) for spec in cut] if key.kind == "prefix" else [(1, manifest.classes)]
+        return CountedSession(outputs, self.tick)
+
+    def tick(self, ms):
+        self.now_ms += ms
+
+    def clock(self):
+        return self.now_ms / 1e3
+
+
+def small_executor(package, keys, **settings):
+    """An executor with the memory of ``keys``, and the workshop that serves it."""
+    workshop = Workshop()
+    memory = sum(Executor(package).segment_bytes(Key(*key)) for key in keys)
+    return Executor(package, memory_bytes=memory, make=workshop, clock=workshop.clock, **settings), workshop
+
+
+def test_what_is_used_is_kept_although_not_all_fits(package):
+    """Options taken in turns, as a scheduler takes them, beside all that was warmed up and is not used."""
+    used = [("prefix", 1, 0), ("finish", 1, 3), ("finish", 2, 3)]
+    executor, workshop = small_executor(package, used)
+    executor.warm()
+    for _ in range(8):
+        executor.prefix(1, [])
+        executor.finish(1, 3, [])
+        executor.finish(2, 3, [])
+    workshop.made.clear()
+    for _ in range(20):
+        executor.prefix(1, [])
+        executor.finish(1, 3, [])
+        executor.finish(2, 3, [])
+    assert workshop.made == []
+
+
+def test_more_in_turns_than_fits_rebuilds_the_odd_one_only(package):
+    executor, workshop = small_executor(package, [("finish", 0, 3), ("finish", 1, 3)])
+    for _ in range(50):
+        for partition in (0, 1, 2):
+            executor.finish(partition, 3, [])
+    assert len(workshop.made) < 60, "two stay, the third is made for each of its 50 calls"
+    assert executor.build_ms("finish", 0, 3) == 0.0
+    assert executor.build_ms("finish", 2, 3) == pytest.approx(50.0), "predictions can know what a call costs"
+
+
+def test_wanted_options_are_warmed_and_nothing_else_takes_their_place(package):
+    after = package.manifest.exits[0].after_block
+    executor, workshop = small_executor(package, [("finish", 0, 1)], options=[(1, after)], role="device")
+    executor.warm()
+    assert workshop.made == [Key("finish", 0, 1)], "exit 1 on the device is one segment"
+    assert executor.shortfall() is None
+    for _ in range(5):
+        executor.finish(0, 3, [])
+    workshop.made.clear()
+    executor.finish(0, 1, [])
+    assert workshop.made == []
+
+
+def test_a_shortfall_is_told_in_words(package):
+    executor, _ = small_executor(package, [("finish", 0, 1)])
+    executor.warm()
+    assert re.fullmatch(
+        r"memory: 1 MB hold 1 of \d+ segments, all need \d+ MB; .* takes up to \d+ ms", executor.shortfall()
+    )
+    assert Executor(package, memory_bytes=0).finish(0, 1, [zeros(package.manifest.input)]).shape == (5,), "one fits"
+
+
+def test_roles_need_their_part_of_an_option(package):
+    manifest = package.manifest
+    assert segments_of(manifest, [(3, 1)], "edge") == [Key("finish", 1, 3)]
+    assert segments_of(manifest, [(3, 1), (2, 0)], "device") == [
+        Key("prefix", 1, 0),
+        Key("finish", 1, 3),
+        Key("finish", 0, 2),
+    ]
+    local = manifest.exits[0].after_block
+    assert segments_of(manifest, [(1, local)], "edge") == []
+
+
+def test_times_hold_no_making_of_sessions(package):
+    """With memory for one segment at a time, each call would make its session anew."""
+    for memory in (0, 3 << 20, 1 << 30):
+        workshop = Workshop()
+        executor = Executor(package, memory_bytes=memory, make=workshop, clock=workshop.clock)
+        times = time_segments(executor, gap_ms=0, repeats=5, clock=workshop.clock)
+        assert [run for _, run in times.finish.values()] == pytest.approx([1.0] * len(times.finish))
+        assert [run for run, _ in times.prefix.values()] == pytest.approx([0.0] + [1.0] * (len(times.prefix) - 1))
+        segments = len(segments_of(package.manifest, package.manifest.options()))
+        assert len(workshop.made) <= segments + package.manifest.block_count
+
+
+def test_weights_are_not_held_by_the_package(package):
+    """They are views into the mapped file; a session takes its own copy."""
+    opened = open_package(package.path)
+    weight = next(iter(opened.weights.values()))
+    assert not weight.flags.owndata and not weight.flags.writeable
+    frame = [zeros(opened.manifest.input)]
+    wanted = Executor(package).finish(0, 3, frame)
+    np.testing.assert_array_equal(Executor(opened).finish(0, 3, frame), wanted)
+
+
+def test_a_package_written_over_while_open_is_refused_not_run(package, tmp_path):
+    path = tmp_path / "p.hasten"
+    path.write_bytes(package.path.read_bytes())
+    opened = open_package(path)
+    executor = Executor(opened)
+    executor.warm([(1, 0)])
+    with path.open("r+b") as file:
+        file.truncate(100)
+    assert executor.finish(0, 1, [zeros(opened.manifest.input)]).shape == (5,), "what was built goes on"
+    with pytest.raises(InputError, match="other bytes than when it was opened"):
+        executor.finish(0, 2, [zeros(opened.manifest.input)])
 
 
 def test_running_a_package_needs_no_torch_and_no_onnx(package):

@@ -67,6 +67,11 @@ def bytes_field(number: int, value: bytes | str) -> bytes:
     return _varint_bytes(number << 3 | BYTES) + _varint_bytes(len(content)) + content
 
 
+def fixed_field(number: int, kind: int, value: bytes | memoryview) -> bytes:
+    """A field of wire type FIXED32 or FIXED64."""
+    return _varint_bytes(number << 3 | kind) + bytes(value)
+
+
 def _varint_bytes(value: int) -> bytes:
     found = bytearray()
     while value >= 0x80:

@@ -18,8 +18,8 @@ from hasten.core.profile import Profile
 from hasten.core.scenario import scenario_from
 from hasten.runtime.local_run import read_log, run_scenario
 from hasten.runtime.wire import submit_overhead_bytes
+from hasten.split.executor import Role
 from hasten.split.package import Package, with_profile
-from hasten.split.timing import Role
 
 RATE_HZ = 12.0
 """Seldom enough that every task finds the system idle."""

@@ -14,8 +14,8 @@ import onnxruntime as ort
 from numpy.typing import NDArray
 
 from hasten.split.codec import Codec
-from hasten.split.executor import LOGITS, session_options
 from hasten.split.segments import Segmenter
+from hasten.split.sessions import LOGITS, session_options
 
 Array = NDArray[np.generic]
 

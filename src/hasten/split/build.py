@@ -18,7 +18,7 @@ from hasten.core.errors import InputError
 from hasten.core.output import write_bytes
 from hasten.core.profile import Profile
 from hasten.split.accuracy import Accuracies, measure_accuracy
-from hasten.split.executor import Executor
+from hasten.split.executor import Executor, Role
 from hasten.split.export import FromFrames, export_network
 from hasten.split.graph import plan_cuts
 from hasten.split.manifest import Cut, ExitSpec, Graph, Manifest, Samples, TensorSpec, Weight
@@ -32,7 +32,7 @@ from hasten.split.package import (
     parse_package,
 )
 from hasten.split.segments import Segmenter
-from hasten.split.timing import FittedTimes, Role, fit_times, merged_source, profile_from, role_source, time_segments
+from hasten.split.timing import FittedTimes, fit_times, merged_source, profile_from, role_source, time_segments
 from hasten.split.verify import option_error, random_inputs_like
 
 Array = NDArray[np.generic]

@@ -2,38 +2,51 @@
 
 One graph per segment rather than a chain of blocks, because every hop between sessions costs some 20 microseconds and
 hides the boundary from the optimizer; one graph per exit rather than one with several outputs, because the runtime
-computes all outputs of a graph whichever are asked for. The weights are loaded once and lent to every session.
+computes all outputs of a graph whichever are asked for.
+
+Each session has its own copy of its weights, so all sessions of a large network may need more memory than there is.
+Then those stay that are called most often lately, and the others are built for each call: :meth:`Executor.build_ms`
+says what that costs, so that whoever predicts can reckon with it.
 """
 
 from __future__ import annotations
 
-import itertools
 import threading
-from collections.abc import Iterable, Sequence
+import time
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
-import onnxruntime as ort
 from numpy.typing import NDArray
 
-from hasten.core.errors import HastenError, InputError
-from hasten.split.manifest import TensorSpec
-from hasten.split.onnxscan import external_initializers
+from hasten.core.errors import InputError
+from hasten.split.manifest import Manifest, TensorSpec
 from hasten.split.package import Package
+from hasten.split.sessions import (
+    ExecutionError,
+    Key,
+    Session,
+    make_session,
+    session_bytes,
+)
+
+__all__ = ["DEFAULT_MEMORY_BYTES", "ExecutionError", "Executor", "Key", "Role", "segments_of", "zeros"]
 
 Array = NDArray[np.generic]
+Role = Literal["device", "edge"]
 
-LOGITS = "logits"
-"""The name of the one output of every graph that finishes an exit."""
-
-_ERRORS_ONLY = 3
-_SESSION_BYTES, _COPIES_OF_WEIGHTS = 1 << 20, 2
-"""Estimate of a session's memory: lent weights are copied when the runtime packs them for its kernels."""
-
-_TYPES = {"float32": "tensor(float)", "uint8": "tensor(uint8)", "int32": "tensor(int32)", "int64": "tensor(int64)"}
+DEFAULT_MEMORY_BYTES = 1 << 30
+LATELY_CALLS = 256
+"""A call counts half after so many others."""
+CLEARLY = 2.0
+"""A segment takes another's place when it is called so many times more often; with less the two would take turns."""
 
 
-class ExecutionError(HastenError):
-    """A segment could not be run on the tensors it was given."""
+@dataclass(eq=False, slots=True)
+class _Held:
+    session: Session
+    bytes: int
 
 
 class Executor:
@@ -42,24 +55,46 @@ class Executor:
     Args:
         package: the opened package.
         threads: threads per call. More than one rarely pays for small networks and one sample.
-        memory_bytes: when the sessions are estimated to need more, those unused for longest are let go, and built
-            again (some 10 to 50 ms) when they are needed.
+        memory_bytes: limit for the estimated memory of the sessions (their weights and a constant; one session is
+            always kept).
+        options: the (exit, partition) pairs that will be asked for (default: all). Only their segments are built by
+            :meth:`warm`, and no other takes their place.
+        role: whose part of these options runs here; None: both.
+        make: makes a session (for tests).
+        clock: seconds, to measure how long that takes.
     """
 
-    def __init__(self, package: Package, threads: int = 1, memory_bytes: int = 1 << 30) -> None:
+    def __init__(
+        self,
+        package: Package,
+        threads: int = 1,
+        memory_bytes: int = DEFAULT_MEMORY_BYTES,
+        options: Iterable[tuple[int, int]] | None = None,
+        role: Role | None = None,
+        *,
+        make: Callable[[Package, Key, int], Session] = make_session,
+        clock: Callable[[], float] = time.perf_counter,
+    ) -> None:
         if threads < 1:
             raise InputError("executor", "threads", threads, "at least 1")
+        if memory_bytes < 0:
+            raise InputError("executor", "memory_bytes", memory_bytes, "at least 0")
         self.package = package
         self.threads = threads
         self.memory_bytes = memory_bytes
-        self._weights = {name: ort.OrtValue.ortvalue_from_numpy(array) for name, array in package.weights.items()}
-        self._sessions: dict[tuple[str, int, int], _Segment] = {}
+        self.role = role
+        self._make, self._clock = make, clock
+        self._sessions: dict[Key, _Held] = {}
         self._building = threading.Lock()
-        self._calls = itertools.count()
+        self._bytes: dict[Key, int] = {}
+        self._build_ms: dict[Key, float] = {}
+        self._calls = 0
+        self._often: dict[Key, tuple[float, int]] = {}
+        self._wanted = segments_of(package.manifest, package.manifest.options() if options is None else options, role)
 
     def prefix(self, partition: int, inputs: Sequence[Array]) -> list[Array]:
         """Run blocks 1..``partition`` (at least 1) on the network's input; return the cut's tensors (1, *shape)."""
-        return self._segment("prefix", partition, 0).run(inputs)
+        return self._session(Key("prefix", partition, 0)).run(inputs)
 
     def finish(self, partition: int, exit_: int, tensors: Sequence[Array]) -> NDArray[np.float32]:
         """Run what is left from ``partition`` to the logits (classes,) of ``exit_`` (from 1).
@@ -67,112 +102,169 @@ class Executor:
         Partition 0 takes the input and runs the whole network up to this exit; at the exit's own block only the head
         is left.
         """
-        logits: NDArray[np.float32] = self._segment("finish", partition, exit_).run(tensors)[0][0]
+        logits: NDArray[np.float32] = self._session(Key("finish", partition, exit_)).run(tensors)[0][0]
         return logits
 
     def warm(self, options: Iterable[tuple[int, int]] | None = None) -> None:
-        """Build the sessions of these (exit, partition) pairs (default: all) and run each once on zeros."""
-        cuts = self.package.manifest.cuts
-        for exit_, partition in self.package.manifest.options() if options is None else options:
-            if partition:
-                self.prefix(partition, [zeros(cuts[0].tensors[0])])
-            self.finish(partition, exit_, [zeros(spec) for spec in cuts[partition].tensors])
+        """Build the segments of these (exit, partition) pairs (default: of those wanted) and run each once on zeros.
 
-    def _segment(self, kind: str, partition: int, exit_: int) -> _Segment:
-        key = (kind, partition, exit_)
+        What does not fit into the memory beside those before it is left out; :meth:`shortfall` tells.
+        """
+        if options is not None:
+            self._wanted = segments_of(self.package.manifest, options, self.role)
+        for key in self._wanted:
+            if (
+                key in self._sessions
+                or not self._sessions
+                or self._held_bytes() + self.segment_bytes(key) <= self.memory_bytes
+            ):
+                self._run_once(key)
+
+    def hold(self, keys: Sequence[Key]) -> None:
+        """Have just these segments ready, whatever else must go, and each run once; for measuring one after another."""
+        with self._building:
+            for key in [key for key in self._sessions if key not in keys]:
+                if (
+                    self._held_bytes() + sum(self.segment_bytes(k) for k in keys if k not in self._sessions)
+                    <= self.memory_bytes
+                ):
+                    break
+                del self._sessions[key]
+            for key in keys:
+                if key not in self._sessions:
+                    self._sessions[key] = self._built(key)
+        for key in keys:
+            self._run_once(key)
+
+    def groups(self, keys: Iterable[Key]) -> list[list[Key]]:
+        """``keys`` in order, in as few groups as fit into the memory one after another."""
+        found: list[list[Key]] = []
+        left = 0
+        for key in keys:
+            left -= self.segment_bytes(key)
+            if not found or left < 0:
+                found.append([])
+                left = self.memory_bytes - self.segment_bytes(key)
+            found[-1].append(key)
+        return found
+
+    def segment_bytes(self, key: Key) -> int:
+        """Estimated memory of a segment's session."""
+        if key not in self._bytes:
+            self._require_known(key)
+            self._bytes[key] = session_bytes(self.package, key)
+        return self._bytes[key]
+
+    def build_ms(self, kind: str, partition: int, exit_: int = 0) -> float:
+        """How much longer a call of this segment takes because its session has to be built; 0 when it is held.
+
+        As measured when it was built last, else by its size from those that were.
+        """
+        key = Key(kind, partition, exit_)
+        return 0.0 if key in self._sessions else self._expected_ms(key)
+
+    def shortfall(self) -> str | None:
+        """In words, when the memory does not hold all wanted segments; None when it does."""
+        missing = [key for key in self._wanted if key not in self._sessions]
+        needed = sum(self.segment_bytes(key) for key in self._wanted)
+        if not missing or (needed <= self.memory_bytes):
+            return None
+        longest = max(self._expected_ms(key) for key in missing)
+        held = len(self._wanted) - len(missing)
+        return (
+            f"memory: {self.memory_bytes >> 20} MB hold {held} of {len(self._wanted)} segments, all need "
+            f"{needed >> 20} MB; one that is not held is built when it is called, which takes up to {longest:.0f} ms"
+        )
+
+    def _session(self, key: Key) -> Session:
+        self._calls += 1
+        often, last = self._often.get(key, (0.0, self._calls))
+        self._often[key] = (1.0 + often * 0.5 ** ((self._calls - last) / LATELY_CALLS), self._calls)
         found = self._sessions.get(key)
         if found is None:
             with self._building:
-                found = self._sessions.get(key) or self._build(kind, partition, exit_)
-                self._make_room(found.memory_bytes)
-                self._sessions[key] = found
-        found.last_call = next(self._calls)
-        return found
+                found = self._sessions.get(key) or self._built(key)
+                if self._make_room(key):
+                    self._sessions[key] = found
+        return found.session
 
-    def _make_room(self, needed_bytes: int) -> None:
-        """Let go of the sessions unused for longest until ``needed_bytes`` fit, or none is left."""
-        sizes = {key: segment.memory_bytes for key, segment in self._sessions.items()}
-        for key in sorted(sizes, key=lambda key: self._sessions[key].last_call):
-            if sum(sizes.values()) + needed_bytes <= self.memory_bytes:
-                return
-            del self._sessions[key], sizes[key]
+    def _built(self, key: Key) -> _Held:
+        size, start = self.segment_bytes(key), self._clock()
+        session = self._make(self.package, key, self.threads)
+        self._build_ms[key] = 1e3 * (self._clock() - start)
+        return _Held(session, size)
 
-    def _build(self, kind: str, partition: int, exit_: int) -> _Segment:
-        manifest = self.package.manifest
-        self._require_known(kind, partition, exit_)
-        where = f"{self.package.path}[{kind} partition {partition}" + (f" exit {exit_}]" if exit_ else "]")
-        inputs = manifest.cuts[0 if kind == "prefix" else partition].tensors
-        logits = TensorSpec(name=LOGITS, shape=(manifest.classes,), dtype="float32")
-        outputs = manifest.cuts[partition].tensors if kind == "prefix" else (logits,)
-        model = self.package.graph(kind, partition, exit_)
-        options = session_options(self.threads)
-        used = external_initializers(model)
-        try:
-            options.add_external_initializers(used, [self._weights[name] for name in used])
-            session = ort.InferenceSession(model, options, providers=["CPUExecutionProvider"])
-        except Exception as error:  # ONNX Runtime's own exceptions share no base class but this
-            raise InputError(where, "graph", _first_line(error), "a graph that ONNX Runtime loads") from None
-        _require_specs(session.get_inputs(), inputs, f"{where} inputs")
-        _require_specs(session.get_outputs(), outputs, f"{where} outputs")
-        weight_bytes = sum(self.package.weights[name].nbytes for name in used)
-        memory_bytes = _SESSION_BYTES + _COPIES_OF_WEIGHTS * weight_bytes
-        return _Segment(session, [spec.name for spec in inputs], [spec.name for spec in outputs], where, memory_bytes)
+    def _make_room(self, new: Key) -> bool:
+        """Let go of segments that are called clearly less often, the rarest first, until ``new`` fits; else of none."""
+        room = self.memory_bytes - self._held_bytes() - self.segment_bytes(new)
+        leaving: list[Key] = []
+        for key in sorted(self._sessions, key=self._lately):
+            if room >= 0:
+                break
+            protected = key in self._wanted and new not in self._wanted
+            if not protected and CLEARLY * self._lately(key) < self._lately(new):
+                leaving.append(key)
+                room += self.segment_bytes(key)
+        if room < 0 and len(leaving) < len(self._sessions):
+            return False
+        for key in leaving:
+            del self._sessions[key]
+        return True
 
-    def _require_known(self, kind: str, partition: int, exit_: int) -> None:
-        manifest = self.package.manifest
-        if kind == "prefix" and not 1 <= partition <= manifest.block_count:
+    def _lately(self, key: Key) -> float:
+        """How often a segment was called lately."""
+        often, last = self._often.get(key, (0.0, self._calls))
+        return often * float(0.5 ** ((self._calls - last) / LATELY_CALLS))
+
+    def _held_bytes(self) -> int:
+        return sum(held.bytes for held in self._sessions.values())
+
+    def _expected_ms(self, key: Key) -> float:
+        if key in self._build_ms:
+            return self._build_ms[key]
+        known = sum(self.segment_bytes(other) for other in self._build_ms)
+        return self.segment_bytes(key) * sum(self._build_ms.values()) / known if known else 0.0
+
+    def _run_once(self, key: Key) -> None:
+        cuts = self.package.manifest.cuts
+        inputs = cuts[0 if key.kind == "prefix" else key.partition].tensors
+        self._session(key).run([zeros(spec) for spec in inputs])
+        self._often.pop(key, None)  # this call tells nothing of those to come
+
+    def _require_known(self, key: Key) -> None:
+        manifest, partition = self.package.manifest, key.partition
+        if key.kind == "prefix" and not 1 <= partition <= manifest.block_count:
             raise InputError("executor", "partition", partition, f"1..{manifest.block_count} for a prefix")
-        if kind == "finish":
-            if not 1 <= exit_ <= len(manifest.exits):
-                raise InputError("executor", "exit", exit_, f"1..{len(manifest.exits)}")
-            last = manifest.exits[exit_ - 1].after_block
+        if key.kind == "finish":
+            if not 1 <= key.exit <= len(manifest.exits):
+                raise InputError("executor", "exit", key.exit, f"1..{len(manifest.exits)}")
+            last = manifest.exits[key.exit - 1].after_block
             if not 0 <= partition <= last:
-                raise InputError("executor", "partition", partition, f"0..{last} for exit {exit_}")
+                raise InputError("executor", "partition", partition, f"0..{last} for exit {key.exit}")
 
 
-class _Segment:
-    """One session with the names it is fed and fetched by."""
+def segments_of(manifest: Manifest, options: Iterable[tuple[int, int]], role: Role | None = None) -> list[Key]:
+    """The segments that (exit, partition) pairs need where ``role`` runs, those needed most first.
 
-    def __init__(
-        self, session: ort.InferenceSession, inputs: list[str], outputs: list[str], where: str, memory_bytes: int
-    ) -> None:
-        self.memory_bytes = memory_bytes
-        self.last_call = 0
-        self._session = session
-        self._inputs = inputs
-        self._outputs = outputs
-        self._where = where
-
-    def run(self, tensors: Sequence[Array]) -> list[Array]:
-        try:
-            outputs: list[Array] = self._session.run(self._outputs, dict(zip(self._inputs, tensors, strict=True)))
-        except Exception as error:  # as above
-            raise ExecutionError(f"{self._where}: {_first_line(error)}") from None
-        return outputs
-
-
-def session_options(threads: int) -> ort.SessionOptions:
-    """The options that every session of hasten uses, so that what is measured is what runs."""
-    options = ort.SessionOptions()
-    options.intra_op_num_threads = threads
-    options.inter_op_num_threads = 1
-    options.log_severity_level = _ERRORS_ONLY
-    # Between tasks a device idles; threads that spin there would heat it and steal the time of its other processes.
-    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
-    return options
+    A device runs a whole exit, or a prefix; what finishes an offloaded task there when the edge fails comes last. An
+    edge finishes what is offloaded. None stands for both parts of every pair.
+    """
+    first: list[Key] = []
+    rescue: list[Key] = []
+    for exit_, partition in options:
+        known = 1 <= exit_ <= len(manifest.exits)
+        local = known and partition == manifest.exits[exit_ - 1].after_block
+        if role == "device" and local:
+            first.append(Key("finish", 0, exit_))
+            continue
+        if role == "edge" and local:
+            continue
+        if partition and role != "edge":
+            first.append(Key("prefix", partition, 0))
+        (rescue if role == "device" else first).append(Key("finish", partition, exit_))
+    return list(dict.fromkeys(first + rescue))
 
 
 def zeros(spec: TensorSpec) -> Array:
     """A batch of one of zeros that fits ``spec``."""
     return np.zeros((1, *spec.shape), spec.dtype)
-
-
-def _require_specs(found: Sequence[ort.NodeArg], wanted: Sequence[TensorSpec], where: str) -> None:
-    shown = [(arg.name, arg.type, list(arg.shape)) for arg in found]
-    expected = [(spec.name, _TYPES[spec.dtype], [1, *spec.shape]) for spec in wanted]
-    if sorted(shown) != sorted(expected):
-        raise InputError(where, "tensors", shown, f"{expected} as in the manifest")
-
-
-def _first_line(error: Exception) -> str:
-    return " ".join(str(error).split())[:200]

@@ -1,4 +1,4 @@
-"""A look into an ONNX file without the onnx package: does it refer to anything outside itself?
+"""A look into an ONNX file without the onnx package: what does it refer to outside itself?
 
 ONNX allows a tensor to name a file to be read instead of carrying its data. In a package only the graph's own
 initializers may do so, and only under names of weights that the package holds; everything else is refused before the
@@ -7,7 +7,9 @@ runtime ever sees the file. The walk follows the few paths on which tensors can 
 
 from __future__ import annotations
 
-from hasten.core.protobuf import BYTES, Malformed, fields
+from collections.abc import Callable, Mapping, Sequence
+
+from hasten.core.protobuf import BYTES, Malformed, bytes_field, fields, fixed_field, number_field
 
 _MAX_DEPTH = 24
 
@@ -23,9 +25,10 @@ _PATHS: dict[str, dict[int, str]] = {
 }
 _TENSOR_NAME, _TENSOR_EXTERNAL_DATA, _TENSOR_DATA_LOCATION = 8, 13, 14
 _OWN_INITIALIZER = ("graph", "tensor")
+_MODEL_GRAPH, _GRAPH_INITIALIZER, _EXTERNAL = 7, 5, 1
 
 
-def external_initializers(model: bytes) -> list[str]:
+def external_initializers(model: bytes | memoryview) -> list[str]:
     """Return the names of the graph's initializers whose data lie outside the file.
 
     Raises:
@@ -63,3 +66,40 @@ def _external_name(tensor: memoryview) -> str | None:
         elif number == _TENSOR_EXTERNAL_DATA or (number == _TENSOR_DATA_LOCATION and value != 0):
             external = True
     return name if external else None
+
+
+def relocated(model: bytes, locations: Mapping[str, str]) -> bytes:
+    """Return ``model`` with its external initializers' data in the files ``locations`` (by name), from their start."""
+
+    def tensor(data: memoryview) -> bytes:
+        name = _external_name(data)
+        if name is None:
+            return bytes(data)
+        kept = _copied(data, without=(_TENSOR_EXTERNAL_DATA, _TENSOR_DATA_LOCATION))
+        entry = bytes_field(1, "location") + bytes_field(2, locations[name])
+        return kept + bytes_field(_TENSOR_EXTERNAL_DATA, entry) + number_field(_TENSOR_DATA_LOCATION, _EXTERNAL)
+
+    def graph(data: memoryview) -> bytes:
+        return _copied(data, change={_GRAPH_INITIALIZER: tensor})
+
+    return _copied(memoryview(model), change={_MODEL_GRAPH: graph})
+
+
+def _copied(
+    message: memoryview,
+    change: Mapping[int, Callable[[memoryview], bytes]] | None = None,
+    without: Sequence[int] = (),
+) -> bytes:
+    """A message again, ``without`` some fields, and with the content of others ``change``d."""
+    change = change or {}
+    parts: list[bytes] = []
+    for number, kind, value in fields(message):
+        if number in without:
+            continue
+        if isinstance(value, int):
+            parts.append(number_field(number, value))
+        elif kind == BYTES:
+            parts.append(bytes_field(number, change.get(number, bytes)(value)))
+        else:
+            parts.append(fixed_field(number, kind, value))
+    return b"".join(parts)

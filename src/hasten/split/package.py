@@ -1,8 +1,8 @@
 """The ``.hasten`` file: one stored zip with a manifest, segment graphs, weights once, samples and a profile.
 
-Nothing in it is executable and nothing is unpickled. Reading needs no torch and no onnx. A package is read whole into
-memory and checked whole (structure, sizes, SHA-256 of every member, tensor specs, references inside the graphs) before
-anything of it is used; writing is atomic, so a file is either complete or absent.
+Nothing in it is executable and nothing is unpickled. Reading needs no torch and no onnx. A package is checked whole
+(structure, sizes, SHA-256 of every member, tensor specs, references inside the graphs) before anything of it is used;
+its weights stay in the file (see :mod:`hasten.split.archive`). Writing is atomic, so a file is complete or absent.
 """
 
 from __future__ import annotations
@@ -10,7 +10,6 @@ from __future__ import annotations
 import hashlib
 import io
 import json
-import struct
 import zipfile
 from collections.abc import Mapping
 from functools import cached_property
@@ -25,25 +24,23 @@ from hasten.core.files import validated
 from hasten.core.output import write_bytes
 from hasten.core.profile import Profile
 from hasten.core.protobuf import Malformed
+from hasten.split.archive import INTACT, Archive, archive_of, open_archive
 from hasten.split.manifest import Manifest, Member, TensorSpec
 from hasten.split.onnxscan import external_initializers
 
 Array = NDArray[np.generic]
 
-MAX_PACKAGE_BYTES = 4 << 30
 MAX_TEXT_BYTES = 16 << 20
 MAX_GRAPH_BYTES = 64 << 20
-MAX_MEMBERS = 32_768
 
 MANIFEST, PROFILE = "manifest.json", "profile.json"
 SAMPLE_INPUTS, SAMPLE_LABELS = "samples/inputs.npy", "samples/labels.npy"
 _FIXED_MEMBERS = (PROFILE, SAMPLE_INPUTS, SAMPLE_LABELS)
-_END_RECORD_BYTES = 22
-_INTACT = "an intact .hasten package"
+Content = bytes | memoryview
 
 
 class Package:
-    """An opened, checked package. Immutable.
+    """An opened, checked package. Immutable; whatever is asked of a file that was written over is an InputError.
 
     Attributes:
         path: where it was read from.
@@ -52,30 +49,45 @@ class Package:
         profile: the build-time profile embedded in it.
     """
 
-    def __init__(self, path: Path, digest: str, manifest: Manifest, members: Mapping[str, bytes]) -> None:
+    def __init__(
+        self,
+        path: Path,
+        digest: str,
+        manifest: Manifest,
+        members: Mapping[str, Content],
+        archive: Archive | None = None,
+    ) -> None:
         self.path = path
         self.digest = digest
         self.manifest = manifest
         self._members = members
-        self._where = str(path)
+        self._archive = archive
         self.profile: Profile = validated(Profile, _json(members[PROFILE], path, PROFILE), _inside(path, PROFILE))
         self._check_profile()
         self._check_weights()
         self._check_graphs()
         self._samples = self._read_samples()
+        self.let_go()
 
     @property
-    def members(self) -> Mapping[str, bytes]:
+    def members(self) -> Mapping[str, Content]:
         """The content of every member but the manifest."""
+        self._require_unchanged()
         return self._members
 
     def graph(self, kind: str, partition: int, exit_: int = 0) -> bytes:
         """The ONNX bytes of one segment; its weights are external and come from :attr:`weights`."""
-        return self._members[self._graph_members[kind, partition, exit_]]
+        self._require_unchanged()
+        return bytes(self._members[self._graph_members[kind, partition, exit_]])
+
+    @property
+    def weights(self) -> dict[str, Array]:
+        """Weight name -> read-only array, a view into the file: read it at once, and copy what is to be kept."""
+        self._require_unchanged()
+        return self._weights
 
     @cached_property
-    def weights(self) -> dict[str, Array]:
-        """Weight name -> read-only array, views into the file's bytes."""
+    def _weights(self) -> dict[str, Array]:
         return {
             weight.tensor.name: np.frombuffer(
                 self._members[weight.member], np.dtype(weight.tensor.dtype).newbyteorder("<")
@@ -86,6 +98,15 @@ class Package:
     def samples(self) -> tuple[Array, NDArray[np.int64]]:
         """Held-out (inputs (N, *input shape), labels (N,)); read-only."""
         return self._samples
+
+    def let_go(self) -> None:
+        """Give the memory back that reading the file took; what is asked for next is read again."""
+        if self._archive is not None:
+            self._archive.let_go()
+
+    def _require_unchanged(self) -> None:
+        if self._archive is not None:
+            self._archive.require_unchanged()
 
     @cached_property
     def _graph_members(self) -> dict[tuple[str, int, int], str]:
@@ -130,27 +151,25 @@ class Package:
 
 
 def open_package(path: str | Path) -> Package:
-    """Read and check a ``.hasten`` file; an :class:`InputError` names the file, the member and what was expected."""
-    path = Path(path)
-    try:
-        size = path.stat().st_size
-        if size > MAX_PACKAGE_BYTES:
-            raise InputError(path, "size", size, f"at most {MAX_PACKAGE_BYTES} bytes")
-        data = path.read_bytes()
-    except OSError as error:
-        raise InputError(path, "file", str(path), f"a readable .hasten package ({error.strerror})") from None
-    return parse_package(data, path)
+    """Check a ``.hasten`` file; an :class:`InputError` names the file, the member and what was expected."""
+    return _package(open_archive(Path(path)))
 
 
 def parse_package(data: bytes, path: Path) -> Package:
     """Check the bytes of a package; ``path`` is only named in errors."""
-    members = _read_members(data, path)
+    return _package(archive_of(data, path))
+
+
+def _package(archive: Archive) -> Package:
+    members, path = archive.members, archive.path
+    if MANIFEST not in members:
+        raise InputError(path, "members", path.name, f"{INTACT} (it has no {MANIFEST})")
     manifest = validated(Manifest, _json(members.pop(MANIFEST), path, MANIFEST), _inside(path, MANIFEST))
-    _check_members(manifest, members, path)
-    return Package(path, hashlib.sha256(data).hexdigest(), manifest, members)
+    _check_members(manifest, archive)
+    return Package(path, archive.digest, manifest, members, archive)
 
 
-def package_bytes(manifest: Mapping[str, Any], members: Mapping[str, bytes]) -> bytes:
+def package_bytes(manifest: Mapping[str, Any], members: Mapping[str, Content]) -> bytes:
     """The bytes of a package file: the manifest (without its ``members``, which are added here), then the members."""
     listed = {name: Member(size=len(data), sha256=hashlib.sha256(data).hexdigest()) for name, data in members.items()}
     full = Manifest.model_validate({**manifest, "schema": "hasten.package/1", "members": listed})
@@ -182,37 +201,8 @@ def npy_bytes(array: Array) -> bytes:
     return buffer.getvalue()
 
 
-def _read_members(data: bytes, path: Path) -> dict[str, bytes]:
-    """All members by name. Only stored members, each as large as the file says, none overlapping, are accepted."""
-    try:
-        with zipfile.ZipFile(io.BytesIO(data)) as archive:
-            listed = archive.infolist()
-            if not listed or data[-_END_RECORD_BYTES:][:4] != b"PK\x05\x06" or listed[0].header_offset != 0:
-                raise zipfile.BadZipFile("something before or after the archive")
-            if len(listed) > MAX_MEMBERS:
-                raise InputError(path, "members", len(listed), f"at most {MAX_MEMBERS} members")
-            for info in listed:
-                if info.compress_type != zipfile.ZIP_STORED or info.compress_size != info.file_size:
-                    raise InputError(_inside(path, info.filename), "compression", info.compress_type, "none (stored)")
-            total = sum(info.file_size for info in listed)
-            if total > len(data):
-                raise InputError(path, "size", total, f"members that fit into the file's {len(data)} bytes")
-            members = {info.filename: archive.read(info) for info in listed}
-    except (zipfile.BadZipFile, zipfile.LargeZipFile, struct.error, EOFError, OSError, *_ZIP_QUIRKS) as error:
-        reason = str(error) or type(error).__name__
-        raise InputError(path, "file", path.name, f"{_INTACT} ({reason[:120]})") from None
-    if len(members) != len(listed):
-        raise InputError(path, "members", len(listed), f"{len(members)} members, each once")
-    if MANIFEST not in members:
-        raise InputError(path, "members", path.name, f"{_INTACT} (it has no {MANIFEST})")
-    return members
-
-
-_ZIP_QUIRKS = (ValueError, KeyError, RuntimeError, NotImplementedError, OverflowError, MemoryError)
-"""What :mod:`zipfile` is known to raise besides its own errors when headers are damaged."""
-
-
-def _check_members(manifest: Manifest, members: Mapping[str, bytes], path: Path) -> None:
+def _check_members(manifest: Manifest, archive: Archive) -> None:
+    members, path = archive.members, archive.path
     wanted = {graph.member for graph in manifest.graphs} | {weight.member for weight in manifest.weights}
     wanted |= set(_FIXED_MEMBERS)
     if set(manifest.members) != wanted:
@@ -222,6 +212,7 @@ def _check_members(manifest: Manifest, members: Mapping[str, bytes], path: Path)
         if name not in wanted:
             raise InputError(path, "members", name, "no member that the manifest does not list")
     for name, entry in manifest.members.items():
+        archive.let_go()
         if name not in members:
             raise InputError(_inside(path, name), "member", None, "the member to be present")
         found = hashlib.sha256(members[name]).hexdigest()
@@ -229,8 +220,9 @@ def _check_members(manifest: Manifest, members: Mapping[str, bytes], path: Path)
             raise InputError(_inside(path, name), "sha256", found[:16], f"{entry.sha256[:16]} as in the manifest")
 
 
-def _read_npy(data: bytes, spec: TensorSpec, count: int, where: str) -> Array:
+def _read_npy(member: Content, spec: TensorSpec, count: int, where: str) -> Array:
     """Read a .npy member whose shape and type are known: its header must be the very one that belongs to them."""
+    data = bytes(member)
     stream = io.BytesIO()
     dtype = np.dtype(spec.dtype).newbyteorder("<")
     shape = (count, *spec.shape)
@@ -244,7 +236,7 @@ def _read_npy(data: bytes, spec: TensorSpec, count: int, where: str) -> Array:
     return np.frombuffer(data, dtype, offset=len(header)).reshape(shape)
 
 
-def _json(data: bytes, path: Path, member: str) -> Any:
+def _json(data: Content, path: Path, member: str) -> Any:
     where = _inside(path, member)
     if len(data) > MAX_TEXT_BYTES:
         raise InputError(where, "size", len(data), f"at most {MAX_TEXT_BYTES} bytes")
@@ -253,7 +245,7 @@ def _json(data: bytes, path: Path, member: str) -> Any:
         raise InputError(where, "file", token, "a finite number")
 
     try:
-        return json.loads(data.decode("utf-8"), parse_constant=refuse)
+        return json.loads(bytes(data).decode("utf-8"), parse_constant=refuse)
     except (ValueError, RecursionError) as error:
         raise InputError(where, "file", member, f"valid JSON ({type(error).__name__})") from None
 

@@ -13,9 +13,9 @@ import onnx
 from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 
-from hasten.split.executor import LOGITS
 from hasten.split.graph import OPSET, CutPlan, Network
 from hasten.split.manifest import TensorSpec
+from hasten.split.sessions import LOGITS
 
 SHARED_FROM_BYTES = 256
 """Constants smaller than this stay inside each graph; larger ones are stored once in the package."""

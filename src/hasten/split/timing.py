@@ -3,7 +3,8 @@
 The timing law adds the times of blocks and heads, but what runs are fused segments. So every segment is timed as a
 whole, in turns with the others and with an idle gap before each call (a small network called now and then takes up to
 twice as long as in a tight loop, because caches have gone cold), and non-negative block and head times are fitted to
-the medians by least squares of the relative error.
+the medians by least squares of the relative error. Making a session is never part of a time: where the memory does not
+hold all segments, those that it holds are timed in turns, then the next.
 """
 
 from __future__ import annotations
@@ -11,7 +12,6 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
-from typing import Literal
 
 import numpy as np
 import onnxruntime
@@ -19,11 +19,13 @@ from numpy.typing import NDArray
 
 from hasten.core.profile import Block, ExitHead, Profile
 from hasten.split.codec import Codec
-from hasten.split.executor import Executor
+from hasten.split.executor import Executor, Key, Role
 from hasten.split.manifest import Manifest
 
-Role = Literal["device", "edge"]
 Array = NDArray[np.float64]
+
+TIMED_FRAMES = 16
+"""So many of a package's samples take turns as inputs."""
 
 
 @dataclass(frozen=True)
@@ -71,27 +73,38 @@ def time_segments(
     repeats: int,
     warmup: int = 2,
     progress: Callable[[float], None] | None = None,
+    clock: Callable[[], float] | None = None,
 ) -> SegmentTimes:
-    """Time every prefix and every finish ``repeats`` times, in turns, each after ``gap_ms`` of idling."""
+    """Time every prefix and every finish ``repeats`` times, in turns, each after ``gap_ms`` of idling.
+
+    ``clock`` gives seconds; by default processor time of this thread, to which other programs do not add, or elapsed
+    time when helpers work along.
+    """
     manifest = executor.package.manifest
-    frames, _ = executor.package.samples()
+    clock = clock or (time.thread_time if executor.threads == 1 else time.perf_counter)
     codec = Codec()
-    keys = [(partition, 0) for partition in range(manifest.block_count + 1)]
-    keys += [(partition, exit_) for exit_, partition in manifest.options()]
-    taken: dict[tuple[int, int], list[tuple[float, float]]] = {key: [] for key in keys}
-    for turn in range(warmup + repeats):
-        frame = frames[turn % len(frames)][np.newaxis]
-        payloads = _payloads(executor, codec, frame)
-        for partition, exit_ in keys:
-            _idle(gap_ms)
-            if exit_:
-                pair = _time_finish(executor, codec, partition, exit_, payloads[partition])
-            else:
-                pair = _time_prefix(executor, codec, partition, frame)
-            if turn >= warmup:
-                taken[partition, exit_].append(pair)
-        if progress is not None:
-            progress((turn + 1) / (warmup + repeats))
+    frames = executor.package.samples()[0][:TIMED_FRAMES, np.newaxis]
+    payloads = _payloads(executor, codec, frames)
+    keys = [Key("prefix", partition, 0) for partition in range(manifest.block_count + 1)]
+    keys += [Key("finish", partition, exit_) for exit_, partition in manifest.options()]
+    taken: dict[Key, list[tuple[float, float]]] = {key: [] for key in keys}
+    groups = executor.groups(keys[1:])  # the prefix of no blocks needs no session
+    groups[0].insert(0, keys[0])
+    turns = warmup + repeats
+    for done, group in enumerate(groups):
+        executor.hold([key for key in group if key != keys[0]])
+        for turn in range(turns):
+            sample = turn % len(frames)
+            for key in group:
+                _idle(gap_ms)
+                if key.kind == "finish":
+                    pair = _time_finish(executor, codec, clock, key, payloads[key.partition][sample])
+                else:
+                    pair = _time_prefix(executor, codec, clock, key.partition, frames[sample])
+                if turn >= warmup:
+                    taken[key].append(pair)
+            if progress is not None:
+                progress((done * turns + turn + 1) / (len(groups) * turns))
     return _summary(taken)
 
 
@@ -218,17 +231,20 @@ def _members(columns: int, used: Iterable[int]) -> Array:
     return row
 
 
-def _payloads(executor: Executor, codec: Codec, frame: NDArray[np.generic]) -> list[bytes]:
-    """What would be sent at every partition for one input."""
+def _payloads(executor: Executor, codec: Codec, frames: NDArray[np.generic]) -> list[list[bytes]]:
+    """What would be sent at every partition for each of ``frames`` (N, 1, *shape): one prefix after the other."""
     payloads = []
     for partition, cut in enumerate(executor.package.manifest.cuts):
-        tensors = executor.prefix(partition, [frame]) if partition else [frame]
-        payloads.append(codec.encode(tensors, cut.tensors))
+        if partition:
+            executor.hold([Key("prefix", partition, 0)])
+        sent = [executor.prefix(partition, [frame]) if partition else [frame] for frame in frames]
+        payloads.append([codec.encode(tensors, cut.tensors) for tensors in sent])
     return payloads
 
 
-def _time_prefix(executor: Executor, codec: Codec, partition: int, frame: NDArray[np.generic]) -> tuple[float, float]:
-    clock = _clock(executor)
+def _time_prefix(
+    executor: Executor, codec: Codec, clock: Callable[[], float], partition: int, frame: NDArray[np.generic]
+) -> tuple[float, float]:
     start = clock()
     tensors = executor.prefix(partition, [frame]) if partition else [frame]
     middle = clock()
@@ -236,32 +252,28 @@ def _time_prefix(executor: Executor, codec: Codec, partition: int, frame: NDArra
     return 1e3 * (middle - start), 1e3 * (clock() - middle)
 
 
-def _time_finish(executor: Executor, codec: Codec, partition: int, exit_: int, payload: bytes) -> tuple[float, float]:
-    clock = _clock(executor)
+def _time_finish(
+    executor: Executor, codec: Codec, clock: Callable[[], float], key: Key, payload: bytes
+) -> tuple[float, float]:
     start = clock()
-    tensors = codec.decode(payload, executor.package.manifest.cuts[partition].tensors)
+    tensors = codec.decode(payload, executor.package.manifest.cuts[key.partition].tensors)
     middle = clock()
-    executor.finish(partition, exit_, tensors)
+    executor.finish(key.partition, key.exit, tensors)
     return 1e3 * (middle - start), 1e3 * (clock() - middle)
 
 
-def _clock(executor: Executor) -> Callable[[], float]:
-    """Processor time of this thread, to which other programs do not add; elapsed time when helpers work along."""
-    return time.thread_time if executor.threads == 1 else time.perf_counter
-
-
-def _summary(taken: dict[tuple[int, int], list[tuple[float, float]]]) -> SegmentTimes:
+def _summary(taken: dict[Key, list[tuple[float, float]]]) -> SegmentTimes:
     prefix: dict[int, tuple[float, float]] = {}
     finish: dict[tuple[int, int], tuple[float, float]] = {}
     spreads = []
-    for (partition, exit_), pairs in taken.items():
+    for key, pairs in taken.items():
         first, second = (float(value) for value in np.median(pairs, axis=0))
         low, middle, high = np.quantile(np.sum(pairs, axis=1), (0.25, 0.5, 0.75))
-        spreads.append((high - low) / middle)
-        if exit_:
-            finish[partition, exit_] = first, second
+        spreads.append((high - low) / middle if middle > 0 else 0.0)
+        if key.kind == "finish":
+            finish[key.partition, key.exit] = first, second
         else:
-            prefix[partition] = first, second
+            prefix[key.partition] = first, second
     return SegmentTimes(prefix, finish, float(np.median(spreads)))
 
 

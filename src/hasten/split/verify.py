@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from hasten.core.errors import HastenError
 from hasten.split.codec import Codec
-from hasten.split.executor import Executor
+from hasten.split.executor import Executor, Key, segments_of
 from hasten.split.manifest import TensorSpec
 from hasten.split.package import Package
 
@@ -78,7 +78,10 @@ def verify(
     held_out = [drawn[index : index + 1] for index in range(min(samples, len(drawn)))]
     inputs = held_out + random_inputs_like(package.manifest.input, drawn, random_inputs, seed)
     exits = range(1, len(package.manifest.exits) + 1)
-    whole = {number: [executor.finish(0, number, [frame]) for frame in inputs] for number in exits}
+    whole = {}
+    for number in exits:
+        executor.hold([Key("finish", 0, number)])
+        whole[number] = [executor.finish(0, number, [frame]) for frame in inputs]
     codec = Codec()
     checks = []
     for number, partition in package.manifest.options():
@@ -95,6 +98,7 @@ def option_error(
 ) -> float:
     """Largest relative error of one option against the ``whole`` logits; VerificationError beyond the tolerance."""
     worst = 0.0
+    executor.hold(segments_of(executor.package.manifest, [(exit_, partition)]))
     for frame, wanted in zip(inputs, whole, strict=True):
         logits = executor.finish(partition, exit_, crossing(executor, partition, frame))
         worst = max(worst, relative_error(logits, wanted))

@@ -1,0 +1,134 @@
+"""Makes the ONNX Runtime session of one segment of a package.
+
+The weights are lent from the package's file while the session is made, and the runtime takes what it keeps: one copy,
+packed for its kernels where that is faster. Nothing else holds them.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import sys
+from collections.abc import Sequence
+from typing import NamedTuple, Protocol
+
+import numpy as np
+import onnxruntime as ort
+from numpy.typing import NDArray
+
+from hasten.core.errors import HastenError, InputError
+from hasten.split.manifest import TensorSpec
+from hasten.split.onnxscan import external_initializers, relocated
+from hasten.split.package import Package
+
+Array = NDArray[np.generic]
+
+LOGITS = "logits"
+"""The name of the one output of every graph that finishes an exit."""
+
+SESSION_BYTES = 1 << 20
+"""Estimate of what a session needs besides its weights."""
+
+_ERRORS_ONLY = 3
+_TYPES = {"float32": "tensor(float)", "uint8": "tensor(uint8)", "int32": "tensor(int32)", "int64": "tensor(int64)"}
+
+
+class Key(NamedTuple):
+    """Which segment: a prefix up to ``partition``, or what is left from there to ``exit``'s logits (0 for a prefix)."""
+
+    kind: str
+    partition: int
+    exit: int
+
+
+class ExecutionError(HastenError):
+    """A segment could not be run on the tensors it was given."""
+
+
+class Session(Protocol):
+    """A segment that can be run."""
+
+    def run(self, tensors: Sequence[Array]) -> list[Array]:
+        """Outputs (1, *shape) for inputs (1, *shape), both in the manifest's order."""
+
+
+class OrtSession:
+    """One session with the names it is fed and fetched by."""
+
+    def __init__(self, session: ort.InferenceSession, inputs: list[str], outputs: list[str], where: str) -> None:
+        self._session = session
+        self._inputs = inputs
+        self._outputs = outputs
+        self._where = where
+
+    def run(self, tensors: Sequence[Array]) -> list[Array]:
+        """Run the segment; what ONNX Runtime refuses is an :class:`ExecutionError`."""
+        try:
+            outputs: list[Array] = self._session.run(self._outputs, dict(zip(self._inputs, tensors, strict=True)))
+        except Exception as error:  # ONNX Runtime's own exceptions share no base class but this
+            raise ExecutionError(f"{self._where}: {_first_line(error)}") from None
+        return outputs
+
+
+def make_session(package: Package, key: Key, threads: int) -> OrtSession:
+    """Make the session of one segment, whose inputs and outputs must be those of the manifest."""
+    manifest, partition = package.manifest, key.partition
+    where = f"{package.path}[{key.kind} partition {partition}" + (f" exit {key.exit}]" if key.exit else "]")
+    inputs = manifest.cuts[0 if key.kind == "prefix" else partition].tensors
+    logits = TensorSpec(name=LOGITS, shape=(manifest.classes,), dtype="float32")
+    outputs = manifest.cuts[partition].tensors if key.kind == "prefix" else (logits,)
+    model = package.graph(*key)
+    names = external_initializers(model)
+    files = {name: f"w{number}" for number, name in enumerate(names)}
+    weights = package.weights
+    lent = [weights[name].reshape(-1).view(np.uint8) for name in files]
+    options = session_options(threads)
+    try:
+        if files:
+            options.add_external_initializers_from_files_in_memory(
+                list(files.values()), lent, [weight.nbytes for weight in lent]
+            )
+        session = ort.InferenceSession(relocated(model, files), options, providers=["CPUExecutionProvider"])
+    except Exception as error:  # as above
+        raise InputError(where, "graph", _first_line(error), "a graph that ONNX Runtime loads") from None
+    _require_specs(session.get_inputs(), inputs, f"{where} inputs")
+    _require_specs(session.get_outputs(), outputs, f"{where} outputs")
+    del options, lent
+    package.let_go()
+    _return_freed_memory()
+    return OrtSession(session, [spec.name for spec in inputs], [spec.name for spec in outputs], where)
+
+
+def session_bytes(package: Package, key: Key) -> int:
+    """Estimate of the memory of a segment's session: its weights, once, and a constant."""
+    weights = package.weights
+    return SESSION_BYTES + sum(weights[name].nbytes for name in external_initializers(package.graph(*key)))
+
+
+def session_options(threads: int) -> ort.SessionOptions:
+    """The options that every session of hasten uses, so that what is measured is what runs."""
+    options = ort.SessionOptions()
+    options.intra_op_num_threads = threads
+    options.inter_op_num_threads = 1
+    options.log_severity_level = _ERRORS_ONLY
+    # Between tasks a device idles; threads that spin there would heat it and steal the time of its other processes.
+    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+    return options
+
+
+def _return_freed_memory() -> None:
+    """Give back what making sessions has freed, which the C library would keep (glibc: up to all the weights)."""
+    if sys.platform == "linux":
+        trim = getattr(ctypes.CDLL(None), "malloc_trim", None)  # glibc has it, others need it not
+        if trim is not None:
+            trim(0)
+
+
+def _require_specs(found: Sequence[ort.NodeArg], wanted: Sequence[TensorSpec], where: str) -> None:
+    shown = [(arg.name, arg.type, list(arg.shape)) for arg in found]
+    expected = [(spec.name, _TYPES[spec.dtype], [1, *spec.shape]) for spec in wanted]
+    if sorted(shown) != sorted(expected):
+        raise InputError(where, "tensors", shown, f"{expected} as in the manifest")
+
+
+def _first_line(error: Exception) -> str:
+    return " ".join(str(error).split())[:200]
