@@ -16,4 +16,8 @@ SchedulersOption = Annotated[
 ]
 ScenarioArgument = Annotated[Path, typer.Argument(metavar="SCENARIO.yaml", help="A hasten.scenario/1 file.")]
 PackageArgument = Annotated[Path, typer.Argument(metavar="FILE.hasten", help="A package made by `hasten build`.")]
+MemoryOption = Annotated[
+    int, typer.Option("--memory-mb", min=1, help="Limit for the segments of the network that are kept ready.")
+]
+DEFAULT_MEMORY_MB = 1024
 DEFAULT_SCHEDULERS = "greedy,edgent,neurosurgeon,min-latency,device-only:deepest,edge-only:deepest"

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from hasten.cli.app import app
-from hasten.cli.arguments import JsonOption, PackageArgument
+from hasten.cli.arguments import DEFAULT_MEMORY_MB, JsonOption, MemoryOption, PackageArgument
 from hasten.cli.output import console_for, write_json
 from hasten.show import result_table
 
@@ -30,6 +30,7 @@ def device(
     seed: Annotated[int, typer.Option("--seed", help="Seed of arrivals and inputs.")] = 0,
     token_file: Annotated[Path | None, typer.Option("--token-file", help="The edge's token.")] = None,
     tls_ca: Annotated[Path | None, typer.Option("--tls-ca", help="Trust this certificate (PEM); turns TLS on.")] = None,
+    memory_mb: MemoryOption = DEFAULT_MEMORY_MB,
     learn: Annotated[
         bool, typer.Option("--learn", help="Go on training the policy of --scheduler dqn:POLICY on what happens.")
     ] = False,
@@ -55,6 +56,7 @@ def device(
         seed=seed,
         token_file=token_file,
         tls_ca=tls_ca,
+        memory_mb=memory_mb,
         learn=LearnPlan() if learn else None,
     )
     document = result_document(package.stem, [result])

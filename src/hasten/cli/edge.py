@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from hasten.cli.app import app
+from hasten.cli.arguments import DEFAULT_MEMORY_MB, MemoryOption
 
 
 @app.command(epilog="Example: hasten edge my.hasten --host 0.0.0.0 --port 7700 --workers 1")
@@ -20,6 +21,7 @@ def edge(
     profile_file: Annotated[
         Path | None, typer.Option("--profile", metavar="PROFILE.json", help="Edge times for the backlog forecast.")
     ] = None,
+    memory_mb: MemoryOption = DEFAULT_MEMORY_MB,
     token_file: Annotated[
         Path | None, typer.Option("--token-file", help="Devices must know the token in this file.")
     ] = None,
@@ -39,4 +41,5 @@ def edge(
         token_file=token_file,
         tls_cert=tls_cert,
         tls_key=tls_key,
+        memory_mb=memory_mb,
     )

@@ -8,7 +8,7 @@ from typing import Annotated, Literal
 import typer
 
 from hasten.cli.app import app
-from hasten.cli.arguments import PackageArgument
+from hasten.cli.arguments import DEFAULT_MEMORY_MB, MemoryOption, PackageArgument
 from hasten.show import make_console, progress_bar
 
 
@@ -20,6 +20,7 @@ def profile(
     repeats: Annotated[int, typer.Option("--repeats", min=3, help="Timed calls of each segment.")] = 30,
     gap_ms: Annotated[float, typer.Option("--gap-ms", min=0.0, help="Idle time between calls.")] = 20.0,
     threads: Annotated[int, typer.Option("--threads", min=1, help="Threads of the runtime.")] = 1,
+    memory_mb: MemoryOption = DEFAULT_MEMORY_MB,
 ) -> None:
     """Measure a package on this machine as the runtime will run it. An existing PROFILE.json keeps the other side."""
     from hasten.profiling import measure_to_file
@@ -36,6 +37,7 @@ def profile(
             repeats=repeats,
             gap_ms=gap_ms,
             threads=threads,
+            memory_bytes=memory_mb << 20,
             progress=progress,
             complete=lambda profile, package: with_overhead(profile, package, missing, progress=progress),
         )

@@ -128,6 +128,14 @@ class Noting(Protocol):
         """How often something worth telling happened in a row since ``reset``, by its name."""
 
 
+@runtime_checkable
+class Selective(Protocol):
+    """A scheduler that chooses among a part of the options only: an optional part of the protocol."""
+
+    def usable(self) -> list[list[int]]:
+        """The options (columns of the table) that each stream may get, once it was reset."""
+
+
 def predicted_latency(context: Context, view: View, options: OptionTable | None = None) -> FloatArray:
     """Latency (B, J) of every option of each decision, by the timing law at the visible backlogs and rate.
 

@@ -38,6 +38,7 @@ from hasten.runtime.wire import (
     types_bytes,
 )
 from hasten.split.codec import Codec
+from hasten.split.executor import Executor
 from hasten.split.package import Package
 
 GRACE_MS = 1000.0
@@ -93,7 +94,8 @@ class DeviceAgent:
             8.0 * (cut.payload_bytes + submit_overhead_bytes(cut.tensors)) for cut in package.manifest.cuts
         ]
         self._local = local_finishes(self._profile, settings.slowdown)
-        self._decider = Decider(scheduler, self._profile, settings, self._link, self._outlook)
+        self._build_ms = runner.build_ms if isinstance(runner, Executor) else None
+        self._decider = Decider(scheduler, self._profile, settings, self._link, self._outlook, self._build_ms)
         self._edge = (1.0, 1)
         self._uplink = connect(self) if connect else None
         self._prober = Prober(self._uplink, self._link, self._outlook, probe_bytes(self._profile))
@@ -106,6 +108,10 @@ class DeviceAgent:
         self._failure: Exception | None = None
         self._noted: set[str] = set()
         self._on_task: Callable[[Task], None] = lambda task: None
+
+    def usable(self) -> list[tuple[int, int]]:
+        """The (exit, partition) pairs that the scheduler may choose: what the runner has to have ready."""
+        return self._decider.usable()
 
     async def prepare(self) -> None:
         """Connect, measure the link, and reset the scheduler with what was learned."""
@@ -412,8 +418,12 @@ class DeviceAgent:
     def _best_local(self, task: Task, wait_ms: float) -> LocalFinish | None:
         """The best exit that still meets the deadline on this device after waiting."""
         left_ms = task.arrived_ms + task.deadline_ms - now_ms() - wait_ms
-        feasible = [way for way in self._local[task.held_cut] if way.device_ms <= left_ms]
+        cut = task.held_cut
+        feasible = [way for way in self._local[cut] if way.device_ms + self._building_ms(cut, way.exit) <= left_ms]
         return max(feasible, default=None)
+
+    def _building_ms(self, cut: int, exit_: int) -> float:
+        return self._build_ms("finish", cut, exit_) if self._build_ms is not None else 0.0
 
     def _finish_here(self, task: Task, best: LocalFinish, urgent: bool) -> None:
         def work(started_ms: float) -> tuple[int, float] | None:

@@ -104,7 +104,7 @@ class Device:
 
         self._package = open_package(message["package"])
         self._profile = read_profile(Path(message["profile"])) if message["profile"] else self._package.profile
-        self._executor = Executor(self._package)
+        self._executor = Executor(self._package, role="device")
         self._executor.warm()
         return {}
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import math
 import time
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -17,16 +18,20 @@ from hasten.core.decision import (
     Observer,
     Outcomes,
     Scheduler,
+    Selective,
     View,
     useful_limit_ms,
 )
 from hasten.core.errors import InputError
-from hasten.core.options import DROP, StreamCosts, option_table
+from hasten.core.options import DROP, OptionTable, StreamCosts, option_table
 from hasten.core.profile import ExitHead, Profile
 from hasten.core.timing import predict_latency
 from hasten.runtime.estimate import LinkEstimate
 from hasten.runtime.outlook import Outlook
 from hasten.runtime.tasks import Task
+
+BuildTime = Callable[[str, int, int], float]
+"""(kind, partition, exit) of a segment -> milliseconds that its call takes longer because it is not held."""
 
 
 @dataclass(frozen=True)
@@ -86,11 +91,18 @@ class Decider:
     """
 
     def __init__(
-        self, scheduler: Scheduler, profile: Profile, settings: AgentSettings, link: LinkEstimate, outlook: Outlook
+        self,
+        scheduler: Scheduler,
+        profile: Profile,
+        settings: AgentSettings,
+        link: LinkEstimate,
+        outlook: Outlook,
+        build_ms: BuildTime | None = None,
     ) -> None:
         self.decision_us = 0.0
         self._scheduler, self._profile, self._settings = scheduler, profile, settings
         self._link, self._outlook = link, outlook
+        self._build_ms = build_ms
         self.note: str | None = None
         self._notes: dict[str, int] = {}
         self._outcomes: list[tuple[int, float, float]] = []
@@ -103,6 +115,8 @@ class Decider:
         """Build context and view for the edge as it is known now, and reset the scheduler."""
         s = self._settings
         self._table = option_table([StreamCosts(self._profile, s.slowdown, edge_slowdown, s.energy_weight_per_mj)])
+        if self._build_ms is not None:
+            self._table = _with_building(self._table, self._profile, self._build_ms)
         self._context = Context(
             options=self._table,
             deadline_ms=np.array([s.deadline_ms]),
@@ -155,6 +169,12 @@ class Decider:
         self._plans += 1
         self._from_ms = self._last_ms  # a scheduler's time begins at 0, or the first gap between tasks would be long
         self.facts = self.facts | {"plan": self._plans, "from_ms": self._from_ms}
+
+    def usable(self) -> list[tuple[int, int]]:
+        """The (exit, partition) pairs that the scheduler may choose, as far as it tells."""
+        scheduler, table = self._scheduler, self._table
+        columns = scheduler.usable()[0] if isinstance(scheduler, Selective) else range(int(table.count[0]))
+        return [(int(table.exit[0, j]), int(table.partition[0, j])) for j in columns]
 
     @property
     def rtt_ms(self) -> float:
@@ -219,6 +239,20 @@ class Decider:
         )
         exit_, partition = int(table.exit[0, option]), int(table.partition[0, option])
         return Choice(option, exit_, partition, device_ms, edge_ms, payload_bits, latency_ms)
+
+
+def _with_building(table: OptionTable, profile: Profile, build_ms: BuildTime) -> OptionTable:
+    """The options with what building a segment that the device cannot keep adds to each call."""
+
+    def extra(exit_: int, partition: int) -> float:
+        if partition == profile.exits[exit_ - 1].after_block:
+            return build_ms("finish", 0, exit_)
+        return build_ms("prefix", partition, 0) if partition else 0.0
+
+    device_ms = table.device_ms.copy()
+    for j in range(int(table.count[0])):
+        device_ms[0, j] += extra(int(table.exit[0, j]), int(table.partition[0, j]))
+    return replace(table, device_ms=device_ms)
 
 
 @dataclass(frozen=True, slots=True, order=True)

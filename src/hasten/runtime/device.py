@@ -27,7 +27,7 @@ from hasten.runtime.tasks import Task, TaskLog
 from hasten.runtime.uplink import Uplink, client_tls
 from hasten.runtime.wire import Hello
 from hasten.schedulers import make_scheduler
-from hasten.split.executor import Executor
+from hasten.split.executor import DEFAULT_MEMORY_BYTES, Executor
 from hasten.split.package import open_package
 
 MOST_TASKS = 1_000_000
@@ -52,6 +52,7 @@ def run_device(
     progress: Callable[[str, float], None] | None = None,
     on_note: Callable[[str], None] | None = None,
     learn: LearnPlan | None = None,
+    memory_mb: int = DEFAULT_MEMORY_BYTES >> 20,
 ) -> Result:
     """Run one device agent until its tasks are done or it is interrupted.
 
@@ -71,6 +72,7 @@ def run_device(
         tls_ca: turns TLS on and names whom to trust.
         progress: told what is being done and which fraction of the tasks has its outcome.
         on_note: told when the edge comes and goes; by default standard error is.
+        memory_mb: limit for what the segments need that are kept ready; what the scheduler may use comes first.
         learn: go on training the scheduler's policy on what happens, in a process beside; see ``runtime.learning``.
 
     Raises:
@@ -92,7 +94,7 @@ def run_device(
     tls = client_tls(tls_ca) if tls_ca else None
     written = TaskLog(log)
     decider = make_scheduler(scheduler)
-    executor = Executor(opened)
+    executor = Executor(opened, memory_bytes=memory_mb << 20, role="device")
     done = 0
 
     def count(task: Task) -> None:
@@ -102,7 +104,6 @@ def run_device(
             progress(f"{scheduler} on {opened.manifest.name}", done / len(stream))
 
     async def run() -> None:
-        executor.warm()
         agent = DeviceAgent(
             opened,
             executor,
@@ -112,6 +113,9 @@ def run_device(
             times,
             note,
         )
+        executor.warm(agent.usable())
+        if shortfall := executor.shortfall():
+            note(shortfall)
         following = asyncio.create_task(learning.follow(agent)) if learning is not None else None
         try:
             await agent.prepare()

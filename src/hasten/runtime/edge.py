@@ -10,6 +10,7 @@ import asyncio
 import hmac
 import os
 import ssl
+import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -38,6 +39,7 @@ from hasten.runtime.wire import (
     submit_body_bytes,
     welcome_frame,
 )
+from hasten.split.executor import DEFAULT_MEMORY_BYTES
 from hasten.split.package import open_package
 
 MAX_UNSENT_BYTES = 1 << 20
@@ -212,6 +214,7 @@ def serve_edge(
     token_file: Path | None = None,
     tls_cert: Path | None = None,
     tls_key: Path | None = None,
+    memory_mb: int = DEFAULT_MEMORY_BYTES >> 20,
 ) -> None:
     """Serve packages until interrupted: ``hasten edge``. Prints one line when it listens.
 
@@ -223,11 +226,13 @@ def serve_edge(
     tls = server_tls(tls_cert, tls_key) if tls_cert and tls_key else None
     opened = [open_package(path) for path in packages]
     times = read_profile(profile) if profile else None
-    core = EdgeCore(opened, workers, slowdown, profiles=[times] * len(opened) if times else None)
+    core = EdgeCore(opened, workers, slowdown, [times] * len(opened) if times else None, memory_bytes=memory_mb << 20)
     token = read_token(token_file)
 
     async def serve() -> None:
         server = await start_edge(core, host, port, token, tls)
+        for shortfall in core.shortfalls():
+            print(shortfall, file=sys.stderr, flush=True)
         names = ", ".join(package.manifest.name for package in opened)
         print(f"edge serves {names} on {server.host}:{server.port}", flush=True)
         try:

@@ -25,7 +25,7 @@ from hasten.runtime.outputs import NotFiniteError, top_class
 from hasten.runtime.pace import dilated, now_ms, sharpen_sleep
 from hasten.runtime.wire import MAX_WORKERS, Answer, Code, LoadReport, Status, WireError, types_bytes
 from hasten.split.codec import Codec, CodecError, max_payload_bytes
-from hasten.split.executor import Executor
+from hasten.split.executor import DEFAULT_MEMORY_BYTES, Executor
 from hasten.split.package import Package
 
 Array = NDArray[np.generic]
@@ -66,8 +66,14 @@ class Served:
         self._edge_ms = _edge_times(table)
 
     def edge_ms(self, cut: int, exit_: int) -> float | None:
-        """Profiled service time from ``cut`` to ``exit_`` at this edge, None if the two do not go together."""
-        return self._edge_ms.get((exit_, cut))
+        """Service time from ``cut`` to ``exit_`` at this edge, None if the two do not go together.
+
+        As profiled, and what building adds where the segment is not held.
+        """
+        profiled_ms = self._edge_ms.get((exit_, cut))
+        if profiled_ms is None or not isinstance(self.runner, Executor):
+            return profiled_ms
+        return profiled_ms + self.slowdown * self.runner.build_ms("finish", cut, exit_)
 
     @property
     def max_submit_bytes(self) -> int:
@@ -118,6 +124,7 @@ class EdgeCore:
         slowdown: this edge plays a machine so many times slower.
         profiles: replace the packages' own, one per package.
         runners: replace the executors (for tests), one per package.
+        memory_bytes: limit for the segments that are kept ready, shared evenly by the packages.
     """
 
     def __init__(
@@ -127,6 +134,7 @@ class EdgeCore:
         slowdown: float = 1.0,
         profiles: Sequence[Profile] | None = None,
         runners: Sequence[Runner] | None = None,
+        memory_bytes: int = DEFAULT_MEMORY_BYTES,
     ) -> None:
         if not 1 <= workers <= MAX_WORKERS:
             raise InputError("edge", "workers", workers, f"1..{MAX_WORKERS}")
@@ -134,7 +142,8 @@ class EdgeCore:
             raise InputError("edge", "slowdown", slowdown, "at least 1 (a machine cannot be made faster)")
         self.workers = workers
         self.slowdown = slowdown
-        made = runners if runners is not None else [Executor(package) for package in packages]
+        share = memory_bytes // max(len(packages), 1)
+        made: Sequence[Runner] = runners or [Executor(package, memory_bytes=share, role="edge") for package in packages]
         times = profiles if profiles is not None else [package.profile for package in packages]
         self._served = {
             bytes.fromhex(package.digest): Served(package, runner, slowdown, profile)
@@ -157,6 +166,12 @@ class EdgeCore:
                 served.runner.warm()
         for thread in self._threads:
             thread.start()
+
+    def shortfalls(self) -> list[str]:
+        """In words, for each package whose segments the memory does not hold all; told once the core has started."""
+        runners = [(served.package.manifest.name, served.runner) for served in self._served.values()]
+        told = [(name, runner.shortfall()) for name, runner in runners if isinstance(runner, Executor)]
+        return [f"{name}: {shortfall}" for name, shortfall in told if shortfall is not None]
 
     def close(self) -> None:
         """End the workers after the tasks they are at."""

@@ -34,7 +34,12 @@ class Restricted(RankedScheduler):
         for m, columns in enumerate(parts):
             if not columns:
                 raise HastenError(f"scheduler {self.name}: stream {m} has no such option")
+        self._parts = parts
         self.choice = best_gain(context, *options.columns(parts))
+
+    def usable(self) -> list[list[int]]:
+        """The columns of each stream's part: a device needs no other segments."""
+        return self._parts
 
 
 def device_only(argument: str = "") -> Restricted:
