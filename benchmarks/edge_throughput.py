@@ -29,8 +29,7 @@ from segments import built_here
 
 from hasten.runtime.agent import DeviceAgent
 from hasten.runtime.deciding import AgentSettings
-from hasten.runtime.edge import start_edge
-from hasten.runtime.edge_core import EdgeCore
+from hasten.runtime.edge import real_core, start_edge
 from hasten.runtime.pace import now_ms
 from hasten.runtime.sockets import prepare_socket, run_loop
 from hasten.runtime.sources import open_source
@@ -50,7 +49,7 @@ REPLY = struct.Struct("<QII")
 
 def serve_hasten(path: Path) -> None:
     async def serve() -> None:
-        server = await start_edge(EdgeCore([open_package(path)]))
+        server = await start_edge(real_core([open_package(path)]))
         print(server.port, flush=True)
         await asyncio.Event().wait()
 

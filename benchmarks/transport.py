@@ -19,12 +19,16 @@ import subprocess
 import sys
 import threading
 import time
+from types import SimpleNamespace
 
+from hasten.runtime.clock import SystemClock
 from hasten.runtime.edge import start_edge
-from hasten.runtime.pace import now_ms
+from hasten.runtime.edge_core import EdgeCore
+from hasten.runtime.edge_queue import Ticket
 from hasten.runtime.sockets import prepare_socket, run_loop
 from hasten.runtime.uplink import Uplink
 from hasten.runtime.wire import Answer, Hello, LoadReport, Status, submit_head, types_bytes
+from hasten.runtime.workers import WorkerThreads
 
 BUDGET = 1.3
 SIZES = (1_000, 4_000, 16_000, 64_000, 200_000, 1_000_000)
@@ -36,30 +40,31 @@ REPORT = LoadReport(1, 0, (0.0,))
 class AnyPackage:
     """Stands for a served package: takes payloads of any size the benchmark sends."""
 
+    digest = bytes(32)
+    slowdown = 1.0
+    types = (TYPES,)
     max_submit_bytes = max(SIZES) + len(TYPES)
+    package = SimpleNamespace(manifest=SimpleNamespace(cuts=[SimpleNamespace(tensors=())]))
 
-
-class AnsweringCore:
-    """Stands for the edge's core: answers at once, so that only the transport takes time."""
-
-    workers, slowdown = 1, 1.0
-    arrived_ms = 0.0
-
-    def start(self):
+    def warm(self):
         """Nothing to warm up."""
 
-    def close(self):
-        """Nothing to end."""
+    def has(self, cut, exit_):
+        """Everything."""
+        return True
 
-    def served(self, digest):
-        """Every package."""
-        return AnyPackage()
+    def shortfall(self):
+        """Nothing is short."""
 
-    def submit(self, served, cut, exit_, rest, latest_ms, reply):
+
+class AnsweringCore(EdgeCore):
+    """Answers at once, so that only the transport takes time."""
+
+    def submit(self, request, reply):
         """Answer."""
-        self.arrived_ms = now_ms()
-        reply(Answer(Status.DONE, exit_, 0, 1.0, 0, 0, 0, REPORT))
-        return self
+        ticket = Ticket(request, reply, self.clock.now_ms(), 0.0, 0.0)
+        reply(ticket, Answer(Status.DONE, request.exit, 0, 1.0, 0, 0, 0, REPORT))
+        return ticket
 
 
 def serve_raw() -> None:
@@ -77,7 +82,8 @@ def serve_raw() -> None:
 
 def serve_hasten() -> None:
     async def serve():
-        server = await start_edge(AnsweringCore())
+        clock = SystemClock(asyncio.get_running_loop())
+        server = await start_edge(AnsweringCore([AnyPackage()], WorkerThreads(), clock))
         print(server.port, flush=True)
         await asyncio.Event().wait()
 

@@ -1,7 +1,9 @@
-"""A tiny package for the runtime's tests: two exits over three blocks, uint8 frames."""
+"""For the runtime's tests: a tiny package (two exits over three blocks, uint8 frames), and time that does not pass."""
 
 from __future__ import annotations
 
+import heapq
+import itertools
 from pathlib import Path
 
 import numpy as np
@@ -36,3 +38,34 @@ def package(tmp_path_factory: pytest.TempPathFactory) -> Package:
         torch.manual_seed(0)
         module = Tiny().eval()
     return build_package(module, frames, labels, name="tiny", exit_names=["a", "b"], path=path, samples=12)
+
+
+class VirtualClock:
+    """Time that passes only when told to; what falls due on the way is done in order."""
+
+    def __init__(self):
+        self.time_ms = 1000.0
+        self.due = []
+        self.order = itertools.count()
+
+    def now_ms(self):
+        return self.time_ms
+
+    def call_at(self, when_ms, call):
+        heapq.heappush(self.due, (when_ms, next(self.order), call))
+
+    def close(self):
+        self.due.clear()
+
+    def run(self, for_ms):
+        end_ms = self.time_ms + for_ms
+        while self.due and self.due[0][0] <= end_ms:
+            when_ms, _, call = heapq.heappop(self.due)
+            self.time_ms = max(self.time_ms, when_ms)
+            call()
+        self.time_ms = end_ms
+
+
+@pytest.fixture
+def clock():
+    return VirtualClock()

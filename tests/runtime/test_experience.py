@@ -22,8 +22,7 @@ from hasten.learn.train import Trainer
 from hasten.learn.transitions import UNKNOWN
 from hasten.runtime.agent import DeviceAgent
 from hasten.runtime.deciding import AgentSettings
-from hasten.runtime.edge import start_edge
-from hasten.runtime.edge_core import EdgeCore
+from hasten.runtime.edge import real_core, start_edge
 from hasten.runtime.pace import now_ms
 from hasten.runtime.sources import Frames
 from hasten.runtime.tasks import TaskLog
@@ -74,7 +73,7 @@ def run(package, tmp_path_factory):
     settings = AgentSettings(30.0, 50.0, gain_terms=(0.2, 0.0, 0.0), stream=2, streams=3)
 
     async def play():
-        server = await start_edge(EdgeCore([package], workers=2))
+        server = await start_edge(real_core([package], workers=2))
         hello = Hello(bytes.fromhex(package.digest), b"", "tiny")
         executor = Executor(package)
         executor.warm()

@@ -6,9 +6,9 @@ import pytest
 
 from hasten.core.profile import Profile
 from hasten.runtime.deciding import AgentSettings, Decider
-from hasten.runtime.edge_core import Served
 from hasten.runtime.estimate import LinkEstimate
 from hasten.runtime.outlook import Outlook
+from hasten.runtime.served import Served
 from hasten.schedulers import make_scheduler
 from hasten.split.executor import Executor
 
@@ -42,7 +42,7 @@ def test_decisions_reckon_with_building_what_is_not_held(profile):
 def test_the_edge_reckons_with_building_what_it_does_not_hold(package, profile):
     runner = Executor(package, memory_bytes=0, role="edge")
     runner.warm()
-    served, all_held = Served(package, runner, 2.0, profile), Served(package, None, 2.0, profile)
+    served, all_held = Served(package, runner, 2.0, profile), Served(package, object(), 2.0, profile)
     last = len(profile.exits)
     assert runner.shortfall() is not None
     extra = served.edge_ms(0, last) - all_held.edge_ms(0, last)

@@ -27,6 +27,9 @@ def edge(
     ] = None,
     tls_cert: Annotated[Path | None, typer.Option("--tls-cert", help="Certificate chain (PEM).")] = None,
     tls_key: Annotated[Path | None, typer.Option("--tls-key", help="Private key (PEM).")] = None,
+    max_devices: Annotated[
+        int, typer.Option("--max-devices", min=1, help="Connected at a time; half of them from one address.")
+    ] = 1000,
 ) -> None:
     """Serve packages to devices until interrupted."""
     from hasten.runtime.edge import serve_edge
@@ -42,4 +45,5 @@ def edge(
         tls_cert=tls_cert,
         tls_key=tls_key,
         memory_mb=memory_mb,
+        max_devices=max_devices,
     )

@@ -41,8 +41,7 @@ class Edge:
 
     async def start(self, message: Message) -> Message:
         """Open the packages and listen."""
-        from hasten.runtime.edge import start_edge
-        from hasten.runtime.edge_core import EdgeCore
+        from hasten.runtime.edge import real_core, start_edge
         from hasten.split.package import open_package
 
         packages = [open_package(path) for path in message["packages"]]
@@ -50,7 +49,7 @@ class Edge:
             read_profile(Path(path)) if path else package.profile
             for path, package in zip(message["profiles"], packages, strict=True)
         ]
-        core = EdgeCore(packages, message["workers"], message["slowdown"], profiles)
+        core = real_core(packages, message["workers"], message["slowdown"], profiles)
         self._server = await start_edge(core, port=message["port"])
         return {"port": self._server.port}
 

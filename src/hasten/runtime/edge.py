@@ -1,197 +1,140 @@
-"""The edge node's server: TCP (or TLS) connections around an :class:`~hasten.runtime.edge_core.EdgeCore`.
-
-One connection per device. A broken frame ends the connection it came on, with a word why; a task that cannot be done
-is refused and the connection goes on. Other connections notice neither.
-"""
+"""The edge node's server: TCP (or TLS) connections around an :class:`~hasten.runtime.edge_core.EdgeCore`."""
 
 from __future__ import annotations
 
 import asyncio
-import hmac
-import os
+import contextlib
 import ssl
-import sys
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from hasten.core.errors import InputError
-from hasten.core.profile import read_profile
-from hasten.runtime.edge_core import EdgeCore, Refusal, Served, Ticket
-from hasten.runtime.pace import now_ms
-from hasten.runtime.sockets import prepare_socket, read_token, run_loop
-from hasten.runtime.wire import (
-    EDGE_BEFORE_HELLO,
-    Answer,
-    Code,
-    Frame,
-    FrameParser,
-    Kind,
-    Welcome,
-    WireError,
-    answer_frame,
-    edge_limits,
-    parse_hello,
-    parse_submit,
-    pong_frame,
-    refuse_frame,
-    submit_body_bytes,
-    welcome_frame,
-)
-from hasten.split.executor import DEFAULT_MEMORY_BYTES
-from hasten.split.package import open_package
+from hasten.core.profile import Profile, read_profile
+from hasten.runtime.clock import SystemClock
+from hasten.runtime.connections import ConnectionLimits, Connections, Guest, fitting
+from hasten.runtime.edge_connection import EdgeConnection
+from hasten.runtime.edge_core import EdgeCore
+from hasten.runtime.listening import Acceptor, free_descriptors, listen
+from hasten.runtime.notes import Notes
+from hasten.runtime.served import Runner, Served
+from hasten.runtime.sockets import read_token, run_loop
+from hasten.runtime.wire import Code
+from hasten.runtime.workers import WorkerThreads
+from hasten.split.executor import DEFAULT_MEMORY_BYTES, Executor
+from hasten.split.package import Package, open_package
 
-MAX_UNSENT_BYTES = 1 << 20
-"""A device that does not read its answers is cut off when so many bytes wait for it."""
+CHECK_EVERY_MS = 500.0
+"""Silent connections are looked for so often."""
+DRAIN_S, LAST_WORDS_S = 1.0, 0.5
+"""An edge that ends waits so long for what runs, then so long for its answers to leave."""
 
 
-class EdgeConnection(asyncio.BufferedProtocol):
-    """One device's connection."""
-
-    def __init__(self, core: EdgeCore, token: str, open_connections: set[EdgeConnection]) -> None:
-        self._core = core
-        self._token = token.encode()
-        self._open = open_connections
-        self._parser = FrameParser(EDGE_BEFORE_HELLO)
-        self._served: Served | None = None
-        self._tickets: dict[int, Ticket] = {}
-        self._loop = asyncio.get_running_loop()
-        self._transport: Any = None
-
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """Take the transport."""
-        self._transport = transport
-        prepare_socket(transport.get_extra_info("socket"))
-        self._open.add(self)
-
-    def connection_lost(self, exc: Exception | None) -> None:
-        """Leave the queue: nobody waits for these answers any more."""
-        self._open.discard(self)
-        for ticket in self._tickets.values():
-            ticket.abandoned = True
-        self._tickets.clear()
-
-    def get_buffer(self, sizehint: int) -> memoryview:
-        """Where received bytes go."""
-        return self._parser.buffer()
-
-    def buffer_updated(self, nbytes: int) -> None:
-        """Handle the frames that are complete."""
-        try:
-            for frame in self._parser.received(nbytes):
-                self._handle(frame)
-        except WireError as error:
-            self._close_with(0, error.code, str(error))
-
-    def close(self) -> None:
-        """Close after what is already written."""
-        self._transport.close()
-
-    def _handle(self, frame: Frame) -> None:
-        if frame.kind is Kind.SUBMIT:
-            self._submit(frame)
-        elif frame.kind is Kind.PING:
-            self._write(pong_frame(frame.task, now_ms(), self._core.report()))
-        else:
-            self._welcome(frame)
-
-    def _welcome(self, frame: Frame) -> None:
-        hello = parse_hello(frame.body)
-        if not hmac.compare_digest(hello.token, self._token):
-            self._close_with(0, Code.TOKEN, "HELLO: got another token than this edge's, expected the shared one")
-            return
-        served = self._core.served(hello.digest)
-        if served is None:
-            text = f"HELLO: got package {hello.digest.hex()[:16]}..., expected one of the packages served here"
-            self._close_with(0, Code.PACKAGE, text)
-            return
-        self._served = served
-        self._parser.limits = edge_limits(submit_body_bytes((), served.max_submit_bytes))
-        self._write(welcome_frame(Welcome(now_ms(), self._core.slowdown, self._core.workers)))
-
-    def _submit(self, frame: Frame) -> None:
-        assert self._served is not None  # SUBMIT is not among the kinds accepted before HELLO
-        task = frame.task
-        try:
-            submit = parse_submit(frame.body)
-            ticket = self._core.submit(
-                self._served, submit.cut, submit.exit, submit.rest, submit.latest_ms, self._replier(task)
-            )
-        except WireError as error:
-            self._write(refuse_frame(task, error.code, str(error)))
-        else:
-            self._tickets[task] = ticket
-
-    def _replier(self, task: int) -> Callable[[Answer | Refusal], None]:
-        def reply(outcome: Answer | Refusal) -> None:
-            try:
-                self._loop.call_soon_threadsafe(self._answer, task, outcome)
-            except RuntimeError:
-                return  # the server has closed
-
-        return reply
-
-    def _answer(self, task: int, outcome: Answer | Refusal) -> None:
-        ticket = self._tickets.pop(task, None)
-        if ticket is None:
-            return  # the device has gone
-        if isinstance(outcome, Refusal):
-            self._write(refuse_frame(task, outcome.code, outcome.text))
-            return
-        # What is neither decoding nor computing was waiting, the way back from the worker included: so all that the
-        # device sees beyond these times is the network's.
-        outcome.clock_ms = now_ms()
-        here_us = int((outcome.clock_ms - ticket.arrived_ms) * 1000.0)
-        outcome.queue_us = max(here_us - outcome.compute_us - outcome.decode_us, 0)
-        self._write(answer_frame(task, outcome))
-
-    def _write(self, data: bytes) -> None:
-        self._transport.write(data)
-        if self._transport.get_write_buffer_size() > MAX_UNSENT_BYTES:
-            self._transport.abort()
-
-    def _close_with(self, task: int, code: Code, text: str) -> None:
-        self._write(refuse_frame(task, code, text))
-        self._transport.close()
-
-
-@dataclass(frozen=True)
 class EdgeServer:
-    """A listening edge node."""
+    """A listening edge node; :func:`start_edge` makes it.
 
-    host: str
-    port: int
-    core: EdgeCore
-    _server: asyncio.Server
-    _connections: set[EdgeConnection]
+    Attributes:
+        host: where it listens.
+        port: likewise.
+        core: what it serves.
+        connections: who is connected.
+    """
+
+    def __init__(
+        self, core: EdgeCore, host: str, port: int, token: str, tls: ssl.SSLContext | None, limits: ConnectionLimits
+    ) -> None:
+        listening = listen(host, port)
+        self.host, self.port = host, int(listening[0].getsockname()[1])
+        self.core = core
+        self.connections = Connections(limits, core.clock, core.notes)
+        self._token = token
+        self._closed = False
+        self._acceptors = [Acceptor(sock, self.connections, self._connection, tls, core.notes) for sock in listening]
+        self._check()
+
+    def _connection(self, guest: Guest) -> EdgeConnection:
+        return EdgeConnection(self.core, self.connections, guest, self._token)
+
+    def _check(self) -> None:
+        if not self._closed:
+            self.connections.check()
+            self.core.check()
+            self.core.clock.call_at(self.core.clock.now_ms() + CHECK_EVERY_MS, self._check)
 
     async def close(self) -> None:
-        """Stop listening, close connections, end the workers."""
-        self._server.close()
-        for connection in list(self._connections):
-            connection.close()
-        await asyncio.to_thread(self.core.close)
+        """Stop listening, answer what runs, refuse what waits, close connections, end the workers."""
+        self._closed = True
+        for acceptor in self._acceptors:
+            await acceptor.close()
+        loop, idle = asyncio.get_running_loop(), asyncio.Event()
+
+        def when_idle() -> None:
+            loop.call_soon_threadsafe(idle.set)
+
+        self.core.drain("the edge is about to end", when_idle)
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(DRAIN_S):
+                await idle.wait()
+        for guest in self.connections.everybody():
+            self.connections.end(guest, Code.CLOSING, "the edge ends")
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(LAST_WORDS_S):
+                while self.connections.everybody():
+                    await asyncio.sleep(0.005)
+        await asyncio.to_thread(self.core.close, 0.0 if not idle.is_set() else DRAIN_S)
+        await asyncio.to_thread(self.core.clock.close)
+
+
+def real_core(
+    packages: Sequence[Package],
+    workers: int = 1,
+    slowdown: float = 1.0,
+    profiles: Sequence[Profile] | None = None,
+    runners: Sequence[Runner] | None = None,
+    notes: Notes | None = None,
+    memory_bytes: int = DEFAULT_MEMORY_BYTES,
+) -> EdgeCore:
+    """An edge's core on this machine's clock and threads; to be made in a running event loop.
+
+    Args:
+        packages: what is served.
+        workers: how many tasks run at a time, each on one thread.
+        slowdown: this edge plays a machine so many times slower.
+        profiles: replace the packages' own, one per package.
+        runners: replace what executes segments, one per package.
+        notes: told what an operator should know; by default nobody is.
+        memory_bytes: limit for the segments that are kept ready, shared evenly by the packages.
+
+    Raises:
+        InputError: a number is out of range, or a profile is of another network.
+    """
+    times = profiles if profiles is not None else [package.profile for package in packages]
+    share = memory_bytes // max(len(packages), 1)
+    run = runners or [Executor(package, memory_bytes=share, role="edge") for package in packages]
+    served = [
+        Served(package, runner, slowdown, profile)
+        for package, runner, profile in zip(packages, run, times, strict=True)
+    ]
+    threads = WorkerThreads(workers)
+    return EdgeCore(served, threads, SystemClock(asyncio.get_running_loop()), notes=notes)
 
 
 async def start_edge(
-    core: EdgeCore, host: str = "127.0.0.1", port: int = 0, token: str = "", tls: ssl.SSLContext | None = None
+    core: EdgeCore,
+    host: str = "127.0.0.1",
+    port: int = 0,
+    token: str = "",
+    tls: ssl.SSLContext | None = None,
+    limits: ConnectionLimits | None = None,
 ) -> EdgeServer:
     """Start serving ``core``; port 0 takes a free one. A port in use is an :class:`InputError`."""
-    loop = asyncio.get_running_loop()
-    connections: set[EdgeConnection] = set()
     await asyncio.to_thread(core.start)
     try:
-        server = await loop.create_server(lambda: EdgeConnection(core, token, connections), host, port, ssl=tls)
-    except OSError as error:
+        return EdgeServer(core, host, port, token, tls, limits or ConnectionLimits())
+    except InputError:
         await asyncio.to_thread(core.close)
-        raise InputError("edge", "port", port, f"a free port on {host} ({_reason(error)})") from None
-    bound = server.sockets[0].getsockname()[1]
-    return EdgeServer(host, bound, core, server, connections)
-
-
-def _reason(error: OSError) -> str:
-    return os.strerror(error.errno) if error.errno else str(error)
+        await asyncio.to_thread(core.clock.close)
+        raise
 
 
 def server_tls(certificate: Path, key: Path) -> ssl.SSLContext:
@@ -214,9 +157,12 @@ def serve_edge(
     token_file: Path | None = None,
     tls_cert: Path | None = None,
     tls_key: Path | None = None,
+    max_devices: int = ConnectionLimits.devices,
     memory_mb: int = DEFAULT_MEMORY_BYTES >> 20,
 ) -> None:
-    """Serve packages until interrupted: ``hasten edge``. Prints one line when it listens.
+    """Serve packages until interrupted or terminated: ``hasten edge``.
+
+    Prints one line when it listens and one when it has ended; who comes, goes or is refused is told on standard error.
 
     Raises:
         InputError: a package is not intact, a number is out of range, the port is taken, or a file does not fit.
@@ -226,18 +172,32 @@ def serve_edge(
     tls = server_tls(tls_cert, tls_key) if tls_cert and tls_key else None
     opened = [open_package(path) for path in packages]
     times = read_profile(profile) if profile else None
-    core = EdgeCore(opened, workers, slowdown, [times] * len(opened) if times else None, memory_bytes=memory_mb << 20)
     token = read_token(token_file)
+    notes = Notes()
 
     async def serve() -> None:
-        server = await start_edge(core, host, port, token, tls)
+        asyncio.get_running_loop().set_exception_handler(lambda loop, context: notes.tell("error", _error(context)))
+        profiles = [times] * len(opened) if times else None
+        core = real_core(opened, workers, slowdown, profiles, notes=notes, memory_bytes=memory_mb << 20)
+        limits = fitting(max_devices, free_descriptors(max_devices + 2 * ConnectionLimits.strangers))
+        server = await start_edge(core, host, port, token, tls, limits)
         for shortfall in core.shortfalls():
-            print(shortfall, file=sys.stderr, flush=True)
+            notes.tell("memory", shortfall)
         names = ", ".join(package.manifest.name for package in opened)
         print(f"edge serves {names} on {server.host}:{server.port}", flush=True)
+        if limits.devices < max_devices:
+            notes.tell("limits", f"edge: takes {limits.devices} devices: there are no more file descriptors")
         try:
             await asyncio.Event().wait()
         finally:
             await server.close()
+            told = ", ".join(f"{count} {kind}" for kind, count in sorted(core.totals.items())) or "no tasks"
+            print(f"edge ended; {server.connections.welcomed} devices came; tasks: {told}", flush=True)
 
     run_loop(serve())
+
+
+def _error(context: dict[str, Any]) -> str:
+    error = context.get("exception")
+    told = f" ({type(error).__name__}: {error})" if error is not None else ""
+    return f"edge: {context.get('message')}{told}"

@@ -20,17 +20,33 @@ from hasten.core.files import read_text
 T = TypeVar("T")
 
 MAX_TOKEN_BYTES = 255
+KEEPALIVE_IDLE_S, KEEPALIVE_EVERY_S, KEEPALIVE_TIMES = 15, 5, 3
+"""A connection on which nothing came for so long is probed so often; unanswered so many times, it is dead."""
+UNACKNOWLEDGED_S = 30
+"""So is one on which what was sent stays unacknowledged for so long."""
 
 
 def prepare_socket(sock: socket.socket | None) -> None:
-    """No delay for small frames; BBR where the kernel has it, so that idle gaps do not restart slow start."""
+    """No delay for small frames, a vanished peer noticed within half a minute, and BBR where the kernel has it.
+
+    BBR, so that idle gaps do not restart slow start. Keep-alive notices a peer that has vanished while nothing is
+    sent, the user timeout one that acknowledges nothing of what is.
+    """
     if sock is None:
         return
-    with contextlib.suppress(OSError):
-        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-    if hasattr(socket, "TCP_CONGESTION"):
-        with contextlib.suppress(OSError):
-            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_CONGESTION, b"bbr")
+    options: list[tuple[int, str, int | bytes]] = [
+        (socket.IPPROTO_TCP, "TCP_NODELAY", 1),
+        (socket.SOL_SOCKET, "SO_KEEPALIVE", 1),
+        (socket.IPPROTO_TCP, "TCP_KEEPIDLE", KEEPALIVE_IDLE_S),
+        (socket.IPPROTO_TCP, "TCP_KEEPINTVL", KEEPALIVE_EVERY_S),
+        (socket.IPPROTO_TCP, "TCP_KEEPCNT", KEEPALIVE_TIMES),
+        (socket.IPPROTO_TCP, "TCP_USER_TIMEOUT", 1000 * UNACKNOWLEDGED_S),
+        (socket.IPPROTO_TCP, "TCP_CONGESTION", b"bbr"),
+    ]
+    for level, name, value in options:
+        if hasattr(socket, name):  # no system has them all
+            with contextlib.suppress(OSError):
+                sock.setsockopt(level, getattr(socket, name), value)
 
 
 def congestion_control() -> str:

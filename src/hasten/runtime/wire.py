@@ -80,6 +80,8 @@ class Code(IntEnum):
     """More than the edge takes: connections, or tasks and bytes that wait."""
     CLOSING = 10
     """The edge is about to end."""
+    IDLE = 11
+    """Nothing came on the connection for too long."""
 
 
 class Status(IntEnum):
