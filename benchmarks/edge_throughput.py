@@ -33,7 +33,7 @@ from hasten.runtime.edge import real_core, start_edge
 from hasten.runtime.pace import now_ms
 from hasten.runtime.sockets import prepare_socket, run_loop
 from hasten.runtime.sources import open_source
-from hasten.runtime.tasks import TaskLog
+from hasten.runtime.tasklog import TaskLog
 from hasten.runtime.uplink import Uplink
 from hasten.runtime.wire import Hello, submit_head, types_bytes
 from hasten.schedulers import make_scheduler
@@ -165,7 +165,7 @@ def agent_latencies(package: Package, port: int, cut: int, exit_: int, tasks: in
             AgentSettings(deadline_ms=10_000.0, rate_hz=1000.0 / GAP_MS),
             lambda user: Uplink("127.0.0.1", port, hello, None, user),
         )
-        log = TaskLog(None)
+        log = TaskLog(None, keep=True)
         await agent.prepare()
         await agent.run(open_source("samples", package).arrivals(GAP_MS * np.arange(tasks), 0), now_ms() + 50.0, log)
         await agent.close()

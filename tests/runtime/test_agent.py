@@ -15,7 +15,8 @@ from hasten.core.errors import InputError
 from hasten.runtime.agent import DeviceAgent
 from hasten.runtime.deciding import AgentSettings, local_finishes
 from hasten.runtime.pace import now_ms
-from hasten.runtime.tasks import Arrival, TaskLog
+from hasten.runtime.tasklog import TaskLog
+from hasten.runtime.tasks import Arrival
 from hasten.runtime.wire import (
     HEADER,
     Answer,
@@ -130,7 +131,7 @@ def play(
         chosen = make_scheduler(scheduler) if isinstance(scheduler, str) else scheduler
         agent = DeviceAgent(package, runner, chosen, AgentSettings(**settings), connect if reaction else None, profile)
         frame = package.samples()[0][:1]
-        log = TaskLog(path)
+        log = TaskLog(path, keep=True)
         try:
             await agent.prepare()
             arrivals = [Arrival(gap_ms * i, 0, frame, 4) for i in range(tasks)]
@@ -208,9 +209,14 @@ def test_no_task_is_lost_when_the_edge_dies_on_the_way(package):
     assert {r["fallback"] for r in records} == {"lost", "unreachable"}
 
 
-def test_what_the_edge_calls_late_is_late(package):
+def test_what_the_edge_calls_late_is_finished_here_if_it_still_can_be(package):
     records, _, _ = play(package, says_late, tasks=2)
-    assert outcomes(records) == [("late", "cancelled_edge", None)] * 2
+    assert outcomes(records) == [("on_time", "answered", "late")] * 2
+    heavy = package.profile.model_copy(
+        update={"exits": tuple(e.model_copy(update={"device_ms": 2 * DEADLINE_MS}) for e in package.profile.exits)}
+    )
+    records, _, _ = play(package, says_late, tasks=2, profile=heavy)
+    assert outcomes(records) == [("late", "cancelled_edge", "late")] * 2
     assert all(r["latency_ms"] is None for r in records)
 
 
@@ -222,15 +228,9 @@ def test_without_an_edge_everything_is_finished_here(package):
 
 
 def test_a_silent_edge_is_not_waited_for(package):
-    records, _, _ = play(package, is_silent, tasks=2, deadline_ms=300.0)
+    records, edge, _ = play(package, is_silent, tasks=2, deadline_ms=300.0)
     assert outcomes(records) == [("on_time", "answered", "silent")] * 2
-    assert all(200.0 < r["latency_ms"] <= 300.0 for r in records)
-
-
-def test_a_link_silent_for_long_is_given_up(package):
-    records, edge, _ = play(package, is_silent, tasks=2, gap_ms=1500.0, deadline_ms=300.0)
-    assert len(edge.gave_up) == 1
-    assert outcomes(records)[1] == ("on_time", "answered", "unreachable")
+    assert edge.gave_up == []  # its pings are answered
 
 
 def test_expired_options_and_drops_use_nothing(package):
@@ -262,7 +262,7 @@ def test_a_task_too_late_at_its_turn_is_cancelled(package):
             return super().finish(partition, exit_, tensors)
 
     async def run():
-        log = TaskLog(None)
+        log = TaskLog(None, keep=True)
         agent = DeviceAgent(
             package, Sleepy(package), make_scheduler("fixed:1,2"), AgentSettings(100.0, 100.0), None, slow
         )
@@ -297,20 +297,6 @@ def test_a_scheduler_that_learns_hears_every_outcome_once(package):
     play(package, answers, scheduler=learner, tasks=5, gap_ms=50.0)
     assert len(learner.heard) == 4  # the last has no later decision
     assert all(0 < latency < math.inf for latency in learner.heard)
-
-
-def test_a_scheduler_that_fails_ends_the_run(package):
-    class Broken:
-        name = "broken"
-
-        def reset(self, context):
-            return None
-
-        def decide(self, view):
-            raise ZeroDivisionError("broken scheduler")
-
-    with pytest.raises(ZeroDivisionError, match="broken scheduler"):
-        play(package, answers, scheduler=Broken())
 
 
 def test_the_view_is_that_of_the_protocol(package):

@@ -25,7 +25,7 @@ from hasten.runtime.deciding import AgentSettings
 from hasten.runtime.edge import real_core, start_edge
 from hasten.runtime.pace import now_ms
 from hasten.runtime.sources import Frames
-from hasten.runtime.tasks import TaskLog
+from hasten.runtime.tasklog import TaskLog
 from hasten.runtime.uplink import Uplink
 from hasten.runtime.wire import Hello
 from hasten.schedulers.learned import Learned

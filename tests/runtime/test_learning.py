@@ -40,7 +40,7 @@ def slow(package, tmp_path_factory):
     for block in profile["blocks"]:
         block.update(device_ms=8.0, edge_ms=10.0, encode_ms=0.0)
     for head, accuracy in zip(profile["exits"], (0.6, 0.7), strict=True):
-        head.update(device_ms=2.0, edge_ms=0.3, accuracy=accuracy)
+        head.update(device_ms=2.0, edge_ms=0.3, accuracy=accuracy, accuracy_by_partition=None)
     (folder / "slow.json").write_text(json.dumps(profile))
     return folder
 

@@ -5,9 +5,12 @@ from __future__ import annotations
 import pytest
 
 from hasten.core.profile import Profile
+from hasten.runtime.beside import HelperThread
 from hasten.runtime.deciding import AgentSettings, Decider
+from hasten.runtime.edge_times import EdgeTimes
 from hasten.runtime.estimate import LinkEstimate
 from hasten.runtime.outlook import Outlook
+from hasten.runtime.planning import Planner
 from hasten.runtime.served import Served
 from hasten.schedulers import make_scheduler
 from hasten.split.executor import Executor
@@ -20,7 +23,9 @@ def profile(package) -> Profile:
 
 def decider(profile: Profile, scheduler: str, build_ms=None) -> Decider:
     link = LinkEstimate()
-    return Decider(make_scheduler(scheduler), profile, AgentSettings(100.0, 10.0), link, Outlook(link), build_ms)
+    planner = Planner(make_scheduler(scheduler), HelperThread(), print)
+    settings = AgentSettings(100.0, 10.0)
+    return Decider(planner, profile, settings, link, EdgeTimes(), Outlook(link), build_ms)
 
 
 def test_a_scheduler_of_one_option_needs_that_one_only(profile):

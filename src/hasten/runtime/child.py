@@ -112,7 +112,7 @@ class Device:
         from hasten.runtime.agent import DeviceAgent
         from hasten.runtime.deciding import AgentSettings
         from hasten.runtime.sources import Frames
-        from hasten.runtime.tasks import TaskLog
+        from hasten.runtime.tasklog import TaskLog
         from hasten.runtime.uplink import Uplink
         from hasten.runtime.wire import Hello
         from hasten.schedulers import make_scheduler

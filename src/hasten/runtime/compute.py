@@ -1,4 +1,4 @@
-"""The device's own processor: one thread that serves jobs in order, and its backlog from planned work."""
+"""The device's own processor: serves jobs in order, one at a time, and knows its backlog from planned work."""
 
 from __future__ import annotations
 
@@ -7,14 +7,15 @@ import threading
 from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
-from hasten.runtime.pace import now_ms, sharpen_sleep
+from hasten.runtime.pace import dilated, now_ms, sharpen_sleep
 
 Array = NDArray[np.generic]
+T = TypeVar("T")
 
 
 class Runner(Protocol):
@@ -31,8 +32,8 @@ class Runner(Protocol):
 class Job:
     """One piece of work.
 
-    ``work(started_ms)`` runs in the compute thread; ``done(result)`` is called in the event loop, with the exception
-    if there was one.
+    ``work(started_ms)`` runs on the processor; ``done(result)`` is called in the event loop, with the exception if
+    there was one.
     """
 
     planned_ms: float
@@ -41,15 +42,82 @@ class Job:
     started_ms: float = field(default=0.0)
 
 
+class Compute(Protocol):
+    """A processor. Submit from the event loop's thread."""
+
+    def submit(self, job: Job, urgent: bool = False) -> None:
+        """Queue a job; an urgent one goes to the front."""
+
+    def play(self, slowdown: float, profiled_ms: float, work: Callable[[], T]) -> tuple[T, float]:
+        """Within a job: do ``work`` as a machine ``slowdown`` times slower would; return it and its milliseconds."""
+
+    def backlog_ms(self, now: float) -> float:
+        """Planned work that is left: queued, plus what remains of the running job."""
+
+    def running_left_ms(self, now: float) -> float:
+        """What remains of the running job: how long an urgent one waits."""
+
+    @property
+    def idle(self) -> bool:
+        """Whether nothing runs and nothing waits."""
+
+    async def close(self) -> None:
+        """Drop queued jobs and end after the running one."""
+
+
+class Planned:
+    """The bookkeeping of a processor: what is queued, what runs, and how much planned work that is."""
+
+    def __init__(self) -> None:
+        self.jobs: deque[Job] = deque()
+        self.running: Job | None = None
+        self._planned_ms = 0.0
+
+    def add(self, job: Job, urgent: bool) -> None:
+        """Queue a job."""
+        if urgent:
+            self.jobs.appendleft(job)
+        else:
+            self.jobs.append(job)
+        self._planned_ms += job.planned_ms
+
+    def begin(self, now: float) -> Job:
+        """Take the next job."""
+        job = self.jobs.popleft()
+        job.started_ms = now
+        self.running = job
+        return job
+
+    def end(self) -> None:
+        """The running job is done."""
+        assert self.running is not None  # begun
+        self._planned_ms = max(self._planned_ms - self.running.planned_ms, 0.0) if self.jobs else 0.0
+        self.running = None
+
+    def backlog_ms(self, now: float) -> float:
+        """Planned work that is left."""
+        running = self.running
+        served_ms = min(now - running.started_ms, running.planned_ms) if running is not None else 0.0
+        return max(self._planned_ms - served_ms, 0.0)
+
+    def running_left_ms(self, now: float) -> float:
+        """What remains of the running job."""
+        running = self.running
+        return max(running.started_ms + running.planned_ms - now, 0.0) if running is not None else 0.0
+
+    @property
+    def idle(self) -> bool:
+        """Whether nothing runs and nothing waits."""
+        return self.running is None and not self.jobs
+
+
 class ComputeQueue:
-    """First come, first served, on one thread. Submit from the event loop's thread."""
+    """First come, first served, on one thread."""
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         self._loop = loop
-        self._jobs: deque[Job] = deque()
+        self._planned = Planned()
         self._changed = threading.Condition()
-        self._planned_ms = 0.0
-        self._running: Job | None = None
         self._closing = False
         self._thread = threading.Thread(target=self._run, name="compute", daemon=True)
         self._thread.start()
@@ -57,50 +125,49 @@ class ComputeQueue:
     def submit(self, job: Job, urgent: bool = False) -> None:
         """Queue a job; an urgent one goes to the front."""
         with self._changed:
-            if urgent:
-                self._jobs.appendleft(job)
-            else:
-                self._jobs.append(job)
-            self._planned_ms += job.planned_ms
+            self._planned.add(job, urgent)
             self._changed.notify()
+
+    def play(self, slowdown: float, profiled_ms: float, work: Callable[[], T]) -> tuple[T, float]:
+        """Do ``work``, then wait out the rest of ``slowdown`` times its profiled time."""
+        return dilated(slowdown, profiled_ms, work)
 
     def backlog_ms(self, now: float) -> float:
         """Planned work that is left: queued, plus what remains of the running job."""
-        running = self._running
-        served_ms = min(now - running.started_ms, running.planned_ms) if running is not None else 0.0
-        return max(self._planned_ms - served_ms, 0.0)
+        return self._planned.backlog_ms(now)
 
     def running_left_ms(self, now: float) -> float:
         """What remains of the running job: how long an urgent one waits."""
-        running = self._running
-        return max(running.started_ms + running.planned_ms - now, 0.0) if running is not None else 0.0
+        return self._planned.running_left_ms(now)
 
-    def close(self) -> None:
+    @property
+    def idle(self) -> bool:
+        """Whether nothing runs and nothing waits."""
+        return self._planned.idle
+
+    async def close(self) -> None:
         """Drop queued jobs and end the thread after the running one."""
         with self._changed:
             self._closing = True
-            self._jobs.clear()
+            self._planned.jobs.clear()
             self._changed.notify()
-        self._thread.join()
+        await asyncio.to_thread(self._thread.join)
 
     def _run(self) -> None:
         sharpen_sleep()
         while True:
             with self._changed:
-                while not self._jobs and not self._closing:
+                while not self._planned.jobs and not self._closing:
                     self._changed.wait()
                 if self._closing:
                     return
-                job = self._jobs.popleft()
-                job.started_ms = now_ms()
-                self._running = job
+                job = self._planned.begin(now_ms())
             try:
                 result = job.work(job.started_ms)
             except Exception as error:  # handed to whoever submitted the job; the thread serves the next
                 result = error
             with self._changed:
-                self._running = None
-                self._planned_ms = max(self._planned_ms - job.planned_ms, 0.0)
+                self._planned.end()
             try:
                 self._loop.call_soon_threadsafe(job.done, result)
             except RuntimeError:  # the loop has closed

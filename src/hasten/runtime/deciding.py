@@ -14,8 +14,6 @@ from hasten.core.arrivals import Arrivals
 from hasten.core.decision import (
     DEAD_LINK_BITS_PER_MS,
     Context,
-    Noting,
-    Observer,
     Outcomes,
     Scheduler,
     Selective,
@@ -26,9 +24,14 @@ from hasten.core.errors import InputError
 from hasten.core.options import DROP, OptionTable, StreamCosts, option_table
 from hasten.core.profile import ExitHead, Profile
 from hasten.core.timing import predict_latency
+from hasten.runtime.edge_times import EdgeTimes
 from hasten.runtime.estimate import LinkEstimate
 from hasten.runtime.outlook import Outlook
+from hasten.runtime.planning import START_PATIENCE_MS, Planner
 from hasten.runtime.tasks import Task
+
+REPLAN_LEAST_MS, REPLAN_SHARE, REPLAN_TRIP_SHARE = 2.0, 0.04, 0.1
+"""A scheduler begins anew when times beside its plan differ by this, this share of the deadline and of the trip."""
 
 BuildTime = Callable[[str, int, int], float]
 """(kind, partition, exit) of a segment -> milliseconds that its call takes longer because it is not held."""
@@ -72,7 +75,10 @@ class Choice:
     edge_ms: float
     payload_bits: float
     latency_ms: float
-    """Predicted from the decision on."""
+    """Predicted from the decision on, with the times measured now."""
+    planned_ms: float
+    """The same with the times that the scheduler planned with."""
+    accuracy: float
 
     @property
     def offloads(self) -> bool:
@@ -81,40 +87,56 @@ class Choice:
 
 
 class Decider:
-    """Holds the scheduler, its context and the one view (B = 1) that is filled anew for each decision.
+    """Keeps the facts that a scheduler plans with, and the one view (B = 1) that is filled anew for each decision.
+
+    Round trip and service times are those measured now. The scheduler is told new ones, and begins anew, when they are
+    no longer what it plans with; what it chose is judged by those of this moment in any case.
 
     Attributes:
-        decision_us: how long the scheduler took for the last decision.
-        note: what it had to tell of the last decision, if anything.
-        facts: what it was told beforehand, for the log: with that and the view each decision can be made again.
+        decision_us: how long the last decision took.
+        note: what the scheduler had to tell of it, if anything, or why Greedy decided in its place.
+        facts: what the scheduler was told beforehand, for the log: with that and the view each decision can be made
+            again.
         limit_ms: latency beyond which an answer is worthless.
     """
 
     def __init__(
         self,
-        scheduler: Scheduler,
+        planner: Planner,
         profile: Profile,
         settings: AgentSettings,
         link: LinkEstimate,
+        edge_times: EdgeTimes,
         outlook: Outlook,
         build_ms: BuildTime | None = None,
     ) -> None:
         self.decision_us = 0.0
-        self._scheduler, self._profile, self._settings = scheduler, profile, settings
-        self._link, self._outlook = link, outlook
-        self._build_ms = build_ms
         self.note: str | None = None
+        self._planner, self._profile, self._settings = planner, profile, settings
+        self._link, self._times, self._outlook = link, edge_times, outlook
+        self._build_ms = build_ms
         self._notes: dict[str, int] = {}
         self._outcomes: list[tuple[int, float, float]] = []
         self._plans = 0
         self._last_ms = 0.0
         self._from_ms = 0.0
-        self.plan(edge_slowdown=1.0, workers=1)
+        self._edge_slowdown, self._workers = 1.0, 1
+        self._plan(START_PATIENCE_MS)
 
     def plan(self, edge_slowdown: float, workers: int) -> None:
-        """Build context and view for the edge as it is known now, and reset the scheduler."""
-        s = self._settings
-        self._table = option_table([StreamCosts(self._profile, s.slowdown, edge_slowdown, s.energy_weight_per_mj)])
+        """Another edge, or the same again: have the scheduler begin anew with what is known of it."""
+        self._edge_slowdown, self._workers = edge_slowdown, workers
+        self._outlook.planned_for(workers)
+        self._plan()
+
+    def _plan(self, patience_ms: float | None = None) -> None:
+        s, factor = self._settings, self._times.factor
+        self._planned = self.rtt_ms, factor
+        costs = [StreamCosts(self._profile, s.slowdown, self._edge_slowdown, s.energy_weight_per_mj)]
+        self._profiled_ms = option_table(costs).edge_ms[0]
+        self._longest_ms = float(self._profiled_ms.max())
+        costs = [StreamCosts(self._profile, s.slowdown, self._edge_slowdown * factor, s.energy_weight_per_mj)]
+        self._table = option_table(costs)
         if self._build_ms is not None:
             self._table = _with_building(self._table, self._profile, self._build_ms)
         self._context = Context(
@@ -122,8 +144,8 @@ class Decider:
             deadline_ms=np.array([s.deadline_ms]),
             rate_hz=np.array([s.rate_hz]),
             gain_terms=s.gain_terms,
-            rtt_ms=self._link.rtt_ms + self._profile.offload_ms,
-            workers=workers,
+            rtt_ms=self.rtt_ms,
+            workers=self._workers,
             shared_uplink=s.shared_uplink,
             streams=s.streams,
             seeds=np.array([s.seed * s.streams + s.stream]),
@@ -137,16 +159,15 @@ class Decider:
             stream=np.zeros(1, np.int64),
             device_wait_ms=np.zeros(1),
             uplink_wait_ms=np.zeros(1),
-            edge_wait_ms=np.zeros((1, workers)),
+            edge_wait_ms=np.zeros((1, self._workers)),
             rate_bits_per_ms=np.zeros(1),
             others_wait_ms=np.zeros((1, s.streams)),
         )
-        self._outlook.reconnected(workers)
         self.facts: dict[str, Any] = {
             "plan": self._plans,
             "rtt_ms": self._context.rtt_ms,
-            "workers": workers,
-            "edge_slowdown": edge_slowdown,
+            "workers": self._workers,
+            "edge_slowdown": self._edge_slowdown * factor,
             "slowdown": s.slowdown,
             "rate_hz": s.rate_hz,
             "stream": s.stream,
@@ -155,16 +176,16 @@ class Decider:
             "gain_terms": list(s.gain_terms),
             "energy_weight_per_mj": s.energy_weight_per_mj,
         }
-        self.take_over(self._scheduler)
+        self._planner.begin(self._context, patience_ms)
+        self._begun()
 
     def take_over(self, scheduler: Scheduler) -> None:
         """Have ``scheduler`` decide from now on; one that refuses this device's network changes nothing."""
-        scheduler.reset(self._context)
-        if scheduler is not self._scheduler:
-            self._outcomes = []  # those of another's decisions
-        self._scheduler = scheduler
-        self._noting = scheduler if isinstance(scheduler, Noting) else None
-        self._observer = scheduler if isinstance(scheduler, Observer) else None
+        self._planner.take_over(scheduler)
+        self._outcomes = []  # those of another's decisions
+        self._begun()
+
+    def _begun(self) -> None:
         self._notes = {}
         self._plans += 1
         self._from_ms = self._last_ms  # a scheduler's time begins at 0, or the first gap between tasks would be long
@@ -172,17 +193,39 @@ class Decider:
 
     def usable(self) -> list[tuple[int, int]]:
         """The (exit, partition) pairs that the scheduler may choose, as far as it tells."""
-        scheduler, table = self._scheduler, self._table
+        scheduler, table = self._planner.scheduler, self._table
         columns = scheduler.usable()[0] if isinstance(scheduler, Selective) else range(int(table.count[0]))
         return [(int(table.exit[0, j]), int(table.partition[0, j])) for j in columns]
 
     @property
     def rtt_ms(self) -> float:
-        """The round trip that decisions reckon with."""
-        return self._context.rtt_ms
+        """What an offloaded task spends beside its stages, as measured now: round trip, handling, slower services."""
+        return self._link.rtt_ms + self._profile.offload_ms + self._times.extra_ms
+
+    def profiled_edge_ms(self, option: int) -> float:
+        """The profiled service time of an option at this edge, uncorrected."""
+        return float(self._profiled_ms[option])
+
+    @property
+    def whole_network(self) -> int:
+        """The option that computes all up to the last exit at the edge."""
+        return self._table.index(0, int(self._table.exit[0].max()), 0)
 
     def decide(self, now_ms: float) -> Choice | None:
         """Show the outlook to the scheduler; None is a task that it drops. ``now_ms`` counts from the start."""
+        if self._moved():
+            self._plan()
+        self._tell()
+        return self._ask(now_ms)
+
+    def _moved(self) -> bool:
+        """Whether round trip or service times have changed noticeably since they were planned with."""
+        rtt_ms, factor = self._planned
+        least_ms = max(REPLAN_LEAST_MS, REPLAN_SHARE * self._settings.deadline_ms)
+        longest_ms = abs(self._times.factor - factor) * self._longest_ms
+        return longest_ms > least_ms or abs(self.rtt_ms - rtt_ms) > max(least_ms, REPLAN_TRIP_SHARE * rtt_ms)
+
+    def _ask(self, now_ms: float) -> Choice | None:
         outlook, view = self._outlook, self._view
         self._last_ms = now_ms
         view.now_ms[0] = now_ms - self._from_ms
@@ -191,54 +234,79 @@ class Decider:
         view.edge_wait_ms[0] = outlook.edge_wait_ms
         view.rate_bits_per_ms[0] = outlook.rate_bits_per_ms
         view.others_wait_ms[0, 0] = outlook.device_wait_ms  # the view's stream is 0, whichever of the run's it is
-        self._tell()
         started = time.perf_counter()
-        option = int(self._scheduler.decide(view).option[0])
+        option = self._planner.decide(view)
         self.decision_us = (time.perf_counter() - started) * 1e6
-        self.note = self._new_note()
+        self.note = self._planner.note or self._new_note()
         return None if option == DROP else self._choice(option)
 
     def _new_note(self) -> str | None:
         """What the scheduler counted at the last decision."""
-        if self._noting is None:
+        if not self._planner.noting:
             return None
-        before, self._notes = self._notes, self._noting.notes(0)
+        before, self._notes = self._notes, self._planner.notes()
         return next((name for name, count in self._notes.items() if count > before.get(name, 0)), None)
 
     def learn(self, task: Task) -> None:
         """Keep a task's outcome for a scheduler that learns from them; told before the next decision."""
-        if self._observer is not None and task.option != DROP:
+        if self._planner.observes and task.option != DROP:
             self._outcomes.append((task.option, task.device_done_ms - task.arrived_ms, task.latency_ms))
 
     def _tell(self) -> None:
-        if self._observer is not None and self._outcomes:
+        if self._outcomes:
             option, device_done_ms, latency_ms = zip(*self._outcomes, strict=True)
             self._outcomes = []
             first = np.zeros(len(option), np.int64)
-            self._observer.observe(
+            self._planner.observe(
                 Outcomes(first, first, np.array(option), np.array(device_done_ms), np.array(latency_ms))
             )
 
     def _choice(self, option: int) -> Choice:
-        """The option with its latency by the timing law at the present outlook."""
+        """The option with its latency by the timing law at the present outlook and the times measured now."""
         table, outlook = self._table, self._outlook
         device_ms = float(table.device_ms[0, option])
         payload_bits = float(table.payload_bits[0, option])
-        edge_ms = float(table.edge_ms[0, option])
-        latency_ms = float(
-            predict_latency(
-                outlook.device_wait_ms,
-                outlook.uplink_wait_ms,
-                outlook.edge_wait_ms[0],
-                device_ms,
-                payload_bits,
-                edge_ms,
-                max(outlook.rate_bits_per_ms, DEAD_LINK_BITS_PER_MS),
-                self._context.rtt_ms,
-            )
+        edge_ms = self._times.factor * float(self._profiled_ms[option])
+        rate = max(outlook.rate_bits_per_ms, DEAD_LINK_BITS_PER_MS)
+        waits = outlook.device_wait_ms, outlook.uplink_wait_ms, outlook.edge_wait_ms[0]
+        latency_ms = float(predict_latency(*waits, device_ms, payload_bits, edge_ms, rate, self.rtt_ms))
+        rtt_ms, factor = self._planned
+        planned_edge_ms = factor * float(self._profiled_ms[option])
+        planned_ms = float(predict_latency(*waits, device_ms, payload_bits, planned_edge_ms, rate, rtt_ms))
+        return Choice(
+            option=option,
+            exit=int(table.exit[0, option]),
+            partition=int(table.partition[0, option]),
+            device_ms=device_ms,
+            edge_ms=edge_ms,
+            payload_bits=payload_bits,
+            latency_ms=latency_ms,
+            planned_ms=planned_ms,
+            accuracy=float(table.accuracy[0, option]),
         )
-        exit_, partition = int(table.exit[0, option]), int(table.partition[0, option])
-        return Choice(option, exit_, partition, device_ms, edge_ms, payload_bits, latency_ms)
+
+    def better_elsewhere(self, choice: Choice | None) -> bool:
+        """Whether a better exit could be had in time over an idle link and edge that are as fast as they may be.
+
+        Then it is worth knowing whether they are; told only of decisions that keep a task on the device.
+        """
+        s, table = self._settings, self._table
+        if self._link.best_rate_bits_per_ms <= 0:
+            return False
+        latency_ms = predict_latency(
+            self._outlook.device_wait_ms,
+            0.0,
+            0.0,
+            table.device_ms[0],
+            table.payload_bits[0],
+            self._profiled_ms,
+            self._link.best_rate_bits_per_ms,
+            self._link.rtt_ms + self._profile.offload_ms,
+        )
+        worth = table.worth[0, choice.option] if choice is not None else -math.inf
+        count = int(table.count[0])
+        useful = (latency_ms <= s.deadline_ms) & (table.payload_bits[0] > 0) & (table.worth[0] > worth)
+        return bool(useful[:count].any())
 
 
 def _with_building(table: OptionTable, profile: Profile, build_ms: BuildTime) -> OptionTable:
@@ -271,7 +339,7 @@ def local_finishes(profile: Profile, slowdown: float) -> list[list[LocalFinish]]
 
     def way(p: int, number: int, head: ExitHead) -> LocalFinish:
         device_ms = float(ends_ms[head.after_block] - ends_ms[p] + head.device_ms) * slowdown
-        return LocalFinish(head.accuracy, device_ms, number, head.after_block)
+        return LocalFinish(head.accuracy_at(head.after_block), device_ms, number, head.after_block)
 
     return [
         [way(p, number, head) for number, head in enumerate(profile.exits, start=1) if head.after_block >= p]

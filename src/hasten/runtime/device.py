@@ -23,7 +23,8 @@ from hasten.runtime.learning import Learning, LearnPlan
 from hasten.runtime.pace import now_ms
 from hasten.runtime.sockets import read_token, run_loop
 from hasten.runtime.sources import open_source, parse_arrivals
-from hasten.runtime.tasks import Task, TaskLog
+from hasten.runtime.tasklog import TaskLog
+from hasten.runtime.tasks import Task
 from hasten.runtime.uplink import Uplink, client_tls
 from hasten.runtime.wire import Hello
 from hasten.schedulers import make_scheduler
@@ -92,7 +93,7 @@ def run_device(
     host, port = parse_address(edge)
     hello = Hello(bytes.fromhex(opened.digest), read_token(token_file).encode(), opened.manifest.name)
     tls = client_tls(tls_ca) if tls_ca else None
-    written = TaskLog(log)
+    written = TaskLog(log, keep=True)
     decider = make_scheduler(scheduler)
     executor = Executor(opened, memory_bytes=memory_mb << 20, role="device")
     done = 0

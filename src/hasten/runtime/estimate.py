@@ -3,12 +3,17 @@
 A transfer's time is what remains of the time to its answer without the edge's own time and the round trip, counted
 from when its own predecessor had left. Leaving these in is the common mistake: on recorded LTE uplinks it costs more
 than half of the estimate, whatever the filter. The filter is an exponentially weighted mean over rates.
+
+Round trip and clock come from small pings that found the link idle; where they are few, the clock is followed by the
+way back of every answer, whose change between two pings is taken to be the clocks' drift.
 """
 
 from __future__ import annotations
 
+import math
 from collections import deque
 from statistics import median
+from typing import NamedTuple
 
 RATE_WEIGHT = 0.3
 """Weight of the newest rate sample when it follows the one before closely."""
@@ -18,25 +23,43 @@ TIMING_NOISE_MS = 0.3
 """About how wrong a measured transfer time is; transfers that are short against it count little."""
 SHORTEST_TRANSFER_MS = 0.05
 """No measured transfer time is taken to be shorter."""
-PINGS_KEPT = 32
-RATE_STALE_MS = 500.0
-"""An estimate older than this is renewed by a padded probe when the device is idle."""
+MOST_PINGS, FEWEST_PINGS = 9, 3
+"""How many pings the round trip is the median of: those of the last seconds, within these bounds."""
+PING_MEMORY_MS = 2000.0
+WAYS_KEPT = 32
+CLOCK_DOUBT = 1e-4
+"""A clock that was not heard of for some time may be wrong by this share of it."""
+
+
+class _Ping(NamedTuple):
+    received_ms: float
+    rtt_ms: float
+    offset_ms: float
+    """The edge's clock less ours, if both ways took equally long."""
+    way_ms: float
+    """Our clock at the end of the way back less the edge's at its begin."""
 
 
 class LinkEstimate:
     """Estimates from pings and answered transfers; all times are this device's clock in milliseconds."""
 
     def __init__(self) -> None:
-        self._pings: deque[tuple[float, float]] = deque(maxlen=PINGS_KEPT)
+        self._pings: deque[_Ping] = deque(maxlen=MOST_PINGS)
+        self._ways: deque[tuple[float, float]] = deque(maxlen=WAYS_KEPT)
         self.forget()
 
     def forget(self) -> None:
         """Start anew, as after a lost connection."""
-        self.rate_bits_per_ms = 0.0
-        self.updated_ms = -float("inf")
+        self.rate_bits_per_ms = self.best_rate_bits_per_ms = 0.0
+        self.updated_ms = -math.inf
+        """When the rate was last measured."""
+        self.pinged_ms = -math.inf
+        """When the round trip was last measured."""
         self._pings.clear()
+        self._ways.clear()
         self._rtt_ms = 0.0
-        self._clock_offset_ms = 0.0
+        self._waited_ms = 0.0
+        self._offset_ms = 0.0
 
     @property
     def rtt_ms(self) -> float:
@@ -50,13 +73,33 @@ class LinkEstimate:
 
     def edge_clock(self, here_ms: float) -> float:
         """The edge's clock at ``here_ms``, wrong by at most half of how unequal the two ways are."""
-        return here_ms + self._clock_offset_ms
+        return here_ms + self._offset_ms
+
+    def clock_doubt_ms(self, now_ms: float) -> float:
+        """By how much the clocks may have come apart since they were last compared."""
+        return CLOCK_DOUBT * max(now_ms - self._ways[-1][0], 0.0) if self._ways else 0.0
 
     def ping(self, sent_ms: float, received_ms: float, edge_ms: float) -> None:
         """Take an unpadded ping's times into account; ``edge_ms`` is the edge's clock when it answered."""
-        self._pings.append((received_ms - sent_ms, edge_ms - 0.5 * (sent_ms + received_ms)))
-        self._rtt_ms = median(rtt_ms for rtt_ms, _ in self._pings)
-        self._clock_offset_ms = min(self._pings)[1]
+        offset_ms = edge_ms - 0.5 * (sent_ms + received_ms)
+        self._pings.append(_Ping(received_ms, received_ms - sent_ms, offset_ms, received_ms - edge_ms))
+        while len(self._pings) > FEWEST_PINGS and received_ms - self._pings[0].received_ms > PING_MEMORY_MS:
+            self._pings.popleft()
+        self.pinged_ms = received_ms
+        self._waited_ms = 0.0
+        self._ways.append((received_ms, received_ms - edge_ms))
+        self._reckon()
+
+    def ping_waits(self, waited_ms: float) -> None:
+        """A ping on an idle link is not answered for so long yet: its round trip is at least that."""
+        if waited_ms > max(self._rtt_ms, self._waited_ms):
+            self._waited_ms = waited_ms
+            self._reckon()
+
+    def heard(self, received_ms: float, edge_ms: float) -> None:
+        """An answer came that the edge sent at ``edge_ms`` of its clock."""
+        self._ways.append((received_ms, received_ms - edge_ms))
+        self._reckon()
 
     def transfer(self, start_ms: float, end_ms: float, bits: float) -> None:
         """Take a finished transfer into account: when its first bit could leave and when its last bit had."""
@@ -68,4 +111,19 @@ class LinkEstimate:
             pause = max((end_ms - self.updated_ms) / RATE_MEMORY_MS, 1.0)
             weight = (1.0 - (1.0 - RATE_WEIGHT) ** pause) * took_ms / (took_ms + TIMING_NOISE_MS)
             self.rate_bits_per_ms += weight * (sample - self.rate_bits_per_ms)
+        self.best_rate_bits_per_ms = max(self.best_rate_bits_per_ms, self.rate_bits_per_ms)
         self.updated_ms = end_ms
+
+    def _reckon(self) -> None:
+        if not self._pings:
+            return
+        trips_ms = [ping.rtt_ms for ping in self._pings]
+        if self._waited_ms > 0:
+            trips_ms.append(self._waited_ms)
+        self._rtt_ms = median(trips_ms)
+        fastest = min(self._pings, key=lambda ping: ping.rtt_ms)
+        newest_ms = self._ways[-1][0]
+        shortest_way_ms = min(way for at_ms, way in self._ways if newest_ms - at_ms <= PING_MEMORY_MS)
+        # Between pings the shortest way back changes as the clocks drift apart.
+        drift_ms = fastest.way_ms - shortest_way_ms if newest_ms - fastest.received_ms > PING_MEMORY_MS else 0.0
+        self._offset_ms = fastest.offset_ms + drift_ms

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import json
 import math
 from dataclasses import dataclass, field
 from enum import Enum
-from pathlib import Path
-from typing import IO, Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,6 +13,9 @@ from numpy.typing import NDArray
 from hasten.core.timing import is_on_time
 from hasten.runtime.outlook import Transfer
 from hasten.runtime.wire import Answer
+
+if TYPE_CHECKING:
+    from hasten.runtime.deciding import Choice
 
 Array = NDArray[np.generic]
 
@@ -25,6 +26,7 @@ class Outcome(Enum):
     ON_TIME = "on_time"
     LATE = "late"
     DROPPED = "dropped"
+    INVALID = "invalid"
 
 
 class Reason(Enum):
@@ -48,6 +50,12 @@ class Reason(Enum):
     """The edge neither answered nor failed before the agent stopped waiting."""
     FAILED = "failed"
     """The segment could not be run on the device."""
+    INVALID = "invalid"
+    """The network's output is not finite: there is no class to tell."""
+    BAD_ANSWER = "bad_answer"
+    """The edge's answer cannot be true, and no exit could answer on the device before the deadline."""
+    STOPPED = "stopped"
+    """The agent was ended before."""
 
 
 class Fallback(Enum):
@@ -56,8 +64,14 @@ class Fallback(Enum):
     UNREACHABLE = "unreachable"
     """There was no connection when it arrived; exit and partition are those of the device's own choice."""
     LOST = "lost"
+    """The connection broke while it was away."""
     SILENT = "silent"
+    """The answer was no longer to be expected in time."""
+    LATE = "late"
+    """Link or edge would have been too late."""
     REFUSED = "refused"
+    BAD_ANSWER = "bad_answer"
+    """The answer cannot be true: of another exit, of no class, or without a probability."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,6 +110,8 @@ class Task:
     """What the device has of it, kept until the outcome is known."""
     held_cut: int = 0
     """The partition point at which the device holds the tensors."""
+    choice: Choice | None = None
+    """What was decided, and what it should cost."""
     transfer: Transfer | None = None
     sent_ms: float = math.nan
     device_done_ms: float = math.nan
@@ -108,6 +124,11 @@ class Task:
     answered_exit: int = 0
     class_index: int | None = None
     confidence: float | None = None
+
+    rescuing: bool = False
+    """Whether the device is finishing it after all."""
+    held_answer: tuple[int, int, float] | None = None
+    """Exit, class and confidence found here in case the edge's better answer does not come in time."""
 
     @property
     def ended(self) -> bool:
@@ -172,28 +193,6 @@ class Task:
             "confidence": None if self.confidence is None else round(self.confidence, 5),
             "correct": self.class_index == label if answered and label is not None else None,
         }
-
-
-class TaskLog:
-    """Writes one JSON line per task to a file, if there is one, and keeps the records.
-
-    Each line is written at once, so that the log can be read while it grows.
-    """
-
-    def __init__(self, path: Path | None) -> None:
-        self.records: list[dict[str, Any]] = []
-        self._file: IO[str] | None = path.open("w", buffering=1, encoding="utf-8") if path else None
-
-    def write(self, record: dict[str, Any]) -> None:
-        """Add a record."""
-        self.records.append(record)
-        if self._file:
-            self._file.write(json.dumps(record) + "\n")
-
-    def close(self) -> None:
-        """Flush and close the file."""
-        if self._file:
-            self._file.close()
 
 
 def _finite(value: float) -> float | None:

@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import random
 import ssl
-from pathlib import Path
+from collections.abc import Callable
 from typing import Any, Protocol
 
-from hasten.core.errors import InputError
+from hasten.runtime.dialing import Dialer, NetworkDialer, client_tls, reason
 from hasten.runtime.pace import now_ms
-from hasten.runtime.sockets import prepare_socket
 from hasten.runtime.wire import (
     DEVICE_LIMITS,
+    MAGIC,
     Answer,
     Frame,
     FrameParser,
@@ -30,10 +31,18 @@ from hasten.runtime.wire import (
     ping_frame,
 )
 
-CONNECT_TIMEOUT_S = 2.0
+__all__ = ["Uplink", "UplinkUser", "client_tls"]
+
+WELCOME_S = 10.0
+"""After HELLO the edge answers within so long."""
+START_S = 3.0
+"""So long the first connection is waited for before the first task; it may come later."""
 COPY_BELOW_BYTES = 16 * 1024
 """Copying less than this into one piece is faster than writing two."""
 FIRST_BACKOFF_S, LAST_BACKOFF_S = 0.1, 2.0
+STEADY_S = 5.0
+"""A connection that lasted so long was a good one: the next is tried soon after it breaks."""
+TLS_RECORDS = (0x14, 0x15, 0x16)
 
 
 class UplinkUser(Protocol):
@@ -44,6 +53,9 @@ class UplinkUser(Protocol):
 
     def edge_lost(self, reason: str) -> None:
         """The connection, accepted before, is gone."""
+
+    def edge_unreachable(self, reason: str) -> None:
+        """An attempt to connect failed, for another reason than the one before."""
 
     def edge_answered(self, task: int, answer: Answer) -> None:
         """An answer."""
@@ -64,20 +76,34 @@ class Uplink:
         trouble: why there is no connection, in words; empty while there is one.
     """
 
-    def __init__(self, host: str, port: int, hello: Hello, tls: ssl.SSLContext | None, user: UplinkUser) -> None:
+    def __init__(
+        self,
+        host: str,
+        port: int,
+        hello: Hello,
+        tls: ssl.SSLContext | None,
+        user: UplinkUser,
+        dialer: Dialer | None = None,
+        clock_ms: Callable[[], float] = now_ms,
+        chance: Callable[[], float] = random.random,
+    ) -> None:
         self.connected = False
         self.heard_ms = 0.0
         self.trouble = "not connected yet"
-        self._host, self._port, self._hello, self._tls, self._user = host, port, hello, tls, user
+        self._hello, self._user = hello, user
+        self._dialer = dialer or NetworkDialer(host, port, tls)
+        self._clock_ms, self._chance = clock_ms, chance
         self._transport: Any = None
         self._settled = asyncio.Event()
         self._gone = asyncio.Event()
         self._keeper: asyncio.Task[None] | None = None
 
     async def start(self) -> bool:
-        """Begin to keep a connection; return whether the first attempt succeeded."""
+        """Begin to keep a connection; return whether the first attempt succeeded, or False if it takes long."""
         self._keeper = asyncio.create_task(self._keep())
-        await self._settled.wait()
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(START_S):
+                await self._settled.wait()
         return self.connected
 
     async def close(self) -> None:
@@ -102,52 +128,56 @@ class Uplink:
         self._transport.write(ping_frame(sequence, padding_bytes))
 
     def give_up(self, reason: str) -> None:
-        """Break the present connection; a new one is tried at once."""
+        """Break the present connection; a new one is tried soon."""
         self._lost(reason)
         if self._transport:
             self._transport.abort()
 
     async def _keep(self) -> None:
         backoff_s = FIRST_BACKOFF_S
+        loop = asyncio.get_running_loop()
         while True:
             self._gone.clear()
             try:
-                async with asyncio.timeout(CONNECT_TIMEOUT_S):
-                    await self._connect()
-            except (OSError, TimeoutError) as error:
-                self.trouble = str(error) or "no answer"
+                await self._connect()
+            except (OSError, TimeoutError, ValueError) as error:
                 if self._transport:
                     self._transport.abort()
+                self._troubled(reason(error))
             self._settled.set()
             if self.connected:
-                backoff_s = FIRST_BACKOFF_S
+                since_s = loop.time()
                 await self._gone.wait()
-            await asyncio.sleep(backoff_s)
+                if loop.time() - since_s > STEADY_S:
+                    backoff_s = FIRST_BACKOFF_S
+            await asyncio.sleep(backoff_s * (0.5 + self._chance()))  # not in step with all others that lost it
             backoff_s = min(2.0 * backoff_s, LAST_BACKOFF_S)
 
     async def _connect(self) -> None:
-        loop = asyncio.get_running_loop()
-        answered: asyncio.Future[None] = loop.create_future()
-        hostname = self._host if self._tls else None
-        self._transport, _ = await loop.create_connection(
-            lambda: _Connection(self, answered), self._host, self._port, ssl=self._tls, server_hostname=hostname
-        )
-        prepare_socket(self._transport.get_extra_info("socket"))
+        answered: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._transport = None
+        self._transport = await self._dialer.dial(lambda: _Connection(self, answered))
         self._transport.write(hello_frame(self._hello))
-        await answered
+        async with asyncio.timeout(WELCOME_S):
+            await answered
+
+    def _troubled(self, why: str) -> None:
+        if why != self.trouble:
+            self.trouble = why
+            self._user.edge_unreachable(why)
 
     def _handle(self, frame: Frame, answered: asyncio.Future[None]) -> None:
-        self.heard_ms = now_ms()
+        self.heard_ms = self._clock_ms()
         if frame.kind is Kind.ANSWER:
             self._user.edge_answered(frame.task, parse_answer(frame.body))
         elif frame.kind is Kind.PONG:
             self._user.edge_ponged(frame.task, *parse_pong(frame.body))
         elif frame.kind is Kind.WELCOME:
             welcome = parse_welcome(frame.body)
-            self.connected, self.trouble = True, ""
             if not answered.done():
+                self.connected, self.trouble = True, ""
                 answered.set_result(None)
-            self._user.edge_connected(welcome)
+                self._user.edge_connected(welcome)
         else:
             refuse = parse_refuse(frame.body)
             if frame.task:
@@ -173,6 +203,7 @@ class _Connection(asyncio.BufferedProtocol):
         self._answered = answered
         self._parser = FrameParser(DEVICE_LIMITS)
         self._transport: asyncio.BaseTransport | None = None
+        self._heard = False
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = transport
@@ -181,25 +212,25 @@ class _Connection(asyncio.BufferedProtocol):
         return self._parser.buffer()
 
     def buffer_updated(self, nbytes: int) -> None:
+        first = None if self._heard else bytes(self._parser.buffer()[: min(nbytes, len(MAGIC))])
+        self._heard = True
         try:
             for frame in self._parser.received(nbytes):
                 self._uplink._handle(frame, self._answered)
         except WireError as error:
-            self._end(str(error))
+            speaks_tls = first is not None and first[0] in TLS_RECORDS
+            self._end("the edge speaks TLS, and this device was not told to" if speaks_tls else str(error))
 
     def connection_lost(self, exc: Exception | None) -> None:
-        self._end(str(exc) if exc else "the edge closed the connection")
+        if exc is not None:
+            self._end(reason(exc))
+        elif self._heard:
+            self._end("the edge closed the connection")
+        else:
+            self._end("the edge closed the connection without a word (as one that expects TLS does)")
 
     def _end(self, reason: str) -> None:
         if not self._answered.done():
             self._answered.set_exception(ConnectionError(reason))
         elif self._uplink._transport is self._transport:
             self._uplink.give_up(reason)
-
-
-def client_tls(authority: Path | None) -> ssl.SSLContext:
-    """A TLS context for devices that trusts ``authority`` (PEM), or the system's authorities."""
-    try:
-        return ssl.create_default_context(cafile=authority)
-    except (OSError, ssl.SSLError) as error:
-        raise InputError(authority or "tls", "authority", str(authority), f"a PEM certificate ({error})") from None

@@ -398,6 +398,11 @@ def pong_frame(sequence: int, clock_ms: float, report: LoadReport) -> bytes:
     return frame_bytes(Kind.PONG, sequence, _CLOCK.pack(clock_ms) + _report_bytes(report))
 
 
+def pong_bytes(workers: int) -> int:
+    """Size of a PONG frame of an edge with so many workers."""
+    return HEADER.size + _CLOCK.size + _REPORT.size + 4 * workers
+
+
 def parse_pong(body: memoryview) -> tuple[float, LoadReport]:
     """Read a PONG body: the edge's clock and its load."""
     _require_size(body, _CLOCK.size, Kind.PONG)

@@ -1,0 +1,148 @@
+"""Making a connection to an edge: all addresses of a name, TLS, and what went wrong in words.
+
+Addresses are tried one after the other without waiting long for each, in the manner of happy eyeballs (RFC 8305):
+a next one starts when the one before has failed or a quarter of a second has passed, and the first that stands wins.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import errno
+import os
+import socket
+import ssl
+from collections.abc import Awaitable, Callable, Sequence
+from itertools import chain, zip_longest
+from pathlib import Path
+from typing import Any, Protocol
+
+from hasten.core.errors import InputError
+from hasten.runtime.sockets import prepare_socket
+
+NEXT_ADDRESS_S = 0.25
+TCP_S, TLS_S = 10.0, 15.0
+"""What connecting and the TLS handshake may take: some round trips, also long ones, and a loss or two."""
+
+Address = tuple[Any, Any, int, str, Any]
+"""As ``getaddrinfo`` returns them."""
+Attempt = Callable[[Address], Awaitable[socket.socket]]
+
+
+class Dialer(Protocol):
+    """Makes connections to one edge."""
+
+    async def dial(self, make: Callable[[], asyncio.BufferedProtocol]) -> asyncio.Transport:
+        """A connection, with TLS if that is asked for; an :class:`OSError` says why there is none."""
+
+
+class NetworkDialer:
+    """Dials over TCP."""
+
+    def __init__(self, host: str, port: int, tls: ssl.SSLContext | None) -> None:
+        self._host, self._port, self._tls = host, port, tls
+
+    async def dial(self, make: Callable[[], asyncio.BufferedProtocol]) -> asyncio.Transport:
+        """Resolve the name, connect to the first address that answers, and shake hands."""
+        loop = asyncio.get_running_loop()
+        try:
+            async with asyncio.timeout(TCP_S):
+                sock = await first_connected(await self._addresses())
+        except TimeoutError:
+            raise ConnectionError(f"no answer from {self._host}:{self._port}") from None
+        prepare_socket(sock)
+        hostname = self._host if self._tls else None
+        limit_s = TLS_S if self._tls else None
+        try:
+            transport, _ = await loop.create_connection(
+                make, sock=sock, ssl=self._tls, server_hostname=hostname, ssl_handshake_timeout=limit_s
+            )
+        except ssl.SSLCertVerificationError as error:
+            raise ConnectionError(f"the edge's certificate is not trusted ({error.verify_message})") from None
+        except (ssl.SSLError, ConnectionError) as error:
+            if self._tls is None:
+                raise
+            raise ConnectionError(f"no TLS with {self._host}:{self._port} ({_words(error)})") from None
+        return transport
+
+    async def _addresses(self) -> list[Address]:
+        try:
+            found = await asyncio.get_running_loop().getaddrinfo(self._host, self._port, type=socket.SOCK_STREAM)
+        except (socket.gaierror, UnicodeError) as error:
+            raise ConnectionError(f"no address for host {self._host} ({_words(error)})") from None
+        return list(found)
+
+
+async def first_connected(
+    addresses: Sequence[Address], attempt: Attempt | None = None, next_s: float = NEXT_ADDRESS_S
+) -> socket.socket:
+    """A socket connected to the first of these addresses that answers; the last failure when none does."""
+    tries = attempt or _attempt
+    waiting = alternating(addresses)
+    running: set[asyncio.Future[socket.socket]] = set()
+    failure: BaseException = ConnectionError("the name has no address")
+    try:
+        while waiting or running:
+            if waiting:
+                running.add(asyncio.ensure_future(tries(waiting.pop(0))))
+            done, running = await asyncio.wait(
+                running, timeout=next_s if waiting else None, return_when=asyncio.FIRST_COMPLETED
+            )
+            won = [task.result() for task in done if task.exception() is None]
+            for late in won[1:]:
+                late.close()
+            if won:
+                return won[0]
+            failure = next(error for task in done if (error := task.exception())) if done else failure
+    finally:
+        for task in running:
+            task.cancel()
+            task.add_done_callback(_close_late)
+    raise failure if isinstance(failure, OSError) else ConnectionError(str(failure))
+
+
+def alternating(addresses: Sequence[Address]) -> list[Address]:
+    """Addresses with their families in turn, the first one's first."""
+    first = [address for address in addresses if address[0] == addresses[0][0]]
+    others = [address for address in addresses if address[0] != addresses[0][0]]
+    return [address for address in chain.from_iterable(zip_longest(first, others)) if address is not None]
+
+
+async def _attempt(address: Address) -> socket.socket:
+    family, kind, protocol, _, where = address
+    sock = socket.socket(family, kind, protocol)
+    try:
+        sock.setblocking(False)
+        await asyncio.get_running_loop().sock_connect(sock, where)
+    except BaseException:
+        sock.close()
+        raise
+    return sock
+
+
+def _close_late(task: asyncio.Future[socket.socket]) -> None:
+    """Close what connected after another had won."""
+    with contextlib.suppress(asyncio.CancelledError, OSError):
+        task.result().close()
+
+
+def reason(error: Exception) -> str:
+    """Why an attempt failed, in words that stay the same while the cause does."""
+    if isinstance(error, TimeoutError):
+        return "no answer in time"
+    return _words(error)
+
+
+def _words(error: Exception) -> str:
+    number = getattr(error, "errno", None)
+    if isinstance(error, socket.gaierror | ssl.SSLError) or number is None:
+        return str(error.args[-1] if isinstance(error, socket.gaierror) else error) or type(error).__name__
+    return os.strerror(number) if number in errno.errorcode else str(error)
+
+
+def client_tls(authority: Path | None) -> ssl.SSLContext:
+    """A TLS context for devices that trusts ``authority`` (PEM), or the system's authorities."""
+    try:
+        return ssl.create_default_context(cafile=authority)
+    except (OSError, ssl.SSLError) as error:
+        raise InputError(authority or "tls", "authority", str(authority), f"a PEM certificate ({error})") from None

@@ -1,0 +1,102 @@
+"""The task log: one JSON line per task, written beside the event loop, and what a failing disk may do to it: nothing.
+
+Lines are handed to a thread, which writes each at once, so that the log can be read while it grows. A disk that is full
+ends the log and a disk that hangs leaves lines out; both are told once, and tasks go on as if nothing had happened.
+"""
+
+from __future__ import annotations
+
+import json
+import queue
+import threading
+from collections.abc import Callable
+from pathlib import Path
+from typing import IO, Any
+
+from hasten.core.errors import InputError
+
+MOST_WAITING = 10_000
+"""So many lines wait for a slow disk; what comes beyond is left out."""
+CLOSING_S = 2.0
+"""So long closing waits for a disk that hangs."""
+
+Record = dict[str, Any]
+
+
+class TaskLog:
+    """Takes each task's record.
+
+    Args:
+        path: the file, if there is to be one.
+        keep: whether to keep all records in memory (``records``), for a run of known size.
+
+    Raises:
+        InputError: the file cannot be opened.
+    """
+
+    def __init__(self, path: Path | None, keep: bool = False) -> None:
+        self.records: list[Record] = []
+        self.on_trouble: Callable[[str], None] = lambda text: None
+        """Told, once, what is wrong with the file; from whichever thread notices."""
+        self._keep = keep
+        self._told = False
+        self._writer = _Writer(path, self._trouble) if path is not None else None
+
+    def write(self, record: Record) -> None:
+        """Add a record; never fails and never waits."""
+        if self._keep:
+            self.records.append(record)
+        if self._writer is not None:
+            self._writer.put(record)
+
+    def close(self) -> None:
+        """Write what waits, and close the file."""
+        if self._writer is not None:
+            self._writer.close()
+
+    def _trouble(self, text: str) -> None:
+        if not self._told:
+            self._told = True
+            self.on_trouble(text)
+
+
+class _Writer:
+    def __init__(self, path: Path, trouble: Callable[[str], None]) -> None:
+        self._path, self._trouble = path, trouble
+        try:
+            self._file: IO[str] = path.open("w", buffering=1, encoding="utf-8")
+        except OSError as error:
+            raise InputError(path, "log", path.name, f"a file that can be written ({error.strerror})") from None
+        self._lines: queue.Queue[Record | None] = queue.Queue(MOST_WAITING)
+        self._thread = threading.Thread(target=self._run, name="task-log", daemon=True)
+        self._thread.start()
+
+    def put(self, record: Record) -> None:
+        try:
+            self._lines.put_nowait(record)
+        except queue.Full:
+            self._trouble(f"task log {self._path}: the disk is too slow; lines are left out")
+
+    def close(self) -> None:
+        try:
+            self._lines.put(None, timeout=CLOSING_S)
+        except queue.Full:
+            pass  # the disk hangs: it has been told, and the thread ends with the process
+        else:
+            self._thread.join(CLOSING_S)
+
+    def _run(self) -> None:
+        works = True
+        while (record := self._lines.get()) is not None:
+            if works:
+                works = self._try(lambda record=record: self._file.write(json.dumps(record) + "\n"))  # type: ignore[misc]
+        self._try(self._file.close)
+
+    def _try(self, call: Callable[[], object]) -> bool:
+        try:
+            call()
+        except (OSError, ValueError) as error:
+            why = error.strerror if isinstance(error, OSError) else str(error)
+            self._trouble(f"task log {self._path}: {why}; no more lines are written")
+            return False
+        return True

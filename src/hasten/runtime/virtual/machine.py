@@ -1,0 +1,123 @@
+"""A device's machine in virtual time: a processor whose work takes as long as planned, or as a given law says."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Sequence
+from typing import Any, TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hasten.runtime.beside import Work
+from hasten.runtime.clock import Clock
+from hasten.runtime.compute import Job, Planned
+from hasten.runtime.machine import Machine
+from hasten.runtime.virtual.loop import VirtualClock
+from hasten.split.codec import body_bytes
+from hasten.split.manifest import TensorSpec
+
+T = TypeVar("T")
+Law = Callable[[float], float]
+"""What work planned at so many milliseconds takes."""
+
+
+class VirtualCompute:
+    """Serves jobs in order; each takes the sum of what it plays."""
+
+    def __init__(self, clock: Clock, law: Law = lambda planned_ms: planned_ms) -> None:
+        self._clock, self._law = clock, law
+        self._planned = Planned()
+        self._spent_ms = 0.0
+
+    def submit(self, job: Job, urgent: bool = False) -> None:
+        """Queue a job; an urgent one goes to the front."""
+        self._planned.add(job, urgent)
+        if self._planned.running is None:
+            self._begin()
+
+    def play(self, slowdown: float, profiled_ms: float, work: Callable[[], T]) -> tuple[T, float]:
+        """Do ``work`` now; its time is added to the running job's."""
+        took_ms = self._law(slowdown * profiled_ms)
+        self._spent_ms += took_ms
+        return work(), took_ms
+
+    def backlog_ms(self, now: float) -> float:
+        """Planned work that is left."""
+        return self._planned.backlog_ms(now)
+
+    def running_left_ms(self, now: float) -> float:
+        """What remains of the running job."""
+        return self._planned.running_left_ms(now)
+
+    @property
+    def idle(self) -> bool:
+        """Whether nothing runs and nothing waits."""
+        return self._planned.idle
+
+    async def close(self) -> None:
+        """Drop queued jobs."""
+        self._planned.jobs.clear()
+
+    def _begin(self) -> None:
+        now = self._clock.now_ms()
+        job = self._planned.begin(now)
+        self._spent_ms = 0.0
+        try:
+            result = job.work(now)
+        except Exception as error:  # handed to whoever submitted the job
+            result = error
+        self._clock.call_at(now + self._spent_ms, lambda: self._end(job, result))
+
+    def _end(self, job: Job, result: Any) -> None:
+        self._planned.end()
+        if self._planned.jobs:
+            self._begin()
+        job.done(result)
+
+
+class InPlace:
+    """A helper that does everything at once, in no time; ``slow_ms`` is how much longer the next works seem to take.
+
+    Work that seems to take long is not done before that time has passed.
+    """
+
+    def __init__(self, clock: Clock) -> None:
+        self._clock = clock
+        self.slow_ms: list[float] = []
+
+    def start(self, call: Callable[[], Any]) -> Work:
+        """Do it, now or later."""
+        slow_ms = self.slow_ms.pop(0) if self.slow_ms else 0.0
+        work = _Later(call) if slow_ms > 0 else Work(call)
+        if slow_ms > 0:
+            self._clock.call_at(self._clock.now_ms() + slow_ms, lambda: _finish(work, slow_ms))
+        else:
+            work.run()
+            work.took_ms = 0.0
+        return work
+
+    def close(self) -> None:
+        """Nothing is left to do."""
+
+
+class _Later(Work):
+    def wait(self, at_most_ms: float) -> bool:
+        """Virtual time does not pass while somebody is held up."""
+        return self.done
+
+
+def _finish(work: Work, took_ms: float) -> None:
+    work.run()
+    work.took_ms = took_ms
+
+
+def filler(tensors: Sequence[NDArray[np.generic]], specs: Sequence[TensorSpec]) -> bytes:
+    """A payload of the size of a cut's tensors, without anything in it."""
+    return bytes(body_bytes(specs))
+
+
+def virtual_machine(law: Law = lambda planned_ms: planned_ms) -> Machine:
+    """A machine for one agent in the running virtual loop."""
+    clock = VirtualClock(asyncio.get_running_loop())
+    return Machine(clock, VirtualCompute(clock, law), filler, InPlace(clock))
