@@ -6,10 +6,14 @@ included) and, where numba is installed, lets compiled kernels inline the very s
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 from typing import Any, TypeVar
 
 import numpy as np
+
+LOADED_S = time.time()
+"""When this process began to import hasten, seconds since the epoch: files changed later may not be those in memory."""
 
 F = TypeVar("F", bound=Callable[..., Any])
 

@@ -16,11 +16,11 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from hasten.core.backlogs import KINDS, SITUATION
+from hasten.core.compiled import compiled_sums
 from hasten.core.errors import InputError
 from hasten.learn.network import through_relu
 from hasten.schedulers.backlog_policy import BacklogPolicy, tensor_shapes
 from hasten.schedulers.policy import Manifest
-from hasten.sim.compiled import compiled_sums
 
 FIRST_HEAD = 0.1
 """The head begins so much smaller than it would by default: at first known gains decide."""

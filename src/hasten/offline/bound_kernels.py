@@ -9,12 +9,11 @@ from __future__ import annotations
 from typing import Any, NamedTuple
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
 
+from hasten.core.compiled import allocating, compiled, inlined
 from hasten.core.gain import task_gain, useful_until_ms
 from hasten.offline.grid import LIMIT_SLACK_CELLS
-from hasten.sim.compiled import compiled, inlined
 
 FloatArray = NDArray[np.float64]
 IntArray = NDArray[np.int64]
@@ -224,7 +223,7 @@ def _keep_larger(now: FloatArray, choice: NDArray[np.int8], value: FloatArray, l
         choice[i] = option if better else choice[i]
 
 
-@njit(cache=True, nogil=True)
+@allocating
 def solve_streams(
     begin: int, end: int, first: IntArray, arrival: IntArray, limit: IntArray, arrival_at: FloatArray,
     limit_at: FloatArray, arrival_ms: FloatArray, deadline_ms: FloatArray, device: IntArray, send: IntArray,
@@ -353,7 +352,7 @@ def solve_streams(
     return total
 
 
-@njit(cache=True)
+@allocating
 def worth_of_stages(
     first: IntArray, arrival: IntArray, limit: IntArray, arrival_at: FloatArray, limit_at: FloatArray,
     arrival_ms: FloatArray, deadline_ms: FloatArray, device: IntArray, send: IntArray, edge: IntArray,

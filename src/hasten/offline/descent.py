@@ -9,9 +9,9 @@ small problem of its own, for which one common step would be wrong. Of the last 
 from __future__ import annotations
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
 
+from hasten.core.compiled import allocating
 from hasten.offline.bound_kernels import NO_OPTION
 from hasten.offline.grid import Grid
 from hasten.offline.plan import TimeLimit
@@ -51,7 +51,7 @@ class Descent:
         )  # fmt: skip
 
 
-@njit(cache=True)
+@allocating
 def _step(
     excess: FloatArray, now: FloatArray, mean: FloatArray, drift: FloatArray, scale: FloatArray, size: float,
     unbiased: float, least_scale: float, memory: float,

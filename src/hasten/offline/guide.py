@@ -7,10 +7,10 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from hasten.core.compiled import inlined
 from hasten.offline.bounds import paid_before
 from hasten.offline.decomposition import Prices
 from hasten.offline.grid import Grid
-from hasten.sim.compiled import inlined
 
 FloatArray = NDArray[np.float64]
 IntArray = NDArray[np.int64]

@@ -10,9 +10,9 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
 
+from hasten.core.compiled import allocating, compiled
 from hasten.core.options import DROP
 from hasten.core.timing import stage_end
 from hasten.offline.exact import first_frontier
@@ -33,7 +33,6 @@ from hasten.offline.labels import (
     traced,
 )
 from hasten.offline.plan import TimeLimit
-from hasten.sim.compiled import compiled
 
 IntArray = NDArray[np.int64]
 
@@ -149,7 +148,7 @@ def _expand(
     return n
 
 
-@njit(cache=True)
+@allocating
 def _decide(
     instance: Instance, guide: Guide, frontier: Frontier, kept: Frontier, count: int, record: Record, recorded: int,
     begin: int, end: int, width: int, upcoming: IntArray, found: Candidates,

@@ -9,15 +9,14 @@ from __future__ import annotations
 from typing import Any, NamedTuple
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
 
+from hasten.core.compiled import allocating, compiled
 from hasten.core.gain import task_gain, useful_until_ms
 from hasten.core.options import DROP, OptionTable
 from hasten.core.rates import RateTrace
 from hasten.core.scenario import Realization, Scenario
 from hasten.core.timing import ON_TIME_TOLERANCE_MS, stage_end, transfer_end
-from hasten.sim.compiled import compiled
 
 FloatArray = NDArray[np.float64]
 IntArray = NDArray[np.int64]
@@ -155,7 +154,7 @@ def tasks_of(arrival_ms: FloatArray, stream: IntArray, costs: Costs, rates: Rate
     return Tasks(arrival_ms, stream, following, first, alone, remaining)
 
 
-@njit(cache=True)
+@allocating
 def following_tasks(stream: IntArray, streams: int) -> Any:
     """For tasks of these streams (N,): each one's next task in its stream (N,), and each stream's first (M,)."""
     n = len(stream)
@@ -189,7 +188,7 @@ def rounded_gain(costs: Costs, stream: int, option: int, latency_ms: float) -> A
     return np.rint((gain - late_gain) * GAIN_STEPS) / GAIN_STEPS
 
 
-@njit(cache=True)
+@allocating
 def alone_gains(arrival_ms: FloatArray, stream: IntArray, costs: Costs, rates: Rates) -> FloatArray:
     """(N,): the best gain of each task above dropping it if it had every resource for itself."""
     best = np.zeros(len(arrival_ms))
@@ -207,7 +206,7 @@ def alone_gains(arrival_ms: FloatArray, stream: IntArray, costs: Costs, rates: R
     return best
 
 
-@njit(cache=True)
+@allocating
 def evaluate(instance: Instance, option: IntArray) -> Any:
     """Replay a plan in grant order: mean gain, and the plan (N,) in which every expired option became DROP."""
     costs, rates, tasks = instance

@@ -19,13 +19,12 @@ from __future__ import annotations
 from typing import Any, NamedTuple
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
 
+from hasten.core.compiled import allocating, compiled
 from hasten.core.options import DROP
 from hasten.core.timing import stage_end
 from hasten.offline.instance import Costs, Instance, Rates, rounded_gain, send
-from hasten.sim.compiled import compiled
 
 FloatArray = NDArray[np.float64]
 IntArray = NDArray[np.int64]
@@ -78,7 +77,7 @@ def empty_record(capacity: int) -> Record:
     return Record(np.empty(capacity, np.int32), np.empty(capacity, np.int32), np.empty(capacity, np.int16))
 
 
-@njit(cache=True)
+@allocating
 def candidates(count: int) -> Candidates:
     """Room for this many successors."""
     return Candidates(
@@ -92,7 +91,7 @@ def candidates(count: int) -> Candidates:
     )
 
 
-@njit(cache=True)
+@allocating
 def grown(frontier: Frontier) -> Frontier:
     """The same frontier with twice the room."""
     rows, width = frontier.state_ms.shape
@@ -252,7 +251,7 @@ def traced(record: Record, node: int, plan: IntArray) -> None:
         node = record.parent[node]
 
 
-@njit(cache=True)
+@allocating
 def compacted(record: Record, used: int, frontier: Frontier, count: int, plan: IntArray) -> int:
     """Forget decisions that no label goes back to, and write those that all go back to into ``plan``.
 
@@ -320,7 +319,7 @@ def started(instance: Instance) -> Progress:
     return Progress(0, 1, 0, 1, -1, False, False, float(instance.tasks.remaining[0]), 0.0)
 
 
-@njit(cache=True, nogil=True)
+@allocating
 def advance(
     instance: Instance,
     progress: Progress,

@@ -14,11 +14,11 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from hasten.core.compiled import compiled, inlined
 from hasten.core.options import DROP
 from hasten.offline.instance import Instance
 from hasten.offline.plan import TimeLimit
 from hasten.offline.schedule import MOST_CHANGES, Schedule, Trial, attempt, commit, new_schedule, new_trial
-from hasten.sim.compiled import compiled, inlined
 
 FloatArray = NDArray[np.float64]
 IntArray = NDArray[np.int64]

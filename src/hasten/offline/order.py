@@ -12,9 +12,9 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
 
+from hasten.core.compiled import allocating
 from hasten.offline.bound_kernels import NOT_SENT
 from hasten.offline.grid import Grid
 
@@ -45,7 +45,7 @@ class Order:
         return float(total), start_block
 
 
-@njit(cache=True)
+@allocating
 def _longest(
     toll: FloatArray, place: IntArray, first_block: IntArray, collected: FloatArray, move: Any, start_block: IntArray
 ) -> Any:

@@ -10,9 +10,9 @@ from __future__ import annotations
 from typing import Any, NamedTuple
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
 
+from hasten.core.compiled import allocating, compiled
 from hasten.core.options import DROP
 from hasten.core.timing import stage_end
 from hasten.offline.guide import Guide, future
@@ -28,7 +28,6 @@ from hasten.offline.ready_labels import (
     project,
     settle,
 )
-from hasten.sim.compiled import compiled
 
 FloatArray = NDArray[np.float64]
 IntArray = NDArray[np.int64]
@@ -182,7 +181,7 @@ def _unneeded(labels: Labels, count: int, b: int) -> bool:
     return False
 
 
-@njit(cache=True)
+@allocating
 def _threshold(score: FloatArray, found: int, wanted: int) -> float:
     """A score that at least ``wanted`` of the first ``found`` reach, and few more: the edge of a histogram's bin."""
     lowest, highest = np.inf, -np.inf
@@ -201,7 +200,7 @@ def _threshold(score: FloatArray, found: int, wanted: int) -> float:
     return min(lowest + at / per_score, highest) - ROUNDING
 
 
-@njit(cache=True)
+@allocating
 def _keep_best(
     instance: Instance, labels: Labels, after: Labels, k: int, steps: Steps, found: int, parent: Any, taken: Any
 ) -> int:
@@ -239,7 +238,7 @@ def _new_steps(most: int) -> Steps:
     )
 
 
-@njit(cache=True)
+@allocating
 def _advance(
     instance: Instance, guide: Guide, labels: Labels, after: Labels, count: int, begin: int, end: int, steps: Steps,
     scratch: Scratch, parent: Any, taken: Any,

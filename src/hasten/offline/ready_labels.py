@@ -11,11 +11,11 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from hasten.core.compiled import compiled, inlined
 from hasten.core.options import DROP
 from hasten.core.timing import stage_end
 from hasten.offline.guide import Guide, paid_until
 from hasten.offline.instance import Instance, rounded_gain, send
-from hasten.sim.compiled import compiled, inlined
 
 FloatArray = NDArray[np.float64]
 IntArray = NDArray[np.int64]

@@ -12,9 +12,9 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from hasten.core.compiled import inlined
 from hasten.core.options import DROP
 from hasten.offline.instance import Instance, rounded_gain, send
-from hasten.sim.compiled import inlined
 
 FloatArray = NDArray[np.float64]
 IntArray = NDArray[np.int64]

@@ -14,16 +14,15 @@ from __future__ import annotations
 from typing import Any, NamedTuple
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
 
+from hasten.core.compiled import allocating, compiled, inlined
 from hasten.core.options import DROP
 from hasten.offline.bounds import Relaxation
 from hasten.offline.decomposition import Prices
 from hasten.offline.guide import Guide, future, paid_until
 from hasten.offline.instance import Instance, rounded_gain, send
 from hasten.offline.plan import TimeLimit
-from hasten.sim.compiled import compiled, inlined
 
 FloatArray = NDArray[np.float64]
 IntArray = NDArray[np.int64]
@@ -381,7 +380,7 @@ def next_step_ms(now_ms: float, step_ms: float) -> float:
     return float(after_ms if after_ms > now_ms else after_ms + step_ms)
 
 
-@njit(cache=True, nogil=True)
+@allocating
 def _advance(
     instance: Instance, guide: Guide, moments: Moments, labels: Labels, after: Labels, count: int, width: int,
     step_ms: float, steps: Steps, record: Any, recorded: int, most_recorded: int,

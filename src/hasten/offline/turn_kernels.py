@@ -12,11 +12,10 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
 
+from hasten.core.compiled import allocating, compiled, inlined
 from hasten.offline.bound_kernels import Stays, book, gain_above_drop, idle_end
-from hasten.sim.compiled import compiled, inlined
 
 FloatArray = NDArray[np.float64]
 IntArray = NDArray[np.int64]
@@ -25,7 +24,7 @@ LEFT_OUT = -1
 """Of a task that gains nothing: this less the device's backlog at the stream's next arrival."""
 
 
-@njit(cache=True)
+@allocating
 def longest_turns(toll: FloatArray, served: IntArray) -> Any:
     """The most that one worker collects of ``toll`` (blocks, ages) per cell, in cells; fills ``served`` (blocks,).
 
@@ -55,7 +54,7 @@ def longest_turns(toll: FloatArray, served: IntArray) -> Any:
     return best[0, ages - 1]
 
 
-@njit(cache=True, nogil=True)
+@allocating
 def toll_before(begin: int, end: int, toll: FloatArray, block_cells: int, paid: FloatArray) -> None:
     """Fill ``paid`` (blocks, C) with what is paid for all cells before each, counted from the block of readiness."""
     for r in range(begin, end):
@@ -250,7 +249,7 @@ def _book_toll(use: FloatArray, begin: int, end: int, block: int, block_cells: i
         begin = stop
 
 
-@njit(cache=True, nogil=True)
+@allocating
 def solve_in_turns(
     begin: int, end: int, first: IntArray, arrival: IntArray, limit: IntArray, arrival_at: FloatArray,
     limit_at: FloatArray, arrival_ms: FloatArray, deadline_ms: FloatArray, device: IntArray, send: IntArray,

@@ -25,12 +25,12 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from hasten.core.compiled import compiled
 from hasten.core.errors import HastenError
 from hasten.core.gain import task_gain, useful_until_ms
 from hasten.core.options import DROP
 from hasten.core.timing import ON_TIME_TOLERANCE_MS, predict_latency, stage_end
 from hasten.schedulers.modulated import ModulatedArrivals
-from hasten.sim.compiled import compiled
 
 FloatArray = NDArray[np.float64]
 

@@ -11,9 +11,9 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
 
+from hasten.core.compiled import allocating
 from hasten.core.decision import DEAD_LINK_BITS_PER_MS, Context, Decision, View
 from hasten.core.errors import InputError
 from hasten.core.options import OptionTable
@@ -116,7 +116,7 @@ def _rows(table: OptionTable, row: IntArray) -> OptionTable:
     return OptionTable(**{name: getattr(table, name)[row] for name in OptionTable.__dataclass_fields__})
 
 
-@njit(cache=True)
+@allocating
 def _first_decisions(
     costs: Costs,
     stream: IntArray,
@@ -148,7 +148,7 @@ def _first_decisions(
     return decided
 
 
-@njit(cache=True)
+@allocating
 def _steady(costs: Costs, rate: float) -> Rates:
     """A single uplink whose rate stays."""
     smallest_bits = np.inf
@@ -159,7 +159,7 @@ def _steady(costs: Costs, rate: float) -> Rates:
     return Rates(zero, np.full(1, rate), zero, np.array([0, 1]), np.full(1, np.inf), np.full(1, smallest_bits / rate))
 
 
-@njit(cache=True)
+@allocating
 def _forecast(costs: Costs, rates: Rates, stream: int, since_ms: FloatArray, gap_ms: FloatArray, horizon: int) -> Tasks:
     """The task at hand at time 0 and the next arrivals if every stream is periodic.
 
@@ -188,7 +188,7 @@ def _forecast(costs: Costs, rates: Rates, stream: int, since_ms: FloatArray, gap
     return Tasks(arrival_ms, of_stream, following, first_task, alone, remaining)
 
 
-@njit(cache=True)
+@allocating
 def _plan_from(instance: Instance, waits_ms: FloatArray) -> Any:
     """The first decision of the best plan that starts with these backlogs."""
     costs, rates, tasks = instance

@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from hasten.core.compiled import direct
 from hasten.core.decision import Context, Noting, Observer, Outcomes, Scheduler, View
 from hasten.core.errors import HastenError
 from hasten.core.options import DROP
@@ -35,7 +36,6 @@ from hasten.sim.arrays import (
     pack_rules,
     pack_tasks,
 )
-from hasten.sim.compiled import direct
 from hasten.sim.steps import collect, commit, describe, finish, observe, run_plan, run_ranked
 
 TIMED_DECISIONS = 128

@@ -11,12 +11,12 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from hasten.core.compiled import compiled, inlined
 from hasten.core.decision import DEAD_LINK_BITS_PER_MS
 from hasten.core.observation import STATE_FEATURES, gain_feature, moving_average, rate_share, time_share
 from hasten.core.options import DROP
 from hasten.core.timing import predict_latency
 from hasten.sim.arrays import NOBODY, FloatArray, IntArray, Links, Log, Rules, State, Tasks
-from hasten.sim.compiled import compiled, inlined
 from hasten.sim.sight import visible_rate, visible_resources, write_log
 from hasten.sim.stages import commit_granted, commit_ready, earned, settle
 

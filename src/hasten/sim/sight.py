@@ -7,9 +7,9 @@ in force ``age_ms`` ago, times the realization's error.
 
 from __future__ import annotations
 
+from hasten.core.compiled import inlined
 from hasten.core.timing import rate_at
 from hasten.sim.arrays import FloatArray, Links, Log, Rules, State, Tasks
-from hasten.sim.compiled import inlined
 from hasten.sim.stages import copy
 
 

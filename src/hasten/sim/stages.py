@@ -10,11 +10,11 @@ from __future__ import annotations
 
 import numpy as np
 
+from hasten.core.compiled import inlined
 from hasten.core.gain import task_gain
 from hasten.core.options import DROP
 from hasten.core.timing import stage_end, transfer_end
 from hasten.sim.arrays import NOBODY, FloatArray, Links, Rules, State, Tasks
-from hasten.sim.compiled import inlined
 
 
 @inlined

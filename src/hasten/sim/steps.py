@@ -8,12 +8,12 @@ from __future__ import annotations
 
 import numpy as np
 
+from hasten.core.compiled import compiled, inlined
 from hasten.core.decision import DEAD_LINK_BITS_PER_MS
 from hasten.core.options import DROP
 from hasten.core.ranking import load_share, score
 from hasten.core.timing import predict_latency
 from hasten.sim.arrays import BoolArray, FloatArray, IntArray, Links, Log, Ranked, Rules, State, Tasks
-from hasten.sim.compiled import compiled, inlined
 from hasten.sim.sight import visible_rate, visible_resources, write_log
 from hasten.sim.stages import commit_granted, commit_ready, earned, settle
 
