@@ -34,7 +34,7 @@ def main() -> None:
         best_fixed = outcome.document["results"][-1]["scheduler"]
         scenario = load_scenario(arguments.out / "scenario.yaml")
         names = ["greedy", best_fixed, "device-only:deepest"]
-        repeated = run_scenario(scenario, names, range(1, arguments.seeds + 1), progress=progress)
+        repeated = run_scenario(scenario, names, range(1, arguments.seeds + 1), progress=progress).complete()
     document = result_document(scenario.name, repeated.results, runtime=repeated.facts)
     console.print(result_table(document, f"the same scenario, seeds 1 to {arguments.seeds}", console.width))
     gained = {

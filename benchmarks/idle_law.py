@@ -80,7 +80,7 @@ def main() -> None:
         scenario = idle_scenario(package.path, arguments)
         table = scenario.options
         names = [f"fixed:{e},{p}" for e, p in zip(table.exit[0], table.partition[0], strict=True)]
-        outcome = run_scenario(scenario, names, out_dir=Path(folder))
+        outcome = run_scenario(scenario, names, out_dir=Path(folder)).complete()
         rtt_ms = np.array([pinged_ms(Path(folder), name) for name in names])
     predicted_ms = predict_latency(
         profile.task_ms,

@@ -45,7 +45,7 @@ def conform(
     """
     check_runnable(scenario, schedulers)
     simulated = predict(scenario, schedulers, seeds, progress)
-    real = run_scenario(scenario, schedulers, seeds, out_dir=out_dir, progress=progress)
+    real = run_scenario(scenario, schedulers, seeds, out_dir=out_dir, progress=progress).complete()
     return {
         "schema": "hasten.conform/1",
         "scenario": scenario.name,

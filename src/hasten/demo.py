@@ -82,7 +82,7 @@ def run_demo(out: Path, quick: bool, data: str, progress: ProgressCall) -> DemoO
     best = fixed.pairs[int(np.argmax(fixed.overall))]
     best_fixed = f"fixed:{best[0]},{best[1]}"
     names = [*(QUICK_SCHEDULERS if quick else SCHEDULERS), best_fixed]
-    outcome = run_scenario(scenario, names, [SEED], out_dir=out / "tasks", progress=progress)
+    outcome = run_scenario(scenario, names, [SEED], out_dir=out / "tasks", progress=progress).complete()
     document = result_document(scenario.name, outcome.results, runtime=outcome.facts)
     report = out / "report.html"
     write_report(report, _report(scenario, profile, outcome.results, fixed, outcome.facts, best_fixed, progress))

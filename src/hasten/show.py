@@ -128,6 +128,15 @@ def conform_legend(document: dict[str, Any]) -> str:
     )
 
 
+def failure_lines(failures: Sequence[dict[str, Any]]) -> list[str]:
+    """One line for each run that gave no result: scheduler, seed, the side where there are two, and the reason."""
+    return [
+        f"failed: {failure['scheduler']}, seed {failure['seed']}"
+        f"{', ' + failure['side'] if 'side' in failure else ''}: {failure['reason']}"
+        for failure in failures
+    ]
+
+
 def _sides_table(document: dict[str, Any], wide: bool) -> Table:
     """Three rows for each run: simulated, real, difference."""
     table = _table(f"{document['scenario']}: simulated, and run in real processes")

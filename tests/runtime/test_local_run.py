@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import subprocess
@@ -15,6 +16,8 @@ import yaml
 
 from hasten.core.errors import InputError
 from hasten.core.scenario import scenario_from
+from hasten.runtime import local_run
+from hasten.runtime.children import ChildError
 from hasten.runtime.local_run import Stage, run_scenario, stream_packages
 
 
@@ -89,7 +92,8 @@ def test_a_killed_edge_loses_no_task(stage):
     assert result.on_time.mean() > 0.7
     assert result.notes["fallback_unreachable"] > 10
     again = play(stage)  # a new edge is started for the next round
-    assert "fallback_unreachable" not in again.notes
+    assert result.notes["edge_ended"] == 1
+    assert not {"fallback_unreachable", "edge_ended"} & set(again.notes)
     assert again.uplink_bytes > result.uplink_bytes
 
 
@@ -104,27 +108,76 @@ def test_what_cannot_be_run_is_said_before_anything_starts(package):
         stream_packages(scenario(package, profile="alexnet-pi"), package.path)
 
 
-def test_interrupting_ends_every_process(package, tmp_path):
-    path = tmp_path / "scenario.yaml"
-    plain = scenario(package, tasks=2000).model_dump(mode="json", by_alias=True, exclude_none=True)
+def test_a_device_that_dies_is_named_and_the_next_round_has_new_processes(stage):
+    before = [device.pid for device in stage.devices]
+    os.kill(before[0], signal.SIGKILL)
+    with pytest.raises(ChildError, match=r"cam-1: the process ended \(killed by SIGKILL\)"):
+        play(stage)
+    stage.stop()
+    assert play(stage).on_time.mean() > 0.7
+    assert not set(before) & {device.pid for device in stage.devices}
+
+
+class Scripted:
+    """Stands for the processes: some rounds fail."""
+
+    def __init__(self, *_):
+        self.stopped = 0
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        pass
+
+    def stop(self):
+        self.stopped += 1
+
+    def play(self, name, seed, tell):
+        if name == "random":
+            raise ChildError("cam-1: the process ended")
+        if seed == 2:
+            raise KeyboardInterrupt
+        tell(1.0)
+        return (name, seed)
+
+
+def test_finished_results_outlive_those_that_fail(package, monkeypatch):
+    monkeypatch.setattr(local_run, "Stage", Scripted)
+    outcome = run_scenario(scenario(package), ["greedy", "random"], range(2))
+    assert outcome.results == [("greedy", 0), ("greedy", 1)]
+    assert outcome.failures == [("random", seed, "cam-1: the process ended") for seed in range(2)]
+    with pytest.raises(ChildError, match="random, seed 0: cam-1"):
+        outcome.complete()
+
+
+def test_finished_results_outlive_an_interrupt(package, monkeypatch):
+    monkeypatch.setattr(local_run, "Stage", Scripted)
+    outcome = run_scenario(scenario(package), ["greedy"], range(4))
+    assert outcome.results == [("greedy", 0), ("greedy", 1)]
+    assert outcome.failures == [("greedy", 2, "interrupted"), ("greedy", 3, "interrupted")]
+    with pytest.raises(KeyboardInterrupt):
+        outcome.complete()
+
+
+def test_interrupting_ends_every_process_and_keeps_what_has_finished(package, tmp_path):
+    path, results = tmp_path / "scenario.yaml", tmp_path / "results.json"
+    plain = scenario(package, tasks=3).model_dump(mode="json", by_alias=True, exclude_none=True)
     path.write_text(yaml.safe_dump(plain))
-    order = [
-        sys.executable,
-        "-m",
-        "hasten.cli",
-        "run",
-        str(path),
-        "--schedulers",
-        "device-only",
-        "--out",
-        str(tmp_path),
-    ]
-    run = subprocess.Popen(order, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True)
-    logs = [tmp_path / f"device-only-0-cam-{i}.jsonl" for i in (1, 2)]
-    wait_until(lambda: all(log.exists() for log in logs))
+    order = ["run", str(path), "--schedulers", "device-only", "--seeds", "200", "--out", str(tmp_path)]
+    run = subprocess.Popen(
+        [sys.executable, "-m", "hasten.cli", *order, "--json", str(results)],
+        stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, start_new_session=True, text=True,
+    )  # fmt: skip
+    wait_until(lambda: (tmp_path / "device-only-1-cam-1.jsonl").exists())
     os.killpg(run.pid, signal.SIGINT)
-    assert run.wait(20) != 0
+    out, _ = run.communicate(timeout=60)
     wait_until(lambda: not group_lives(run.pid))
+    assert run.returncode != 0
+    assert "interrupted" in out
+    document = json.loads(results.read_text())
+    assert [entry["seed"] for entry in document["results"]][:1] == [0]
+    assert len(document["results"]) + len(document["failures"]) == 200
 
 
 def wait_until(holds):

@@ -10,7 +10,7 @@ import typer
 from hasten.cli.app import app
 from hasten.cli.arguments import DEFAULT_SCHEDULERS, JsonOption, ScenarioArgument, SchedulersOption, SeedsOption
 from hasten.cli.output import console_for, write_json
-from hasten.show import progress_bar, result_table
+from hasten.show import failure_lines, progress_bar, result_table
 
 
 @app.command(epilog="Example: hasten run out/demo/scenario.yaml --schedulers greedy,device-only:deepest --out out/run")
@@ -33,10 +33,16 @@ def run(
     with progress_bar(console) as progress:
         outcome = run_scenario(loaded, split_specs(schedulers), range(seeds), out_dir=out, progress=progress)
     document = result_document(loaded.name, outcome.results, runtime=outcome.facts)
-    console.print(result_table(document, f"{loaded.name}, run in real processes", console.width))
-    if report is not None:
+    document["failures"] = [failure._asdict() for failure in outcome.failures]
+    if outcome.results:
+        console.print(result_table(document, f"{loaded.name}, run in real processes", console.width))
+    if report is not None and outcome.results:
         from hasten.study.report import write_run_report
 
         write_run_report(report, loaded, outcome.results, facts=outcome.facts)
         console.print(f"report: {report}")
     write_json(json_to, document)
+    if outcome.failures:
+        for line in failure_lines(document["failures"]):
+            console.print(line, highlight=False, markup=False)
+        raise typer.Exit(1)

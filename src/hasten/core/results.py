@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any, cast
+from typing import Any, NamedTuple, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,6 +17,14 @@ from hasten.core.timing import is_on_time
 FloatArray = NDArray[np.float64]
 IntArray = NDArray[np.int64]
 BoolArray = NDArray[np.bool_]
+
+
+class Failure(NamedTuple):
+    """A run of one scheduler on one realization that gave no result."""
+
+    scheduler: str
+    seed: int
+    reason: str
 
 
 @dataclass(frozen=True)

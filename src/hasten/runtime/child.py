@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
 import signal
 import sys
 import threading
@@ -28,6 +29,8 @@ from hasten.runtime.sockets import run_loop
 Message = dict[str, Any]
 Obey = Callable[[Message], Awaitable[Message]]
 REPORT_EVERY_S = 0.5
+END_S = 0.5
+"""From the end of the input to the end of the process, at most."""
 
 
 def say(message: Message) -> None:
@@ -169,6 +172,8 @@ async def obey(role: Any) -> None:
         # The parent is gone or done; whatever runs, nobody is interested any more.
         sys.stdout = None
         signal.raise_signal(signal.SIGTERM)
+        time.sleep(END_S)
+        os._exit(1)  # a loop that is held up, or a thread that computes, is not waited for
 
     threading.Thread(target=read, name="obey", daemon=True).start()
     while True:

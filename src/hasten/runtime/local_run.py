@@ -11,7 +11,7 @@ import json
 import tempfile
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -20,9 +20,9 @@ import numpy as np
 from hasten.core.errors import InputError
 from hasten.core.files import locate
 from hasten.core.rates import RateTrace
-from hasten.core.results import Result
+from hasten.core.results import Failure, Result
 from hasten.core.scenario import Realization, Scenario
-from hasten.runtime.children import Child, ChildError
+from hasten.runtime.children import Child, ChildError, end_all
 from hasten.runtime.collect import StreamLog, collect
 from hasten.runtime.fit import require_fit
 from hasten.runtime.pace import now_ms
@@ -34,16 +34,32 @@ Progress = Callable[[str, float], None]
 LEAD_MS = 300.0
 """From the order to start until time 0."""
 POLL_S = 0.1
+EDGE_ENDED = "edge_ended"
 LONGER_THAN_PLANNED_S = 60.0
 """A round that takes so much longer than its arrivals has failed."""
 
 
 @dataclass(frozen=True)
 class RunOutcome:
-    """Results in the order of seeds, then schedulers, and what they rest on."""
+    """Results in the order of seeds, then schedulers, what they rest on, and the rounds that have none."""
 
     results: list[Result]
     facts: dict[str, Any]
+    failures: list[Failure] = field(default_factory=list)
+    interrupted: bool = False
+
+    def complete(self) -> RunOutcome:
+        """This, if every round has its result; else :class:`ChildError` names the first without.
+
+        Raises:
+            ChildError: a round failed.
+            KeyboardInterrupt: the run was interrupted.
+        """
+        if self.interrupted:
+            raise KeyboardInterrupt
+        for failure in self.failures:
+            raise ChildError(f"{failure.scheduler}, seed {failure.seed}: {failure.reason}")
+        return self
 
 
 def run_scenario(
@@ -54,7 +70,10 @@ def run_scenario(
     out_dir: Path | None = None,
     progress: Progress | None = None,
 ) -> RunOutcome:
-    """Run a scenario for every seed and scheduler.
+    """Run a scenario for every seed and scheduler. A round that fails is named and the others go on.
+
+    An edge that dies is no failure: devices finish alone, and the round's notes tell it (``edge_ended``). When
+    interrupted, what has finished is returned, and the rest are failures.
 
     Args:
         scenario: each stream's profile is a ``.hasten`` package, unless ``package`` is given.
@@ -66,29 +85,41 @@ def run_scenario(
 
     Raises:
         InputError: a stream names no package, or the machine cannot play the scenario (a slow-down below 1).
-        ChildError: a process failed. An edge that dies is no failure: devices finish alone.
+        ChildError: the processes cannot be started.
     """
     check_runnable(scenario, schedulers, package)
     report = progress or (lambda text, fraction: None)
+    rounds = [(seed, name) for seed in seeds for name in schedulers]
+    results: list[Result] = []
+    failures: list[Failure] = []
+    interrupted = False
     with ExitStack() as stack:
         folder = out_dir or Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="hasten-run-")))
         folder.mkdir(parents=True, exist_ok=True)
         report("starting processes", 0.0)
         stage = stack.enter_context(Stage(scenario, package, folder))
-        rounds = [(seed, name) for seed in seeds for name in schedulers]
-        results = []
         for number, (seed, name) in enumerate(rounds):
 
             def tell(share: float, name: str = name, number: int = number) -> None:
                 report(f"running {name}", (number + share) / len(rounds))
 
-            results.append(stage.play(name, seed, tell))
-        report("done", 1.0)
-    return RunOutcome(results, backend_facts() | {"devices": len(scenario.devices), "workers": scenario.edge.workers})
+            try:
+                results.append(stage.play(name, seed, tell))
+            except ChildError as error:
+                failures.append(Failure(name, seed, str(error)))
+                stage.stop()  # whatever state they are in: the next round begins with new ones
+            except KeyboardInterrupt:
+                interrupted = True
+                failures += [Failure(name, seed, "interrupted") for seed, name in rounds[number:]]
+                break
+        else:
+            report("done", 1.0)
+    facts = backend_facts() | {"devices": len(scenario.devices), "workers": scenario.edge.workers}
+    return RunOutcome(results, facts, failures, interrupted)
 
 
 class Stage:
-    """The processes of a run, as a context manager.
+    """The processes of a run, as a context manager. After ``stop`` the next round starts them anew.
 
     Attributes:
         edge: the edge node's process.
@@ -96,34 +127,50 @@ class Stage:
         devices: one process per device.
     """
 
+    edge: Child
+    relay: Child
+    devices: list[Child]
+
     def __init__(self, scenario: Scenario, package: Path | None, folder: Path) -> None:
         self._scenario, self._folder = scenario, folder
         self._paths = stream_packages(scenario, package)
         self._profiles = [self._profile_file(m, override=package is not None) for m in range(len(scenario.devices))]
-        self._stack = ExitStack()
+        self._children: list[Child] = []
 
     def __enter__(self) -> Stage:
         """Start and warm up everything."""
-        with self._stack:
-            self.edge = self._child("edge", "edge")
-            self.relay = self._child("relay", "link")
-            self.devices = [self._child("device", stream.name) for stream in self._scenario.devices]
-            for device, path, profile in zip(self.devices, self._paths, self._profiles, strict=True):
-                device.tell("start", package=str(path), profile=profile)
-            self._edge_port = self._start_edge(0)
-            order = {"host": "127.0.0.1", "port": self._edge_port, "rtt_ms": self._scenario.uplink.rtt_ms}
-            self._ports = self.relay.ask("start", devices=len(self.devices), **order)["ports"]
-            for device in self.devices:
-                device.wait()
-            self._stack = self._stack.pop_all()
+        try:
+            self._begin()
+        except BaseException:
+            self.stop()
+            raise
         return self
 
     def __exit__(self, *_: object) -> None:
         """End every process."""
-        self._stack.close()
+        self.stop()
+
+    def stop(self) -> None:
+        """End every process."""
+        children, self._children = self._children, []
+        end_all(children)
+
+    def _begin(self) -> None:
+        self.edge = self._child("edge", "edge")
+        self.relay = self._child("relay", "link")
+        self.devices = [self._child("device", stream.name) for stream in self._scenario.devices]
+        for device, path, profile in zip(self.devices, self._paths, self._profiles, strict=True):
+            device.tell("start", package=str(path), profile=profile)
+        self._edge_port = self._start_edge(0)
+        order = {"host": "127.0.0.1", "port": self._edge_port, "rtt_ms": self._scenario.uplink.rtt_ms}
+        self._ports = self.relay.ask("start", devices=len(self.devices), **order)["ports"]
+        for device in self.devices:
+            device.wait()
 
     def play(self, scheduler: str, seed: int, tell: Callable[[float], None]) -> Result:
         """Run one round: every task of one realization under one scheduler."""
+        if not self._children:
+            self._begin()
         if not self.edge.alive:
             self.edge = self._child("edge", "edge")
             self._start_edge(self._edge_port)
@@ -142,7 +189,8 @@ class Stage:
             StreamLog(stream.profile, stream.deadline_ms, times_ms, read_log(path), stream.slowdown)
             for stream, times_ms, path in zip(self._scenario.devices, arrivals, logs, strict=True)
         ]
-        return collect(scheduler, seed, streams, self._scenario.gain)
+        result = collect(scheduler, seed, streams, self._scenario.gain)
+        return result if self.edge.alive else replace(result, notes=result.notes | {EDGE_ENDED: 1})
 
     def _wait_for_all(self, realization: Realization, tell: Callable[[float], None]) -> None:
         last_ms = float(realization.arrival_ms.max(initial=0.0))
@@ -152,6 +200,8 @@ class Stage:
         while running:
             if now_ms() > until_ms:
                 raise ChildError(f"{running[0].name}: not done in time")
+            if not self.relay.alive:
+                raise self.relay.death()
             for device in list(running):
                 message = device.poll(POLL_S)
                 if message is not None:
@@ -186,7 +236,7 @@ class Stage:
 
     def _child(self, role: str, name: str) -> Child:
         child = Child(role, name)
-        self._stack.callback(child.end)
+        self._children.append(child)
         return child
 
     def _start_edge(self, port: int) -> int:
@@ -238,9 +288,9 @@ def check_runnable(scenario: Scenario, schedulers: Sequence[str], package: Path 
         make_scheduler(name)
     stream_packages(scenario, package)
     slowdowns = {f"streams ({stream.name}).slowdown": stream.slowdown for stream in scenario.devices}
-    for field, value in {"edge.slowdown": scenario.edge.slowdown, **slowdowns}.items():
+    for key, value in {"edge.slowdown": scenario.edge.slowdown, **slowdowns}.items():
         if value < 1.0:
-            raise InputError(scenario.name, field, value, "at least 1 for a real run (a machine cannot be made faster)")
+            raise InputError(scenario.name, key, value, "at least 1 for a real run (a machine cannot be made faster)")
 
 
 def _trace_message(trace: RateTrace) -> dict[str, Any]:

@@ -72,7 +72,7 @@ def with_overhead(
             if progress is not None:
                 progress("measuring what a task costs besides", fraction)
 
-        run_scenario(scenario, [*offloaded, *local], out_dir=folder, progress=told)
+        run_scenario(scenario, [*offloaded, *local], out_dir=folder, progress=told).complete()
         logs = [read_log(path) for path in sorted(folder.glob("*.jsonl"))]
     records = [record for log in logs for record in log if record["latency_ms"] is not None]
     task_ms = median(besides_ms(record) for record in records if not record["bytes"])
