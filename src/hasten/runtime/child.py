@@ -62,9 +62,11 @@ class RelayProcess:
 
     async def start(self, message: Message) -> Message:
         """Listen for devices."""
+        from hasten.runtime.clock import SystemClock
         from hasten.runtime.link import Relay
 
-        self._relay = Relay(message["host"], message["port"], message["rtt_ms"])
+        clock = SystemClock(asyncio.get_running_loop())
+        self._relay = Relay(message["host"], message["port"], message["rtt_ms"], clock)
         await self._relay.listen(message["devices"])
         return {"ports": self._relay.ports}
 

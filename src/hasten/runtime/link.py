@@ -20,8 +20,7 @@ import numpy as np
 from hasten.core.decision import DEAD_LINK_BITS_PER_MS
 from hasten.core.rates import RateTrace
 from hasten.core.timing import stage_end
-from hasten.runtime.clock import SystemClock
-from hasten.runtime.pace import now_ms
+from hasten.runtime.clock import Clock
 from hasten.runtime.sockets import prepare_socket
 from hasten.runtime.wire import HEADER, MAGIC
 
@@ -58,11 +57,19 @@ class SerialLink:
 class Relay:
     """Listens once per device and forwards to the edge through the emulated link.
 
+    Args:
+        edge_host: where the edge listens.
+        edge_port: likewise.
+        rtt_ms: round trip, half of it each way.
+        clock: tells the time and when frames are due; closed with the relay.
+        host: where to listen.
+
     Attributes:
         ports: where device i connects.
+        silent: swallow everything.
     """
 
-    def __init__(self, edge_host: str, edge_port: int, rtt_ms: float, host: str = "127.0.0.1") -> None:
+    def __init__(self, edge_host: str, edge_port: int, rtt_ms: float, clock: Clock, host: str = "127.0.0.1") -> None:
         self.ports: list[int] = []
         self.half_rtt_ms = 0.5 * rtt_ms
         self.silent = False
@@ -71,7 +78,7 @@ class Relay:
         self._links: list[SerialLink] = []
         self._servers: list[asyncio.Server] = []
         self._pairs: set[_Upward] = set()
-        self._clock = SystemClock(asyncio.get_running_loop())
+        self._clock = clock
 
     async def listen(self, devices: int) -> None:
         """Open a port for each device."""
@@ -83,8 +90,7 @@ class Relay:
 
     def load(self, traces: Sequence[RateTrace]) -> None:
         """Take new link rates, one trace for all devices or one for each; each holds its first rate until ``start``."""
-        links = [SerialLink(trace) for trace in traces]
-        self._links = links * len(self.ports) if len(links) == 1 else links
+        self._links = [SerialLink(trace) for trace in traces]
 
     def start(self, start_ms: float) -> None:
         """The traces begin at ``start_ms`` of this machine's monotonic clock."""
@@ -105,13 +111,14 @@ class Relay:
 
     def sent_bytes(self) -> int:
         """Bytes of all frames that were handed to the links since ``load``."""
-        return sum(link.sent_bytes for link in {id(link): link for link in self._links}.values())
+        return sum(link.sent_bytes for link in self._links)
 
     def upward(self, device: int, frame: bytes, target: asyncio.WriteTransport) -> None:
         """Send a device's frame to the edge."""
         if self.silent:
             return
-        end_ms = self._links[device].admit(now_ms(), len(frame))
+        link = self._links[device if len(self._links) > 1 else 0]
+        end_ms = link.admit(self._clock.now_ms(), len(frame))
         if np.isfinite(end_ms):
             self._clock.call_at(end_ms + self.half_rtt_ms, lambda: _write(target, frame))
 
@@ -122,7 +129,7 @@ class Relay:
 
     def later(self, call: Callable[[], None]) -> None:
         """Do something after half a round trip, in the order of the calls."""
-        self._clock.call_at(now_ms() + self.half_rtt_ms, call)
+        self._clock.call_at(self._clock.now_ms() + self.half_rtt_ms, call)
 
 
 class _Upward(asyncio.Protocol):
