@@ -115,6 +115,34 @@ class Recurrent(nn.Module):
         return self.last(self.lstm(x.flatten(2).transpose(1, 2))[0][:, -1])
 
 
+class Merged(nn.Module):
+    """The batch is merged with the positions, as before a linear layer over patches."""
+
+    def __init__(self):
+        super().__init__()
+        self.embed = nn.Linear(3, 6)
+        self.last = nn.Linear(6, 4)
+
+    def forward(self, x):
+        patches = self.embed(x.flatten(2).transpose(1, 2).reshape(-1, 3))
+        return self.last(patches.reshape(len(x), -1, 6).mean(dim=1))
+
+
+class Pair(nn.Module):
+    def forward(self, x):
+        return x, x + 1
+
+
+class Two(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.pair = Pair()
+        self.last = nn.Linear(3, 4)
+
+    def forward(self, x):
+        return self.last(self.pair(x)[0].mean(dim=(2, 3)))
+
+
 SHAPE = (3, 16, 16)
 CASES = [
     (Plain, ["conv", "norm", "fc"]),
@@ -249,8 +277,9 @@ def test_heads_average_ragged_maps_as_they_should(side):
         (Plain, ["conv", "unused"], 4, "unused: got 'a layer that is never reached'"),
         (Twice, ["conv"], 4, "conv: got 'a layer that runs 2 times'"),
         (TwiceDifferently, ["pool"], 4, "pool: got 'a layer that runs 3 times'"),
-        (TimeFirst, ["embed"], 4, r"embed: got '256 rows', expected the batch \(2\) as the first axis"),
-        (Recurrent, ["lstm"], 4, "lstm: got 'tuple', expected an output that is one tensor"),
+        (Merged, ["embed"], 4, r"embed: got \(512, 6\), expected an output that has the batch"),
+        (Two, ["pair"], 4, "pair: got 'tuple', expected an output that is one tensor"),
+        (Recurrent, "lstm", 4, "got 'lstm', expected a list of layers' names"),
         (Plain, ["conv"], 10, r"final: got \(2, 4\), expected logits \(N, 10\)"),
     ],
 )

@@ -83,3 +83,20 @@ def test_exit_logits_do_not_depend_on_the_batch():
     (whole,), (pieces,) = exit_logits(Once(), x), exit_logits(Once(), x, batch=3)
     np.testing.assert_allclose(whole, pieces, rtol=1e-5, atol=1e-6)
     assert whole.shape == (10, 4) and torch.equal(network[1].running_mean, torch.zeros(4))
+
+
+class Normalising(nn.Module):
+    """Works on its input where it lies."""
+
+    def forward(self, x):
+        x.sub_(0.3).div_(0.4)
+        return (torch.stack([x.sum(1), -x.sum(1)], 1),)
+
+
+def test_measuring_leaves_the_callers_arrays_alone():
+    x = np.random.default_rng(0).random((20, 3), np.float32)
+    kept, labels = x.copy(), np.zeros(20, np.int64)
+    first = exit_accuracy(Normalising(), x, labels)
+    assert exit_accuracy(Normalising(), x, labels) == first
+    calibrated(Normalising(), x, labels)
+    np.testing.assert_array_equal(x, kept)

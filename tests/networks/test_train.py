@@ -103,3 +103,37 @@ def test_data_that_does_not_fit():
         train_exits(make_network(), x, y[:-1])
     with pytest.raises(InputError, match="input shape"):
         train_exits(make_network(), x[:, :, :4], y)
+
+
+class Frozen(nn.Module):
+    """A trunk with statistics, dropout and a buffer that every call moves, and a linear layer behind it."""
+
+    def __init__(self):
+        super().__init__()
+        self.trunk = nn.Sequential(nn.Linear(4, 8), nn.BatchNorm1d(8), nn.Dropout(0.5))
+        self.trunk.register_buffer("calls", torch.zeros(()))
+        self.head = nn.Linear(8, 2)
+
+    def forward(self, x):
+        self.trunk.calls += 1
+        return (self.head(self.trunk(x)),)
+
+
+def test_a_frozen_trunk_stays_frozen_statistics_and_buffers_included():
+    torch.manual_seed(0)
+    network = Frozen()
+    for weight in network.trunk.parameters():
+        weight.requires_grad_(False)
+    before = {name: value.clone() for name, value in network.state_dict().items()}
+    x = np.random.default_rng(0).normal(3.0, 2.0, (64, 4)).astype(np.float32)
+    train_exits(network, x, (x[:, 0] > 3).astype(np.int64), TrainSettings(epochs=2, batch=16))
+    changed = {name for name, value in network.state_dict().items() if not torch.equal(value, before[name])}
+    assert changed == {"head.weight", "head.bias"}
+
+
+def test_nothing_to_train_is_refused():
+    network = Frozen()
+    for weight in network.parameters():
+        weight.requires_grad_(False)
+    with pytest.raises(InputError, match="all frozen"):
+        train_exits(network, np.zeros((32, 4), np.float32), np.zeros(32, np.int64), TrainSettings(epochs=1))

@@ -9,73 +9,52 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Callable, Sequence
+from typing import TypeVar
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from hasten.core.errors import InputError
-
-POOLED_SIDE = 4
-"""A head looks at a feature map through a grid of at most this side."""
+from hasten.networks.heads import ExitHead
+from hasten.networks.layout import STATED, find_layouts, main_tensor, undisturbed
 
 SHOWN_NAMES = 40
 
-
-class ExitHead(nn.Module):
-    """Average pooling to at most 4 x 4, then one linear layer, as in Shallow-Deep Networks (Kaya et al., ICML 2019).
-
-    Takes activations (N, C, H, W), (N, tokens, C), whose tokens are averaged, or (N, C). The width is inferred in the
-    first call.
-    """
-
-    def __init__(self, num_classes: int) -> None:
-        super().__init__()
-        self.classify = nn.LazyLinear(num_classes)
-
-    def forward(self, features: Tensor) -> Tensor:
-        """Return logits (N, classes)."""
-        if features.ndim == 4:
-            features = _pooled(features)
-        elif features.ndim == 3:
-            features = features.mean(dim=1)
-        logits: Tensor = self.classify(features.flatten(1))
-        return logits
-
-
-def _pooled(maps: Tensor) -> Tensor:
-    """Average (N, C, H, W) over windows such that at most 4 x 4 remain; a ragged last window averages what it has."""
-    kernel = [-(-side // POOLED_SIDE) for side in maps.shape[2:]]
-    ragged = any(side % window for side, window in zip(maps.shape[2:], kernel, strict=True))
-    return F.avg_pool2d(maps, kernel, ceil_mode=ragged, count_include_pad=not ragged)
+T = TypeVar("T")
 
 
 class MultiExit(nn.Module):
     """A module with heads on some of its layers; made by :func:`attach_exits`.
 
-    ``forward(x)`` returns one tensor of logits (N, classes) per exit, in the order in which the layers run, the
-    module's own output last. Pixels given as uint8 are scaled to 0..1 first. One call at a time: the hooks are the
-    module's.
+    ``forward(x)`` returns one tensor of logits (N, classes) per exit, in the order of :attr:`exit_names`, the module's
+    own output last. Pixels given as uint8 are scaled to 0..1 first. One call at a time: the hooks are the module's.
     """
 
     def __init__(self, module: nn.Module, at: Sequence[str], num_classes: int) -> None:
         super().__init__()
         self.module = module
-        self.heads = nn.ModuleDict({_key(name): ExitHead(num_classes) for name in at})
-        self.at = tuple(at)
+        stated = [_stated(module, name) for name in at]
+        self.heads = nn.ModuleDict({_key(name): ExitHead(num_classes) for name, _ in stated})
         self.num_classes = num_classes
+        self._stated = {name: layout for name, layout in stated if layout}
+        registered = [name for name, _ in module.named_modules(remove_duplicate=False)]
+        self.at = tuple(sorted((name for name, _ in stated), key=registered.index))
+        self._known = False
 
     @property
     def exit_names(self) -> tuple[str, ...]:
-        """Name of each exit: its layer's, then ``final``. In order of depth once the module has been run."""
+        """Name of each exit, in the order of the outputs: its layer's, then ``final``."""
         return (*self.at, "final")
 
     def forward(self, x: Tensor) -> tuple[Tensor, ...]:
         """Return the logits of all exits for ``x`` (N, *input_shape)."""
+        x = scaled(x)
+        if not self._known:
+            self.learn_layouts(x)
         reached: list[tuple[str, object]] = []
         handles = [self.module.get_submodule(name).register_forward_hook(self._tap(name, reached)) for name in self.at]
         try:
-            last = self.module(scaled(x))
+            last = self.module(x)
         finally:
             for handle in handles:
                 handle.remove()
@@ -85,11 +64,22 @@ class MultiExit(nn.Module):
                 raise InputError("exits", name, f"{len(exit_logits)} rows", f"the batch ({len(x)}) as the first axis")
         return logits
 
+    def learn_layouts(self, example: Tensor) -> list[str]:
+        """Find out over which axes each head has to average; the layers' names in the order in which they run."""
+        layouts, order = find_layouts(self.module, example, self.at, self._stated)
+        for name, layout in layouts.items():
+            head = self.heads[_key(name)]
+            assert isinstance(head, ExitHead)
+            head.layout = layout
+        self._known = True
+        return order
+
     def _tap(self, name: str, reached: list[tuple[str, object]]) -> Callable[..., None]:
         """Make the hook of one layer: it runs the head at once, before a later in-place layer can alter its input."""
         head = self.heads[_key(name)]
 
-        def hook(_layer: nn.Module, _inputs: object, output: object) -> None:
+        def hook(layer: nn.Module, _inputs: object, output: object) -> None:
+            output = main_tensor(layer, output)
             again = any(name == earlier for earlier, _ in reached)
             if again or not isinstance(output, Tensor) or output.ndim not in (2, 3, 4):
                 reached.append((name, output))
@@ -105,8 +95,8 @@ class MultiExit(nn.Module):
             if order.count(name) != 1:
                 found = "is never reached" if name not in order else f"runs {order.count(name)} times"
                 raise InputError("exits", name, f"a layer that {found}", "a layer that runs exactly once in forward")
-        self.at = order
-        return tuple(self._checked(name, logits) for name, logits in reached)
+        logits = dict(reached)
+        return tuple(self._checked(name, logits[name]) for name in self.at)
 
     def _check_last(self, last: object) -> Tensor:
         logits = self._checked("final", last)
@@ -130,6 +120,7 @@ class OwnExits(nn.Module):
 
     def __init__(self, module: nn.Module, num_classes: int, input_shape: Sequence[int]) -> None:
         super().__init__()
+        require_float32(module)
         self.module = module
         outputs = dry_run(module, input_shape)
         exits = outputs if isinstance(outputs, tuple | list) else (outputs,)
@@ -154,36 +145,53 @@ def attach_exits(
 
     Args:
         module: any module that maps one batched tensor to logits (N, num_classes).
-        at: names as in ``module.named_modules()``, in any order.
+        at: names as in ``module.named_modules()``, in any order. ``name:channels_first`` or ``name:channels_last``
+            states where a layer's output has its features, for the few that do not show it.
         num_classes: the width of every exit.
-        input_shape: shape of one input, without the batch. With it a dry run infers the heads' widths and checks the
-            layers now; without it the first call does.
+        input_shape: shape of one input, without the batch. With it a dry run infers the heads' widths, checks the
+            layers and puts the exits in the order in which their layers run; without it the first call does all but
+            the last, and exits are in the order in which the module registers its layers.
 
     Raises:
         InputError: a name that is no layer, is given twice, or is not run exactly once; a layer whose output is not
-            one tensor of 2 to 4 axes; a module whose output is not (N, num_classes).
+            one tensor of 2 to 4 axes, or does not show which of them holds the features; a module whose output is not
+            (N, num_classes).
     """
+    if not isinstance(module, nn.Module):
+        raise InputError("exits", "module", type(module).__name__, "a torch.nn.Module")
     _check_names(module, at)
+    require_float32(module)
     network = MultiExit(module, at, num_classes)
     if input_shape is not None:
+        order = _tried(input_shape, network.learn_layouts)
+        network.at = tuple(sorted(network.at, key=lambda name: order.index(name) if name in order else len(order)))
         dry_run(network, input_shape)
     return network
 
 
 def dry_run(network: nn.Module, input_shape: Sequence[int]) -> object:
-    """Return what ``network`` gives for zeros (2, *input_shape), without gradients or effects on running statistics."""
-    was_training = [(module, module.training) for module in network.modules()]
-    network.eval()
+    """Return what ``network`` gives for zeros (2, *input_shape), without gradients or effects on modes and buffers."""
+
+    def run(x: Tensor) -> object:
+        with undisturbed(network):
+            return network(x)
+
+    return _tried(input_shape, run)
+
+
+def _tried(input_shape: Sequence[int], run: Callable[[Tensor], T]) -> T:
+    """What ``run`` gives for zeros (2, *input_shape); what the module raises becomes an InputError."""
     try:
-        with torch.no_grad():
-            return network(torch.zeros((2, *input_shape)))
-    except (RuntimeError, TypeError, ValueError, IndexError) as error:
-        reason = " ".join(str(error).split())[:160]
-        expected = f"an input that the network can process ({reason})"
+        return run(torch.zeros((2, *input_shape)))
+    except InputError:
+        raise
+    except Exception as error:  # whatever a module raises
+        reason = " ".join(f"{type(error).__name__}: {error}".split())[:200]
+        expected = (
+            f"a network that takes one batch of float inputs of this shape, and a shape of which zeros are a valid "
+            f"input; without a shape the first real batch is tried ({reason})"
+        )
         raise InputError("network", "input shape", tuple(input_shape), expected) from error
-    finally:
-        for module, training in was_training:
-            module.training = training
 
 
 def scaled(x: Tensor) -> Tensor:
@@ -191,15 +199,32 @@ def scaled(x: Tensor) -> Tensor:
     return x.float() / 255.0 if x.dtype == torch.uint8 else x
 
 
+def require_float32(module: nn.Module) -> None:
+    """Refuse a module whose weights are of another precision, before anything is run."""
+    for name, weight in module.named_parameters():
+        if weight.is_floating_point() and weight.dtype != torch.float32:
+            raise InputError("network", name, str(weight.dtype), "float32 weights (module.float() makes them so)")
+
+
+def _stated(module: nn.Module, given: str) -> tuple[str, str]:
+    """A layer's name and the layout stated with it, if any."""
+    name, _, layout = given.rpartition(":")
+    is_layer = any(given == known for known, _ in module.named_modules(remove_duplicate=False))
+    return (given, "") if is_layer or layout not in STATED else (name, layout)
+
+
 def _check_names(module: nn.Module, at: Sequence[str]) -> None:
+    if isinstance(at, str) or not isinstance(at, Sequence) or not all(isinstance(name, str) for name in at):
+        raise InputError("exits", "layers", at, "a list of layers' names")
     names = [name for name, _ in module.named_modules(remove_duplicate=False) if name]
     if not at:
         raise InputError("exits", "layers", list(at), f"at least one of {_listed(names)}")
-    for name in at:
+    asked = [_stated(module, name)[0] for name in at]
+    for name in asked:
         if name not in names:
             close = difflib.get_close_matches(name, names, n=SHOWN_NAMES)
             raise InputError("exits", "layer", name, f"one of {_listed(close + [n for n in names if n not in close])}")
-        if list(at).count(name) > 1:
+        if asked.count(name) > 1:
             raise InputError("exits", "layer", name, "each layer once")
 
 

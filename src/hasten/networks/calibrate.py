@@ -49,10 +49,13 @@ def calibrated(network: nn.Module, inputs: NDArray[np.generic], labels: NDArray[
 
 
 def exit_logits(network: nn.Module, inputs: NDArray[np.generic], batch: int = 256) -> list[Floats]:
-    """Run ``network`` in eval mode over ``inputs`` (N, *input_shape); one array of logits (N, classes) per exit."""
+    """Run ``network`` in eval mode over ``inputs`` (N, *input_shape); one array of logits (N, classes) per exit.
+
+    The network gets copies: one that works in place (normalises its input, say) must not change the caller's arrays.
+    """
     network.eval()
     with torch.inference_mode():
-        parts = [network(torch.from_numpy(inputs[row : row + batch])) for row in range(0, len(inputs), batch)]
+        parts = [network(torch.tensor(inputs[row : row + batch])) for row in range(0, len(inputs), batch)]
     return [torch.cat(logits).double().numpy() for logits in zip(*parts, strict=True)]
 
 

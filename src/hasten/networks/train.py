@@ -6,7 +6,8 @@ the features that the deep ones need. AdamW with a one-cycle learning rate reach
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 import numpy as np
@@ -50,8 +51,9 @@ def train_exits(
 ) -> list[float]:
     """Train ``network`` in place on ``inputs`` (N, *input_shape), ``labels`` (N,); return each epoch's mean loss.
 
-    ``forward`` must return a tuple of logits (N, classes), one per exit. The network is left in eval mode. Equal
-    arguments and thread counts give equal weights; the caller's random state is left alone.
+    ``forward`` must return a tuple of logits (N, classes), one per exit. Parts of which all parameters are frozen
+    stay as they are, statistics and other buffers included. The network is left in eval mode. Equal arguments and
+    thread counts give equal weights; the caller's random state is left alone.
 
     Raises:
         InputError: settings that cannot be used, or inputs of a shape that the network cannot process.
@@ -60,13 +62,45 @@ def train_exits(
     settings = settings or TrainSettings()
     _check(settings, len(inputs), len(labels))
     dry_run(network, inputs.shape[1:])
-    with torch.random.fork_rng(devices=[]):
+    if not any(weight.requires_grad for weight in network.parameters()):
+        raise InputError("training", "parameters", "all frozen", "at least one with requires_grad")
+    with torch.random.fork_rng(devices=[]), _frozen_kept(network):
         torch.manual_seed(settings.seed)
         _arrange(network, torch.channels_last)  # the faster layout for convolutions on a CPU
         losses = _run(network, inputs, labels, settings, progress)
         _arrange(network, torch.contiguous_format)
     network.eval()
     return losses
+
+
+def frozen_parts(network: nn.Module) -> list[nn.Module]:
+    """The parts of ``network`` that have parameters and all of them frozen (``requires_grad`` False)."""
+    found = []
+    for part in network.modules():
+        weights = list(part.parameters())
+        if weights and not any(weight.requires_grad for weight in weights):
+            found.append(part)
+    return found
+
+
+@contextmanager
+def _frozen_kept(network: nn.Module) -> Iterator[None]:
+    """Leave the buffers of frozen parts as they were: also those that ``forward`` changes in eval mode."""
+    buffers = [buffer for part in frozen_parts(network) for buffer in part.buffers()]
+    before = [buffer.clone() for buffer in buffers]
+    try:
+        yield
+    finally:
+        with torch.no_grad():
+            for buffer, kept in zip(buffers, before, strict=True):
+                buffer.copy_(kept)
+
+
+def _train_mode(network: nn.Module) -> None:
+    """Train mode for all but frozen parts, whose batch statistics and dropout stay as they are in use."""
+    network.train()
+    for part in frozen_parts(network):
+        part.eval()
 
 
 def _arrange(network: nn.Module, layout: torch.memory_format) -> None:
@@ -85,10 +119,11 @@ def _run(
 ) -> list[float]:
     pictures, targets = torch.from_numpy(inputs), torch.from_numpy(labels.astype(np.int64))
     steps = len(pictures) // settings.batch
-    optimizer = torch.optim.AdamW(network.parameters(), lr=settings.peak_lr, weight_decay=settings.weight_decay)
+    trained = [weight for weight in network.parameters() if weight.requires_grad]
+    optimizer = torch.optim.AdamW(trained, lr=settings.peak_lr, weight_decay=settings.weight_decay)
     cycle = torch.optim.lr_scheduler.OneCycleLR(optimizer, settings.peak_lr, total_steps=settings.epochs * steps)
     losses: list[float] = []
-    network.train()
+    _train_mode(network)
     for epoch in range(settings.epochs):
         order, total = torch.randperm(len(pictures)), 0.0
         so_far = f" (loss {losses[-1]:.3f})" if losses else ""

@@ -76,7 +76,7 @@ class Network:
         self.weights = {item.name: math.prod(item.dims) for item in self.graph.initializer}
         self.producer = {}
         for index, node in enumerate(self.graph.node):
-            if any(name == self.input or name in self.producer for name in node.input):
+            if any(name == self.input or name in self.producer for name in reads(node)):
                 self.producer.update({name: index for name in node.output if name})
 
     @property
@@ -97,8 +97,24 @@ class Network:
             index = self.producer.get(stack.pop())
             if index is not None and index not in wanted:
                 wanted.add(index)
-                stack.extend(name for name in self.graph.node[index].input if name not in stop)
+                stack.extend(name for name in reads(self.graph.node[index]) if name not in stop)
         return wanted
+
+
+def reads(node: NodeProto) -> list[str]:
+    """Names of the tensors that a node reads, also those that its sub-graphs (branches, loops) take from outside."""
+    found = [str(name) for name in node.input]
+    for graph in sub_graphs(node):
+        inside = {value.name for value in graph.input} | {item.name for item in graph.initializer}
+        inside |= {name for inner in graph.node for name in inner.output}
+        outside = [name for inner in graph.node for name in reads(inner)] + [value.name for value in graph.output]
+        found += [name for name in outside if name not in inside]
+    return list(dict.fromkeys(found))
+
+
+def sub_graphs(node: NodeProto) -> list[onnx.GraphProto]:
+    """The graphs in a node's attributes."""
+    return [graph for item in node.attribute for graph in ([item.g] if item.HasField("g") else []) + list(item.graphs)]
 
 
 def plan_cuts(network: Network, exit_names: Sequence[str], max_blocks: int, max_tensors: int = 2) -> CutPlan:
@@ -164,7 +180,7 @@ class _Analysis:
         read: set[str] = set()
         for output, need, end in zip(self.network.outputs, self.needs, ends, strict=True):
             if end >= position:
-                read |= {output, *(name for index in need - done for name in nodes[index].input)}
+                read |= {output, *(name for index in need - done for name in reads(nodes[index]))}
         made = {self.network.input} | {name for index in done for name in nodes[index].output}
         read &= made
         return sorted(read, key=lambda name: self.network.producer.get(name, -1))
@@ -221,7 +237,7 @@ class _Analysis:
         return len(self.network.shapes[self.crossing(position)[0]])
 
     def _can_cross(self, name: str) -> bool:
-        return self.network.types.get(name) == "float32" and self.network.shapes[name][0] == 1
+        return self.network.types.get(name) == "float32"
 
     def _last_attachment(self, after: int) -> int:
         """Where the deepest exit's head starts: behind the last bulky tensor before its last weighted operation.
@@ -251,10 +267,14 @@ class _Analysis:
             tensors = self.crossing(end)
             if len(tensors) > MAX_EXIT_TENSORS or not all(self._can_cross(tensor) for tensor in tensors):
                 expected = (
-                    f"a place where at most {MAX_EXIT_TENSORS} float32 tensors, batch first, cross; not {tensors}"
+                    f"a place where at most {MAX_EXIT_TENSORS} tensors, all float32, cross; not {self._shown(tensors)}"
                 )
                 raise InputError("network", "exits", name, expected)
             previous, before = end, name
+
+    def _shown(self, tensors: Sequence[str]) -> str:
+        types = self.network.types
+        return ", ".join(f"{name} ({types.get(name, 'of another type or size')})" for name in tensors[:12])
 
 
 def _on_a_bump(sizes: Sequence[int]) -> list[bool]:

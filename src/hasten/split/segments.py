@@ -6,6 +6,7 @@ itself is stored once in the package.
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -13,7 +14,7 @@ import onnx
 from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 
-from hasten.split.graph import OPSET, CutPlan, Network
+from hasten.split.graph import OPSET, CutPlan, Network, reads, sub_graphs
 from hasten.split.manifest import TensorSpec
 from hasten.split.sessions import LOGITS
 
@@ -21,6 +22,8 @@ SHARED_FROM_BYTES = 256
 """Constants smaller than this stay inside each graph; larger ones are stored once in the package."""
 
 _IR_VERSION = 10
+_BARE = "::bare"
+"""Behind the name of a tensor as the network made it, without the batch axis in front that it crosses a cut with."""
 
 
 @dataclass(frozen=True)
@@ -32,9 +35,11 @@ class Segmenter:
 
     def specs(self, partition: int) -> tuple[TensorSpec, ...]:
         """The tensors that cross at ``partition``."""
-        names = self.plan.cuts[partition].tensors
-        shapes, types = self.network.shapes, self.network.types
-        return tuple(TensorSpec(name=name, shape=shapes[name][1:], dtype=types[name]) for name in names)  # type: ignore[arg-type]
+        types = self.network.types
+        return tuple(
+            TensorSpec(name=name, shape=self._shape(name)[1:], dtype=types[name])  # type: ignore[arg-type]
+            for name in self.plan.cuts[partition].tensors
+        )
 
     def prefix(self, partition: int) -> bytes:
         """Blocks 1..``partition``: input to the tensors that cross."""
@@ -77,12 +82,18 @@ class Segmenter:
             del copy.metadata_props[:]
             copy.doc_string = ""
             kept.append(copy)
+        bare = [name for name in dict.fromkeys(sources + names) if self._is_bare(name)]
+        for node in kept:
+            _rename(node, {name: name + _BARE for name in bare})
+        taken_off = [_reshape(name, name + _BARE, self.network.shapes[name]) for name in sources if name in bare]
+        put_on = [_reshape(name + _BARE, name, self._shape(name)) for name in names if name in bare]
+        kept = [node for node, _ in taken_off] + kept + [node for node, _ in put_on]
         kept += [
             helper.make_node("Identity", [target], [name])
             for target, name in zip(targets, names, strict=True)
             if target != name
         ]
-        read = {name for node in kept for name in node.input}
+        read = {name for node in kept for name in reads(node)}
         constants = [
             item if inline or not _shared(item) else _reference(item)
             for item in self.network.graph.initializer
@@ -93,7 +104,7 @@ class Segmenter:
             "segment",
             [self._value(name, name) for name in sources],
             [self._value(target, name) for target, name in zip(targets, names, strict=True)],
-            constants,
+            constants + [shape for _, shape in taken_off + put_on],
         )
         model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", OPSET)], ir_version=_IR_VERSION)
         data: bytes = model.SerializeToString()
@@ -103,18 +114,45 @@ class Segmenter:
         """Nodes that ``wanted`` read and that do not depend on the input."""
         makers = {name: index for index, node in enumerate(self.network.graph.node) for name in node.output}
         found: set[int] = set()
-        stack = [name for index in wanted for name in self.network.graph.node[index].input]
+        stack = [name for index in wanted for name in reads(self.network.graph.node[index])]
         while stack:
             name = stack.pop()
             index = makers.get(name)
             if index is not None and name not in self.network.producer and index not in found:
                 found.add(index)
-                stack.extend(self.network.graph.node[index].input)
+                stack.extend(reads(self.network.graph.node[index]))
         return found
+
+    def _is_bare(self, name: str) -> bool:
+        """Whether a tensor has no batch axis of one in front: a scalar, or a sequence before the batch."""
+        return self.network.shapes.get(name, (1,))[:1] != (1,)
+
+    def _shape(self, name: str) -> tuple[int, ...]:
+        """The shape in which a tensor crosses: with a batch axis of one in front, given one where it has none."""
+        shape = self.network.shapes[name]
+        return (1, *shape) if self._is_bare(name) else shape
 
     def _value(self, tensor: str, name: str) -> onnx.ValueInfoProto:
         kind = helper.np_dtype_to_tensor_dtype(np.dtype(self.network.types[tensor]))
-        return helper.make_tensor_value_info(name, kind, self.network.shapes[tensor])
+        return helper.make_tensor_value_info(name, kind, self._shape(tensor))
+
+
+def _rename(node: onnx.NodeProto, names: Mapping[str, str]) -> None:
+    """Give tensors other names in a node and its sub-graphs."""
+    for fields in (node.input, node.output):
+        for index, name in enumerate(fields):
+            fields[index] = names.get(name, name)
+    for graph in sub_graphs(node):
+        for inner in graph.node:
+            _rename(inner, names)
+        for value in graph.output:
+            value.name = names.get(value.name, value.name)
+
+
+def _reshape(source: str, target: str, shape: Sequence[int]) -> tuple[onnx.NodeProto, TensorProto]:
+    """A node that gives ``source`` another shape under another name, and the constant it needs."""
+    constant = numpy_helper.from_array(np.array(shape, np.int64), f"{target}{_BARE}_shape")
+    return helper.make_node("Reshape", [source, constant.name], [target]), constant
 
 
 def _shared(item: TensorProto) -> bool:
