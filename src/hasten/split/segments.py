@@ -82,16 +82,17 @@ class Segmenter:
             del copy.metadata_props[:]
             copy.doc_string = ""
             kept.append(copy)
-        bare = [name for name in dict.fromkeys(sources + names) if self._is_bare(name)]
+        bare = [name for name in dict.fromkeys(sources + targets) if self._is_bare(name)]
         for node in kept:
             _rename(node, {name: name + _BARE for name in bare})
+        given = list(zip(targets, names, strict=True))
         taken_off = [_reshape(name, name + _BARE, self.network.shapes[name]) for name in sources if name in bare]
-        put_on = [_reshape(name + _BARE, name, self._shape(name)) for name in names if name in bare]
+        put_on = [_reshape(target + _BARE, name, self._shape(target)) for target, name in given if target in bare]
         kept = [node for node, _ in taken_off] + kept + [node for node, _ in put_on]
         kept += [
             helper.make_node("Identity", [target], [name])
-            for target, name in zip(targets, names, strict=True)
-            if target != name
+            for target, name in given
+            if target != name and target not in bare
         ]
         read = {name for node in kept for name in reads(node)}
         constants = [
@@ -103,7 +104,7 @@ class Segmenter:
             kept,
             "segment",
             [self._value(name, name) for name in sources],
-            [self._value(target, name) for target, name in zip(targets, names, strict=True)],
+            [self._value(target, name) for target, name in given],
             constants + [shape for _, shape in taken_off + put_on],
         )
         model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", OPSET)], ir_version=_IR_VERSION)
