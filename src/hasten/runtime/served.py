@@ -47,8 +47,9 @@ class Served:
     def __init__(
         self, package: Package, runner: Runner | None = None, slowdown: float = 1.0, profile: Profile | None = None
     ) -> None:
+        if profile is not None:
+            require_fit(profile, package)
         times = profile or package.profile
-        require_fit(times, package)
         if not slowdown >= 1.0:
             raise InputError("edge", "slowdown", slowdown, "at least 1 (a machine cannot be made faster)")
         self.package = package

@@ -1,15 +1,16 @@
-"""An edge node in virtual time: one queue in order of arrival, workers that take as long as a law says, real frames."""
+"""An edge node in virtual time: the edge's own core and connections; only its clock and its workers are played."""
 
 from __future__ import annotations
 
-import heapq
-from collections import deque
 from collections.abc import Callable
-from dataclasses import dataclass
+from typing import Any
 
-from hasten.core.options import StreamCosts, option_table
-from hasten.core.profile import Profile
 from hasten.runtime.clock import Clock
+from hasten.runtime.connections import ConnectionLimits, Connections
+from hasten.runtime.edge_connection import EdgeConnection
+from hasten.runtime.edge_core import EdgeCore
+from hasten.runtime.notes import Notes
+from hasten.runtime.served import Computed, Refusal, Request, Served
 from hasten.runtime.virtual.network import VirtualTransport
 from hasten.runtime.wire import (
     HEADER,
@@ -18,32 +19,20 @@ from hasten.runtime.wire import (
     Kind,
     LoadReport,
     Status,
-    Submit,
-    Welcome,
     answer_frame,
-    parse_submit,
-    pong_frame,
+    parse_answer,
     refuse_frame,
-    welcome_frame,
 )
 
 ServiceLaw = Callable[[int, float], float]
 """What the n-th task (from 1), profiled at so many milliseconds, takes."""
 
-
-@dataclass(eq=False)
-class _Ticket:
-    connection: VirtualTransport
-    task: int
-    submit: Submit
-    arrived_ms: float
-    profiled_ms: float
-    started_ms: float = 0.0
-    took_ms: float = 0.0
+CLASS_INDEX, CONFIDENCE = 1, 0.75
+"""The answer to every task."""
 
 
 class VirtualEdge:
-    """Answers tasks of one network with class 1.
+    """Serves one package, whose tasks are all answered with class 1, to any device.
 
     Attributes:
         service: how long tasks take.
@@ -53,78 +42,138 @@ class VirtualEdge:
         ran: how many tasks it has computed.
     """
 
-    def __init__(self, clock: Clock, profile: Profile, workers: int = 1, slowdown: float = 1.0) -> None:
+    def __init__(self, clock: Clock, package: Any, workers: int = 1, slowdown: float = 1.0) -> None:
         self.service: ServiceLaw = lambda n, profiled_ms: profiled_ms
         self.answer: Callable[[Answer], Answer] = lambda answer: answer
         self.drift, self.offset_ms = 0.0, 1e6
         self.trouble: str | None = None
         self.ran = 0
-        self.workers, self.slowdown = workers, slowdown
         self._clock = clock
-        table = option_table([StreamCosts(profile, edge_slowdown=slowdown)])
-        self._profiled_ms = {
-            (int(table.exit[0, j]), int(table.partition[0, j])): float(table.edge_ms[0, j])
-            for j in range(int(table.count[0]))
-        }
-        self._waiting: deque[_Ticket] = deque()
-        self._running: list[_Ticket] = []
-        self._reports = 0
+        own = _OwnClock(self, clock)
+        notes = Notes(lambda text: None, own.now_ms)
+        self.core = EdgeCore(
+            [Served(package, runner=_Nobody(), slowdown=slowdown)],
+            _VirtualWorkers(self, clock, workers),
+            own,
+            notes=notes,
+        )
+        self._guests = Connections(ConnectionLimits(), own, notes)
+        self._sides: dict[VirtualTransport, _EdgeSide] = {}
 
-    def clock_ms(self) -> float:
-        """This edge's own clock."""
-        return self.offset_ms + (1.0 + self.drift) * self._clock.now_ms()
+    @property
+    def slowdown(self) -> float:
+        """What it tells devices of its speed."""
+        return self.core.slowdown
 
-    def frame(self, connection: VirtualTransport, data: bytes) -> None:
-        """A device's frame."""
-        kind, task, body = Kind(data[5]), HEADER.unpack_from(data)[4], memoryview(data)[HEADER.size :]
-        if kind is Kind.HELLO and self.trouble is not None:
-            connection.deliver(refuse_frame(0, Code.PACKAGE, self.trouble))
-            connection.end_after_words()
-        elif kind is Kind.HELLO:
-            connection.deliver(welcome_frame(Welcome(self.clock_ms(), self.slowdown, self.workers)))
-        elif kind is Kind.PING:
-            connection.deliver(pong_frame(task, self.clock_ms(), self.report()))
-        else:
-            submit = parse_submit(body)
-            profiled_ms = self._profiled_ms[submit.exit, submit.cut]
-            self._waiting.append(_Ticket(connection, task, submit, self.clock_ms(), profiled_ms))
-            self._serve()
-
-    def gone(self, connection: VirtualTransport) -> None:
-        """A device has gone: its waiting tasks with it."""
-        self._waiting = deque(ticket for ticket in self._waiting if ticket.connection is not connection)
+    @slowdown.setter
+    def slowdown(self, slowdown: float) -> None:
+        self.core.slowdown = slowdown
 
     def report(self) -> LoadReport:
         """The predicted backlog of each worker."""
-        now = self.clock_ms()
-        backlog = [max(ticket.started_ms + ticket.profiled_ms - now, 0.0) for ticket in self._running]
-        backlog += [0.0] * (self.workers - len(backlog))
-        heapq.heapify(backlog)
-        for ticket in self._waiting:
-            heapq.heapreplace(backlog, backlog[0] + ticket.profiled_ms)
-        self._reports += 1
-        return LoadReport(self._reports, len(self._waiting), tuple(sorted(backlog)))
+        return self.core.report()
 
-    def _serve(self) -> None:
-        while self._waiting and len(self._running) < self.workers:
-            ticket = self._waiting.popleft()
-            ticket.started_ms = self.clock_ms()
-            if ticket.started_ms + ticket.profiled_ms > ticket.submit.latest_ms:
-                self._reply(ticket, Status.LATE)
-                continue
-            self.ran += 1
-            ticket.took_ms = self.service(self.ran, ticket.profiled_ms)
-            self._running.append(ticket)
-            self._clock.call_at(self._clock.now_ms() + ticket.took_ms, lambda ticket=ticket: self._done(ticket))  # type: ignore[misc]
+    def frame(self, connection: VirtualTransport, data: bytes) -> None:
+        """A device's frame."""
+        if Kind(data[5]) is Kind.HELLO and self.trouble is not None:
+            connection.deliver(refuse_frame(0, Code.PACKAGE, self.trouble))
+            connection.end_after_words()
+            return
+        side = self._sides.get(connection)
+        if side is None:
+            side = self._sides[connection] = _EdgeSide(self, connection)
+            side.protocol = EdgeConnection(self.core, self._guests, self._guests.arrived("device", 1), "")
+            side.protocol.connection_made(side)  # type: ignore[arg-type]
+        side.receive(data)
 
-    def _done(self, ticket: _Ticket) -> None:
-        self._running.remove(ticket)
-        self._reply(ticket, Status.DONE)
-        self._serve()
+    def gone(self, connection: VirtualTransport) -> None:
+        """A device has gone: its waiting tasks with it."""
+        side = self._sides.pop(connection, None)
+        if side is not None:
+            side.protocol.connection_lost(None)
 
-    def _reply(self, ticket: _Ticket, status: Status) -> None:
-        queue_us = int(1000.0 * max(ticket.started_ms - ticket.arrived_ms, 0.0))
-        took_us = int(1000.0 * ticket.took_ms)
-        exit_, clock_ms = ticket.submit.exit, self.clock_ms()
-        answer = Answer(status, exit_, 1, 0.75, queue_us, took_us, 0, self.report(), clock_ms)
-        ticket.connection.deliver(answer_frame(ticket.task, self.answer(answer)))
+
+class _OwnClock:
+    """The edge's clock: begun at another time, and perhaps fast."""
+
+    def __init__(self, edge: VirtualEdge, clock: Clock) -> None:
+        self._edge, self._clock = edge, clock
+
+    def now_ms(self) -> float:
+        return self._edge.offset_ms + (1.0 + self._edge.drift) * self._clock.now_ms()
+
+    def call_at(self, when_ms: float, call: Callable[[], None]) -> None:
+        self._clock.call_at((when_ms - self._edge.offset_ms) / (1.0 + self._edge.drift), call)
+
+    def close(self) -> None:
+        """Nothing to end."""
+
+
+class _VirtualWorkers:
+    """Tasks take as long as the edge's law says."""
+
+    def __init__(self, edge: VirtualEdge, clock: Clock, count: int) -> None:
+        self.count = count
+        self._edge, self._clock = edge, clock
+
+    def start(self) -> None:
+        """Nothing to get ready."""
+
+    def execute(self, worker: int, request: Request, done: Callable[[Computed | Refusal], None]) -> None:
+        edge = self._edge
+        edge.ran += 1
+        took_ms = edge.service(edge.ran, request.served.edge_ms(request.cut, request.exit) or 0.0)
+        computed = Computed(Status.DONE, CLASS_INDEX, CONFIDENCE, 0.0, took_ms)
+        self._clock.call_at(self._clock.now_ms() + took_ms, lambda: done(computed))
+
+    def close(self, wait_s: float) -> None:
+        """Nothing to end."""
+
+
+class _EdgeSide:
+    """The edge's end of a connection: what an asyncio transport is to a protocol."""
+
+    protocol: EdgeConnection
+
+    def __init__(self, edge: VirtualEdge, connection: VirtualTransport) -> None:
+        self._edge, self._connection = edge, connection
+        self._closing = False
+
+    def receive(self, data: bytes) -> None:
+        while data and not self.is_closing():
+            buffer = self.protocol.get_buffer(-1)
+            count = min(len(buffer), len(data))
+            buffer[:count] = data[:count]
+            data = data[count:]
+            self.protocol.buffer_updated(count)
+
+    def write(self, data: bytes) -> None:
+        """A whole frame; that is how the edge writes."""
+        if Kind(data[5]) is Kind.ANSWER:
+            task = HEADER.unpack_from(data)[4]
+            data = answer_frame(task, self._edge.answer(parse_answer(memoryview(data)[HEADER.size :])))
+        self._connection.deliver(data)
+
+    def close(self) -> None:
+        if not self._closing:
+            self._closing = True
+            self._connection.end_after_words()
+
+    def abort(self) -> None:
+        self._connection.abort()
+
+    def is_closing(self) -> bool:
+        return self._closing or self._connection.closed
+
+    def get_write_buffer_size(self) -> int:
+        return 0
+
+    def get_extra_info(self, name: str) -> None:
+        """There is no socket."""
+
+
+class _Nobody:
+    """Stands for what executes segments: the workers are played, nobody asks it."""
+
+    def finish(self, partition: int, exit_: int, tensors: object) -> Any:
+        raise NotImplementedError

@@ -25,6 +25,7 @@ from hasten.runtime.wire import Hello
 from hasten.split.manifest import Cut, TensorSpec
 
 CLASSES = 10
+DIGEST = bytes(32)
 FRAME = np.zeros((1, 1), np.uint8)
 
 
@@ -58,13 +59,14 @@ class World:
 
 
 def stand_in_package(profile: Profile) -> Any:
-    """What an agent asks of a package, from its profile."""
+    """What an agent and an edge ask of a package, from its profile."""
     sizes = [profile.input_bytes, *(block.output_bytes for block in profile.blocks)]
     cuts = tuple(
         Cut(name=f"cut{p}", tensors=(TensorSpec(name="x", shape=(size,), dtype="uint8"),), payload_bytes=size)
         for p, size in enumerate(sizes)
     )
-    return SimpleNamespace(profile=profile, manifest=SimpleNamespace(cuts=cuts, classes=CLASSES))
+    manifest = SimpleNamespace(cuts=cuts, classes=CLASSES)
+    return SimpleNamespace(profile=profile, manifest=manifest, digest=DIGEST.hex())
 
 
 def play(
@@ -89,15 +91,15 @@ def play(
     async def main() -> tuple[list[dict[str, Any]], World]:
         machine = virtual_machine(law)
         clock = machine.clock
-        far = VirtualEdge(clock, profile, workers, edge_slowdown)
+        package = stand_in_package(profile)
+        far = VirtualEdge(clock, package, workers, edge_slowdown)
         link = VirtualLink(clock, far)
         notes: list[str] = []
-        hello = Hello(bytes(32), b"", "virtual")
+        hello = Hello(DIGEST, b"", "virtual")
 
         def connect(agent: DeviceAgent) -> Uplink:
             return Uplink("edge", 1, hello, None, agent, link, clock.now_ms, lambda: 0.5)
 
-        package = stand_in_package(profile)
         agent = DeviceAgent(
             package,
             runner or StandIn(),
