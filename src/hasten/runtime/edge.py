@@ -57,9 +57,9 @@ class EdgeServer:
 
     def _check(self) -> None:
         if not self._closed:
+            self.core.clock.call_at(self.core.clock.now_ms() + CHECK_EVERY_MS, self._check)
             self.connections.check()
             self.core.check()
-            self.core.clock.call_at(self.core.clock.now_ms() + CHECK_EVERY_MS, self._check)
 
     async def close(self) -> None:
         """Stop listening, answer what runs, refuse what waits, close connections, end the workers."""

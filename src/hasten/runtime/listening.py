@@ -103,21 +103,23 @@ class Acceptor:
 
     async def _accept(self) -> None:
         while True:
-            while (wait_ms := self._connections.wait_ms()) > 0.0:
-                await asyncio.sleep(wait_ms / 1000.0)
             try:
-                sock, address = await self._loop.sock_accept(self._listening)
-            except OSError as error:
+                await self._accept_one()
+            except Exception as error:  # whatever it is, those who come later must be let in
                 self._notes.tell("accept", f"edge: a connection could not be accepted: {error}")
                 await asyncio.sleep(ACCEPT_AGAIN_S)
-                continue
-            host, port = address[:2]
-            refusal = self._connections.objection(host)
-            if refusal is not None:
-                self._turn_away(sock, f"{host}:{port}", refusal)
-            else:
-                self._greet(sock, self._connections.arrived(host, port))
             await asyncio.sleep(0)  # a socket that has been let go of is closed before the next is accepted
+
+    async def _accept_one(self) -> None:
+        while (wait_ms := self._connections.wait_ms()) > 0.0:
+            await asyncio.sleep(wait_ms / 1000.0)
+        sock, address = await self._loop.sock_accept(self._listening)
+        host, port = address[:2]
+        refusal = self._connections.objection(host)
+        if refusal is not None:
+            self._turn_away(sock, f"{host}:{port}", refusal)
+        else:
+            self._greet(sock, self._connections.arrived(host, port))
 
     def _turn_away(self, sock: socket.socket, where: str, refusal: Refusal) -> None:
         self._connections.turned_away(where, refusal)
