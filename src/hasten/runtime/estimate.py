@@ -46,11 +46,13 @@ class LinkEstimate:
     def __init__(self) -> None:
         self._pings: deque[_Ping] = deque(maxlen=MOST_PINGS)
         self._ways: deque[tuple[float, float]] = deque(maxlen=WAYS_KEPT)
+        self.best_rate_bits_per_ms = 0.0
+        """The highest rate that was ever believed."""
         self.forget()
 
     def forget(self) -> None:
         """Start anew, as after a lost connection."""
-        self.rate_bits_per_ms = self.best_rate_bits_per_ms = 0.0
+        self.rate_bits_per_ms = 0.0
         self.updated_ms = -math.inf
         """When the rate was last measured."""
         self.pinged_ms = -math.inf

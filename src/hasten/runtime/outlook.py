@@ -150,12 +150,15 @@ class Outlook:
         }
 
     def link_wait_ms(self, now_ms: float) -> float:
-        """How long a frame handed over now waits behind own frames that the edge is not known to have."""
+        """How long a frame handed over now waits behind own frames that the edge is not known to have.
+
+        Infinitely, as far as is known, at a rate that was never measured.
+        """
         rate = self._link.rate_bits_per_ms
         free_ms = self._left_ms
         for transfer in self._transfers:
             if transfer.sent and math.isinf(transfer.due_ms):
-                free_ms = max(transfer.ready_ms, free_ms) + (transfer.bits / rate if rate > 0 else 0.0)
+                free_ms = max(transfer.ready_ms, free_ms) + (transfer.bits / rate if rate > 0 else math.inf)
         return max(free_ms - now_ms, 0.0)
 
     def link_idle(self) -> bool:

@@ -65,12 +65,13 @@ class Prober:
         self._saved_bytes, self._saved_ms = BUDGET_BYTES, 0.0
 
     def connected(self, workers: int) -> None:
-        """A new connection: pings of the old one are lost; measure this one soon."""
+        """A new connection: pings of the old one are lost; measure round trip and rate of this one."""
         self.disconnected()
         self._pong_bytes = pong_bytes(workers)
         self._used_ms = self._saved_ms = self._clock.now_ms()
         self._send(0)
         self._send(0)
+        self._send(self._probe_bytes)
 
     def disconnected(self) -> None:
         """What was not answered never will be."""

@@ -1,0 +1,233 @@
+"""What a device makes of links and edges that change, hang or lie, played in virtual time.
+
+The yardstick is what the same stream is worth on the device alone: after two seconds of learning a stream must be
+worth at least 0.95 of that, and be back at the edge when that pays again.
+"""
+
+from __future__ import annotations
+
+import random
+import sys
+from pathlib import Path
+
+import pytest
+
+from hasten.runtime.wire import Kind
+
+sys.path.append(str(Path(__file__).parent))
+from virtual_cases import alone, between, offloaded, run, told, worth
+
+LEAST = 0.95
+LEARNING_S = 2.0
+
+
+def test_with_a_good_edge_everything_goes_there():
+    records, world = run(tasks=100)
+    assert told(records) == {("on_time", "answered", None): 100}
+    assert offloaded(records) == 1.0 and worth(records) > alone(tasks=100)
+    assert world.notes == ["edge connected"]
+    for record in records[5:]:
+        assert record["latency_ms"] == pytest.approx(record["predicted_ms"], abs=1.0)
+
+
+@pytest.mark.parametrize(("rate_hz", "tasks"), [(10, 450), (1, 45)])
+def test_a_round_trip_that_grows_is_reckoned_with_and_one_that_shrinks_again(rate_hz, tasks):
+    def setting(world):
+        world.link.rtt(5.0)
+        world.at(15_000, lambda: world.link.rtt(120.0))
+        world.at(30_000, lambda: world.link.rtt(5.0))
+
+    records, _ = run(setting, rate_hz=rate_hz, tasks=tasks)
+    assert offloaded(between(records, 0, 15)) == 1.0
+    assert worth(between(records, 15 + LEARNING_S, 30)) >= LEAST * alone(rate_hz=rate_hz, tasks=tasks)
+    assert offloaded(between(records, 35)) == 1.0
+    assert records[int(29 * rate_hz)]["facts"]["rtt_ms"] == pytest.approx(120.4, abs=1.0)
+
+
+@pytest.mark.parametrize("case", ["late edge", "slower edge"])
+def test_an_edge_that_comes_later_or_comes_back_slower_is_planned_with_as_it_is(case):
+    def setting(world):
+        world.link.rtt(60.0)
+        if case == "late edge":
+            world.link.refuses = "nobody there"
+            world.at(3000, lambda: setattr(world.link, "refuses", None))
+            return
+
+        def goes():
+            world.link.refuses = "gone"
+            world.link.cut()
+
+        def returns():
+            world.link.refuses = None
+            world.edge.slowdown, world.edge.service = 6.0, lambda n, profiled_ms: 6.0 * profiled_ms
+
+        world.at(2000, goes)
+        world.at(4000, returns)
+
+    records, world = run(setting, tasks=120)
+    assert worth(records) >= LEAST * alone(tasks=120)
+    after = between(records, 8)
+    assert after[-1]["facts"]["rtt_ms"] == pytest.approx(60.4, abs=1.0)
+    assert all(record["outcome"] == "on_time" for record in after)
+    if case == "late edge":
+        assert offloaded(after) == 1.0
+        assert world.notes == ["edge not reached (nobody there); working alone until it is", "edge connected"]
+    else:
+        assert after[-1]["facts"]["edge_slowdown"] == 6.0
+
+
+@pytest.mark.parametrize("drift", [1e-3, -1e-3, 5e-3, -5e-3])
+@pytest.mark.parametrize("rate_hz", [10, 1])
+def test_a_clock_that_drifts_makes_no_task_late(drift, rate_hz):
+    records, _ = run(
+        lambda world: setattr(world.edge, "drift", drift),
+        rate_hz=rate_hz,
+        tasks=130 * rate_hz,
+        deadline_ms=150,
+        scheduler="edge-only:deepest",
+    )
+    assert told(records) == {("on_time", "answered", None): 130 * rate_hz}
+
+
+def test_a_clock_is_followed_on_a_link_that_is_never_idle():
+    def setting(world):
+        world.edge.drift = 2e-3
+        world.link.rate_bits_per_ms = 300.0  # 93 ms for each frame, ten times a second
+
+    records, _ = run(setting, tasks=600, deadline_ms=300, scheduler="fixed:4,0")
+    assert all(record["outcome"] == "on_time" for record in between(records, 2))
+
+
+def test_late_from_the_edge_is_not_final():
+    def setting(world):  # the clock jumps ahead, so that the edge calls everything late
+        world.at(2000, lambda: setattr(world.edge, "offset_ms", world.edge.offset_ms + 5000.0))
+
+    records, _ = run(setting, tasks=60, deadline_ms=150)
+    assert {record["outcome"] for record in records} == {"on_time"}
+    assert ("on_time", "answered", "late") in told(records)
+    assert offloaded(between(records, 5)) == 1.0  # the clock has been learnt again
+
+
+def test_a_slower_edge_is_learnt_and_a_recovered_one_noticed():
+    def setting(world):
+        world.edge.service = lambda n, profiled_ms: profiled_ms + 85.0
+        world.at(20_000, lambda: setattr(world.edge, "service", lambda n, profiled_ms: profiled_ms))
+
+    given = {"rate_hz": 5, "deadline_ms": 90, "tasks": 260}
+    records, world = run(setting, **given)
+    assert worth(between(records, LEARNING_S, 20)) >= LEAST * alone(**given)
+    assert offloaded(between(records, 50)) == 1.0
+    assert world.notes == ["edge connected"]
+
+
+def test_a_slightly_slower_edge_is_still_used():
+    records, _ = run(lambda world: setattr(world.edge, "service", lambda n, profiled_ms: profiled_ms + 30.0))
+    assert offloaded(between(records, LEARNING_S)) == 1.0
+    for record in between(records, LEARNING_S):
+        assert record["predicted_ms"] == pytest.approx(record["latency_ms"], abs=3.0)
+
+
+@pytest.mark.parametrize("case", ["stuck", "very slow"])
+def test_a_worker_that_hangs_starts_no_storm_of_connections(case):
+    def setting(world):
+        def service(n, profiled_ms):
+            if case == "stuck":
+                return profiled_ms + (5000.0 if n % 40 == 0 else 0.0)
+            return profiled_ms + 2000.0
+
+        world.edge.service = service
+
+    given = {"tasks": 300, "deadline_ms": 150}
+    records, world = run(setting, **given)
+    assert worth(between(records, LEARNING_S)) >= LEAST * alone(**given)
+    assert world.link.dialled == 1 and world.notes == ["edge connected"]
+    assert sum(record["outcome"] != "on_time" for record in records) <= 4
+    if case == "stuck":
+        assert offloaded(records) > 0.3  # back between the hangs
+
+
+def test_a_lost_reply_is_one_lost_reply():
+    answers = []
+
+    def setting(world):
+        def down(kind, frame):
+            if kind is Kind.ANSWER:
+                answers.append(frame)
+            return None if kind is Kind.ANSWER and len(answers) % 3 == 0 else 0.0
+
+        world.link.down = down
+
+    given = {"tasks": 300, "deadline_ms": 150}
+    records, world = run(setting, **given)
+    assert told(records) == {("on_time", "answered", None): 200, ("on_time", "answered", "silent"): 100}
+    assert worth(between(records, LEARNING_S)) >= LEAST * alone(**given)
+    assert world.link.dialled == 1
+
+
+@pytest.mark.parametrize("case", ["random delays", "a third late"])
+def test_tasks_with_late_frames_are_finished_here_in_time(case):
+    rng = random.Random(1)
+
+    def fate(kind, frame):
+        if case == "random delays":
+            return rng.expovariate(1 / 30.0)
+        return 500.0 if rng.random() < 0.3 else 0.0
+
+    def setting(world):
+        world.link.up = world.link.down = fate
+
+    given = {"tasks": 300, "deadline_ms": 150}
+    records, _ = run(setting, **given)
+    assert worth(between(records, LEARNING_S)) >= LEAST * alone(**given)
+    assert sum(record["outcome"] != "on_time" for record in records) <= 6
+
+
+@pytest.mark.parametrize("case", ["slow link", "blackhole", "flaps"])
+def test_a_link_that_fails_costs_single_tasks_and_is_used_again(case):
+    def setting(world):
+        def everything(fate):
+            world.link.up = world.link.down = fate
+
+        if case == "slow link":
+            world.link.rate_bits_per_ms = 1000.0
+            world.at(5000, lambda: setattr(world.link, "rate_bits_per_ms", 10.0))
+            world.at(12_000, lambda: setattr(world.link, "rate_bits_per_ms", 1000.0))
+        elif case == "blackhole":
+            world.at(5000, lambda: everything(lambda kind, frame: None))
+            world.at(12_000, lambda: everything(lambda kind, frame: 0.0))
+            world.at(12_000, world.link.cut)
+        else:
+            for second in range(5, 13):
+                world.at(1000 * second, world.link.cut)
+
+    given = {"tasks": 250, "deadline_ms": 150}
+    records, world = run(setting, **given)
+    assert worth(between(records, 7, 12)) >= LEAST * alone(**given)
+    assert sum(record["outcome"] != "on_time" for record in records) <= 4
+    assert offloaded(between(records, 20)) == 1.0
+    assert world.link.dialled < 15
+
+
+def test_after_a_connection_broke_over_work_the_edge_is_left_alone_ever_longer():
+    def setting(world):
+        world.link.up = lambda kind, frame: world.link.cut() if kind is Kind.SUBMIT else 0.0  # each frame breaks it
+
+    records, world = run(setting, tasks=600)
+    assert worth(records) >= LEAST * alone(tasks=600)
+    assert world.link.sent[Kind.SUBMIT] <= 10
+
+
+def test_several_workers_and_a_lost_reply():
+    lost = []
+
+    def setting(world):
+        def down(kind, frame):
+            if kind is Kind.ANSWER and len(lost) < 3:
+                lost.append(frame)
+                return None
+            return 0.0
+
+        world.link.down = down
+
+    records, _ = run(setting, tasks=100, deadline_ms=150, workers=3)
+    assert offloaded(between(records, 4)) == 1.0
