@@ -62,3 +62,5 @@ def device(
     document = result_document(package.stem, [result])
     console.print(result_table(document, f"{package.stem} against {edge_address}", console.width))
     write_json(json_to, document)
+    if result.failure is not None:  # told when it happened
+        raise typer.Exit(1)

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any, NamedTuple, cast
+from typing import Any, NamedTuple, Protocol, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -127,7 +127,14 @@ class Result:
         return entry
 
 
-def result_document(scenario: str, results: Sequence[Result], **more: Any) -> dict[str, Any]:
+class Summarised(Protocol):
+    """Whatever has a summary: a :class:`Result`, or a stream that was only counted."""
+
+    def summary(self) -> dict[str, Any]:
+        """One entry of the ``results`` of ``hasten.result/1``."""
+
+
+def result_document(scenario: str, results: Sequence[Summarised], **more: Any) -> dict[str, Any]:
     """The ``hasten.result/1`` document of several results."""
     return {
         "schema": "hasten.result/1",

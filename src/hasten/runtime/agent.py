@@ -106,7 +106,9 @@ class DeviceAgent:
         self._trials, self._avoidance = Trials(settings.deadline_ms), Avoidance()
         self._edge = (1.0, 1)
         self._uplink = connect(self) if connect else None
-        self._prober = Prober(self._clock, self._uplink, self._link, self._outlook, probe_bytes(self._profile))
+        may_offload = any(p < self._profile.exits[e - 1].after_block for e, p in self._decider.usable())
+        link = self._uplink, self._link, self._outlook
+        self._prober = Prober(self._clock, *link, probe_bytes(self._profile), may_offload)
         self._arrivals: Iterator[Arrival] = iter(())
         self._start_ms = 0.0
         self._run = 0
@@ -409,6 +411,7 @@ class DeviceAgent:
         elif answer.status is Status.INVALID:
             self._end(waits, Reason.INVALID)
         elif self._possible(waits, answer):
+            waits.fallback = None
             self._endings.answer(
                 waits, self._clock.now_ms(), waits.exit, answer.class_index, min(answer.confidence, 1.0)
             )

@@ -152,6 +152,8 @@ class Decider:
             arrivals=(s.arrivals,) if s.arrivals is not None else (),
             uplink_bits_per_ms=s.uplink_bits_per_ms,
         )
+        offloads = self._table.payload_bits[0] > 0
+        self._best_worth = float(self._table.worth[0][offloads].max(initial=-math.inf))
         self.limit_ms = float(useful_limit_ms(self._context)[0])
         self._view = View(
             row=np.zeros(1, np.int64),
@@ -291,7 +293,8 @@ class Decider:
         Then it is worth knowing whether they are; told only of decisions that keep a task on the device.
         """
         s, table = self._settings, self._table
-        if self._link.best_rate_bits_per_ms <= 0:
+        worth = float(table.worth[0, choice.option]) if choice is not None else -math.inf
+        if worth >= self._best_worth or self._link.best_rate_bits_per_ms <= 0:
             return False
         latency_ms = predict_latency(
             self._outlook.device_wait_ms,
@@ -303,10 +306,8 @@ class Decider:
             self._link.best_rate_bits_per_ms,
             self._link.rtt_ms + self._profile.offload_ms,
         )
-        worth = table.worth[0, choice.option] if choice is not None else -math.inf
-        count = int(table.count[0])
         useful = (latency_ms <= s.deadline_ms) & (table.payload_bits[0] > 0) & (table.worth[0] > worth)
-        return bool(useful[:count].any())
+        return bool(useful.any())
 
 
 def _with_building(table: OptionTable, profile: Profile, build_ms: BuildTime) -> OptionTable:

@@ -3,26 +3,23 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import ipaddress
-import sys
+import re
 from collections.abc import Callable
 from pathlib import Path
 
-import numpy as np
-from numpy.typing import NDArray
-
 from hasten.core.errors import InputError
-from hasten.core.gain import OnTimeAccuracy
-from hasten.core.profile import Profile, read_profile
-from hasten.core.results import Result
+from hasten.core.profile import read_profile
 from hasten.runtime.agent import DeviceAgent
-from hasten.runtime.collect import StreamLog, collect
 from hasten.runtime.deciding import AgentSettings
 from hasten.runtime.fit import require_fit
 from hasten.runtime.learning import Learning, LearnPlan
+from hasten.runtime.notes import say_on_stderr
 from hasten.runtime.pace import now_ms
 from hasten.runtime.sockets import read_token, run_loop
-from hasten.runtime.sources import open_source, parse_arrivals
+from hasten.runtime.sources import arrival_times, open_source, parse_arrivals
+from hasten.runtime.tally import Tally
 from hasten.runtime.tasklog import TaskLog
 from hasten.runtime.tasks import Task
 from hasten.runtime.uplink import Uplink, client_tls
@@ -31,8 +28,6 @@ from hasten.schedulers import make_scheduler
 from hasten.split.executor import DEFAULT_MEMORY_BYTES, Executor
 from hasten.split.package import open_package
 
-MOST_TASKS = 1_000_000
-"""Without a number of tasks, the stream ends after so many, or when interrupted."""
 LEAD_MS = 50.0
 
 
@@ -54,7 +49,7 @@ def run_device(
     on_note: Callable[[str], None] | None = None,
     learn: LearnPlan | None = None,
     memory_mb: int = DEFAULT_MEMORY_BYTES >> 20,
-) -> Result:
+) -> Tally:
     """Run one device agent until its tasks are done or it is interrupted.
 
     Args:
@@ -64,7 +59,7 @@ def run_device(
         deadline_ms: of every task, from its arrival.
         source: ``samples``, ``synthetic``, or a folder or file of arrays.
         arrivals: see :func:`hasten.runtime.sources.parse_arrivals`.
-        tasks: how many.
+        tasks: how many; None goes on until this process is asked to end.
         slowdown: this device plays a machine so many times slower.
         profile: measured times that replace the package's own.
         log: one JSON line per task goes here.
@@ -79,30 +74,28 @@ def run_device(
     Raises:
         InputError: something given cannot be used. An edge that is not there is no error.
     """
-    note = on_note or _say
+    note = on_note or say_on_stderr
     learning = Learning(scheduler, learn, note) if learn is not None else None
     if learning is not None and log is None:
         log = learning.folder / "tasks.jsonl"
     opened = open_package(package)
     process = parse_arrivals(arrivals)
-    times_ms = process.times(np.random.default_rng([seed, 0, 0]), tasks or MOST_TASKS, np.inf, 0.0, None)
-    stream = open_source(source, opened, seed).arrivals(times_ms, seed)
+    frames = open_source(source, opened, seed)
     times = read_profile(profile) if profile else opened.profile
     require_fit(times, opened)
     settings = AgentSettings(deadline_ms, process.mean_rate_hz(None), slowdown, seed=seed, arrivals=process)
     host, port = parse_address(edge)
     hello = Hello(bytes.fromhex(opened.digest), read_token(token_file).encode(), opened.manifest.name)
     tls = client_tls(tls_ca) if tls_ca else None
-    written = TaskLog(log, keep=True)
+    written = TaskLog(log)
+    tally = Tally(scheduler, seed, times, slowdown)
     decider = make_scheduler(scheduler)
     executor = Executor(opened, memory_bytes=memory_mb << 20, role="device")
-    done = 0
 
     def count(task: Task) -> None:
-        nonlocal done
-        done += 1
-        if progress:
-            progress(f"{scheduler} on {opened.manifest.name}", done / len(stream))
+        tally.add(task)
+        if progress and tasks:
+            progress(f"{scheduler} on {opened.manifest.name}", tally.tasks / tasks)
 
     async def run() -> None:
         agent = DeviceAgent(
@@ -120,8 +113,10 @@ def run_device(
         following = asyncio.create_task(learning.follow(agent)) if learning is not None else None
         try:
             await agent.prepare()
+            stream = frames.stream(arrival_times(process, seed, tasks), seed)
             await agent.run(stream, now_ms() + LEAD_MS, written, count)
         finally:
+            tally.failure = agent.failure
             if following is not None:
                 following.cancel()
             await agent.close()
@@ -134,37 +129,30 @@ def run_device(
         written.close()
         if learning is not None:
             learning.close()
-    return _result(scheduler, seed, times, settings, times_ms, written)
-
-
-def _say(text: str) -> None:
-    print(text, file=sys.stderr, flush=True)
+    return tally
 
 
 def parse_address(text: str) -> tuple[str, int]:
-    """``HOST:PORT``, ``[IPV6]:PORT``; anything else is an :class:`InputError`."""
+    """``HOST:PORT``, ``[IPV6]:PORT``; anything else, and a host that cannot exist, is an :class:`InputError`."""
     host, _, port = text.rpartition(":")
     bare = host.removeprefix("[").removesuffix("]")
-    try:
-        number = int(port)
-        if ":" in bare:
-            ipaddress.ip_address(bare)
-    except ValueError:
-        number = 0
+    number = int(port) if port.isascii() and port.isdigit() and len(port) < 6 else 0
     if not bare or not 0 < number < 65536:
         raise InputError("device", "edge", text, "HOST:PORT")
+    if not _possible_host(bare):
+        raise InputError("device", "edge", text, "HOST:PORT of a host that can exist")
     return bare, number
 
 
-def _result(
-    scheduler: str,
-    seed: int,
-    profile: Profile,
-    settings: AgentSettings,
-    times_ms: NDArray[np.float64],
-    written: TaskLog,
-) -> Result:
-    records = sorted(written.records, key=lambda record: record["task"])
-    done = np.array([record["task"] for record in records], dtype=np.int64)
-    log = StreamLog(profile, settings.deadline_ms, times_ms[done], records)
-    return collect(scheduler, seed, [log], OnTimeAccuracy())
+def _possible_host(host: str) -> bool:
+    """Whether there may be a host of this name."""
+    with contextlib.suppress(ValueError):
+        ipaddress.ip_address(host)
+        return True
+    try:
+        labels = host.removesuffix(".").encode("idna").decode().split(".")
+    except UnicodeError:  # an empty label, or one that is too long
+        return False
+    name = re.compile(r"[A-Za-z0-9_]([A-Za-z0-9_-]{0,61}[A-Za-z0-9_])?")
+    number = labels[-1].isdigit()  # no top-level domain is one: this would be an address, and is none
+    return len(host) <= 253 and not number and all(name.fullmatch(label) for label in labels)

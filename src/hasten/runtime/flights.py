@@ -106,7 +106,7 @@ class Flights:
             self._times.answered(flight.profiled_ms, answer)
         task = flight.task
         if task is not None and not math.isinf(task.predicted_ms):
-            late = answer.status is not Status.DONE
+            late = answer.status is Status.LATE
             self._punctuality.came(math.inf if late else now - task.arrived_ms - task.predicted_ms)
         for earlier in list(self._waiting.values()):
             if earlier.number < number:

@@ -54,14 +54,22 @@ class Prober:
     """Sends pings over an uplink and gives what they tell to the estimate and the outlook."""
 
     def __init__(
-        self, clock: Clock, uplink: Uplink | None, link: LinkEstimate, outlook: Outlook, probe_bytes: int
+        self,
+        clock: Clock,
+        uplink: Uplink | None,
+        link: LinkEstimate,
+        outlook: Outlook,
+        probe_bytes: int,
+        may_offload: bool = True,
     ) -> None:
+        """``may_offload`` says whether there is anything that a link could be used for."""
         self._clock, self._uplink, self._link, self._outlook = clock, uplink, link, outlook
         self._probe_bytes = probe_bytes
         self._pending: dict[int, _Ping] = {}
         self._sequence = 0
         self._pong_bytes = pong_bytes(1)
-        self._sent_ms = self._used_ms = self._wanted_ms = 0.0
+        self._may_offload, self._ever_used = may_offload, False
+        self._clean_ms = self._sent_ms = self._used_ms = self._wanted_ms = 0.0
         self._saved_bytes, self._saved_ms = BUDGET_BYTES, 0.0
 
     def connected(self, workers: int) -> None:
@@ -93,19 +101,18 @@ class Prober:
 
     def ahead(self, now: float) -> None:
         """A frame is about to be sent."""
-        self._used_ms = now
-        if now - self._sent_ms > RIDING_MS and self._outlook.link_idle() and not self._pending:
+        self._used_ms, self._ever_used = now, True
+        if now - self._clean_ms > RIDING_MS and self._outlook.link_idle():
             self._send(0)
 
     def may_want(self, now: float) -> bool:
-        """Whether the rate is so old that it might be worth probing; True at most so often."""
-        if now - max(self._link.updated_ms, self._wanted_ms) <= max(RATE_STALE_MS, self._pause_ms(now)):
-            return False
-        self._wanted_ms = now
-        return True
+        """Whether the rate is so old that it might be worth probing."""
+        looked_ms = max(self._link.updated_ms, self._wanted_ms)
+        return self._ever_used and now - looked_ms > max(RATE_STALE_MS, self._pause_ms(now))
 
     def wanted(self, now: float) -> None:
         """A decision would be another one at a better link: look whether it is better by now."""
+        self._wanted_ms = now
         self._send(0)
         self._send(self._refresher_bytes())
 
@@ -137,7 +144,7 @@ class Prober:
             self._send(padding)
 
     def _pause_ms(self, now: float) -> float:
-        return min(IDLE_SHARE * (now - self._used_ms), IDLE_MOST_MS)
+        return min(IDLE_SHARE * (now - self._used_ms), IDLE_MOST_MS) if self._may_offload else IDLE_MOST_MS
 
     def _refresher_bytes(self) -> int:
         """Padding that occupies the link for a few milliseconds at its last known rate."""
@@ -178,6 +185,8 @@ class Prober:
         answered: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._pending[self._sequence] = _Ping(now, transfer, clean and not padding_bytes, answered)
         self._sent_ms = now
+        if clean and not padding_bytes:
+            self._clean_ms = now
         self._uplink.ping(self._sequence, padding_bytes)
         return answered
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import zipfile
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -22,6 +22,8 @@ Array = NDArray[np.generic]
 
 SAMPLES, SYNTHETIC = "samples", "synthetic"
 SYNTHETIC_FRAMES = 64
+STRETCH = 65_536
+"""Arrivals drawn at a time."""
 MAX_ARRAY_BYTES = 2 << 30
 """A file of arrays beyond this size is refused before it is read."""
 SHORT_ARRIVALS = ("poisson", "periodic")
@@ -39,6 +41,16 @@ class Frames:
         order = np.random.default_rng([seed, 3, stream]).integers(len(self.inputs), size=len(times_ms))
         return Tasks(self, times_ms, order)
 
+    def stream(self, times_ms: Iterable[float], seed: int, stream: int = 0) -> Iterator[Arrival]:
+        """The same tasks, one after the other, for times that need not end."""
+        rng = np.random.default_rng([seed, 3, stream])
+        for at_ms in times_ms:
+            yield self._arrival(float(at_ms), int(rng.integers(len(self.inputs))))
+
+    def _arrival(self, at_ms: float, sample: int) -> Arrival:
+        label = None if self.labels is None else int(self.labels[sample])
+        return Arrival(at_ms, sample, self.inputs[sample : sample + 1], label)
+
 
 class Tasks(Sequence[Arrival]):
     """Tasks to come, made when asked for."""
@@ -50,10 +62,28 @@ class Tasks(Sequence[Arrival]):
         return len(self._times_ms)
 
     def __getitem__(self, number: Any) -> Any:
-        sample = int(self._order[number])
-        labels = self._frames.labels
-        frame = self._frames.inputs[sample : sample + 1]
-        return Arrival(float(self._times_ms[number]), sample, frame, None if labels is None else int(labels[sample]))
+        return self._frames._arrival(float(self._times_ms[number]), int(self._order[number]))
+
+
+def arrival_times(process: Arrivals, seed: int, tasks: int | None) -> Iterator[float]:
+    """Arrival times in ms, without end if no number is given, drawn in stretches so that memory stays what it is.
+
+    A stretch begins where the one before ended; a process with a memory of its own (bursts, a recording) starts anew.
+    """
+    rng, left, end_ms = np.random.default_rng([seed, 0, 0]), tasks, 0.0
+    while left is None or left > 0:
+        count = STRETCH if left is None else min(left, STRETCH)
+        times_ms = process.times(rng, count, np.inf, 0.0, None)
+        shift_ms = 0.0
+        if end_ms > 0 and process.kind == "periodic":
+            shift_ms = end_ms + 1000.0 / process.rate_hz - float(times_ms[0])
+        elif end_ms > 0:
+            shift_ms = end_ms
+        yield from (times_ms + shift_ms).tolist()
+        if len(times_ms) < count or process.kind == "explicit":
+            return
+        end_ms = float(times_ms[-1]) + shift_ms
+        left = None if left is None else left - count
 
 
 def open_source(source: str, package: Package, seed: int = 0) -> Frames:

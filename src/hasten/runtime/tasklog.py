@@ -89,14 +89,19 @@ class _Writer:
         works = True
         while (record := self._lines.get()) is not None:
             if works:
-                works = self._try(lambda record=record: self._file.write(json.dumps(record) + "\n"))  # type: ignore[misc]
-        self._try(self._file.close)
-
-    def _try(self, call: Callable[[], object]) -> bool:
+                works = self._write(record)
         try:
-            call()
-        except (OSError, ValueError) as error:
-            why = error.strerror if isinstance(error, OSError) else str(error)
-            self._trouble(f"task log {self._path}: {why}; no more lines are written")
+            self._file.close()
+        except OSError as error:
+            self._trouble(f"task log {self._path}: {error.strerror}")
+
+    def _write(self, record: Record) -> bool:
+        """Write a line; False when the file takes no more."""
+        try:
+            self._file.write(json.dumps(record, allow_nan=False) + "\n")
+        except OSError as error:
+            self._trouble(f"task log {self._path}: {error.strerror}; no more lines are written")
             return False
+        except (TypeError, ValueError) as error:
+            self._trouble(f"task log {self._path}: a line is left out ({error})")
         return True

@@ -13,7 +13,6 @@ from hasten.runtime.dialing import Dialer, NetworkDialer, client_tls, reason
 from hasten.runtime.pace import now_ms
 from hasten.runtime.wire import (
     DEVICE_LIMITS,
-    MAGIC,
     Answer,
     Frame,
     FrameParser,
@@ -212,14 +211,16 @@ class _Connection(asyncio.BufferedProtocol):
         return self._parser.buffer()
 
     def buffer_updated(self, nbytes: int) -> None:
-        first = None if self._heard else bytes(self._parser.buffer()[: min(nbytes, len(MAGIC))])
+        if not self._heard and self._parser.buffer()[0] in TLS_RECORDS:
+            self._heard = True
+            self._end("the edge speaks TLS, and this device was not told to")
+            return
         self._heard = True
         try:
             for frame in self._parser.received(nbytes):
                 self._uplink._handle(frame, self._answered)
         except WireError as error:
-            speaks_tls = first is not None and first[0] in TLS_RECORDS
-            self._end("the edge speaks TLS, and this device was not told to" if speaks_tls else str(error))
+            self._end(str(error))
 
     def connection_lost(self, exc: Exception | None) -> None:
         if exc is not None:
