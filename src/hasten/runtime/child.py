@@ -157,6 +157,8 @@ class Device:
         finally:
             self._log.close()
             await self._agent.close()
+        if failure := self._agent.failure or self._log.trouble:
+            raise HastenError(failure)
         return {"tasks": done}
 
 

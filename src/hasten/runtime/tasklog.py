@@ -38,8 +38,9 @@ class TaskLog:
         self.records: list[Record] = []
         self.on_trouble: Callable[[str], None] = lambda text: None
         """Told, once, what is wrong with the file; from whichever thread notices."""
+        self.trouble: str | None = None
+        """What is wrong with the file, if anything was."""
         self._keep = keep
-        self._told = False
         self._writer = _Writer(path, self._trouble) if path is not None else None
 
     def write(self, record: Record) -> None:
@@ -55,8 +56,8 @@ class TaskLog:
             self._writer.close()
 
     def _trouble(self, text: str) -> None:
-        if not self._told:
-            self._told = True
+        if self.trouble is None:
+            self.trouble = text
             self.on_trouble(text)
 
 
