@@ -1,6 +1,20 @@
-"""Makes the shared scenario importable."""
+"""Makes the shared scenario importable, and trainings quick."""
 
 import sys
+from functools import partial
 from pathlib import Path
 
+import pytest
+
+from hasten.learn.validation import Validation
+
 sys.path.append(str(Path(__file__).parent))
+
+
+@pytest.fixture
+def quick_validation(monkeypatch):
+    """Trainings that judge by a handful of short runs, where what they end with does not matter."""
+    monkeypatch.setattr("hasten.learn.trainer.Validation", partial(Validation, runs=2, tasks=30))
+    monkeypatch.setattr("hasten.learn.validation.BATCHES", 2)
+    monkeypatch.setattr("hasten.learn.leads.BATCHES", 1)
+    monkeypatch.setattr("hasten.learn.leads.DEADLINES", 2)

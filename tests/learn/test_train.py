@@ -128,11 +128,11 @@ def test_the_manifest_says_what_the_policy_is_for(trained):
 
 def test_exploding_values_end_training_with_the_last_good_policy(scenario, monkeypatch):
     def lower_the_limit(point):
-        monkeypatch.setattr("hasten.learn.train.EXPLODED", 1e-6)
+        monkeypatch.setattr("hasten.learn.trainer.EXPLODED", 1e-6)
 
     found = hs.train(scenario, seed=3, on_point=lower_the_limit, **SMALL).training
     assert "action values reached" in found.stopped and "after 80 steps" in found.stopped
-    assert found.warnings()[0].startswith("training stopped early, the last good policy is kept")
+    assert found.warnings()[0].startswith("training stopped early, the best policy so far is kept")
     assert [point.updates for point in found.curve] == [40] and found.best.updates == 40
 
 

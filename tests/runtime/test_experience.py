@@ -18,7 +18,7 @@ from hasten.learn.domain import FIXED
 from hasten.learn.logs import Episode, read_experience, read_tasks, rebuild
 from hasten.learn.method import method_for
 from hasten.learn.settings import Settings
-from hasten.learn.train import Trainer
+from hasten.learn.trainer import Trainer
 from hasten.learn.transitions import UNKNOWN
 from hasten.runtime.agent import DeviceAgent
 from hasten.runtime.deciding import AgentSettings

@@ -51,27 +51,34 @@ def train(
     """Train a policy for a range of scenarios around this one; use it as the scheduler dqn:POLICY."""
     from hasten.core.scenario import load_scenario
     from hasten.learn.command import domain_of, train_to_file
+    from hasten.learn.curve import Interrupted
 
     console = make_console()
-    with progress_bar(console) as progress:
-        training = train_to_file(
-            load_scenario(scenario),
-            output,
-            domain_of(uplink, arrivals, deadlines, streams),
-            progress,
-            logs=logs or [],
-            start=start,
-            init=init,
-            replay=replay,
-            values=values,
-            seed=seed,
-            pretrain=pretrain,
-            margin=margin,
-            checkpoint=checkpoint,
-            tensorboard=tensorboard,
-            **({} if updates is None else {"updates": updates}),
-        )
+    try:
+        with progress_bar(console) as progress:
+            training, interrupted = train_to_file(
+                load_scenario(scenario),
+                output,
+                domain_of(uplink, arrivals, deadlines, streams),
+                progress,
+                logs=logs or [],
+                start=start,
+                init=init,
+                replay=replay,
+                values=values,
+                seed=seed,
+                pretrain=pretrain,
+                margin=margin,
+                checkpoint=checkpoint,
+                tensorboard=tensorboard,
+                **({} if updates is None else {"updates": updates}),
+            )
+    except Interrupted as interruption:
+        console.print(str(interruption))
+        raise typer.Exit(130) from None
     console.print(f"best policy: {training.best}", highlight=False)
     for warning in training.warnings():
         console.print(f"warning: {warning}", highlight=False)
     console.print(f"wrote {output}")
+    if interrupted:
+        raise typer.Exit(130)

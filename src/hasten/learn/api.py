@@ -3,18 +3,26 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import fields, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
+from hasten.core.errors import InputError
 from hasten.core.scenario import Scenario
-from hasten.learn.curve import TrainedScheduler
+from hasten.learn.curve import Point, TrainedScheduler
 from hasten.learn.demonstrations import Init
 from hasten.learn.domain import Domain
-from hasten.learn.events import event_writer
+from hasten.learn.events import EventWriter
 from hasten.learn.logs import Logged
-from hasten.learn.settings import Replay, Settings, Values
-from hasten.learn.train import OnPoint, train_policy
-from hasten.schedulers.policy import AnyPolicy
+from hasten.learn.settings import Replay, Settings, Values, refuse_unknown
+from hasten.learn.train import train_policy
+from hasten.learn.trainer import OnPoint
+from hasten.schedulers.backlog_policy import BacklogPolicy
+from hasten.schedulers.policy import AnyPolicy, Policy
+
+OWN_ARGUMENTS = ("domain", "logs", "start", "checkpoint", "tensorboard", "on_point")
+"""Of :func:`train`: a name that is none of a setting may be meant to be one of these."""
 
 
 def train(
@@ -51,20 +59,45 @@ def train(
     Returns:
         A scheduler; ``.save(path)`` writes its policy file, ``.training`` is the learning curve.
 
+    Raises:
+        InputError: an unknown setting, a scenario in which nothing can be learned, a file that cannot be written.
+        Interrupted: a Ctrl-C; its ``training`` holds the best policy so far.
+
     Example:
         >>> import hasten as hs
         >>> scheduler = hs.train(hs.load_scenario("examples/three-cameras.yaml"), seed=0)  # doctest: +SKIP
         >>> scheduler.save("policy.onnx")  # doctest: +SKIP
     """
+    _check_kinds(scenario, domain, start)
+    refuse_unknown(settings, [*(field.name for field in fields(Settings)), *OWN_ARGUMENTS])
     chosen = Settings.usual(values, init=init, replay=replay, seed=seed, **settings)
-    with event_writer(tensorboard, on_point) as told:
-        training = train_policy(
-            scenario,
-            domain,
-            chosen,
-            logs=logs,
-            start=start,
-            checkpoint=None if checkpoint is None else Path(checkpoint),
-            on_point=told,
-        )
-    return TrainedScheduler(training)
+    run = partial(
+        train_policy,
+        scenario,
+        domain,
+        chosen,
+        logs=logs,
+        start=start,
+        checkpoint=None if checkpoint is None else Path(checkpoint),
+    )
+    if tensorboard is None:
+        return TrainedScheduler(run(on_point=on_point))
+    with EventWriter(tensorboard) as events:
+
+        def write(point: Point) -> None:
+            events(point)
+            if on_point is not None:
+                on_point(point)
+
+        training = run(on_point=write)
+    notes = (*training.notes, events.failure) if events.failure else training.notes
+    return TrainedScheduler(replace(training, notes=notes))
+
+
+def _check_kinds(scenario: object, domain: object, start: object) -> None:
+    if not isinstance(scenario, Scenario):
+        raise InputError("train", "scenario", scenario, "a scenario, as hs.load_scenario gives")
+    if domain is not None and not isinstance(domain, Domain):
+        raise InputError("train", "domain", domain, "a hasten.learn.domain.Domain")
+    if start is not None and not isinstance(start, Policy | BacklogPolicy):
+        raise InputError("train", "start", start, "a policy, as hasten.schedulers.policy.load_policy gives")

@@ -11,6 +11,8 @@ from hasten.core.scenario import Scenario, scenario_from
 BURST_SHARE = 0.2
 """Share of time within bursts."""
 LINK_STEP_MS = 100.0
+MOST_LINK_STEPS = 20_000
+"""Of a run: where tasks are so rare that there would be more, steps are longer."""
 
 
 @dataclass(frozen=True)
@@ -40,7 +42,9 @@ def changed(scenario: Scenario, change: Change, streams: int, tasks_per_stream: 
         stream["deadline_ms"] *= change.deadline
         stream["arrivals"] = _in_bursts(_scaled_arrivals(stream["arrivals"], change.arrival_rate), change)
         data["streams"].append(stream)
-    data["uplink"]["rate"] = _varying(_scaled_rate(data["uplink"]["rate"], change.uplink_rate), change)
+    data["uplink"]["rate"] = _varying(
+        _scaled_rate(data["uplink"]["rate"], change.uplink_rate), change, _link_step_ms(scenario, tasks_per_stream)
+    )
     data["edge"]["slowdown"] *= change.edge_time
     data["tasks_per_stream"], data["horizon_ms"] = tasks_per_stream, None
     folder = scenario.folder
@@ -64,7 +68,12 @@ def _in_bursts(arrivals: dict[str, Any], change: Change) -> dict[str, Any]:
     }
 
 
-def _varying(rate: dict[str, Any], change: Change) -> dict[str, Any]:
+def _link_step_ms(scenario: Scenario, tasks_per_stream: int) -> float:
+    slowest_hz = min(kind.arrivals.mean_rate_hz(scenario.folder) for kind in scenario.streams)
+    return max(LINK_STEP_MS, 1000.0 * tasks_per_stream / (slowest_hz * MOST_LINK_STEPS))
+
+
+def _varying(rate: dict[str, Any], change: Change, step_ms: float) -> dict[str, Any]:
     """A constant rate, as plain data, that varies around it."""
     if rate["kind"] != "constant" or change.link_variation == 0.0 or rate["mbps"] == 0.0:
         return rate
@@ -73,7 +82,7 @@ def _varying(rate: dict[str, Any], change: Change) -> dict[str, Any]:
         "mean_mbps": rate["mbps"],
         "sigma_mbps": change.link_variation * rate["mbps"],
         "memory": change.link_memory,
-        "step_ms": LINK_STEP_MS,
+        "step_ms": step_ms,
     }
 
 

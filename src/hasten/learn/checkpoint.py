@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import zipfile
 from pathlib import Path
 from typing import Any
@@ -12,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hasten.core.errors import InputError
+from hasten.core.output import replacement
 
 Arrays = dict[str, NDArray[Any]]
 
@@ -19,15 +19,14 @@ SCHEMA = "hasten.checkpoint/1"
 
 
 def save_checkpoint(path: Path, facts: dict[str, Any], arrays: Arrays) -> None:
-    """Write; whoever is killed meanwhile leaves the old file."""
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.npz")
+    """Write, whole or not at all.
+
+    Raises:
+        InputError: it could not be written; an older one is still there.
+    """
     text = np.array(json.dumps({"schema": SCHEMA} | facts))
-    try:
-        np.savez(temporary, allow_pickle=False, facts=text, **arrays)
-        temporary.replace(path)
-    except OSError as error:
-        temporary.unlink(missing_ok=True)
-        raise InputError(path, "file", str(path), f"a file that can be written ({error.strerror})") from None
+    with replacement(path, "checkpoint") as file:
+        np.savez(file, allow_pickle=False, facts=text, **arrays)
 
 
 def load_checkpoint(path: Path) -> tuple[dict[str, Any], Arrays]:
@@ -44,6 +43,9 @@ def load_checkpoint(path: Path) -> tuple[dict[str, Any], Arrays]:
         raise InputError(path, "file", path.name, f"a checkpoint of `hasten train` ({error})") from None
     if not isinstance(facts, dict) or facts.pop("schema", None) != SCHEMA:
         raise InputError(path, "schema", facts, SCHEMA)
+    for name, array in arrays.items():
+        if not name.startswith("replay.") and array.dtype.kind == "f" and not np.isfinite(array).all():
+            raise InputError(path, name, "NaN or infinity", "finite numbers")
     return facts, arrays
 
 

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import signal
+import tempfile
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from hasten.core.errors import InputError
+from hasten.core.errors import HastenError, InputError
+from hasten.core.output import check_file
 from hasten.core.scenario import Scenario
 from hasten.learn.api import train
-from hasten.learn.curve import Point, Training
+from hasten.learn.curve import Interrupted, Point, TrainedScheduler, Training
 from hasten.learn.domain import Domain
+from hasten.learn.interruption import interruptible
 from hasten.learn.logs import Logged, read_experience
 from hasten.learn.settings import Settings
 from hasten.schedulers.policy import load_policy
@@ -26,26 +30,55 @@ def train_to_file(
     logs: Sequence[Path],
     start: Path | None,
     **options: Any,
-) -> Training:
-    """Train with live progress and write the policy; ``options`` are those of :func:`hasten.learn.api.train`."""
-    if not output.parent.is_dir():
-        raise InputError(output, "folder", str(output.parent), "a folder that exists")
+) -> tuple[Training, bool]:
+    """Train with live progress and write the policy; ``options`` are those of :func:`hasten.learn.api.train`.
+
+    Returns:
+        The training, and whether it was interrupted: then the best policy so far is what was written.
+
+    Raises:
+        InputError: ``output`` cannot be written, which is noticed before the training.
+        HastenError: it could not be written after all; names where the policy is kept instead.
+        Interrupted: by Ctrl-C or SIGTERM, before there was a policy to keep.
+    """
+    check_file(output)
     updates = options.get("updates") or Settings.usual(options["values"]).updates
 
     def on_point(point: Point) -> None:
         progress(f"training: {point}", point.updates / updates)
 
     progress("training: demonstrations and validation runs", 0.0)
-    scheduler = train(
-        scenario,
-        domain=domain,
-        logs=_experience(scenario, logs),
-        start=None if start is None else load_policy(start),
-        on_point=on_point,
-        **options,
-    )
-    scheduler.save(output)
-    return scheduler.training
+    interrupted = False
+    with interruptible((signal.SIGINT, signal.SIGTERM)):
+        try:
+            scheduler = train(
+                scenario,
+                domain=domain,
+                logs=_experience(scenario, logs),
+                start=None if start is None else load_policy(start),
+                on_point=on_point,
+                **options,
+            )
+        except Interrupted as interruption:
+            if interruption.training is None:
+                raise
+            scheduler, interrupted = TrainedScheduler(interruption.training), True
+    save_somewhere(scheduler, output)
+    return scheduler.training, interrupted
+
+
+def save_somewhere(scheduler: TrainedScheduler, output: Path) -> None:
+    """Write a policy, if not to ``output`` then where temporary files go.
+
+    Raises:
+        HastenError: not to ``output``; names the other place.
+    """
+    try:
+        scheduler.save(output)
+    except InputError as error:
+        kept = Path(tempfile.mkdtemp(prefix="hasten-policy-")) / output.name
+        scheduler.save(kept)
+        raise HastenError(f"{error}; the policy is kept in {kept}") from None
 
 
 def domain_of(uplink: str | None, arrivals: str | None, deadlines: str | None, streams: str | None) -> Domain:

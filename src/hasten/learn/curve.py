@@ -36,7 +36,7 @@ class Point:
     def __str__(self) -> str:
         score = self.score
         return (
-            f"{self.updates} steps, {self.seconds:.0f} s: gain {score.gain:.4f} ({score.gain / score.greedy - 1:+.1%} "
+            f"{self.updates} steps, {self.seconds:.0f} s: gain {score.gain:.4f} ({score.over_greedy:+.1%} "
             f"to greedy), {score.share:.2%} of the plan that knows all arrivals"
         )
 
@@ -52,17 +52,31 @@ class Training:
     """The point of the curve that the policy is from; its score is that of the policy, leads and guard included."""
     stopped: str = ""
     """Why it ended before its time; empty if it did not."""
+    notes: tuple[str, ...] = ()
+    """What went wrong on the way and did not end it."""
 
     def warnings(self) -> list[str]:
         """What a user has to know before using the policy."""
-        found, score = [], self.best.score
+        found, score = list(self.notes), self.best.score
         if self.stopped:
-            found.append(f"training stopped early, the last good policy is kept: {self.stopped}")
+            found.append(f"training stopped early, the best policy so far is kept: {self.stopped}")
         if score.collapsed:
             found.append(f"the policy has collapsed: it takes one action in {score.commonest:.1%} of decisions")
         if score.gain < score.greedy:
             found.append(f"the policy gains {score.gain:.4f} where greedy gains {score.greedy:.4f}: use greedy")
         return found
+
+
+class Interrupted(KeyboardInterrupt):
+    """Ctrl-C or SIGTERM ended a training.
+
+    Attributes:
+        training: with the best policy so far, as it was looked at, without leads; None before the first look.
+    """
+
+    def __init__(self, training: Training | None) -> None:
+        super().__init__("interrupted" if training else "interrupted before any policy was judged: nothing is kept")
+        self.training = training
 
 
 class TrainedScheduler(Learned):

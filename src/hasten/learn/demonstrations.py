@@ -37,6 +37,8 @@ ASTRAY_TASKS = 4.0
 """Mean length of a stretch of them."""
 SLOWEST_SHARE = 0.85
 """Share of them that take the slowest option still in time, which leaves longer backlogs than chance does."""
+MOST_DECISIONS = 20
+"""Simulated decisions for each row wanted after which recording ends, however few rows there are."""
 SHARES: dict[Init, dict[str, float]] = {
     "none": {"random": 0.0},
     "greedy": {"greedy": 1.0},
@@ -106,15 +108,20 @@ def _slowest_action(latency_ms: FloatArray, mask: Mask) -> IntArray:
 
 
 def demonstrate(scenario: Scenario, domain: Domain, init: Init, count: int, record: Record, seed: int) -> Collected:
-    """Record experience of level ``init`` with ``count`` rows on runs drawn from the domain."""
+    """Record experience of level ``init`` with ``count`` rows on runs drawn from the domain.
+
+    Fewer rows where hardly any decision has anything to choose between: see ``MOST_DECISIONS``.
+    """
     rng = np.random.default_rng([seed, 1])
     found: list[Collected] = []
     for teacher, share in SHARES[init].items():
         wanted = round(share * count)
-        while not found or wanted > 0:
+        left = MOST_DECISIONS * (wanted + RUNS_PER_BATCH * TASKS_PER_RUN)
+        while not found or (wanted > 0 and left > 0):
             runs = draw_runs(scenario, domain, rng, RUNS_PER_BATCH, TASKS_PER_RUN)
             found.append(record(runs, _actor(teacher, runs, rng), rng).first(wanted))
             wanted -= len(found[-1].experience)
+            left -= max(sum(run.tasks for run in runs.realizations), RUNS_PER_BATCH)
     return Collected(
         joined(part.experience for part in found),
         np.concatenate([part.expert for part in found]),

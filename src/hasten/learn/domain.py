@@ -17,6 +17,7 @@ from hasten.core.errors import InputError
 from hasten.core.rates import BITS_PER_MS_PER_MBPS
 from hasten.core.scenario import Realization, Scenario
 from hasten.learn.change import BURST_SHARE, Change, calm_rate, changed
+from hasten.learn.interruption import check_interrupt
 from hasten.schedulers.policy import Envelope
 
 Range = tuple[float, float]
@@ -111,6 +112,7 @@ def draw_runs(
 
     Factors are drawn log-uniformly and independently; ``streams`` overrides the domain's number of streams.
     """
+    check_interrupt()
     low, high = domain.streams_of(scenario)
     count = streams if streams is not None else int(rng.integers(low, high + 1))
     tasks_per_stream = max(tasks // count, 2)

@@ -19,6 +19,7 @@ from hasten.core.decision import Context, FloatArray, IntArray, View
 from hasten.core.scenario import Scenario
 from hasten.learn.collect import Acting, MakeSight, Mask, Observation, Values
 from hasten.learn.domain import Domain, Runs, draw_runs
+from hasten.learn.interruption import check_interrupt
 from hasten.learn.validation import TASKS
 from hasten.schedulers.greedy import Greedy
 from hasten.schedulers.policy import Leads
@@ -74,6 +75,7 @@ def _best(batches: list[Runs], sight: MakeSight, values: Values, tried: tuple[fl
 
 def _gains(batch: Runs, times: int, scheduler: Greedy | Acting) -> FloatArray:
     """(times, R): mean gains of the runs of a batch, all of them simulated so many times."""
+    check_interrupt()
     results = simulate_realizations(batch.scenario, scheduler, [*batch.realizations] * times)
     return np.array([result.mean_gain for result in results]).reshape(times, -1)
 

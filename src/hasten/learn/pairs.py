@@ -41,6 +41,8 @@ class Pairs(Experience):
     :mod:`hasten.core.backlogs`.
     """
 
+    MAY_BE_UNKNOWN = frozenset({"lost"})
+
     situation: NDArray[np.float32]
     """(T, 2, SITUATION)"""
     left: NDArray[np.float32]

@@ -12,6 +12,7 @@ from hasten.core.decision import Context, FloatArray, IntArray, View
 from hasten.core.options import DROP
 from hasten.core.scenario import Realization
 from hasten.learn.collect import Mask, Observation
+from hasten.learn.interruption import check_interrupt
 from hasten.offline.exact import beam_search
 from hasten.offline.instance import Costs, Instance, Rates, costs_of, rates_of, tasks_of
 
@@ -49,6 +50,7 @@ class Planner:
 
     def act(self, view: View, observation: Observation, mask: Mask) -> IntArray:
         """The planned option of each decision."""
+        check_interrupt()
         option = np.empty(len(view.row), dtype=np.int64)
         for i, row in enumerate(view.row):
             at = self._task[row] % USED

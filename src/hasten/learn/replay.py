@@ -23,6 +23,7 @@ class UniformReplay:
     """Every transition with the same chance; the first ``len(demonstrations)`` places never change."""
 
     def __init__(self, demonstrations: Experience, capacity: int) -> None:
+        demonstrations.require_finite()
         self._kind = type(demonstrations)
         self.demonstrations = len(demonstrations)
         self.capacity = self.demonstrations + capacity
@@ -35,7 +36,12 @@ class UniformReplay:
             self._arrays[field.name][: self.size] = first
 
     def add(self, transitions: Experience) -> IntArray:
-        """Put transitions in place of the oldest own ones; returns their places."""
+        """Put transitions in place of the oldest own ones; returns their places.
+
+        Raises:
+            InputError: numbers that are not finite.
+        """
+        transitions.require_finite()
         ring = self.capacity - self.demonstrations
         transitions = transitions.take(slice(-ring, None))
         place = self.demonstrations + (self._next - self.demonstrations + np.arange(len(transitions))) % ring

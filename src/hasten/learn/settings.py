@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Iterable
+from dataclasses import dataclass, fields
+from difflib import get_close_matches
+from numbers import Integral, Real
 from typing import Any, Literal
 
 import numpy as np
@@ -20,6 +23,17 @@ FOR_ACTIONS: dict[str, Any] = {
     "round_updates": 1_000,
 }
 """Defaults for values of actions where they differ."""
+
+
+_FROM_0 = ("seed", "demonstrations", "pretrain", "margin_updates", "explore_updates", "alpha", "margin")
+_FROM_0_TO_1 = ("discount", "last_learning_rate", "average_rate", "explore", "last_explore", "beta", "twins_from")
+_FROM_1 = ("updates", "batch", "steps", "target_every", "capacity", "runs", "tasks", "batches", "round_updates")
+BOUNDS: dict[str, tuple[float, float]] = (
+    dict.fromkeys((*_FROM_0, "learning_rate", "clip_norm", "demonstration_bonus"), (0.0, np.inf))
+    | dict.fromkeys(_FROM_0_TO_1, (0.0, 1.0))
+    | dict.fromkeys((*_FROM_1, "validate_every"), (1.0, np.inf))
+)
+"""Smallest and largest value of numbers."""
 
 
 @dataclass(frozen=True)
@@ -93,10 +107,17 @@ class Settings:
 
     @classmethod
     def usual(cls, values: Values = "backlogs", **given: Any) -> Settings:
-        """The defaults for values of this kind, but for what is given."""
+        """The defaults for values of this kind, but for what is given.
+
+        Raises:
+            InputError: a name that is none of a setting, or a value that it cannot have.
+        """
+        refuse_unknown(given, [field.name for field in fields(cls)])
         return cls(values=values, **((FOR_ACTIONS if values == "actions" else {}) | given))
 
     def __post_init__(self) -> None:
+        for field in fields(self):
+            _check_kind(field.name, getattr(self, field.name), field.default)
         if self.values not in ("backlogs", "actions"):
             raise InputError("train", "values", self.values, "backlogs or actions")
         if self.init not in SHARES:
@@ -104,18 +125,19 @@ class Settings:
         for name in ("replay", "twins_replay"):
             if getattr(self, name) not in ("uniform", "prioritized"):
                 raise InputError("train", name, getattr(self, name), "uniform or prioritized")
-        if not 0 <= self.discount < 1:
+        for name, (least, most) in BOUNDS.items():
+            value = getattr(self, name)
+            if value is not None and not least <= value <= most:
+                expected = f"a number from {least:g} to {most:g}" if np.isfinite(most) else f"at least {least:g}"
+                raise InputError("train", name, value, expected)
+        if self.discount == 1.0:
             raise InputError("train", "discount", self.discount, "a number from 0 up to, not including, 1")
-        for name in ("updates", "batch", "steps", "capacity", "runs", "tasks", "batches", "round_updates"):
-            if getattr(self, name) < 1:
-                raise InputError("train", name, getattr(self, name), "at least 1")
+        if self.learning_rate == 0.0 or self.clip_norm == 0.0:
+            name = "clip_norm" if self.learning_rate else "learning_rate"
+            raise InputError("train", name, 0.0, "more than 0")
         if self.values == "backlogs" and (self.steps != 1 or self.margin > 0):
             expected = 'steps 1 and no margin: these are for values="actions"'
             raise InputError("train", "values", self.values, expected)
-        if not 0 <= self.twins_from <= 1:
-            raise InputError("train", "twins_from", self.twins_from, "a number from 0 to 1")
-        if self.seed < 0:
-            raise InputError("train", "seed", self.seed, "0 or a positive number")
 
     def explore_at(self, updates: int) -> float:
         """Chance of a random action after so many steps."""
@@ -133,6 +155,38 @@ class Settings:
     def beta_at(self, updates: int) -> float:
         """Strength of importance weights after so many steps; never above 1."""
         return _falling(self.beta, 1.0, updates / self.updates)
+
+
+def refuse_unknown(given: Iterable[str], known: Iterable[str]) -> None:
+    """Refuse the first name that is not known, with the nearest that is."""
+    names = sorted(known)
+    for name in given:
+        if name not in names:
+            near = get_close_matches(name, names, n=1, cutoff=0.5)
+            expected = f"a known setting, perhaps {near[0]}" if near else f"one of {', '.join(names)}"
+            raise InputError("train", "settings", name, expected)
+
+
+def _check_kind(name: str, value: object, default: object) -> None:
+    """A value must be of its default's kind; what has no default number, ``explore``, is a number or None."""
+    if isinstance(default, bool):
+        fits, expected = isinstance(value, bool), "True or False"
+    elif isinstance(default, int):
+        fits, expected = isinstance(value, Integral) and not isinstance(value, bool), "a whole number"
+    elif isinstance(default, float) or default is None:
+        number = isinstance(value, Real) and not isinstance(value, bool) and bool(np.isfinite(float(value)))
+        fits, expected = number or (value is None and default is None), "a finite number"
+    elif isinstance(default, tuple):
+        fits = isinstance(value, list | tuple) and bool(value) and all(map(_is_width, value))
+        expected = "whole numbers above 0"
+    else:
+        fits, expected = isinstance(value, str), f"text such as {default!r}"
+    if not fits:
+        raise InputError("train", name, value, expected)
+
+
+def _is_width(value: object) -> bool:
+    return isinstance(value, Integral) and int(value) > 0
 
 
 def _falling(first: float, last: float, done: float) -> float:

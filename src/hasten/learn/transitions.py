@@ -8,13 +8,13 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass, fields, replace
-from typing import Self, TypeVar
+from typing import ClassVar, Self, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from hasten.core.decision import Context, FloatArray, View, predicted_latency
-from hasten.core.errors import HastenError
+from hasten.core.errors import HastenError, InputError
 from hasten.core.gain import task_gain
 from hasten.core.options import OptionTable
 
@@ -28,6 +28,9 @@ UNKNOWN = -1
 class Experience:
     """Arrays of T rows each: what a replay memory can hold."""
 
+    MAY_BE_UNKNOWN: ClassVar[frozenset[str]] = frozenset()
+    """Arrays in which NaN stands for what nobody knows."""
+
     def __post_init__(self) -> None:
         for field in fields(self):
             shape = getattr(self, field.name).shape
@@ -36,6 +39,20 @@ class Experience:
 
     def __len__(self) -> int:
         return len(getattr(self, fields(self)[0].name))
+
+    def require_finite(self) -> None:
+        """Refuse numbers that would make the network's weights NaN.
+
+        Raises:
+            InputError: names the array.
+        """
+        for field in fields(self):
+            array = getattr(self, field.name)
+            if not np.issubdtype(array.dtype, np.floating):
+                continue
+            wrong = np.isinf(array) if field.name in self.MAY_BE_UNKNOWN else ~np.isfinite(array)
+            if wrong.any():
+                raise InputError("experience", field.name, float(array[wrong][0]), "finite numbers")
 
     def take(self, rows: NDArray[np.int64] | slice) -> Self:
         """These rows only."""

@@ -14,6 +14,7 @@ from hasten.core.decision import Scheduler
 from hasten.core.scenario import Scenario
 from hasten.learn.collect import Acting, Greedily, MakeSight, Values, action_sight
 from hasten.learn.domain import Domain, Runs, draw_runs
+from hasten.learn.interruption import check_interrupt
 from hasten.learn.planner import Planner
 from hasten.schedulers.greedy import Greedy
 from hasten.sim import simulate_realizations
@@ -55,6 +56,11 @@ class Score:
     commonest: float
     """Share of the commonest decision."""
     collapsed: bool
+
+    @property
+    def over_greedy(self) -> float:
+        """By how much more than Greedy it gained, as a share of that."""
+        return (self.gain - self.greedy) / max(abs(self.greedy), LEAST_GAIN)
 
     @property
     def merit(self) -> float:
@@ -157,6 +163,7 @@ def shortfall(gain: FloatArray, greedy: FloatArray, groups: Iterable[NDArray[np.
 
 
 def _play(batch: Runs, scheduler: Scheduler) -> _Played:
+    check_interrupt()
     results = simulate_realizations(batch.scenario, scheduler, batch.realizations)
     taken = Counter(tuple(pair) for result in results for pair in result.decisions.tolist())
     return _Played(np.array([result.mean_gain for result in results]), taken)

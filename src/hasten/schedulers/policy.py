@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -27,6 +26,7 @@ from hasten.core.errors import InputError
 from hasten.core.files import Record, validated
 from hasten.core.observation import FEATURE_VERSION, STATE_FEATURES
 from hasten.core.options import OptionTable
+from hasten.core.output import write_bytes
 from hasten.core.protobuf import Malformed
 from hasten.schedulers.backlog_policy import BacklogPolicy, tensor_shapes
 from hasten.schedulers.policy_onnx import (
@@ -225,24 +225,31 @@ def network_options(profiles: Sequence[str], table: OptionTable) -> tuple[Networ
     return tuple(found)
 
 
-def save_policy(path: str | Path, policy: AnyPolicy) -> None:
-    """Write a policy; whoever reads ``path`` meanwhile finds the old file or the new one."""
-    path = Path(path)
+def finite_tensors(policy: AnyPolicy, where: str | Path) -> Tensors:
+    """A policy's weights by name, each checked against the manifest.
+
+    Raises:
+        InputError: names a tensor that is NaN or infinite somewhere, or of another shape.
+    """
     tensors = _named(policy)
-    manifest = policy.manifest
-    for name, shape in _shapes(manifest).items():
-        if tensors[name].shape != shape or not np.isfinite(tensors[name]).all():
-            raise InputError(path, name, tensors[name].shape, f"finite weights of shape {shape}")
+    for name, shape in _shapes(policy.manifest).items():
+        if tensors[name].shape != shape:
+            raise InputError(where, name, tensors[name].shape, f"weights of shape {shape}")
+        if not np.isfinite(tensors[name]).all():
+            raise InputError(where, name, "NaN or infinity", "finite weights")
+    return tensors
+
+
+def save_policy(path: str | Path, policy: AnyPolicy) -> None:
+    """Write a policy; whoever reads ``path`` meanwhile finds the old file or the new one.
+
+    Raises:
+        InputError: it cannot be written, or its weights are not finite.
+    """
+    tensors, manifest = finite_tensors(policy, path), policy.manifest
     graph = backlog_graph(manifest.width) if manifest.values == "backlogs" else action_graph(len(manifest.hidden))
     text = manifest.model_dump_json(by_alias=True)
-    model = write_model(graph, tensors, manifest.features, manifest.width + 1, text, manifest.hasten)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
-        temporary.write_bytes(model)
-        temporary.replace(path)
-    except OSError as error:
-        temporary.unlink(missing_ok=True)
-        raise InputError(path, "file", str(path), f"a file that can be written ({error.strerror})") from None
+    write_bytes(path, write_model(graph, tensors, manifest.features, manifest.width + 1, text, manifest.hasten))
 
 
 def load_policy(path: str | Path) -> AnyPolicy:

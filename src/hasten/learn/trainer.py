@@ -1,0 +1,296 @@
+"""Training a policy: rounds of simulated runs and gradient steps; the best policy on a validation set is kept.
+
+Every random number of a round comes from (seed, round), and runs end with their round. So a checkpoint between
+rounds holds networks, optimizer and replay memory and nothing of the simulator, and training that goes on from it
+gives the same bits as one that was never interrupted.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import json
+import time
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from hasten.core.errors import HastenError, InputError
+from hasten.core.observation import FEATURE_VERSION
+from hasten.core.scenario import Scenario
+from hasten.learn.backlog_network import BacklogNetwork
+from hasten.learn.checkpoint import load_checkpoint, part, prefixed, save_checkpoint
+from hasten.learn.collect import Greedily
+from hasten.learn.curve import Interrupted, Point, Training, judged, manifest_of
+from hasten.learn.domain import Domain, draw_runs
+from hasten.learn.dqn import Step
+from hasten.learn.initial_replay import filled_replay, replay_of
+from hasten.learn.interruption import check_interrupt
+from hasten.learn.leads import choose_leads
+from hasten.learn.logs import Logged
+from hasten.learn.method import method_for
+from hasten.learn.network import DuelingNetwork
+from hasten.learn.replay import PrioritizedReplay
+from hasten.learn.settings import Settings
+from hasten.learn.transitions import Experience, joined
+from hasten.learn.validation import Score, Validation
+from hasten.schedulers.learned import Learned
+from hasten.schedulers.policy import AnyPolicy, Leads, finite_tensors
+
+UPDATES_PER_TWINS = 25
+"""Gradient steps for each batch of twins, which holds a few thousand pairs."""
+LEAST_SHOWN = 0.9
+"""Share of the demonstrations wanted below which it is said how many there are."""
+EXPLODED = 10.0
+"""Training ends when an action is valued at more than this many times what is possible."""
+
+OnPoint = Callable[[Point], None]
+
+
+class Trainer:
+    """One training in progress."""
+
+    def __init__(
+        self,
+        scenario: Scenario,
+        domain: Domain,
+        settings: Settings,
+        logs: Sequence[Logged] = (),
+        start: AnyPolicy | None = None,
+    ) -> None:
+        self._scenario, self._domain, self._settings, self._logs = scenario, domain, settings, logs
+        table, _ = scenario.options.undominated()
+        width = table.exit.shape[1]
+        self._method = method_for(width, settings)
+        self._dqn = self._method.learner
+        if start is not None:
+            finite_tensors(start, "policy")
+            self._method.load(start)
+            self._dqn.start_over()
+        self._validation = Validation(scenario, domain, self._method.sight)
+        self._notes: list[str] = []
+        self._replay, self._expert, shown = filled_replay(scenario, domain, settings, self._method, logs)
+        self._demonstrations = self._replay.demonstrations
+        if settings.init != "none" and shown < LEAST_SHOWN * settings.demonstrations:
+            self._note(f"only {shown} of {settings.demonstrations} demonstrations: few decisions have a choice")
+        several = self._method.has_twins(domain.streams_of(scenario)[1])
+        self._twins_after = settings.twins_from * settings.updates if several else np.inf
+        self._twins = self._no_twins = False
+        worth = max(float(np.abs(table.worth).max()), *(abs(term) for term in scenario.gain.terms()))
+        self._largest_possible = worth / (1.0 - settings.discount)
+        self._round = 0
+        self._transitions = 0
+        self._seconds = 0.0
+        self._curve: list[Point] = []
+        self._best: tuple[Point, NDArray[np.float32]] | None = None
+
+    def run(self, checkpoint: Path | None, on_point: OnPoint | None) -> Training:
+        """Go on until all steps are done or the values explode.
+
+        Raises:
+            Interrupted: by a Ctrl-C, wherever it was.
+        """
+        try:
+            return self._outcome(self._go_on(checkpoint, on_point))
+        except KeyboardInterrupt:
+            raise Interrupted(self._so_far()) from None
+
+    def _go_on(self, checkpoint: Path | None, on_point: OnPoint | None) -> str:
+        """Rounds until the end; returns why they ended before, empty if they did not."""
+        settings = self._settings
+        if self._dqn.updates == 0:
+            self._pretrain()
+        while self._dqn.updates < settings.updates:
+            started = time.perf_counter()
+            step = self._play_round()
+            self._seconds += time.perf_counter() - started
+            stopped = self._what_is_wrong(step)
+            if stopped:
+                return stopped
+            if self._round % settings.validate_every == 0 or self._dqn.updates >= settings.updates:
+                point = self._look(step)
+                if checkpoint is not None:
+                    self._save_if_possible(checkpoint)
+                if on_point is not None:
+                    on_point(point)
+        return ""
+
+    def _pretrain(self) -> None:
+        """Steps on demonstrations alone; their priorities stay as they are, so that none is forgotten early."""
+        if self._replay.demonstrations:
+            rng = np.random.default_rng([self._settings.seed, 3])
+            for _ in range(self._settings.pretrain):
+                self._learn(rng, set_errors=False)
+
+    def _play_round(self) -> Step:
+        """Let the policy decide some runs, then take gradient steps; returns the last one."""
+        settings = self._settings
+        rng = np.random.default_rng([settings.seed, 2, self._round])
+        for found in self._experience(rng):
+            self._replay.add(found)
+            self._transitions += len(found)
+        if self._replay.size == 0:
+            raise HastenError(
+                "training: no decision of the simulated runs had anything to choose between and a task after it, so "
+                "there is nothing to learn from: a run needs at least two tasks and options that can be on time"
+            )
+        for _ in range(settings.round_updates):
+            step = self._learn(rng)
+        self._round += 1
+        return step
+
+    def _experience(self, rng: np.random.Generator) -> Iterator[Experience]:
+        """A round's own experience, in parts."""
+        settings = self._settings
+        if self._dqn.updates >= self._twins_after and not self._no_twins:
+            batches = range(max(settings.round_updates // UPDATES_PER_TWINS, 1))
+            parts = (self._method.twins(self._scenario, self._domain, rng) for _ in batches)
+            first = next((part for part in parts if len(part)), None)
+            if first is not None and not self._twins:
+                self._start_twins()
+            if first is not None:
+                yield first
+                yield from parts
+            if self._twins:
+                return
+            self._no_twins = True
+            self._note("runs are too short for twins: what another option leads to is told by the timing law alone")
+        actor = Greedily(self._method.acting(self._dqn.network), settings.explore_at(self._dqn.updates), rng)
+        for _ in range(settings.batches):
+            runs = draw_runs(self._scenario, self._domain, rng, settings.runs, settings.tasks)
+            yield self._method.record(runs, actor, rng).experience
+
+    def _start_twins(self) -> None:
+        """Forget all simulated experience, demonstrations included: twins know better. Logs of real runs stay."""
+        nothing = self._replay.at(np.zeros(0, dtype=np.int64))
+        given = joined([nothing, self._method.of_logs(self._logs)]) if self._logs else nothing
+        self._replay = replay_of(given, self._settings, self._settings.twins_replay)
+        self._expert = np.zeros(self._replay.capacity, dtype=np.bool_)
+        self._twins = True
+
+    def _learn(self, rng: np.random.Generator, set_errors: bool = True) -> Step:
+        check_interrupt()
+        settings, done = self._settings, self._dqn.updates
+        if isinstance(self._replay, PrioritizedReplay):
+            self._replay.beta = settings.beta_at(done)
+        place, weight = self._replay.sample(settings.batch, rng)
+        margin = settings.margin_at(done)
+        by_expert = np.where(self._expert[place], margin, 0.0) if margin > 0 else None
+        step = self._method.step(self._replay.at(place), weight, by_expert, settings.learning_rate_share(done))
+        if set_errors and isinstance(self._replay, PrioritizedReplay):
+            self._replay.set_errors(place, step.error)
+        return step
+
+    def _what_is_wrong(self, step: Step) -> str:
+        """Why training cannot go on; empty if it can."""
+        if not np.isfinite(step.loss):
+            return f"the loss became {step.loss} after {self._dqn.updates} steps"
+        if step.largest_value > EXPLODED * self._largest_possible:
+            return (
+                f"action values reached {step.largest_value:.3g} after {self._dqn.updates} steps, "
+                f"where at most {self._largest_possible:.3g} is possible"
+            )
+        return ""
+
+    def _look(self, step: Step) -> Point:
+        """Validate the averaged network and keep it if it is the best."""
+        method, average = self._method, self._dqn.average
+        score = self._validation.score(method.acting(average))
+        explore = self._settings.explore_at(self._dqn.updates)
+        point = Point(
+            self._dqn.updates, self._transitions, self._seconds, step.loss, step.largest_value, explore, score
+        )
+        self._curve.append(point)
+        if self._best is None or score.merit > self._best[0].score.merit:
+            self._best = point, average.parameters.numpy().copy()
+        return point
+
+    def _outcome(self, stopped: str) -> Training:
+        """The best policy with its leads, judged as it will decide."""
+        if self._best is None:
+            raise HastenError(f"training diverged before any policy was good enough to keep: {stopped}")
+        point, network = self._best[0], self._best_network()
+        method = self._method
+        leads = choose_leads(self._scenario, self._domain, method.sight, method.acting(network), method.leads)
+        policy = self._policy(network, leads)
+        best = dataclasses.replace(point, score=self._validation.judge(lambda: Learned(policy)))
+        return Training(judged(policy, best), tuple(self._curve), best, stopped, tuple(self._notes))
+
+    def _so_far(self) -> Training | None:
+        """The best policy at once, without what takes a while."""
+        if self._best is None:
+            return None
+        point, stopped = self._best[0], f"interrupted after {self._dqn.updates} steps"
+        policy = judged(self._policy(self._best_network(), None), point)
+        return Training(policy, tuple(self._curve), point, stopped, tuple(self._notes))
+
+    def _best_network(self) -> DuelingNetwork | BacklogNetwork:
+        assert self._best is not None
+        network = self._dqn.network.like()
+        network.parameters.copy_(torch.from_numpy(self._best[1]))
+        return network
+
+    def _policy(self, network: DuelingNetwork | BacklogNetwork, leads: Leads | None) -> AnyPolicy:
+        manifest = manifest_of(self._scenario, self._domain, self._settings, network.policy_hidden, leads)
+        return network.policy(manifest)
+
+    def _note(self, text: str) -> None:
+        """Say something once, at the end."""
+        if text not in self._notes:
+            self._notes.append(text)
+
+    def _save_if_possible(self, path: Path) -> None:
+        """A checkpoint; if it cannot be written, training goes on without."""
+        try:
+            self.save(path)
+        except InputError as error:
+            self._note(f"a checkpoint is missing: {error}")
+
+    def save(self, path: Path) -> None:
+        """Write a checkpoint, after a validation."""
+        assert self._best is not None
+        facts = {
+            "mark": self._mark(),
+            "round": self._round,
+            "twins": self._twins,
+            "no_twins": self._no_twins,
+            "transitions": self._transitions,
+            "seconds": self._seconds,
+            "curve": [dataclasses.asdict(point) for point in self._curve],
+        }
+        arrays = prefixed("dqn", self._dqn.state()) | prefixed("replay", self._replay.state())
+        save_checkpoint(path, facts, arrays | {"best": self._best[1], "expert": self._expert})
+
+    def restore(self, path: Path) -> None:
+        """Go on from a checkpoint of the same training.
+
+        Raises:
+            InputError: it is of another scenario, domain or settings.
+        """
+        facts, arrays = load_checkpoint(path)
+        if facts["mark"] != self._mark():
+            expected = "a checkpoint of the same scenario, ranges and settings: remove the file to start anew"
+            raise InputError(path, "mark", facts["mark"], expected)
+        self._round, self._transitions, self._seconds = facts["round"], facts["transitions"], facts["seconds"]
+        self._curve = [Point(**point | {"score": Score(**point["score"])}) for point in facts["curve"]]
+        best = max(self._curve, key=lambda point: point.score.merit)
+        self._no_twins = facts.get("no_twins", False)
+        if facts["twins"]:
+            self._start_twins()
+        self._best, self._expert = (best, arrays["best"]), arrays["expert"]
+        self._dqn.restore(part(arrays, "dqn"))
+        self._replay.restore(part(arrays, "replay"))
+
+    def _mark(self) -> str:
+        """Identifies what is trained."""
+        whole = [
+            FEATURE_VERSION,
+            self._scenario.model_dump(mode="json"),
+            dataclasses.asdict(self._domain),
+            dataclasses.asdict(self._settings),
+            self._demonstrations,
+        ]
+        return hashlib.sha256(json.dumps(whole, sort_keys=True).encode()).hexdigest()[:16]
