@@ -16,7 +16,8 @@ from torch import Tensor, nn
 
 from hasten.core.errors import InputError
 from hasten.networks.heads import ExitHead
-from hasten.networks.layout import STATED, find_layouts, main_tensor, undisturbed
+from hasten.networks.layout import STATED, find_layouts, main_tensor
+from hasten.split.modules import require_float32, undisturbed
 
 SHOWN_NAMES = 40
 
@@ -197,13 +198,6 @@ def _tried(input_shape: Sequence[int], run: Callable[[Tensor], T]) -> T:
 def scaled(x: Tensor) -> Tensor:
     """Return pixels (uint8, 0..255) as floats in 0..1; anything else as it is."""
     return x.float() / 255.0 if x.dtype == torch.uint8 else x
-
-
-def require_float32(module: nn.Module) -> None:
-    """Refuse a module whose weights are of another precision, before anything is run."""
-    for name, weight in module.named_parameters():
-        if weight.is_floating_point() and weight.dtype != torch.float32:
-            raise InputError("network", name, str(weight.dtype), "float32 weights (module.float() makes them so)")
 
 
 def _stated(module: nn.Module, given: str) -> tuple[str, str]:

@@ -10,14 +10,14 @@ weights that made it must match one axis only. Else the user is asked.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor, nn
 
 from hasten.core.errors import InputError
 from hasten.networks.heads import Layout
+from hasten.split.modules import undisturbed
 
 CHANNELS_FIRST, CHANNELS_LAST = "channels_first", "channels_last"
 STATED = (CHANNELS_FIRST, CHANNELS_LAST)
@@ -159,25 +159,3 @@ def _outputs(module: nn.Module, x: Tensor, names: Sequence[str], forgiving: bool
         for handle in handles:
             handle.remove()
     return found
-
-
-@contextmanager
-def undisturbed(module: nn.Module) -> Iterator[None]:
-    """Run ``module`` in eval mode and without gradients, and leave its modes and buffers as they were."""
-    modes = [(part, part.training) for part in module.modules()]
-    kept = {
-        name: buffer.clone()
-        for name, buffer in module.named_buffers()
-        if not isinstance(buffer, nn.parameter.UninitializedBuffer)
-    }
-    module.eval()
-    try:
-        with torch.no_grad():
-            yield
-    finally:
-        for name, buffer in module.named_buffers():
-            if name in kept and buffer.shape == kept[name].shape:
-                with torch.no_grad():
-                    buffer.copy_(kept[name])
-        for part, training in modes:
-            part.training = training

@@ -13,7 +13,7 @@ import numpy as np
 import onnxruntime as ort
 from numpy.typing import NDArray
 
-from hasten.split.codec import Codec
+from hasten.split.codec import Codec, CodecError, max_payload_bytes
 from hasten.split.segments import Segmenter
 from hasten.split.sessions import LOGITS, session_options
 
@@ -58,7 +58,11 @@ def measure_accuracy(
         right[index] = _answers(values, exits) == label
         if index < len(coded_right):
             for partition in range(partitions):
-                payload = codec.encode([values[spec.name] for spec in specs[partition]], specs[partition])
+                try:
+                    payload = codec.encode([values[spec.name] for spec in specs[partition]], specs[partition])
+                except CodecError:  # not-finite values do not cross: no answer
+                    sent[index, partition] = max_payload_bytes(specs[partition])
+                    continue
                 sent[index, partition] = len(payload)
                 if partition < partitions - 1:
                     received = codec.decode(payload, specs[partition])
@@ -87,6 +91,6 @@ class _Session:
 
 
 def _answers(values: dict[str, Array], exits: int) -> NDArray[np.int64]:
-    """Top-1 class per exit, -1 where ``values`` holds no logits of it."""
-    names = [f"{LOGITS}{number}" for number in range(1, exits + 1)]
-    return np.array([values[name].argmax() if name in values else -1 for name in names])
+    """Top-1 class per exit, -1 where ``values`` holds no logits of it or they are not finite: that is no answer."""
+    found = [values.get(f"{LOGITS}{number}") for number in range(1, exits + 1)]
+    return np.array([-1 if logits is None or not np.isfinite(logits).all() else logits.argmax() for logits in found])

@@ -10,6 +10,8 @@ from __future__ import annotations
 import contextlib
 import io
 import logging
+import re
+import traceback
 import warnings
 from collections.abc import Iterator
 
@@ -18,9 +20,13 @@ import torch
 from torch import nn
 
 from hasten.core.errors import InputError
-from hasten.split.graph import OPSET, Network
+from hasten.split.graph import OPSET
+from hasten.split.manifest import MAX_NAME
+from hasten.split.network import Network, rename
 
 INPUT = "input"
+
+_NOT_USERS = ("/torch/", "/onnxscript/", "/hasten/split/", "/hasten/networks/attach")
 
 
 class FromFrames(nn.Module):
@@ -40,8 +46,10 @@ def export_network(module: nn.Module, example: torch.Tensor) -> Network:
     """Export ``module`` (eval mode, returns a tuple of logits) for a batch of one shaped like ``example``.
 
     Raises:
-        InputError: torch cannot export it, for instance because its exits are chosen inside ``forward``.
+        InputError: torch cannot export it, for instance because its exits are chosen inside ``forward``, or an operator
+            has no ONNX form; with the operator and the user's own line.
     """
+    program = None
     with _quiet(), torch.no_grad():
         try:
             program = torch.export.export(module, (example,)).run_decompositions({})
@@ -49,13 +57,74 @@ def export_network(module: nn.Module, example: torch.Tensor) -> Network:
                 program, dynamo=True, verbose=False, external_data=False, opset_version=OPSET, input_names=[INPUT]
             )
         except Exception as error:  # torch's exporter raises many kinds
-            reason = " ".join(str(error).split())[:160]
-            expected = f"a module that torch.export can trace; forward must return all exits ({reason})"
-            raise InputError("network", "module", type(module).__name__, expected) from None
+            if program is None:
+                expected = f"a module that torch.export can trace; forward must return all exits ({_traced(error)})"
+            else:
+                expected = f"operators that ONNX has ({_translated(error, program)})"
+            raise InputError("network", "module", type(_inner(module)).__name__, expected) from None
     assert exported is not None  # without a file name the exporter returns the program
     model = onnx.shape_inference.infer_shapes(exported.model_proto)
     _require_plain(model)
+    _shorten_names(model.graph)
     return Network(model.graph)
+
+
+def _inner(module: nn.Module) -> nn.Module:
+    """The user's module inside what hasten wrapped around it."""
+    while type(module).__module__.startswith("hasten."):
+        inner = next((getattr(module, name) for name in ("network", "module") if hasattr(module, name)), None)
+        if not isinstance(inner, nn.Module):
+            break
+        module = inner
+    return module
+
+
+def _traced(error: Exception) -> str:
+    """Why tracing failed: the first line of the message, and the line of the user's code where it did."""
+    message = str(error)
+    first = next((line.strip() for line in message.splitlines() if line.strip()), type(error).__name__)
+    place = _users_line(message) or _users_line("".join(traceback.format_tb(error.__traceback__)))
+    why = "its way depends on the data: " if "data-dependent" in message else ""
+    return f"{why}{_short(first)}" + (f", at {place}" if place else "")
+
+
+def _translated(error: BaseException, program: torch.export.ExportedProgram) -> str:
+    """Why an operator could not become ONNX: the operator, the deepest cause, and the line of the user's code."""
+    chain: list[BaseException] = [error]
+    while (deeper := chain[-1].__cause__ or chain[-1].__context__) is not None and deeper not in chain:
+        chain.append(deeper)
+    texts = [str(link) for link in chain]
+    found = next((match for text in texts if (match := re.search(r"translating node %(\S+) ", text))), None)
+    node = next((node for node in program.graph.nodes if found and node.name == found[1]), None)
+    operator = f"{node.target}: " if node is not None else ""
+    place = _users_line(str(node.meta.get("stack_trace") or "")) if node is not None else None
+    return f"{operator}{_short(texts[-1])}" + (f", at {place}" if place else "")
+
+
+def _users_line(trace: str) -> str | None:
+    """``file:line: code`` of the innermost frame that is neither torch's nor hasten's."""
+    frames = re.findall(r'File "([^"]+)", line (\d+)[^\n]*\n(?: *([^\n]*))?', trace)
+    own = [frame for frame in frames if not any(mark in frame[0] for mark in _NOT_USERS)]
+    if not own:
+        return None
+    file, line, code = own[-1]
+    return f"{file}:{line}" + (f": {code.strip()}" if code.strip() else "")
+
+
+def _short(text: str) -> str:
+    return " ".join(text.split())[:200]
+
+
+def _shorten_names(graph: onnx.GraphProto) -> None:
+    """Give tensors with names longer than a package takes others that end alike."""
+    names = {name for node in graph.node for name in (*node.input, *node.output)}
+    names |= {item.name for item in (*graph.initializer, *graph.input, *graph.output, *graph.value_info)}
+    long = sorted(name for name in names if len(name) > MAX_NAME)
+    shorter = {name: f"{number}:{name[-MAX_NAME + 8 :]}" for number, name in enumerate(long)}
+    for node in graph.node if shorter else []:
+        rename(node, shorter)
+    for item in (*graph.initializer, *graph.input, *graph.output, *graph.value_info):
+        item.name = shorter.get(item.name, item.name)
 
 
 def _require_plain(model: onnx.ModelProto) -> None:
@@ -68,13 +137,13 @@ def _require_plain(model: onnx.ModelProto) -> None:
 
 @contextlib.contextmanager
 def _quiet() -> Iterator[None]:
-    """The exporter warns about optional packages and future torch versions; none of it concerns the user."""
-    logger = logging.getLogger("torch.onnx")
-    level = logger.level
-    logger.setLevel(logging.ERROR)
+    """The exporter warns about optional packages and prints graphs; none of it concerns the user."""
+    before = logging.root.manager.disable
+    logging.disable(logging.CRITICAL)
+    nowhere = io.StringIO()
     try:
-        with warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()):
+        with warnings.catch_warnings(), contextlib.redirect_stdout(nowhere), contextlib.redirect_stderr(nowhere):
             warnings.simplefilter("ignore")
             yield
     finally:
-        logger.setLevel(level)
+        logging.disable(before)

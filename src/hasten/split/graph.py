@@ -12,14 +12,14 @@ drops the mutations that nobody reads.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Sequence
+from dataclasses import dataclass
 from itertools import pairwise
 
-import onnx
 from onnx import NodeProto
 
 from hasten.core.errors import InputError
+from hasten.split.network import Network, reads
 
 OPSET = 20
 """The ONNX operator set of every graph."""
@@ -27,9 +27,9 @@ OPSET = 20
 MAX_EXIT_TENSORS = 8
 """At an exit's attachment the network must be cut, so more tensors than elsewhere may cross."""
 
-_WEIGHTED = {"Conv", "ConvTranspose", "Gemm", "MatMul", "LSTM", "GRU", "Einsum", "QLinearConv", "ConvInteger"}
-_NAMES = {onnx.TensorProto.FLOAT: "float32", onnx.TensorProto.UINT8: "uint8"}
-_NAMES |= {onnx.TensorProto.INT32: "int32", onnx.TensorProto.INT64: "int64"}
+_RECURRENT = {"LSTM", "GRU", "RNN"}
+_CHANNELS_FIRST = {"Conv", "QLinearConv", "ConvInteger"}
+_WEIGHTED = _RECURRENT | _CHANNELS_FIRST | {"ConvTranspose", "Gemm", "MatMul", "Einsum"}
 
 
 @dataclass(frozen=True)
@@ -47,74 +47,8 @@ class CutPlan:
 
     cuts: tuple[CutPoint, ...]
     after_block: tuple[int, ...]
-
-
-@dataclass
-class Network:
-    """A functional ONNX graph with the indices that the analysis needs."""
-
-    graph: onnx.GraphProto
-    producer: dict[str, int] = field(init=False)
-    """Tensor name -> index of the node that makes it; only for what depends on the input."""
-    shapes: dict[str, tuple[int, ...]] = field(init=False)
-    """Tensor name -> full static shape, batch axis included."""
-    types: dict[str, str] = field(init=False)
-    """Tensor name -> numpy type name; absent for types that may not cross a cut."""
-    weights: dict[str, int] = field(init=False)
-    """Initializer name -> number of elements."""
-
-    def __post_init__(self) -> None:
-        described = [*self.graph.input, *self.graph.output, *self.graph.value_info]
-        self.shapes, self.types = {}, {}
-        for info in described:
-            tensor = info.type.tensor_type
-            dims = [dim.dim_value for dim in tensor.shape.dim]
-            if tensor.HasField("shape") and all(size > 0 for size in dims):
-                self.shapes[info.name] = tuple(dims)
-                if tensor.elem_type in _NAMES:
-                    self.types[info.name] = _NAMES[tensor.elem_type]
-        self.weights = {item.name: math.prod(item.dims) for item in self.graph.initializer}
-        self.producer = {}
-        for index, node in enumerate(self.graph.node):
-            if any(name == self.input or name in self.producer for name in reads(node)):
-                self.producer.update({name: index for name in node.output if name})
-
-    @property
-    def input(self) -> str:
-        """Name of the network's input."""
-        return str(self.graph.input[0].name)
-
-    @property
-    def outputs(self) -> list[str]:
-        """Names of the exits' logits, in order."""
-        return [str(output.name) for output in self.graph.output]
-
-    def needed(self, targets: Iterable[str], stop: frozenset[str] = frozenset()) -> set[int]:
-        """Indices of the input-dependent nodes that ``targets`` need, going back no further than ``stop``."""
-        wanted: set[int] = set()
-        stack = [name for name in targets if name not in stop]
-        while stack:
-            index = self.producer.get(stack.pop())
-            if index is not None and index not in wanted:
-                wanted.add(index)
-                stack.extend(name for name in reads(self.graph.node[index]) if name not in stop)
-        return wanted
-
-
-def reads(node: NodeProto) -> list[str]:
-    """Names of the tensors that a node reads, also those that its sub-graphs (branches, loops) take from outside."""
-    found = [str(name) for name in node.input]
-    for graph in sub_graphs(node):
-        inside = {value.name for value in graph.input} | {item.name for item in graph.initializer}
-        inside |= {name for inner in graph.node for name in inner.output}
-        outside = [name for inner in graph.node for name in reads(inner)] + [value.name for value in graph.output]
-        found += [name for name in outside if name not in inside]
-    return list(dict.fromkeys(found))
-
-
-def sub_graphs(node: NodeProto) -> list[onnx.GraphProto]:
-    """The graphs in a node's attributes."""
-    return [graph for item in node.attribute for graph in ([item.g] if item.HasField("g") else []) + list(item.graphs)]
+    notes: tuple[str, ...] = ()
+    """Stretches in which nothing can be cut although there is work in them, and what is in the way."""
 
 
 def plan_cuts(network: Network, exit_names: Sequence[str], max_blocks: int, max_tensors: int = 2) -> CutPlan:
@@ -127,8 +61,13 @@ def plan_cuts(network: Network, exit_names: Sequence[str], max_blocks: int, max_
     analysis = _Analysis(network, exit_names, max_tensors)
     exits = analysis.attachments()
     chosen = set(exits)
-    for start, end in pairwise([0, *exits]):
+    notes = []
+    for number, (start, end) in enumerate(pairwise([0, *exits])):
         chosen |= analysis.useful_between(start, end)
+        obstacle = analysis.obstacle_between(start, end)
+        if obstacle is not None:
+            before = exit_names[number - 1] if number else "the input"
+            notes.append(f"no cut between {before} and {exit_names[number]}: {obstacle}")
     chosen = analysis.merged(chosen, set(exits), max(max_blocks, len(exits)))
     positions = [0, *sorted(chosen)]
     names = _block_names(analysis, positions)
@@ -136,7 +75,7 @@ def plan_cuts(network: Network, exit_names: Sequence[str], max_blocks: int, max_
         CutPoint(position, tuple(analysis.crossing(position)), name)
         for position, name in zip(positions, names, strict=True)
     )
-    return CutPlan(cuts, tuple(positions.index(position) for position in exits))
+    return CutPlan(cuts, tuple(positions.index(position) for position in exits), tuple(notes))
 
 
 class _Analysis:
@@ -206,6 +145,19 @@ class _Analysis:
         sizes = [self.size(position) for position in [start, *kept, end]]
         return {position for position, bump in zip(kept, _on_a_bump(sizes), strict=True) if not bump}
 
+    def obstacle_between(self, start: int, end: int) -> str | None:
+        """What keeps a stretch with several weighted operations from being cut at all; None if nothing does."""
+        inside = range(start + 1, end)
+        if sum(self.macs[position - 1] > 0 for position in inside) < 2 or any(self.legal(p) for p in inside):
+            return None
+        crossing = [set(self.crossing(position)) for position in inside]
+        everywhere = [name for name in self.crossing(inside[len(inside) // 2]) if all(name in at for at in crossing)]
+        odd = [name for name in everywhere if not self._can_cross(name)]
+        if odd:
+            return f"{', '.join(odd[:3])} crosses everywhere and is not float32 (a mask, for example)"
+        fewest = min(len(at) for at in crossing)
+        return f"at least {fewest} tensors cross everywhere ({', '.join(everywhere[:3])}), {self.max_tensors} may"
+
     def _single_or_smallest(self, position: int, others: Sequence[int]) -> bool:
         smallest = min(self.size(other) for other in others if other < position)
         return len(self.crossing(position)) == 1 or self.size(position) < smallest
@@ -251,9 +203,10 @@ class _Analysis:
         if not legal:
             legal = [position for position in range(after + 1, stop) if self.legal(position)]
         if not legal:
-            expected = (
-                f"a place to cut between it and the exit before, with at most {self.max_tensors} tensors crossing"
-            )
+            before = f"exit {self.names[-2]}" if len(self.names) > 1 else "the input"
+            expected = f"a place to cut between {before} and it, with at most {self.max_tensors} tensors crossing"
+            if len(self.names) > 1:
+                expected += f"; leave out {self.names[-2]}"
             raise InputError("network", "exits", self.names[-1], expected)
         fewest = min(len(self.crossing(position)) for position in legal)
         legal = [position for position in legal if len(self.crossing(position)) == fewest]
@@ -262,8 +215,14 @@ class _Analysis:
     def _check_attachments(self, ends: Sequence[int]) -> None:
         previous, before = 0, "the input"
         for name, end in zip(self.names, ends, strict=True):
-            if end <= previous:
-                raise InputError("network", "exits", name, f"an exit that sits deeper than {before}")
+            if end == previous:
+                dropped = before if name == self.names[-1] else name
+                expected = f"an exit that sits deeper than {before}, not at the same tensor: leave out {dropped}"
+                raise InputError("network", "exits", name, expected)
+            if end < previous:
+                raise InputError(
+                    "network", "exits", name, f"an exit that sits deeper than {before}; put it before that"
+                )
             tensors = self.crossing(end)
             if len(tensors) > MAX_EXIT_TENSORS or not all(self._can_cross(tensor) for tensor in tensors):
                 expected = (
@@ -293,10 +252,16 @@ def _macs(network: Network, node: NodeProto) -> int:
         return 0
     output = math.prod(network.shapes.get(node.output[0], (1,)))
     kernel = network.weights.get(node.input[1])
+    if node.op_type in _RECURRENT:  # each of the sequence's steps applies both matrices whole
+        steps = network.shapes.get(node.input[0], (1,))[0]
+        return max(1, steps * ((kernel or 0) + network.weights.get(node.input[2], 0)))
     if kernel is None:  # two activations, as in attention
         inner = network.shapes.get(node.input[0], (1,))[-1]
         return max(1, output * inner)
-    channels = network.shapes.get(node.output[0], (1, 1))[1 if node.op_type == "Conv" else -1]
+    if node.op_type == "ConvTranspose":  # each input element meets the weights of its channel
+        read = network.shapes.get(node.input[0], (1, 1))
+        return max(1, math.prod(read) * kernel // max(1, read[1]))
+    channels = network.shapes.get(node.output[0], (1, 1))[1 if node.op_type in _CHANNELS_FIRST else -1]
     return max(1, output * kernel // max(1, channels))
 
 

@@ -17,7 +17,8 @@ from hasten.core.files import Record
 MAX_ELEMENTS = 1 << 28
 """No tensor of a package may have more elements than this."""
 
-Name = Annotated[str, Field(min_length=1, max_length=200, pattern=r"^[^\x00-\x1f\x7f]+$")]
+MAX_NAME = 200
+Name = Annotated[str, Field(min_length=1, max_length=MAX_NAME, pattern=r"^[^\x00-\x1f\x7f]+$")]
 Dimension = Annotated[int, Field(ge=1, le=MAX_ELEMENTS)]
 Fraction = Annotated[float, Field(ge=0, le=1)]
 Count = Annotated[int, Field(ge=1)]

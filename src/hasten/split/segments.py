@@ -6,7 +6,7 @@ itself is stored once in the package.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -14,8 +14,9 @@ import onnx
 from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 
-from hasten.split.graph import OPSET, CutPlan, Network, reads, sub_graphs
+from hasten.split.graph import OPSET, CutPlan
 from hasten.split.manifest import TensorSpec
+from hasten.split.network import Network, reads, rename
 from hasten.split.sessions import LOGITS
 
 SHARED_FROM_BYTES = 256
@@ -84,7 +85,7 @@ class Segmenter:
             kept.append(copy)
         bare = [name for name in dict.fromkeys(sources + targets) if self._is_bare(name)]
         for node in kept:
-            _rename(node, {name: name + _BARE for name in bare})
+            rename(node, {name: name + _BARE for name in bare})
         given = list(zip(targets, names, strict=True))
         taken_off = [_reshape(name, name + _BARE, self.network.shapes[name]) for name in sources if name in bare]
         put_on = [_reshape(target + _BARE, name, self._shape(target)) for target, name in given if target in bare]
@@ -136,18 +137,6 @@ class Segmenter:
     def _value(self, tensor: str, name: str) -> onnx.ValueInfoProto:
         kind = helper.np_dtype_to_tensor_dtype(np.dtype(self.network.types[tensor]))
         return helper.make_tensor_value_info(name, kind, self._shape(tensor))
-
-
-def _rename(node: onnx.NodeProto, names: Mapping[str, str]) -> None:
-    """Give tensors other names in a node and its sub-graphs."""
-    for fields in (node.input, node.output):
-        for index, name in enumerate(fields):
-            fields[index] = names.get(name, name)
-    for graph in sub_graphs(node):
-        for inner in graph.node:
-            _rename(inner, names)
-        for value in graph.output:
-            value.name = names.get(value.name, value.name)
 
 
 def _reshape(source: str, target: str, shape: Sequence[int]) -> tuple[onnx.NodeProto, TensorProto]:

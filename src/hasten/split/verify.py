@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hasten.core.errors import HastenError
-from hasten.split.codec import Codec
+from hasten.split.codec import Codec, CodecError
 from hasten.split.executor import Executor, Key, segments_of
 from hasten.split.manifest import TensorSpec
 from hasten.split.package import Package
@@ -22,7 +22,7 @@ from hasten.split.package import Package
 Array = NDArray[np.generic]
 
 TOLERANCE = 1e-4
-"""Allowed difference of a logit, relative to the largest logit of its exit (absolute when that is below one).
+"""Allowed difference of a logit, relative to the largest logit of its exit over all inputs, however large or small.
 
 Differences come from the order of float32 sums in differently fused graphs, about 1e-6; a wrong cut is off by more than
 this by orders of magnitude."""
@@ -82,6 +82,7 @@ def verify(
     for number in exits:
         executor.hold([Key("finish", 0, number)])
         whole[number] = [executor.finish(0, number, [frame]) for frame in inputs]
+        _require_steady(executor, number, inputs[0], whole[number])
     codec = Codec()
     checks = []
     for number, partition in package.manifest.options():
@@ -97,11 +98,11 @@ def option_error(
     executor: Executor, exit_: int, partition: int, inputs: Sequence[Array], whole: Sequence[NDArray[np.float32]]
 ) -> float:
     """Largest relative error of one option against the ``whole`` logits; VerificationError beyond the tolerance."""
-    worst = 0.0
+    worst, scale = 0.0, largest_logit(whole)
     executor.hold(segments_of(executor.package.manifest, [(exit_, partition)]))
     for frame, wanted in zip(inputs, whole, strict=True):
         logits = executor.finish(partition, exit_, crossing(executor, partition, frame))
-        worst = max(worst, relative_error(logits, wanted))
+        worst = max(worst, relative_error(logits, wanted, scale))
     if not worst <= TOLERANCE:
         raise VerificationError(
             f"{executor.package.path}: exit {exit_}, partition {partition}: got logits that differ from the whole "
@@ -122,7 +123,10 @@ def codec_agreement(
     specs = executor.package.manifest.cuts[partition].tensors
     same = 0
     for frame, wanted in zip(inputs, whole, strict=False):
-        received = codec.decode(codec.encode(crossing(executor, partition, frame), specs), specs)
+        try:
+            received = codec.decode(codec.encode(crossing(executor, partition, frame), specs), specs)
+        except CodecError:  # not-finite values do not cross: no answer
+            continue
         same += int(executor.finish(partition, exit_, received).argmax() == wanted.argmax())
     return same / len(inputs)
 
@@ -132,12 +136,35 @@ def crossing(executor: Executor, partition: int, frame: Array) -> list[Array]:
     return executor.prefix(partition, [frame]) if partition else [frame]
 
 
-def relative_error(logits: NDArray[np.float32], wanted: NDArray[np.float32]) -> float:
-    """Largest difference over the larger of 1 and the largest wanted magnitude; NaN counts as infinite."""
+def largest_logit(whole: Sequence[NDArray[np.float32]]) -> float:
+    """The largest finite magnitude among an exit's logits for several inputs; 1 when there is none but zero."""
+    largest = max((float(np.abs(logits[np.isfinite(logits)]).max(initial=0.0)) for logits in whole), default=0.0)
+    return largest or 1.0
+
+
+def relative_error(logits: NDArray[np.float32], wanted: NDArray[np.float32], scale: float | None = None) -> float:
+    """Largest difference over ``scale``, by default the largest wanted magnitude.
+
+    Where both are NaN or the same infinity there is none; where only one is not finite it is infinite.
+    """
     if logits.shape != wanted.shape:
         return float("inf")
-    error = float(np.abs(logits - wanted).max() / max(1.0, float(np.abs(wanted).max())))
+    finite = np.isfinite(wanted)
+    if not np.array_equal(logits[~finite], wanted[~finite], equal_nan=True):
+        return float("inf")
+    apart = np.abs(logits[finite].astype(np.float64) - wanted[finite]).max(initial=0.0)
+    error = float(apart / (largest_logit([wanted]) if scale is None else scale))
     return error if np.isfinite(error) else float("inf")
+
+
+def _require_steady(executor: Executor, exit_: int, frame: Array, whole: Sequence[NDArray[np.float32]]) -> None:
+    """The same exit on the same input must give the same again."""
+    error = relative_error(executor.finish(0, exit_, [frame]), whole[0], largest_logit(whole))
+    if not error <= TOLERANCE:
+        raise VerificationError(
+            f"{executor.package.path}: exit {exit_}: got logits that differ by {error:.3g} from call to call, expected "
+            "the same: something random (dropout that was left on?) is part of the network"
+        )
 
 
 def random_inputs_like(spec: TensorSpec, samples: Array, count: int, seed: int) -> list[Array]:

@@ -1,0 +1,112 @@
+"""Running somebody's torch module: without leaving traces in it, and refusing early what cannot be cut.
+
+A package answers like the module did when it was exported. A module that answers otherwise at each call (dropout left
+on, a counter that is read) has no such answer, so it is refused with what may be the cause.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import torch
+from torch import Tensor, nn
+
+from hasten.core.errors import InputError
+
+STEADY = 1e-5
+"""Two calls may differ by so much of the largest logit, for sums in another order."""
+
+MAX_WEIGHT_BYTES = (1 << 31) - (64 << 20)
+"""An ONNX file holds less than 2 GiB; the rest is left for the graph."""
+
+
+@contextmanager
+def undisturbed(module: nn.Module) -> Iterator[None]:
+    """Run ``module`` in eval mode and without gradients, and leave its modes and buffers as they were."""
+    modes = [(part, part.training) for part in module.modules()]
+    kept = buffers_of(module)
+    module.eval()
+    try:
+        with torch.no_grad():
+            yield
+    finally:
+        with torch.no_grad():
+            for name in changed_buffers(module, kept):
+                module.get_buffer(name).copy_(kept[name])
+        for part, training in modes:
+            part.training = training
+
+
+def buffers_of(module: nn.Module) -> dict[str, Tensor]:
+    """Copies of all buffers by name; those of lazy layers that have not run yet are not there."""
+    return {
+        name: buffer.clone()
+        for name, buffer in module.named_buffers()
+        if not isinstance(buffer, nn.parameter.UninitializedBuffer)
+    }
+
+
+def changed_buffers(module: nn.Module, before: dict[str, Tensor]) -> list[str]:
+    """Names of the buffers that are no longer as they were."""
+    now = {name: buffer for name, buffer in module.named_buffers() if name in before}
+    return [
+        name
+        for name, buffer in now.items()
+        if buffer.shape == before[name].shape and not torch.equal(buffer.nan_to_num(), before[name].nan_to_num())
+    ]
+
+
+def require_float32(module: nn.Module) -> None:
+    """Refuse a module whose weights are of another precision, or too many, before anything is run."""
+    for name, weight in module.named_parameters():
+        if weight.is_floating_point() and weight.dtype != torch.float32:
+            raise InputError("network", name, str(weight.dtype), "float32 weights (module.float() makes them so)")
+    parts = [*module.parameters(), *module.buffers()]
+    size = sum(part.numel() * part.element_size() for part in parts if not nn.parameter.is_lazy(part))
+    if size > MAX_WEIGHT_BYTES:
+        raise InputError("network", "weights", f"{size} bytes", f"at most {MAX_WEIGHT_BYTES} (an ONNX file's limit)")
+
+
+def require_steady(module: nn.Module, example: Tensor) -> tuple[Tensor, ...]:
+    """What ``module`` gives for ``example`` (1, *shape), which must be the same at each call in eval mode.
+
+    Raises:
+        InputError: it is not, with the likely cause; or the module does not run.
+    """
+    try:
+        with undisturbed(module):
+            still_training = [name or type(part).__name__ for name, part in module.named_modules() if part.training]
+            before = buffers_of(module)
+            first, again = module(example.clone()), module(example.clone())
+            moved = changed_buffers(module, before)
+    except InputError:
+        raise
+    except Exception as error:  # whatever the user's own code raises
+        raise InputError("build", "module", type(error).__name__, f"a module that runs ({reason(error)})") from None
+    if not isinstance(first, tuple | list) or not all(isinstance(logits, Tensor) for logits in first):
+        raise InputError("build", "module", type(first).__name__, "a tuple of logits, one per exit, from forward")
+    for number, (one, other) in enumerate(zip(first, again, strict=True), start=1):
+        scale = float(one.abs().nan_to_num(0, 0, 0).max()) if one.numel() else 0.0
+        apart = float((one - other).abs().nan_to_num(0, 0, 0).max()) if one.numel() else 0.0
+        if apart > STEADY * scale:
+            causes = (
+                "something random that eval() does not turn off (a functional dropout without training=self.training)"
+            )
+            if still_training:
+                causes = f"layers that stay in training mode ({', '.join(still_training[:4])})"
+            elif moved:
+                causes = f"a buffer that forward changes and reads ({', '.join(moved[:4])})"
+            found = f"other logits of exit {number} at each call"
+            raise InputError(
+                "build",
+                "module",
+                found,
+                f"the same in eval mode, not {apart / scale:.2g} of the largest apart; likely cause: {causes}",
+            )
+    return tuple(first)
+
+
+def reason(error: BaseException, length: int = 200) -> str:
+    """An error's message as one line."""
+    return " ".join(str(error).split())[:length]
