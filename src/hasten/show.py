@@ -249,7 +249,24 @@ def package_tables(package: Package) -> list[Table]:
         raw = sum(tensor.nbytes for tensor in cut.tensors)
         name = "input" if number == 0 else profile.blocks[number - 1].name
         cuts.add_row(str(number), name, shapes, str(raw), str(profile.payload_bytes(number)))
-    return [exits, cuts]
+    return [exits, cuts, _accuracy_table(package)]
+
+
+def _accuracy_table(package: Package) -> Table:
+    """Accuracy of every (exit, partition), codec included; what the codec costs more than 5 points is marked."""
+    manifest = package.manifest
+    table = _table("accuracy by partition, with the codec (! loses more than 0.05)")
+    table.add_column("partition", justify="right")
+    for number in range(1, len(manifest.exits) + 1):
+        table.add_column(f"exit {number}", justify="right")
+    for partition in range(len(manifest.cuts)):
+        cells = []
+        for exit_ in manifest.exits:
+            here = exit_.accuracy_by_partition[partition] if partition <= exit_.after_block else None
+            lost = here is not None and exit_.accuracy - here > 0.05
+            cells.append("" if here is None else f"{here:.3f}{'!' if lost else ''}")
+        table.add_row(str(partition), *cells)
+    return table
 
 
 def verify_table(report: VerifyReport) -> Table:

@@ -26,7 +26,10 @@ def build(
 
     console = make_console()
     layers = [layer.strip() for layer in exits.split(",") if layer.strip()]
+    notes: list[str] = []
     with progress_bar(console) as progress:
-        package = build_network(factory, layers, data, output, settings_for(data, epochs, seed), progress)
+        package = build_network(factory, layers, data, output, settings_for(data, epochs, seed), progress, notes.append)
     for table in package_tables(package):
         console.print(table)
+    for note in notes:
+        console.print(f"note: {note}", markup=False)

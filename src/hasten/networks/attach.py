@@ -11,7 +11,9 @@ import difflib
 from collections.abc import Callable, Sequence
 from typing import TypeVar
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from hasten.core.errors import InputError
@@ -100,6 +102,8 @@ class MultiExit(nn.Module):
         return tuple(self._checked(name, logits[name]) for name in self.at)
 
     def _check_last(self, last: object) -> Tensor:
+        if self.training and isinstance(last, tuple | list):
+            raise InputError("exits", "final", type(last).__name__, "one tensor of logits in training mode too")
         logits = self._checked("final", last)
         if logits.shape[1] != self.num_classes:
             raise InputError("exits", "final", tuple(logits.shape), f"logits (N, {self.num_classes})")
@@ -172,12 +176,18 @@ def attach_exits(
 
 def dry_run(network: nn.Module, input_shape: Sequence[int]) -> object:
     """Return what ``network`` gives for zeros (2, *input_shape), without gradients or effects on modes and buffers."""
+    return _tried(input_shape, lambda x: _run_undisturbed(network, x))
 
-    def run(x: Tensor) -> object:
-        with undisturbed(network):
-            return network(x)
 
-    return _tried(input_shape, run)
+def trial_run(network: nn.Module, inputs: NDArray[np.generic]) -> object:
+    """As :func:`dry_run`, for the first two of real ``inputs`` (N, *input_shape)."""
+    example = torch.from_numpy(inputs[:2].copy())
+    return _tried(inputs.shape[1:], lambda _: _run_undisturbed(network, example))
+
+
+def _run_undisturbed(network: nn.Module, x: Tensor) -> object:
+    with undisturbed(network):
+        return network(x)
 
 
 def _tried(input_shape: Sequence[int], run: Callable[[Tensor], T]) -> T:

@@ -5,31 +5,37 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict, replace
 from pathlib import Path
 
+import numpy as np
 import torch
 from torch import nn
 
 import hasten.networks
 import hasten.split
-from hasten.core.errors import InputError
+from hasten.core.errors import HastenError, InputError
 from hasten.core.output import write_bytes
 from hasten.networks.attach import MultiExit, OwnExits, attach_exits
 from hasten.networks.backbone import cifar_resnet, digits_resnet
 from hasten.networks.cache import cache_folder, cached_package, cached_weights, file_hash, keep_weights, recipe_hash
-from hasten.networks.calibrate import Calibrated, calibrated
+from hasten.networks.calibrate import Calibrated, calibrated, exit_accuracy
 from hasten.networks.data import Dataset, cifar10, digits, load_dataset
 from hasten.networks.factory import load_network
 from hasten.networks.train import Progress, TrainSettings, train_exits
-from hasten.split.build import build_package
+from hasten.split.build import build_package, check_path, rehearse, warn
+from hasten.split.manifest import MAX_NAME
 from hasten.split.package import Package, open_package
 
 SHIPPED_WEIGHTS = Path(str(hasten.networks.__file__)).parent / "weights" / "digits.pt"
 
 SAMPLES = 512
 """Test inputs that travel in a package: the tasks of a demo, so enough to measure accuracy to 2 points."""
+
+KNOWS, WORSE = 1.5, 0.005
+"""So many times better than guessing before training, a final exit knew something; a loss worth a warning."""
 
 _LATE = (1.0, 1.0, 2.0, 3.0, 4.0, 8.0)
 DEFAULT_SETTINGS = {
@@ -50,6 +56,7 @@ def build(
     path: Path,
     settings: TrainSettings | None = None,
     progress: Progress | None = None,
+    on_note: Callable[[str], None] | None = None,
 ) -> Package:
     """Build the network that ``factory`` (MODULE:FACTORY) makes into a package at ``path``.
 
@@ -60,19 +67,31 @@ def build(
         path: the ``.hasten`` file; written whole or not at all.
         settings: how to train; its seed also draws the data and the initial weights.
         progress: told what is being done and which fraction of that is done.
+        on_note: told what is worth knowing of the result, as by :func:`hasten.split.build.build_package`, and how
+            accurate a network that knew something already was before and after.
 
     Raises:
-        InputError: names, data and module do not fit each other; says which.
-        HastenError: training diverged, or the package does not compute what the network computes.
+        InputError: names, data and module do not fit each other, or the network cannot be exported and cut; says which,
+            before it is trained.
+        HastenError: training diverged, or the package does not compute what the network computes. What was trained is
+            then kept beside ``path`` and named.
     """
+    check_path(path)
     settings = settings or TrainSettings()
     dataset = load_dataset(data, settings.seed)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(settings.seed)
         module = load_network(factory)
         network = _with_exits(module, exits, dataset)
+    names = [name[-MAX_NAME:] for name in network.exit_names]
+    if progress:
+        progress("checking export and cuts", 0.0)
+    rehearse(network, dataset.test_x, names)
+    before = exit_accuracy(network, dataset.val_x, dataset.val_y)[-1]
     module = _trained(network, dataset, settings, progress)
-    return _pack(module, dataset, factory.partition(":")[2], network.exit_names, path, progress)
+    _tell_before_and_after(before, exit_accuracy(module, dataset.val_x, dataset.val_y)[-1], dataset, on_note)
+    with _kept_on_failure(network, path):
+        return _pack(module, dataset, factory.partition(":")[2], names, path, progress, on_note)
 
 
 def build_default(
@@ -135,6 +154,36 @@ def _with_exits(module: nn.Module, exits: Sequence[str], dataset: Dataset) -> Mu
     return OwnExits(module, dataset.classes, dataset.input_shape)
 
 
+def _tell_before_and_after(
+    before: float, after: float, dataset: Dataset, on_note: Callable[[str], None] | None
+) -> None:
+    """What training did to a final exit that was better than guessing before: weights that were given."""
+    guessing = float(np.bincount(dataset.val_y, minlength=dataset.classes).max()) / len(dataset.val_y)
+    if before < KNOWS * guessing or before < guessing + 0.1:
+        return
+    note = f"final exit on validation data: {before:.3f} right before training, {after:.3f} after it"
+    if after < before - WORSE:
+        note += (
+            ": training made it worse. A smaller peak_lr (1e-4), more epochs, or a frozen network, of which only the "
+            "heads are trained (requires_grad_(False)), keeps what it knew"
+        )
+    (on_note or warn)(note)
+
+
+@contextmanager
+def _kept_on_failure(network: nn.Module, path: Path) -> Iterator[None]:
+    """Keep the trained weights when what follows fails, and say where they are."""
+    try:
+        yield
+    except Exception as error:
+        kept = path.with_name(f"{path.stem}.weights.pt")
+        try:
+            keep_weights(kept, network.state_dict())
+        except HastenError as second:
+            raise HastenError(f"{error}; the trained weights could not be kept either: {second}") from error
+        raise HastenError(f"{error}; the trained weights are kept in {kept}") from error
+
+
 def _default_network(
     dataset: Dataset, settings: TrainSettings, weights: Path, progress: Progress | None
 ) -> tuple[MultiExit, Calibrated]:
@@ -170,6 +219,7 @@ def _pack(
     exit_names: Sequence[str],
     path: Path,
     progress: Progress | None,
+    on_note: Callable[[str], None] | None = None,
 ) -> Package:
     return build_package(
         module,
@@ -180,6 +230,7 @@ def _pack(
         path=path,
         samples=min(SAMPLES, len(dataset.test_y)),
         progress=progress,
+        on_note=on_note,
     )
 
 

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from hasten.core.errors import HastenError, InputError
-from hasten.networks.attach import dry_run
+from hasten.networks.attach import trial_run
 
 Progress = Callable[[str, float], None]
 """Called with what is being done and the fraction of it that is done, 0 to 1."""
@@ -61,7 +61,7 @@ def train_exits(
     """
     settings = settings or TrainSettings()
     _check(settings, len(inputs), len(labels))
-    dry_run(network, inputs.shape[1:])
+    trial_run(network, inputs)
     if not any(weight.requires_grad for weight in network.parameters()):
         raise InputError("training", "parameters", "all frozen", "at least one with requires_grad")
     with torch.random.fork_rng(devices=[]), _frozen_kept(network):

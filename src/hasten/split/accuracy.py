@@ -45,8 +45,8 @@ def measure_accuracy(
     """Run all ``inputs`` (N, *shape) through the network and the first ``codec_inputs`` also through the codec."""
     plan = segmenter.plan
     partitions, exits = len(plan.cuts), len(plan.after_block)
-    everything = _Session(segmenter.everything())
-    tails = [_Session(segmenter.tails(partition)) for partition in range(partitions - 1)]
+    everything = InlineSession(segmenter.everything())
+    tails = [InlineSession(segmenter.tails(partition)) for partition in range(partitions - 1)]
     specs = [segmenter.specs(partition) for partition in range(partitions)]
     codec = Codec()
     right = np.zeros((len(inputs), exits), dtype=bool)
@@ -79,7 +79,7 @@ def measure_accuracy(
     return Accuracies(tuple(float(value) for value in uncoded), by_partition, payloads)
 
 
-class _Session:
+class InlineSession:
     """An ONNX Runtime session that returns its outputs by name."""
 
     def __init__(self, model: bytes) -> None:
@@ -87,6 +87,7 @@ class _Session:
         self._names = [output.name for output in self._session.get_outputs()]
 
     def run(self, fed: dict[str, Array]) -> dict[str, Array]:
+        """Outputs by name for inputs by name."""
         return dict(zip(self._names, self._session.run(self._names, fed), strict=True))
 
 

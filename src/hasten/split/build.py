@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import importlib.metadata
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
-from functools import cached_property
+import warnings
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
@@ -15,33 +12,35 @@ from numpy.typing import NDArray
 from torch import nn
 
 from hasten.core.errors import InputError
-from hasten.core.output import write_bytes
+from hasten.core.output import check_file, write_bytes
 from hasten.core.profile import Profile
-from hasten.split.accuracy import Accuracies, measure_accuracy
+from hasten.split.accuracy import Accuracies, InlineSession, measure_accuracy
+from hasten.split.content import Content
 from hasten.split.executor import Executor, Role
 from hasten.split.export import FromFrames, export_network
 from hasten.split.graph import plan_cuts
-from hasten.split.manifest import Cut, ExitSpec, Graph, Manifest, Samples, TensorSpec, Weight
+from hasten.split.manifest import MAX_EXITS, MAX_NAME, Manifest
+from hasten.split.modules import require_float32, require_steady
 from hasten.split.package import (
-    PROFILE,
-    SAMPLE_INPUTS,
-    SAMPLE_LABELS,
     Package,
-    npy_bytes,
-    package_bytes,
+    open_package,
     parse_package,
 )
 from hasten.split.segments import Segmenter
+from hasten.split.sessions import LOGITS
 from hasten.split.timing import FittedTimes, fit_times, merged_source, profile_from, role_source, time_segments
-from hasten.split.verify import option_error, random_inputs_like
+from hasten.split.verify import TOLERANCE, VerificationError, option_error, random_inputs_like, relative_error
 
 Array = NDArray[np.generic]
 Progress = Callable[[str, float], None]
 """Called with what is being done and the fraction done, 0 to 1."""
 
+MAX_BLOCKS = 12
+COSTLY = 0.05
+"""A loss of accuracy through the codec that is worth a word."""
+
 _VERIFIED_SAMPLES, _RANDOM_INPUTS = 8, 4
 _QUICK_GAP_MS, _QUICK_REPEATS = 2.0, 5
-_VERSIONS_OF = ("hasten", "torch", "onnx", "onnxruntime", "numpy")
 
 
 def build_package(
@@ -51,11 +50,12 @@ def build_package(
     *,
     name: str,
     exit_names: Sequence[str],
-    path: Path,
-    max_blocks: int = 12,
+    path: str | Path,
+    max_blocks: int = MAX_BLOCKS,
     samples: int = 64,
     codec_inputs: int = 1000,
     progress: Progress | None = None,
+    on_note: Callable[[str], None] | None = None,
 ) -> Package:
     """Cut ``module`` at every useful place and write one ``.hasten`` file.
 
@@ -72,128 +72,89 @@ def build_package(
         samples: so many of ``inputs`` travel in the package, for checks and as a source of tasks.
         codec_inputs: accuracy with the codec is measured on the first so many inputs, per exit and partition.
         progress: told what is being done.
+        on_note: told what is worth knowing of the result: where nothing can be cut, where the codec costs accuracy. By
+            default it becomes a warning.
 
     Raises:
-        InputError: the module, the data or the names do not fit each other, or the graph cannot be cut at an exit.
+        InputError: arguments of the wrong kind; the module, the data or the names do not fit each other; the module
+            does not give the same at each call; or the graph cannot be cut at an exit. All before anything takes long.
         VerificationError: some (exit, partition) does not give what the module gives.
     """
-    report = progress or _silent
+    report, tell = progress or _silent, on_note or warn
     frames, classes_of = _checked_data(inputs, labels)
-    if path.suffix != ".hasten":
-        raise InputError("build", "path", str(path), "a file name that ends in .hasten")
+    path = check_path(path)
+    _check_names(name, exit_names)
+    for field, count in (("max_blocks", max_blocks), ("samples", samples), ("codec_inputs", codec_inputs)):
+        if not isinstance(count, int) or count < 1:
+            raise InputError("build", field, count, "a whole number from 1")
     report("export", 0.0)
-    reference = (FromFrames(module) if frames.dtype == np.uint8 else module).eval()
-    classes = _checked_exits(reference, frames[:1], exit_names, classes_of)
-    network = export_network(reference, torch.from_numpy(frames[:1].copy()))
-    segmenter = Segmenter(network, plan_cuts(network, exit_names, max_blocks))
+    segmenter, classes = rehearse(module, frames, exit_names, max_blocks)
+    if classes_of.min() < 0 or classes_of.max() >= classes:
+        raise InputError("build", "labels", int(classes_of.max()), f"classes 0..{classes - 1}")
+    reference = _reference(module, frames)
     accuracy = measure_accuracy(
         segmenter, frames, classes_of, codec_inputs, lambda done: report("accuracy with codec", done)
     )
+    for note in (*segmenter.plan.notes, *_codec_notes(segmenter, exit_names, accuracy)):
+        tell(note)
     held = min(samples, len(frames))
-    content = _Content(
+    content = Content(
         segmenter, accuracy, name, tuple(exit_names), classes, frames[:held], classes_of[:held], len(frames)
     )
     executor = Executor(parse_package(content.file(_untimed(content.manifest())), path))
     _verify_against(reference, executor, frames[:_VERIFIED_SAMPLES], lambda done: report("verify", done))
-    data = content.file(_quick_profile(executor, lambda done: report("quick profile", done)))
-    package = parse_package(data, path)
-    write_bytes(path, data)
-    return package
+    write_bytes(path, content.file(_quick_profile(executor, lambda done: report("quick profile", done))))
+    return open_package(path)
 
 
-@dataclass(frozen=True)
-class _Content:
-    """Everything that goes into the file but the profile, which needs the rest to be measured."""
+def rehearse(
+    module: nn.Module, inputs: Array, exit_names: Sequence[str], max_blocks: int = MAX_BLOCKS
+) -> tuple[Segmenter, int]:
+    """Do with the first of ``inputs`` all that building could refuse a module for, trained or not, in seconds.
 
-    segmenter: Segmenter
-    accuracy: Accuracies
-    name: str
-    exit_names: tuple[str, ...]
-    classes: int
-    inputs: Array
-    labels: NDArray[np.int64]
-    evaluated: int
+    Exports it, plans the cuts, and compares every exit behind one partition with the module itself.
 
-    def manifest(self) -> Manifest:
-        """The manifest, as yet without the list of members."""
-        return Manifest.model_validate({**self.description, "schema": "hasten.package/1", "members": {}})
+    Returns:
+        What makes the segments, and the number of classes.
 
-    def file(self, profile: Profile) -> bytes:
-        """The bytes of the package."""
-        members = {PROFILE: profile.to_json().encode(), **self.members}
-        return package_bytes(self.description, members)
-
-    @cached_property
-    def graphs(self) -> dict[str, tuple[Graph, bytes]]:
-        """Member name -> entry and ONNX bytes."""
-        found: dict[str, tuple[Graph, bytes]] = {}
-        plan = self.segmenter.plan
-        for partition in range(1, len(plan.cuts)):
-            member = f"graphs/prefix_{partition:02}.onnx"
-            entry = Graph(kind="prefix", partition=partition, member=member)
-            found[member] = entry, self.segmenter.prefix(partition)
-        for number, after in enumerate(plan.after_block, start=1):
-            for partition in range(after + 1):
-                member = f"graphs/finish_{partition:02}_{number:02}.onnx"
-                entry = Graph(kind="finish", partition=partition, exit=number, member=member)
-                found[member] = entry, self.segmenter.finish(partition, number)
-        return found
-
-    @cached_property
-    def weights(self) -> dict[str, tuple[Weight, bytes]]:
-        """Member name -> entry and little-endian bytes."""
-        found: dict[str, tuple[Weight, bytes]] = {}
-        for index, (name, array) in enumerate(self.segmenter.weights().items()):
-            member = f"weights/w{index:04}.bin"
-            spec = TensorSpec.model_validate({"name": name, "shape": array.shape, "dtype": str(array.dtype)})
-            found[member] = Weight(tensor=spec, member=member), array.astype(array.dtype.newbyteorder("<")).tobytes()
-        return found
-
-    @cached_property
-    def members(self) -> dict[str, bytes]:
-        """Every member but manifest and profile."""
-        return {
-            **{member: data for member, (_, data) in self.graphs.items()},
-            **{member: data for member, (_, data) in self.weights.items()},
-            SAMPLE_INPUTS: npy_bytes(self.inputs),
-            SAMPLE_LABELS: npy_bytes(self.labels),
-        }
-
-    @cached_property
-    def description(self) -> Mapping[str, Any]:
-        """The manifest's fields."""
-        plan, accuracy = self.segmenter.plan, self.accuracy
-        return {
-            "name": self.name,
-            "classes": self.classes,
-            "cuts": [
-                Cut(name=cut.name, tensors=self.segmenter.specs(partition), payload_bytes=size)
-                for partition, (cut, size) in enumerate(zip(plan.cuts, accuracy.payload_bytes, strict=True))
-            ],
-            "exits": [
-                _exit_spec(name, after, accuracy.uncoded[index], accuracy.by_partition[index])
-                for index, (name, after) in enumerate(zip(self.exit_names, plan.after_block, strict=True))
-            ],
-            "graphs": [entry for entry, _ in self.graphs.values()],
-            "weights": [entry for entry, _ in self.weights.values()],
-            "samples": Samples(count=len(self.inputs), evaluated=self.evaluated),
-            "created_with": {package: importlib.metadata.version(package) for package in _VERSIONS_OF},
-        }
+    Raises:
+        InputError: as :func:`build_package`.
+        VerificationError: cutting changes what the module gives.
+    """
+    if not isinstance(module, nn.Module):
+        raise InputError("build", "module", type(module).__name__, "a torch.nn.Module")
+    require_float32(module)
+    frame = inputs[:1].copy()
+    reference = _reference(module, frame)
+    wanted = require_steady(reference, torch.from_numpy(frame))
+    classes = _checked_exits(wanted, exit_names)
+    network = export_network(reference, torch.from_numpy(frame.copy()))
+    segmenter = Segmenter(network, plan_cuts(network, exit_names, max_blocks))
+    values = {network.input: frame, **InlineSession(segmenter.everything()).run({network.input: frame})}
+    partition = (len(segmenter.plan.cuts) - 1) // 2
+    fed = {spec.name: values[spec.name] for spec in segmenter.specs(partition)}
+    values |= InlineSession(segmenter.tails(partition)).run(fed)
+    for number, logits in enumerate(wanted, start=1):
+        whole = logits[0].numpy()
+        error = relative_error(values[f"{LOGITS}{number}"][0].astype(np.float32), whole)
+        if not error <= TOLERANCE:
+            raise VerificationError(
+                f"network: exit {number}, partition {partition}: got logits that differ from the module's by "
+                f"{error:.3g}, expected at most {TOLERANCE:g}"
+            )
+    return segmenter, classes
 
 
-def _exit_spec(name: str, after_block: int, accuracy: float, by_partition: tuple[float, ...]) -> ExitSpec:
-    return ExitSpec(
-        name=name,
-        after_block=after_block,
-        accuracy=accuracy,
-        accuracy_with_codec=float(np.clip(np.mean(by_partition), min(by_partition), max(by_partition))),
-        worst_accuracy_with_codec=min(by_partition),
-        accuracy_by_partition=by_partition,
-    )
+def _reference(module: nn.Module, frames: Array) -> nn.Module:
+    """What the package has to equal: the module, given frames as they cross the link."""
+    return (FromFrames(module) if frames.dtype == np.uint8 else module).eval()
 
 
 def _checked_data(inputs: Array, labels: NDArray[np.integer]) -> tuple[Array, NDArray[np.int64]]:
     """Inputs as uint8, int64 or float32, labels as int64."""
+    for field, value in (("inputs", inputs), ("labels", labels)):
+        if not isinstance(value, np.ndarray):
+            raise InputError("build", field, type(value).__name__, "a numpy array (for a tensor: tensor.numpy())")
     if inputs.ndim < 2 or len(inputs) == 0:
         raise InputError("build", "inputs", inputs.shape, "an array (N, *input_shape) with N at least 1")
     if labels.shape != (len(inputs),) or not np.issubdtype(labels.dtype, np.integer):
@@ -205,26 +166,49 @@ def _checked_data(inputs: Array, labels: NDArray[np.integer]) -> tuple[Array, ND
     return np.ascontiguousarray(inputs), labels.astype(np.int64)
 
 
-def _checked_exits(module: nn.Module, frame: Array, exit_names: Sequence[str], labels: NDArray[np.int64]) -> int:
-    """Run one input; the number of classes, once every exit is known to give logits (1, classes) for the labels."""
-    with torch.no_grad():
-        try:
-            outputs = module(torch.from_numpy(frame.copy()))
-        except Exception as error:  # whatever the user's own code raises
-            reason = " ".join(str(error).split())[:160]
-            raise InputError("build", "module", type(error).__name__, f"a module that runs ({reason})") from None
-    if not isinstance(outputs, (tuple, list)) or not all(isinstance(logits, torch.Tensor) for logits in outputs):
-        raise InputError("build", "module", type(outputs).__name__, "a tuple of logits, one per exit, from forward")
+def check_path(path: str | Path) -> Path:
+    """``path`` as a Path, if a package can be written there; InputError otherwise."""
+    if not isinstance(path, str | Path):
+        raise InputError("build", "path", type(path).__name__, "a file name that ends in .hasten")
+    if Path(path).suffix != ".hasten":
+        raise InputError("build", "path", str(path), "a file name that ends in .hasten")
+    check_file(path)
+    return Path(path)
+
+
+def _check_names(name: str, exit_names: Sequence[str]) -> None:
+    """The names that the manifest takes, before anything is done."""
+    if isinstance(exit_names, str) or not isinstance(exit_names, Sequence):
+        raise InputError("build", "exit_names", exit_names, "a list of names, one per exit")
+    expected = f"1 to {MAX_NAME} characters without control characters"
+    for field, value in (("name", name), *(("exit_names", given) for given in exit_names)):
+        if not isinstance(value, str) or not 1 <= len(value) <= MAX_NAME or any(c < " " or c == "\x7f" for c in value):
+            raise InputError("build", field, value, expected)
+    if len(exit_names) > MAX_EXITS:
+        raise InputError("build", "exit_names", len(exit_names), f"at most {MAX_EXITS} exits")
+
+
+def _checked_exits(outputs: Sequence[torch.Tensor], exit_names: Sequence[str]) -> int:
+    """The number of classes, once every exit is known to give logits (1, classes)."""
     if len(outputs) != len(exit_names) or len(set(exit_names)) != len(exit_names):
         expected = f"{len(outputs)} different names, one per output of the module"
         raise InputError("build", "exit_names", list(exit_names), expected)
     shapes = [tuple(logits.shape) for logits in outputs]
     if len(set(shapes)) > 1 or len(shapes[0]) != 2 or shapes[0][0] != 1:
         raise InputError("build", "module", shapes, "logits of the same shape (1, classes) from every exit")
-    classes = int(shapes[0][1])
-    if labels.min() < 0 or labels.max() >= classes:
-        raise InputError("build", "labels", int(labels.max()), f"classes 0..{classes - 1}")
-    return classes
+    return int(shapes[0][1])
+
+
+def _codec_notes(segmenter: Segmenter, exit_names: Sequence[str], accuracy: Accuracies) -> list[str]:
+    """Where sending costs much accuracy, in words."""
+    cuts = segmenter.plan.cuts
+    return [
+        f"exit {name}: {coded:.3f} right when partition {partition} ({cuts[partition].name}) is sent, {uncoded:.3f} "
+        "without the codec"
+        for name, uncoded, by_partition in zip(exit_names, accuracy.uncoded, accuracy.by_partition, strict=True)
+        for partition, coded in enumerate(by_partition)
+        if uncoded - coded > COSTLY
+    ]
 
 
 def _verify_against(reference: nn.Module, executor: Executor, frames: Array, report: Callable[[float], None]) -> None:
@@ -258,6 +242,11 @@ def _quick_profile(executor: Executor, report: Callable[[float], None]) -> Profi
     parts = {role: f"{role_source(role, fit, how)}, on the machine that built it" for role, fit in fits.items()}
     source = merged_source("", parts)
     return profile_from(manifest, device, edge, source)
+
+
+def warn(note: str) -> None:
+    """Tell a note as a warning."""
+    warnings.warn(note, stacklevel=3)
 
 
 def _silent(what: str, done: float) -> None:

@@ -24,6 +24,9 @@ from hasten.split.network import Network, reads
 OPSET = 20
 """The ONNX operator set of every graph."""
 
+MAX_BLOCK_NAME = 180
+"""Of a longer name the end is kept, so that with a number behind it it fits into a manifest."""
+
 MAX_EXIT_TENSORS = 8
 """At an exit's attachment the network must be cut, so more tensors than elsewhere may cross."""
 
@@ -280,7 +283,7 @@ def _block_names(analysis: _Analysis, positions: Sequence[int]) -> list[str]:
     for start, end in pairwise(positions):
         layers = [path[:-1] or path for path in inner[start:end] if path]
         shared = layers[0][: _common_start(layers)] if layers else []
-        name = ".".join(inner[end - 1] or shared) or str(nodes[end - 1].output[0])
+        name = (".".join(inner[end - 1] or shared) or str(nodes[end - 1].output[0]))[-MAX_BLOCK_NAME:]
         seen[name] = seen.get(name, 0) + 1
         names.append(name if seen[name] == 1 else f"{name}_{seen[name]}")
     return names

@@ -17,7 +17,7 @@ from hasten.core.files import Record
 MAX_ELEMENTS = 1 << 28
 """No tensor of a package may have more elements than this."""
 
-MAX_NAME = 200
+MAX_NAME, MAX_EXITS = 200, 64
 Name = Annotated[str, Field(min_length=1, max_length=MAX_NAME, pattern=r"^[^\x00-\x1f\x7f]+$")]
 Dimension = Annotated[int, Field(ge=1, le=MAX_ELEMENTS)]
 Fraction = Annotated[float, Field(ge=0, le=1)]
@@ -111,7 +111,7 @@ class Manifest(Record):
     name: Name
     classes: Annotated[int, Field(ge=1, le=1_000_000)]
     cuts: Annotated[tuple[Cut, ...], Field(min_length=2, max_length=513)]
-    exits: Annotated[tuple[ExitSpec, ...], Field(min_length=1, max_length=64)]
+    exits: Annotated[tuple[ExitSpec, ...], Field(min_length=1, max_length=MAX_EXITS)]
     graphs: Annotated[tuple[Graph, ...], Field(max_length=20_000)]
     weights: Annotated[tuple[Weight, ...], Field(max_length=10_000)]
     samples: Samples

@@ -1,0 +1,113 @@
+"""What goes into a package: graphs, weights, samples, and the manifest that describes them."""
+
+from __future__ import annotations
+
+import importlib.metadata
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hasten.core.profile import Profile
+from hasten.split.accuracy import Accuracies
+from hasten.split.manifest import Cut, ExitSpec, Graph, Manifest, Samples, TensorSpec, Weight
+from hasten.split.package import PROFILE, SAMPLE_INPUTS, SAMPLE_LABELS, npy_bytes, package_bytes
+from hasten.split.segments import Segmenter
+
+Array = NDArray[np.generic]
+
+_VERSIONS_OF = ("hasten", "torch", "onnx", "onnxruntime", "numpy")
+
+
+@dataclass(frozen=True)
+class Content:
+    """Everything that goes into the file but the profile, which needs the rest to be measured."""
+
+    segmenter: Segmenter
+    accuracy: Accuracies
+    name: str
+    exit_names: tuple[str, ...]
+    classes: int
+    inputs: Array
+    labels: NDArray[np.int64]
+    evaluated: int
+
+    def manifest(self) -> Manifest:
+        """The manifest, as yet without the list of members."""
+        return Manifest.model_validate({**self.description, "schema": "hasten.package/1", "members": {}})
+
+    def file(self, profile: Profile) -> bytes:
+        """The bytes of the package."""
+        members = {PROFILE: profile.to_json().encode(), **self.members}
+        return package_bytes(self.description, members)
+
+    @cached_property
+    def graphs(self) -> dict[str, tuple[Graph, bytes]]:
+        """Member name -> entry and ONNX bytes."""
+        found: dict[str, tuple[Graph, bytes]] = {}
+        plan = self.segmenter.plan
+        for partition in range(1, len(plan.cuts)):
+            member = f"graphs/prefix_{partition:02}.onnx"
+            entry = Graph(kind="prefix", partition=partition, member=member)
+            found[member] = entry, self.segmenter.prefix(partition)
+        for number, after in enumerate(plan.after_block, start=1):
+            for partition in range(after + 1):
+                member = f"graphs/finish_{partition:02}_{number:02}.onnx"
+                entry = Graph(kind="finish", partition=partition, exit=number, member=member)
+                found[member] = entry, self.segmenter.finish(partition, number)
+        return found
+
+    @cached_property
+    def weights(self) -> dict[str, tuple[Weight, bytes]]:
+        """Member name -> entry and little-endian bytes."""
+        found: dict[str, tuple[Weight, bytes]] = {}
+        for index, (name, array) in enumerate(self.segmenter.weights().items()):
+            member = f"weights/w{index:04}.bin"
+            spec = TensorSpec.model_validate({"name": name, "shape": array.shape, "dtype": str(array.dtype)})
+            found[member] = Weight(tensor=spec, member=member), array.astype(array.dtype.newbyteorder("<")).tobytes()
+        return found
+
+    @cached_property
+    def members(self) -> dict[str, bytes]:
+        """Every member but manifest and profile."""
+        return {
+            **{member: data for member, (_, data) in self.graphs.items()},
+            **{member: data for member, (_, data) in self.weights.items()},
+            SAMPLE_INPUTS: npy_bytes(self.inputs),
+            SAMPLE_LABELS: npy_bytes(self.labels),
+        }
+
+    @cached_property
+    def description(self) -> Mapping[str, Any]:
+        """The manifest's fields."""
+        plan, accuracy = self.segmenter.plan, self.accuracy
+        return {
+            "name": self.name,
+            "classes": self.classes,
+            "cuts": [
+                Cut(name=cut.name, tensors=self.segmenter.specs(partition), payload_bytes=size)
+                for partition, (cut, size) in enumerate(zip(plan.cuts, accuracy.payload_bytes, strict=True))
+            ],
+            "exits": [
+                _exit_spec(name, after, accuracy.uncoded[index], accuracy.by_partition[index])
+                for index, (name, after) in enumerate(zip(self.exit_names, plan.after_block, strict=True))
+            ],
+            "graphs": [entry for entry, _ in self.graphs.values()],
+            "weights": [entry for entry, _ in self.weights.values()],
+            "samples": Samples(count=len(self.inputs), evaluated=self.evaluated),
+            "created_with": {package: importlib.metadata.version(package) for package in _VERSIONS_OF},
+        }
+
+
+def _exit_spec(name: str, after_block: int, accuracy: float, by_partition: tuple[float, ...]) -> ExitSpec:
+    return ExitSpec(
+        name=name,
+        after_block=after_block,
+        accuracy=accuracy,
+        accuracy_with_codec=float(np.clip(np.mean(by_partition), min(by_partition), max(by_partition))),
+        worst_accuracy_with_codec=min(by_partition),
+        accuracy_by_partition=by_partition,
+    )
