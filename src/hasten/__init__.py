@@ -29,6 +29,8 @@ if TYPE_CHECKING:
     from hasten.split.build import build_package as build_package
     from hasten.split.package import open_package as open_package
 
+__version__ = "0.1.0"
+
 _HOMES = {
     "HastenError": "hasten.core.errors",
     "InputError": "hasten.core.errors",

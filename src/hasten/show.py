@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -32,19 +32,21 @@ def make_console(to_stderr: bool = False) -> Console:
 
 @contextmanager
 def progress_bar(console: Console) -> Iterator[ProgressCall]:
-    """A progress bar on a terminal; elsewhere one line whenever the step changes."""
-    if not console.is_terminal:
-        said: list[str] = []
+    """A progress bar on standard error where that is a terminal; else a line on ``console`` for each new step."""
+    terminal = make_console(to_stderr=True)
+    if not terminal.is_terminal:
+        said: set[str] = set()
 
         def say(what: str, done: float) -> None:
             if what not in said:
-                said.append(what)
-                console.print(f"{what} ...", highlight=False)
+                said.add(what)
+                with suppress(OSError, SystemExit):  # results are not lost for want of a reader of this
+                    console.print(f"{what} ...", highlight=False)
 
         yield say
         return
     columns = (TextColumn("{task.description}"), BarColumn(), TimeElapsedColumn())
-    with Progress(*columns, console=console, transient=True) as bar:
+    with Progress(*columns, console=terminal, transient=True) as bar:
         task = bar.add_task("starting", total=1.0)
         yield lambda what, done: bar.update(task, description=what, completed=done)
 

@@ -5,39 +5,21 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-import yaml
 
-from hasten import cli
 from hasten.schedulers import schedulers
 
 ROOT = Path(__file__).parent.parent.parent
 EXAMPLE = ROOT / "examples" / "three-cameras.yaml"
 
 
-@pytest.fixture
-def small(tmp_path: Path) -> Path:
-    data = yaml.safe_load(EXAMPLE.read_text())
-    data["tasks_per_stream"] = 20
-    path = tmp_path / "small.yaml"
-    path.write_text(yaml.safe_dump(data))
-    return path
-
-
-def run(monkeypatch: pytest.MonkeyPatch, *arguments: object) -> int:
-    monkeypatch.setattr(sys, "argv", ["hasten", *map(str, arguments)])
-    with pytest.raises(SystemExit) as leaving:
-        cli.main()
-    assert isinstance(leaving.value.code, int)
-    return leaving.value.code
-
-
 def test_simulate_writes_the_result_document(
-    small: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    small: Path, hasten: Callable[..., int], capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert run(monkeypatch, "simulate", small, "--schedulers", "greedy,fixed:1,1", "--seeds", 2, "--json", "-") == 0
+    assert hasten("simulate", small, "--schedulers", "greedy,fixed:1,1", "--seeds", 2, "--json", "-") == 0
     document = json.loads(capsys.readouterr().out)
     assert document["schema"] == "hasten.result/1"
     assert [(entry["scheduler"], entry["seed"]) for entry in document["results"]] == [
@@ -54,10 +36,10 @@ def test_simulate_writes_the_result_document(
 
 
 def test_solve_writes_the_certificate_and_the_plan(
-    small: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    small: Path, tmp_path: Path, hasten: Callable[..., int], capsys: pytest.CaptureFixture[str]
 ) -> None:
     target, plan = tmp_path / "o.json", tmp_path / "plan.json"
-    assert run(monkeypatch, "solve", small, "--json", target, "--plan", plan) == 0
+    assert hasten("solve", small, "--json", target, "--plan", plan) == 0
     assert "upper bound" in capsys.readouterr().out
     document = json.loads(target.read_text())
     assert document["schema"] == "hasten.offline/1"
@@ -93,10 +75,10 @@ def test_bad_input_gets_one_line_and_exit_code_two(
     arguments: list[str],
     words: list[str],
     small: Path,
-    monkeypatch: pytest.MonkeyPatch,
+    hasten: Callable[..., int],
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    assert run(monkeypatch, *(small if word == "SMALL" else word for word in arguments)) == 2
+    assert hasten(*(small if word == "SMALL" else word for word in arguments)) == 2
     said = capsys.readouterr().err.strip()
     assert said.count("\n") == 0, said
     for word in words:
@@ -108,9 +90,9 @@ def test_bad_input_gets_one_line_and_exit_code_two(
     ["demo", "build", "inspect", "verify", "profile", "simulate", "solve", "run", "conform", "edge", "device"],
 )
 def test_every_command_has_help_with_an_example(
-    command: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    command: str, hasten: Callable[..., int], capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert run(monkeypatch, command, "--help") == 0
+    assert hasten(command, "--help") == 0
     assert f"Example: hasten {command}" in " ".join(capsys.readouterr().out.split())
 
 
@@ -144,8 +126,8 @@ def test_a_device_imports_none_of_the_heavy_packages() -> None:
 
 @pytest.mark.parametrize("values", ["backlogs", "actions"])
 def test_train_writes_a_policy_that_simulate_takes(
-    small: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, values: str
+    small: Path, tmp_path: Path, hasten: Callable[..., int], values: str
 ) -> None:
     policy = tmp_path / "policy.onnx"
-    assert run(monkeypatch, "train", small, "-o", policy, "--values", values, "--updates", 2) == 0
-    assert run(monkeypatch, "simulate", small, "--schedulers", f"dqn:{policy}") == 0
+    assert hasten("train", small, "-o", policy, "--values", values, "--updates", 2) == 0
+    assert hasten("simulate", small, "--schedulers", f"dqn:{policy}") == 0

@@ -2,6 +2,7 @@
 
 import json
 import os
+import signal
 import subprocess
 import sys
 from collections.abc import Iterator, Sequence
@@ -201,7 +202,8 @@ def test_processes_give_what_one_process_gives(monkeypatch: pytest.MonkeyPatch) 
 
 
 LONG_JOBS = """
-import time
+import sys, time
+from hasten.core import signals
 from hasten.study import pool
 
 class Sleep:
@@ -213,7 +215,11 @@ class Sleep:
 
 if __name__ == "__main__":
     pool._cores = lambda: 2
-    list(pool.finished([Sleep(), Sleep()]))
+    with signals.handled():
+        try:
+            list(pool.finished([Sleep(), Sleep()]))
+        except KeyboardInterrupt:
+            sys.exit(128 + signals.asked())
 """
 
 
@@ -227,3 +233,16 @@ def test_workers_end_with_a_study_that_is_killed(tmp_path: Path) -> None:
     study.kill()
     study.wait()
     assert study.stdout.read() == ""  # ends when nobody is left who could write
+
+
+@pytest.mark.skipif(os.name != "posix", reason="process groups are Unix's")
+def test_a_signal_to_all_processes_of_a_study_ends_them_without_a_word(tmp_path: Path) -> None:
+    script = tmp_path / "long_jobs.py"
+    script.write_text(LONG_JOBS)
+    pipe = subprocess.PIPE
+    study = subprocess.Popen([sys.executable, str(script)], stdout=pipe, stderr=pipe, text=True, start_new_session=True)
+    assert study.stdout is not None
+    assert all(study.stdout.readline() == "working\n" for _ in range(2))
+    os.killpg(study.pid, signal.SIGTERM)
+    assert study.communicate() == ("", "")
+    assert study.returncode == 143

@@ -7,11 +7,13 @@ from typing import Annotated
 
 import typer
 
-from hasten.cli.app import app
+from hasten.cli.app import app, needs
+from hasten.cli.output import check_outputs, show
 from hasten.show import make_console, package_tables, progress_bar
 
 
 @app.command(epilog="Example: hasten build my_model:make --exits layer1,layer2,layer3 --data digits -o my.hasten")
+@needs("build")
 def build(
     factory: Annotated[str, typer.Argument(metavar="MODULE:FACTORY", help="A function that returns a torch module.")],
     exits: Annotated[str, typer.Option("--exits", help="Layers to attach exits to, comma-separated.")],
@@ -25,11 +27,9 @@ def build(
     from hasten.networks.build import settings_for
 
     console = make_console()
+    check_outputs(output=output)
     layers = [layer.strip() for layer in exits.split(",") if layer.strip()]
     notes: list[str] = []
     with progress_bar(console) as progress:
         package = build_network(factory, layers, data, output, settings_for(data, epochs, seed), progress, notes.append)
-    for table in package_tables(package):
-        console.print(table)
-    for note in notes:
-        console.print(f"note: {note}", markup=False)
+    show(console, *package_tables(package), *(f"note: {note}" for note in notes))

@@ -7,13 +7,15 @@ from typing import Annotated
 
 import typer
 
-from hasten.cli.app import app
+from hasten.cli.app import app, needs
 from hasten.cli.arguments import DEFAULT_SCHEDULERS, JsonOption, ScenarioArgument, SchedulersOption, SeedsOption
-from hasten.cli.output import console_for, write_json
+from hasten.cli.output import check_outputs, console_for, interruption, show, write_json
+from hasten.core.output import check_folder
 from hasten.show import conform_legend, conform_tables, progress_bar
 
 
 @app.command(epilog="Example: hasten conform out/demo/scenario.yaml --schedulers greedy,device-only:deepest --seeds 2")
+@needs("plan")
 def conform(
     scenario: ScenarioArgument,
     schedulers: SchedulersOption = DEFAULT_SCHEDULERS,
@@ -30,9 +32,10 @@ def conform(
 
     console = console_for(json_to)
     loaded = load_scenario(scenario)
+    check_outputs(json=json_to)
+    if out is not None:
+        check_folder(out, "--out")
     with progress_bar(console) as progress:
         document = simulate_and_run(loaded, split_specs(schedulers), range(seeds), out, progress)
-    for table in conform_tables(document, console.width):
-        console.print(table)
-    console.print(conform_legend(document), highlight=False)
     write_json(json_to, document)
+    show(console, *conform_tables(document, console.width), conform_legend(document), *interruption())

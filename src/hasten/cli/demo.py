@@ -7,13 +7,15 @@ from typing import Annotated
 
 import typer
 
-from hasten.cli.app import app
+from hasten.cli.app import app, needs
 from hasten.cli.arguments import JsonOption
-from hasten.cli.output import console_for, write_json
+from hasten.cli.output import check_outputs, console_for, show, write_json
+from hasten.core.output import check_folder
 from hasten.show import progress_bar, result_table
 
 
 @app.command(epilog="Example: hasten demo --quick --out demo-out")
+@needs("all")
 def demo(
     out: Annotated[Path, typer.Option("--out", metavar="DIR", help="Where results and the report go.")] = Path(
         "out/demo"
@@ -26,8 +28,9 @@ def demo(
     from hasten.demo import run_demo
 
     console = console_for(json_to)
+    check_outputs(json=json_to)
+    check_folder(out, "--out")
     with progress_bar(console) as progress:
         outcome = run_demo(out, quick=quick, data=data, progress=progress)
-    console.print(result_table(outcome.document, outcome.title, console.width))
-    console.print(f"report: {outcome.report}")
     write_json(json_to, outcome.document)
+    show(console, result_table(outcome.document, outcome.title, console.width), f"report: {outcome.report}")

@@ -9,7 +9,7 @@ import typer
 
 from hasten.cli.app import app
 from hasten.cli.arguments import DEFAULT_MEMORY_MB, JsonOption, MemoryOption, PackageArgument
-from hasten.cli.output import console_for, write_json
+from hasten.cli.output import check_outputs, console_for, interruption, show, write_json
 from hasten.show import result_table
 
 
@@ -42,6 +42,7 @@ def device(
     from hasten.runtime.learning import LearnPlan
 
     console = console_for(json_to)
+    check_outputs(json=json_to, log=log)
     result = run_device(
         package,
         edge=edge_address,
@@ -60,7 +61,7 @@ def device(
         learn=LearnPlan() if learn else None,
     )
     document = result_document(package.stem, [result])
-    console.print(result_table(document, f"{package.stem} against {edge_address}", console.width))
     write_json(json_to, document)
+    show(console, result_table(document, f"{package.stem} against {edge_address}", console.width), *interruption())
     if result.failure is not None:  # told when it happened
         raise typer.Exit(1)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from hasten.cli.app import app
 from hasten.cli.arguments import JsonOption, PackageArgument
-from hasten.cli.output import console_for, write_json
+from hasten.cli.output import check_outputs, console_for, show, write_json
 from hasten.show import package_tables
 
 
@@ -15,7 +15,7 @@ def inspect(package: PackageArgument, json_to: JsonOption = None) -> None:
     from hasten.split.package import open_package
 
     console = console_for(json_to)
+    check_outputs(json=json_to)
     opened = open_package(package)
-    for table in package_tables(opened):
-        console.print(table)
     write_json(json_to, describe(opened))
+    show(console, *package_tables(opened))

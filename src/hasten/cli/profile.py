@@ -9,6 +9,7 @@ import typer
 
 from hasten.cli.app import app
 from hasten.cli.arguments import DEFAULT_MEMORY_MB, MemoryOption, PackageArgument
+from hasten.cli.output import check_outputs, show
 from hasten.show import make_console, progress_bar
 
 
@@ -28,6 +29,7 @@ def profile(
     from hasten.split.package import open_package
 
     console = make_console()
+    check_outputs(output=output)
     missing = role if output.exists() else None
     with progress_bar(console) as progress:
         measured = measure_to_file(
@@ -41,8 +43,9 @@ def profile(
             progress=progress,
             complete=lambda profile, package: with_overhead(profile, package, missing, progress=progress),
         )
-    console.print(measured.source)
-    console.print(
-        f"besides: {measured.task_ms:.2f} ms per task, {measured.offload_ms:.2f} ms more when it is offloaded"
+    show(
+        console,
+        measured.source,
+        f"besides: {measured.task_ms:.2f} ms per task, {measured.offload_ms:.2f} ms more when it is offloaded",
+        f"wrote {output}",
     )
-    console.print(f"wrote {output}")

@@ -9,7 +9,8 @@ import typer
 
 from hasten.cli.app import app
 from hasten.cli.arguments import DEFAULT_SCHEDULERS, JsonOption, ScenarioArgument, SchedulersOption, SeedsOption
-from hasten.cli.output import console_for, write_json
+from hasten.cli.output import check_outputs, console_for, interruption, show, write_json
+from hasten.core.output import check_folder
 from hasten.show import failure_lines, progress_bar, result_table
 
 
@@ -30,19 +31,22 @@ def run(
 
     console = console_for(json_to)
     loaded = load_scenario(scenario)
+    check_outputs(json=json_to, report=report)
+    if out is not None:
+        check_folder(out, "--out")
     with progress_bar(console) as progress:
         outcome = run_scenario(loaded, split_specs(schedulers), range(seeds), out_dir=out, progress=progress)
     document = result_document(loaded.name, outcome.results, runtime=outcome.facts)
     document["failures"] = [failure._asdict() for failure in outcome.failures]
-    if outcome.results:
-        console.print(result_table(document, f"{loaded.name}, run in real processes", console.width))
-    if report is not None and outcome.results:
-        from hasten.study.report import write_run_report
-
-        write_run_report(report, loaded, outcome.results, facts=outcome.facts)
-        console.print(f"report: {report}")
     write_json(json_to, document)
+    lines = failure_lines(document["failures"])
+    if outcome.results:
+        if report is not None:
+            from hasten.study.report import write_run_report
+
+            write_run_report(report, loaded, outcome.results, facts=outcome.facts)
+            lines.insert(0, f"report: {report}")
+        show(console, result_table(document, f"{loaded.name}, run in real processes", console.width))
+    show(console, *lines, *interruption())
     if outcome.failures:
-        for line in failure_lines(document["failures"]):
-            console.print(line, highlight=False, markup=False)
         raise typer.Exit(1)

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
-from hasten.cli.app import app
+from contextlib import suppress
+
+from hasten.cli.app import app, needs
 from hasten.cli.arguments import DEFAULT_SCHEDULERS, JsonOption, ScenarioArgument, SchedulersOption, SeedsOption
-from hasten.cli.output import console_for, write_json
+from hasten.cli.output import check_outputs, console_for, interruption, leave_if_nothing, show, write_json
+from hasten.core.signals import until_asked
 from hasten.show import progress_bar, result_table
 
 
 @app.command(epilog="Example: hasten simulate examples/three-cameras.yaml --schedulers greedy,random --seeds 5")
+@needs("plan")
 def simulate(
     scenario: ScenarioArgument,
     schedulers: SchedulersOption = DEFAULT_SCHEDULERS,
@@ -24,11 +28,13 @@ def simulate(
     console = console_for(json_to)
     loaded = load_scenario(scenario)
     chosen = make_schedulers(schedulers)
+    check_outputs(json=json_to)
     results = []
-    with progress_bar(console) as progress:
-        for i, scheduler in enumerate(chosen):
+    with progress_bar(console) as progress, suppress(KeyboardInterrupt):
+        for i, scheduler in enumerate(until_asked(chosen)):
             progress(f"simulating {scheduler.name}", i / len(chosen))
             results += simulate_batch(loaded, scheduler, range(seeds))
+    leave_if_nothing(results)
     document = result_document(loaded.name, results)
-    console.print(result_table(document, f"{loaded.name}, simulated", console.width))
     write_json(json_to, document)
+    show(console, result_table(document, f"{loaded.name}, simulated", console.width), *interruption())

@@ -7,11 +7,14 @@ from typing import Annotated
 
 import typer
 
-from hasten.cli.app import app
+from hasten.cli.app import app, needs
+from hasten.cli.output import show
+from hasten.core.output import check_folder
 from hasten.show import make_console, progress_bar
 
 
 @app.command(epilog="Example: hasten study arrival-rate --quick   (all of it, hours of one core: hasten study all)")
+@needs("study")
 def study(
     name: Annotated[
         str,
@@ -36,11 +39,13 @@ def study(
     from hasten.study.command import study as run_study
 
     console = make_console()
+    check_folder(out, "--out")
+    if docs is not None:
+        check_folder(docs, "--docs")
     try:
         with progress_bar(console) as progress:
             files = run_study(name, out, docs, seeds, quick, ray, progress)
     except KeyboardInterrupt:
-        console.print(f"interrupted; what is done is kept in {out}: the same command continues")
+        show(console, f"interrupted; what is done is kept in {out}: the same command continues")
         raise
-    for path in files:
-        console.print(f"wrote {path}", highlight=False)
+    show(console, *(f"wrote {path}" for path in files))

@@ -7,12 +7,15 @@ from typing import Annotated, Literal
 
 import typer
 
-from hasten.cli.app import app
+from hasten.cli.app import app, needs
 from hasten.cli.arguments import ScenarioArgument
+from hasten.cli.output import check_outputs, interruption, show
+from hasten.core.output import check_folder
 from hasten.show import make_console, progress_bar
 
 
 @app.command(epilog="Example: hasten train examples/three-cameras.yaml -o policy.onnx --streams 1:8")
+@needs("learn")
 def train(
     scenario: ScenarioArgument,
     output: Annotated[Path, typer.Option("-o", "--output", metavar="POLICY", help="The policy file to write.")],
@@ -54,9 +57,12 @@ def train(
     from hasten.learn.curve import Interrupted
 
     console = make_console()
+    check_outputs(output=output, checkpoint=checkpoint)
+    if tensorboard is not None:
+        check_folder(tensorboard, "--tensorboard")
     try:
         with progress_bar(console) as progress:
-            training, interrupted = train_to_file(
+            training, _ = train_to_file(
                 load_scenario(scenario),
                 output,
                 domain_of(uplink, arrivals, deadlines, streams),
@@ -73,12 +79,8 @@ def train(
                 tensorboard=tensorboard,
                 **({} if updates is None else {"updates": updates}),
             )
-    except Interrupted as interruption:
-        console.print(str(interruption))
-        raise typer.Exit(130) from None
-    console.print(f"best policy: {training.best}", highlight=False)
-    for warning in training.warnings():
-        console.print(f"warning: {warning}", highlight=False)
-    console.print(f"wrote {output}")
-    if interrupted:
-        raise typer.Exit(130)
+    except Interrupted as nothing:
+        show(console, str(nothing))
+        raise
+    warnings = [f"warning: {warning}" for warning in training.warnings()]
+    show(console, f"best policy: {training.best}", *warnings, f"wrote {output}", *interruption())

@@ -8,7 +8,7 @@ import typer
 
 from hasten.cli.app import app
 from hasten.cli.arguments import JsonOption, PackageArgument
-from hasten.cli.output import console_for, write_json
+from hasten.cli.output import check_outputs, console_for, show, write_json
 from hasten.show import verify_table
 
 
@@ -24,8 +24,8 @@ def verify(
     from hasten.split.verify import verify as verify_package
 
     console = console_for(json_to)
+    check_outputs(json=json_to)
     report = verify_package(open_package(package), random_inputs=inputs, seed=seed)
-    console.print(verify_table(report))
     write_json(
         json_to,
         {
@@ -38,3 +38,4 @@ def verify(
             "options": [vars(option) for option in report.options],
         },
     )
+    show(console, verify_table(report))

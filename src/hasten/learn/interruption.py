@@ -14,6 +14,8 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from types import FrameType
 
+from hasten.core import signals
+
 GRACE_S = 1.0
 """From the signal until KeyboardInterrupt is raised anywhere."""
 
@@ -60,6 +62,7 @@ def _on_signal(number: int, frame: FrameType | None) -> None:
     if _Wish.wanted:
         check_interrupt()
     elif number != getattr(signal, "SIGALRM", None):  # one that is late
+        signals.note(number)
         _Wish.wanted = True
         _set_timer(GRACE_S)
 

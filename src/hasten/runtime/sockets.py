@@ -14,6 +14,7 @@ from collections.abc import Callable, Coroutine
 from pathlib import Path
 from typing import Any, TypeVar
 
+from hasten.core import signals
 from hasten.core.errors import InputError
 from hasten.core.files import read_text
 
@@ -75,9 +76,8 @@ def backend_facts() -> dict[str, Any]:
 def run_loop(main: Coroutine[Any, Any, T]) -> T | None:
     """Run a coroutine on uvloop where it is installed, until it is done or this process is asked to end.
 
-    The first SIGTERM or Ctrl-C cancels the coroutine, whose ``finally`` blocks finish what is under way; None is
-    returned once they have. The second one ends the process at once, also while the loop is held up. Both signals are
-    handled as process 1 of a container too, where the system ignores those that nobody handles.
+    The first SIGTERM or Ctrl-C (``core.signals``) cancels the coroutine, whose ``finally`` blocks finish what is under
+    way; None is returned once they have. The second one ends the process at once, also while the loop is held up.
     """
     factory: Callable[[], asyncio.AbstractEventLoop] = asyncio.new_event_loop
     with contextlib.suppress(ImportError):
@@ -96,10 +96,11 @@ async def _until_asked_to_end(main: Coroutine[Any, Any, T]) -> T | None:
         if asked:
             os._exit(128 + number)
         asked = True
+        signals.note(number)
         loop.call_soon_threadsafe(task.cancel)
 
     before = {}
-    for number in (signal.SIGINT, signal.SIGTERM):
+    for number in signals.ENDING:
         with contextlib.suppress(ValueError):  # signals belong to the main thread
             if signal.getsignal(number) is not signal.SIG_IGN:
                 before[number] = signal.signal(number, end)

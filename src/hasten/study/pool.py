@@ -1,17 +1,18 @@
 """Doing jobs on all local cores, or on a Ray cluster. Results come as they are finished.
 
-Ctrl-C ends everything, and so does the end of the process that waits for the results, however it comes.
+Ctrl-C or SIGTERM ends everything, and so does the end of the process that waits for the results, however it comes.
 """
 
 from __future__ import annotations
 
 import multiprocessing
 import os
-import signal
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
+from concurrent.futures.process import BrokenProcessPool
 
+from hasten.core import signals
 from hasten.core.errors import HastenError
 from hasten.study.work import Job, Plain
 
@@ -42,13 +43,17 @@ def _in_processes(jobs: Sequence[Job], workers: int) -> Iterator[Plain]:
     pool = ProcessPoolExecutor(workers, mp_context=context, initializer=_live_and_die_with_the_parent)
     complete = False
     try:
-        for future in as_completed([pool.submit(_run, job) for job in jobs]):
+        with signals.held():  # inherited too: Ctrl-C and SIGTERM are for this process, which ends the others
+            futures = [pool.submit(_run, job) for job in jobs]
+        for future in as_completed(futures):
             yield _value(future.result())
         complete = True
+    except BrokenProcessPool:
+        raise HastenError("a process that worked on the study was killed, perhaps for want of memory") from None
     finally:
         pool.shutdown(wait=complete, cancel_futures=True)
         for child in set(multiprocessing.active_children()) - others:
-            child.terminate()
+            child.kill()
 
 
 def _on_ray(jobs: Sequence[Job], address: str) -> Iterator[Plain]:
@@ -88,8 +93,7 @@ def _value(outcome: Plain | str) -> Plain:
 
 
 def _live_and_die_with_the_parent() -> None:
-    """Leave interrupts to the parent, and do not go on working for one that was killed."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    """Do not go on working for a parent that was killed."""
     threading.Thread(target=_die_with_the_parent, daemon=True).start()
 
 
