@@ -9,6 +9,7 @@ import typer
 
 from hasten.cli.app import app
 from hasten.cli.arguments import DEFAULT_MEMORY_MB, MemoryOption
+from hasten.core import signals
 
 
 @app.command(epilog="Example: hasten edge my.hasten --host 0.0.0.0 --port 7700 --workers 1")
@@ -47,3 +48,4 @@ def edge(
         memory_mb=memory_mb,
         max_devices=max_devices,
     )
+    signals.forget()  # the usual end of a server

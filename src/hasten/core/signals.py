@@ -54,6 +54,12 @@ def note(number: int) -> None:
     _asked = signal.Signals(number)
 
 
+def forget() -> None:
+    """Nothing was cut short: being asked is how this command ends, as a server does. Its exit code is 0."""
+    global _asked
+    _asked = None
+
+
 @contextmanager
 def held() -> Iterator[None]:
     """Within the block these signals wait, and processes started in it never see them (where there are masks)."""
