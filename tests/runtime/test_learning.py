@@ -151,7 +151,7 @@ def test_a_device_refuses_a_worse_policy_and_takes_a_better_one(slow, package):
             stderr=subprocess.PIPE,
             stdout=subprocess.DEVNULL,
             text=True,
-            env={**os.environ, "PYTHONPATH": str(Path(__file__).parent)},
+            env={**os.environ, "PYTHONPATH": os.pathsep.join([str(Path(__file__).parent), *sys.path])},
         )
         told = _read_until(device, "round 2")
         seen = len(log.read_text().splitlines())

@@ -202,7 +202,7 @@ class Decider:
     @property
     def rtt_ms(self) -> float:
         """What an offloaded task spends beside its stages, as measured now: round trip, handling, slower services."""
-        return self._link.rtt_ms + self._profile.offload_ms + self._times.extra_ms
+        return max(self._link.rtt_ms + self._profile.offload_ms + self._times.extra_ms, 0.0)
 
     def profiled_edge_ms(self, option: int) -> float:
         """The profiled service time of an option at this edge, uncorrected."""

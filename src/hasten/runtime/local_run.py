@@ -17,7 +17,7 @@ from typing import Any
 
 import numpy as np
 
-from hasten.core.errors import InputError
+from hasten.core.errors import HastenError, InputError
 from hasten.core.files import locate
 from hasten.core.rates import RateTrace
 from hasten.core.results import Failure, Result
@@ -105,7 +105,7 @@ def run_scenario(
 
             try:
                 results.append(stage.play(name, seed, tell))
-            except ChildError as error:
+            except (HastenError, OSError, ValueError) as error:  # ValueError: a log that breaks off
                 failures.append(Failure(name, seed, str(error)))
                 stage.stop()  # whatever state they are in: the next round begins with new ones
             except KeyboardInterrupt:
