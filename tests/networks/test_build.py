@@ -5,7 +5,7 @@ import pytest
 import torch
 from torch import nn
 
-from hasten.core.errors import InputError
+from hasten.core.errors import HastenError, InputError
 from hasten.networks import build as building
 from hasten.networks.build import build, build_default
 from hasten.networks.calibrate import exit_accuracy
@@ -82,6 +82,58 @@ class TwoExits(nn.Module):
     def forward(self, x):
         x = torch.relu(self.first(x))
         return self.early(x), self.late(torch.relu(self.second(x)))
+
+
+@pytest.fixture
+def small_data(tmp_path):
+    """Whether the first of six features is positive; a folder as users have it."""
+    x = np.random.default_rng(0).normal(size=(60, 6)).astype(np.float32)
+    for part in ("train", "test"):
+        np.savez(tmp_path / f"{part}.npz", x=x, y=(x[:, 0] > 0).astype(np.int64))
+    return tmp_path
+
+
+def test_what_cannot_be_exported_is_refused_before_training(small_data, monkeypatch):
+    class Branching(TwoExits):
+        def forward(self, x):
+            return super().forward(x if x.mean() > 0 else -x)
+
+    monkeypatch.setattr(building, "load_network", lambda name: Branching())
+    said = []
+    with pytest.raises(InputError, match="depends on the data"):
+        build("m:f", [], str(small_data), small_data / "p.hasten", TINY, lambda what, done: said.append(what))
+    assert not any(what.startswith("training") for what in said)
+
+
+def test_what_was_trained_is_kept_when_something_fails_later(small_data, monkeypatch):
+    def fail(*args, **settings):
+        raise HastenError("no space left")
+
+    network = TwoExits()
+    monkeypatch.setattr(building, "load_network", lambda name: network)
+    monkeypatch.setattr(building, "build_package", fail)
+    kept = small_data / "p.weights.pt"
+    with pytest.raises(HastenError, match=f"no space left; the trained weights are kept in {kept}"):
+        build("m:f", [], str(small_data), small_data / "p.hasten", TINY)
+    weights = torch.load(kept, weights_only=True)
+    torch.testing.assert_close(weights["module.first.weight"], network.first.weight.detach())
+
+
+def test_training_that_harms_given_weights_is_told(small_data, monkeypatch):
+    network = TwoExits()
+    with torch.no_grad():  # knows the answer
+        for weight in network.parameters():
+            weight.zero_()
+        network.first.weight[:2, 0] = torch.tensor([1.0, -1.0])
+        network.second.weight[0, 0] = network.second.weight[1, 1] = 1.0
+        network.late.weight[1, 0] = network.late.weight[0, 1] = 1.0
+    monkeypatch.setattr(building, "load_network", lambda name: network)
+    notes = []
+    destructive = TrainSettings(epochs=1, batch=16, peak_lr=30.0, seed=3)
+    build("m:f", [], str(small_data), small_data / "p.hasten", destructive, on_note=notes.append)
+    (note,) = [note for note in notes if "before training" in note]
+    assert note.startswith("final exit on validation data: 1.000 right before training")
+    assert "training made it worse" in note
 
 
 def test_a_model_with_its_own_exits_and_float_data(tmp_path, monkeypatch):

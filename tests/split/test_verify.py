@@ -1,11 +1,14 @@
 from __future__ import annotations
 
+import io
 import json
 
 import numpy as np
 import onnx
 import pytest
+from rich.console import Console
 
+from hasten.show import package_tables
 from hasten.split.inspect import describe
 from hasten.split.package import Package
 from hasten.split.verify import TOLERANCE, VerificationError, random_inputs_like, relative_error, verify
@@ -72,3 +75,24 @@ def test_describe_is_json_and_complete(package):
     assert [exit_["after_block"] for exit_ in told["exits"]] == [head.after_block for head in package.profile.exits]
     assert told["options"] == len(package.manifest.options())
     assert told["digest"] == package.digest
+
+
+def test_a_network_with_randomness_in_it_is_noticed_without_torch(package):
+    model = onnx.ModelProto.FromString(package.graph("finish", 0, 2))
+    last = next(node for node in model.graph.node if "logits" in node.output)
+    last.output[0] = "steady"
+    model.graph.node.append(onnx.helper.make_node("RandomNormalLike", ["steady"], ["noise"]))
+    model.graph.node.append(onnx.helper.make_node("Add", ["steady", "noise"], ["logits"]))
+    wrong = with_member(package, "graphs/finish_00_02.onnx", model.SerializeToString())
+    with pytest.raises(VerificationError, match=r"exit 2: got logits that differ by .* from call to call"):
+        verify(wrong, samples=2, random_inputs=1)
+
+
+def test_accuracy_is_shown_for_every_exit_and_partition(package):
+    console = Console(width=120, record=True, file=io.StringIO())
+    for table in package_tables(package):
+        console.print(table)
+    shown = console.export_text()
+    assert "accuracy by partition" in shown
+    for exit_ in package.manifest.exits:
+        assert all(f"{accuracy:.3f}" in shown for accuracy in exit_.accuracy_by_partition)

@@ -87,7 +87,7 @@ def require_steady(module: nn.Module, example: Tensor) -> tuple[Tensor, ...]:
     if not isinstance(first, tuple | list) or not all(isinstance(logits, Tensor) for logits in first):
         raise InputError("build", "module", type(first).__name__, "a tuple of logits, one per exit, from forward")
     for number, (one, other) in enumerate(zip(first, again, strict=True), start=1):
-        scale = float(one.abs().nan_to_num(0, 0, 0).max()) if one.numel() else 0.0
+        scale = float(torch.stack([one, other]).abs().nan_to_num(0, 0, 0).max()) if one.numel() else 0.0
         apart = float((one - other).abs().nan_to_num(0, 0, 0).max()) if one.numel() else 0.0
         if apart > STEADY * scale:
             causes = (
