@@ -17,7 +17,7 @@ import time
 
 from hasten.core.scenario import Scenario, scenario_from
 from hasten.offline.bounded import Effort, solve_bounded
-from hasten.offline.plan import TimeLimit
+from hasten.offline.limits import TimeLimit
 from hasten.schedulers import make_scheduler
 from hasten.sim import simulate
 

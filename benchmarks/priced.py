@@ -18,7 +18,7 @@ from certificate import PROFILES, compile_kernels, study
 
 from hasten.core.decision import View
 from hasten.offline.bounded import solve_bounded
-from hasten.offline.plan import TimeLimit
+from hasten.offline.limits import TimeLimit
 from hasten.schedulers import make_scheduler
 from hasten.sim import simulate_batch
 

@@ -19,8 +19,9 @@ from hasten.offline.guide import guide_of
 from hasten.offline.guided_beam import guided_beam
 from hasten.offline.incumbent import incumbent
 from hasten.offline.instance import grant_like, instance_of
+from hasten.offline.limits import TimeLimit
 from hasten.offline.local_search import improve
-from hasten.offline.plan import TimeLimit, all_dropped
+from hasten.offline.plan import all_dropped
 from hasten.offline.ready_beam import ready_beam
 from hasten.offline.solve import solve_offline
 from hasten.offline.splice import spliced
@@ -187,16 +188,17 @@ def test_an_interrupt_keeps_the_best_so_far(monkeypatch):
     rounds = []
     evaluate = Relaxation.evaluate
 
-    def interrupted(self, *arguments):
+    limit = TimeLimit()
+
+    def interrupted(self, *arguments, **named):
         if len(rounds) == 3:
-            raise KeyboardInterrupt
+            limit.cancel()
         rounds.append(1)
-        return evaluate(self, *arguments)
+        return evaluate(self, *arguments, **named)
 
     monkeypatch.setattr(Relaxation, "evaluate", interrupted)
-    limit = TimeLimit()
     _, gain, bound, _ = solve_bounded(scenario, realization, limit)
-    assert limit.expired
+    assert limit.expired and len(rounds) == 4
     assert gain <= bound < np.inf
 
 
@@ -244,11 +246,14 @@ def test_chunks_give_no_less_than_a_simple_rule(monkeypatch, order):
 def test_an_interrupt_anywhere_gives_no_less_than_a_simple_rule(monkeypatch, order, where):
     scenario = alexnet(10, 20, uplink={"order": order, "rate": {"kind": "constant", "mbps": 10}})
 
-    def interrupted(*arguments):
-        raise KeyboardInterrupt
+    step, limit = getattr(bounded, where), TimeLimit()
+
+    def interrupted(*arguments, **named):
+        limit.cancel()
+        return step(*arguments, **named)
 
     monkeypatch.setattr(bounded, where, interrupted)
-    _, gain, bound, _ = solve_bounded(scenario, scenario.realize(0), TimeLimit(), effort=LIGHT)
+    _, gain, bound, _ = solve_bounded(scenario, scenario.realize(0), limit, effort=LIGHT)
     assert simulate(scenario, make_scheduler("greedy"), 0).mean_gain - 1e-12 <= gain <= bound < np.inf
 
 

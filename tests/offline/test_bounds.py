@@ -18,8 +18,8 @@ from hasten.offline.decomposition import find_prices
 from hasten.offline.exact import exact_search
 from hasten.offline.grid import make_grid
 from hasten.offline.instance import instance_of
+from hasten.offline.limits import TimeLimit
 from hasten.offline.order import Order
-from hasten.offline.plan import TimeLimit
 from hasten.schedulers import make_scheduler
 from hasten.sim import Replayer, simulate
 

@@ -14,7 +14,7 @@ from hasten.core.rates import RateTrace, rate_trace
 from hasten.offline import exact
 from hasten.offline.exact import beam_search, exact_search
 from hasten.offline.instance import evaluate
-from hasten.offline.plan import TimeLimit
+from hasten.offline.limits import TimeLimit
 
 
 def plain_dp(case: Case) -> float:
@@ -159,13 +159,15 @@ def test_ctrl_c_stops_with_a_valid_bound(monkeypatch: pytest.MonkeyPatch) -> Non
     monkeypatch.setattr(exact, "SLICE_WORK", 1.0)
     advance, calls = exact.advance, []
 
+    limit = TimeLimit()
+
     def interrupted(*arguments: object) -> object:
         calls.append(1)
         if len(calls) > 5:
-            raise KeyboardInterrupt
+            limit.cancel()
         return advance(*arguments)
 
     monkeypatch.setattr(exact, "advance", interrupted)
-    search = exact_search(instance)
+    search = exact_search(instance, limit)
     assert (search.stopped, search.complete) == ("interrupted", False)
     assert optimum <= search.bound

@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 import json
+import signal
+from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import numpy as np
 import pytest
 
+from hasten.core import compiled
 from hasten.core.options import DROP
 from hasten.core.scenario import Scenario, scenario_from
-from hasten.offline import solve, solve_offline
-from hasten.offline.exact import Search
-from hasten.offline.plan import offline_document
+from hasten.offline import bounded, exact, limits, solve, solve_offline, warmup
+from hasten.offline.exact import Search, exact_search
+from hasten.offline.instance import Instance, instance_of
+from hasten.offline.plan import CertificateError, offline_document
 from hasten.schedulers import make_scheduler
 from hasten.sim import replay, simulate
 
@@ -128,7 +133,8 @@ def test_ctrl_c_returns_plan_and_bound(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(solve, "BEAM_WIDTH", 2)
 
     def interrupted(*arguments: Any) -> Search:
-        raise KeyboardInterrupt
+        signal.raise_signal(signal.SIGINT)
+        return exact_search(*arguments)
 
     monkeypatch.setattr(solve, "exact_search", interrupted)
     plan = solve_offline(make(3))
@@ -137,18 +143,122 @@ def test_ctrl_c_returns_plan_and_bound(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_early_ctrl_c_still_returns_a_plan(monkeypatch: pytest.MonkeyPatch) -> None:
-    search, calls = solve.beam_search, []
+    search = solve.beam_search
 
-    def interrupted_once(*arguments: Any) -> Search:
-        calls.append(arguments)
-        if len(calls) == 1:
-            raise KeyboardInterrupt
+    def interrupted(*arguments: Any) -> Search:
+        signal.raise_signal(signal.SIGINT)
         return search(*arguments)
 
-    monkeypatch.setattr(solve, "beam_search", interrupted_once)
+    monkeypatch.setattr(solve, "beam_search", interrupted)
     plan = solve_offline(make(3))
     assert plan.reason == "interrupted"
     assert 0.5 < plan.gain < plan.upper_bound
+
+
+def test_a_second_ctrl_c_ends_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    def interrupted_twice(*arguments: Any) -> Search:
+        signal.raise_signal(signal.SIGINT)
+        signal.raise_signal(signal.SIGINT)
+        raise AssertionError("not reached")
+
+    before = signal.getsignal(signal.SIGINT)
+    monkeypatch.setattr(solve, "beam_search", interrupted_twice)
+    with pytest.raises(KeyboardInterrupt):
+        solve_offline(make(3))
+    assert signal.getsignal(signal.SIGINT) is before
+
+
+def test_a_certificate_that_the_simulator_contradicts_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As when the search went by another timing law than the simulator: its bound was below what Greedy gains."""
+    search = solve.beam_search
+
+    def wrong_bound(instance: Instance, *arguments: Any) -> Search:
+        found = search(instance, *arguments)
+        nothing = np.full_like(found.option, DROP)
+        return replace(found, option=nothing, gain=0.0, bound=0.0, complete=True)
+
+    monkeypatch.setattr(solve, "beam_search", wrong_bound)
+    with pytest.raises(CertificateError, match=r"no plan .* more than 0\.0, the simulator replays one to 0\.[5-9]"):
+        solve_offline(make(2))
+
+    def wrong_gain(instance: Instance, option: Any) -> Any:
+        return 0.999, option
+
+    monkeypatch.setattr(solve, "beam_search", search)
+    monkeypatch.setattr(solve, "evaluate", wrong_gain)
+    with pytest.raises(CertificateError, match=r"gain is said to be 0\.999, the simulator replays it to"):
+        solve_offline(make(2))
+
+
+def test_compiling_takes_no_time_of_the_limit(monkeypatch: pytest.MonkeyPatch) -> None:
+    now_s = [0.0]
+    monkeypatch.setattr(limits.time, "monotonic", lambda: now_s[0])
+    limit = limits.TimeLimit(10.0)
+    share = limit.share(0.5)
+    now_s[0] = 3.0
+    with share.paused():
+        now_s[0] = 103.0
+    assert (limit.spent_s, limit.left_s, share.left_s, share.overdue) == (3.0, 7.0, 2.0, False)
+    now_s[0] = 110.0
+    assert limit.expired and share.expired and share.overdue
+
+
+@pytest.mark.parametrize(("limit_s", "proven"), [(40.0, True), (16.0, False)])
+def test_a_beam_on_course_to_a_proof_may_use_more_than_its_share(
+    monkeypatch: pytest.MonkeyPatch, limit_s: float, proven: bool
+) -> None:
+    now_s = [0.0]
+    advance = exact.advance
+
+    def a_second(*arguments: Any) -> Any:
+        now_s[0] += 1.0
+        return advance(*arguments)
+
+    monkeypatch.setattr(limits.time, "monotonic", lambda: now_s[0])
+    monkeypatch.setattr(exact, "advance", a_second)
+    monkeypatch.setattr(exact, "SLICE_TASKS", 1)
+    scenario = make(2, tasks_per_stream=15)
+    instance, _ = instance_of(scenario, scenario.realize(0))
+    limit = limits.TimeLimit(limit_s)
+    beam = exact.beam_search(instance, 500, limit.share(0.5))
+    assert (beam.complete, limit.spent_s) == (proven, 30.0 if proven else 16.0)
+
+
+def test_a_million_tasks_do_not_make_the_limit_longer(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is left when the time is up gets the plan at hand and a bound at once, chunk by chunk."""
+    monkeypatch.setattr(bounded, "TASKS_PER_CHUNK", 10)
+    monkeypatch.setattr(bounded, "relaxations", None)
+    scenario = make(3, uplink={"order": "ready"}, tasks_per_stream=100)
+    plan = solve_offline(scenario, time_limit_s=0.0)
+    assert 0.5 < plan.gain <= plan.upper_bound
+
+
+def test_where_every_task_can_have_its_best_nothing_is_searched_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A dead link and a far deadline: the simple rule's plan gains what the tasks gain alone."""
+    monkeypatch.setattr(bounded, "relaxations", None)
+    uplink = {"order": "ready", "rate": {"kind": "constant", "mbps": 0}}
+    plan = solve_offline(make(3, deadline_ms=100_000, uplink=uplink))
+    assert plan.optimal and plan.reason == "" and plan.gain == pytest.approx(0.792)
+
+
+@pytest.mark.parametrize("order", ["grant", "ready"])
+@pytest.mark.parametrize("topology", ["shared", "dedicated"])
+def test_all_kernels_are_compiled_before_the_clock_runs(
+    monkeypatch: pytest.MonkeyPatch, order: str, topology: str
+) -> None:
+    scenario = make(3, uplink={"order": order, "topology": topology}, tasks_per_stream=20)
+    warmup.compile_exact(scenario, scenario.realize(0))
+    warmup.compile_bounded(scenario, scenario.realize(0))
+
+    def compiled_late(*arguments: Any) -> None:
+        raise AssertionError(f"compiled while the clock ran: {arguments}")
+
+    monkeypatch.setattr(compiled.KernelCache, "load_overload", compiled_late)
+    monkeypatch.setattr(solve, "BEAM_WIDTH", 2)
+    monkeypatch.setattr(exact, "DEFAULT_WORK", 1.0)
+    monkeypatch.setattr(bounded, "Effort", partial(bounded.Effort, rounds=2, turn_rounds=(1, 2), search_work=1000))
+    plan = solve_offline(scenario)
+    assert plan.method == "prices" or plan.optimal
 
 
 def test_what_the_exact_search_cannot_finish_goes_to_the_bounded_method(monkeypatch: pytest.MonkeyPatch) -> None:

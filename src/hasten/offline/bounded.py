@@ -11,8 +11,8 @@ the other, are a plan that the simulator executes.
 from __future__ import annotations
 
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor, wait
-from dataclasses import dataclass, replace
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
@@ -25,9 +25,10 @@ from hasten.offline.grid import make_grid
 from hasten.offline.guide import Guide, discounted, guide_of
 from hasten.offline.guided_beam import guided_beam
 from hasten.offline.incumbent import incumbent
-from hasten.offline.instance import GAIN_STEPS, Instance, grant_like, instance_of
+from hasten.offline.instance import GAIN_STEPS, Instance, grant_like, instance_of, part_of
+from hasten.offline.limits import TimeLimit
 from hasten.offline.local_search import improve
-from hasten.offline.plan import PROVEN_GAP, TimeLimit
+from hasten.offline.plan import PROVEN_GAP
 from hasten.offline.ready_beam import ready_beam
 from hasten.offline.splice import spliced
 from hasten.offline.turn_beam import Moments, moments_of, turn_beam
@@ -113,8 +114,8 @@ def solve_bounded(
     Args:
         scenario: what to plan for.
         realization: its arrivals and rates.
-        limit: when to stop; the best plan and bound so far are returned, as also on Ctrl-C.
-        option: a plan (N,) that is known already, if any.
+        limit: when to stop; the best plan and bound so far are returned, as also when it is cancelled.
+        option: a plan (N,) that is known already, else the simple rule's.
         upper_bound: a bound on the mean gain that is known already.
         effort: how much work to spend where the limit leaves time.
 
@@ -123,20 +124,18 @@ def solve_bounded(
         method's name.
     """
     tasks = realization.tasks
-    best = incumbent(scenario, realization)
+    best = incumbent(scenario, realization) if option is None else option
     if tasks == 0:
         return best, 0.0, 0.0, "prices"
     replayer = Replayer(scenario, realization)
     best_gain = replayer.total_gain(best)
-    if option is not None and replayer.total_gain(option) > best_gain:
-        best, best_gain = option, replayer.total_gain(option)
     chunks = -(-tasks // TASKS_PER_CHUNK)
     edges = np.linspace(0, tasks, chunks + 1).astype(int)
     plan, bound = best.copy(), 0.0
     for i in range(chunks):
         part = slice(edges[i], edges[i + 1])
         plan[part], part_bound = _solve_chunk(
-            scenario, _part_of(realization, part), limit.share(1.0 / (chunks - i)), effort or Effort(), best[part]
+            scenario, part_of(realization, part), limit.share(1.0 / (chunks - i)), effort or Effort(), best[part]
         )
         bound += part_bound
     gain = replayer.total_gain(plan)
@@ -154,20 +153,13 @@ def cell_of(scenario: Scenario, realization: Realization, cells_per_deadline: fl
     )
 
 
-def _part_of(realization: Realization, part: slice) -> Realization:
-    """Some consecutive tasks of a realization, at their own times."""
-    return replace(
-        realization,
-        arrival_ms=realization.arrival_ms[part],
-        stream=realization.stream[part],
-        rate_factor=realization.rate_factor[part],
-    )
-
-
 def _solve_chunk(
     scenario: Scenario, realization: Realization, limit: TimeLimit, effort: Effort, known: IntArray
 ) -> tuple[IntArray, float]:
-    """A plan for the tasks of a chunk that gains no less than ``known``, and a bound on their total gain."""
+    """A plan for the tasks of a chunk that gains no less than ``known``, and a bound on their total gain.
+
+    Where ``known`` gains as much as all tasks would if each were alone, there is nothing to search for.
+    """
     tasks = realization.tasks
     instance, column = instance_of(scenario, realization)
     start = _columns_among(column[realization.stream], known)
@@ -179,35 +171,24 @@ def _solve_chunk(
     rounding = tasks / GAIN_STEPS
     base_gain = scenario.gain.terms()[1] * tasks
     bound = base_gain + float(instance.tasks.remaining[0]) + rounding
-    try:
-        fine, coarse = _relaxations(scenario, realization, effort)
-        began_s = limit.spent_s
-        prices = _priced(scenario, fine, coarse, limit, effort)
-        prices_took_s = limit.spent_s - began_s
-        bound = min(bound, prices.bound)
-        if limit.expired:
-            return known, bound
-        guide = guide_of(prices, coarse.grid, prices.values(coarse))
-        if grant_like(scenario):
-            chosen, gain = _grant_plan(instance, guide, effort, limit)
-            bound = min(bound, base_gain + gain + rounding)
-        elif instance.costs.links == 1:
-            moments = moments_of(instance, guide, coarse, prices)
-            chosen = _ready_plan(
-                instance, guide, moments, effort, limit, lambda plan: replayer.total_gain(in_full(plan))
-            )
-        else:
-            chosen = ready_beam(instance, guide, _width(effort.ready_labels, tasks), limit, start)
-    except KeyboardInterrupt:
-        limit.cancel()
+    enough = replayer.total_gain(known) + 0.5 * tasks * PROVEN_GAP
+    if limit.expired or bound <= enough:
         return known, bound
+    fine, coarse = relaxations(scenario, realization, effort)
+    began_s = limit.spent_s
+    prices = priced(scenario, fine, coarse, limit, effort, enough)
+    prices_took_s = limit.spent_s - began_s
+    bound = min(bound, prices.bound)
+    if limit.expired or bound <= enough:
+        return known, bound
+    chosen, most = planned(
+        scenario, instance, coarse, prices, effort, limit, start, lambda plan: replayer.total_gain(in_full(plan))
+    )
+    bound = min(bound, base_gain + most + rounding)
     option = max(known, in_full(chosen), key=replayer.total_gain)
     gain = replayer.total_gain(option)
     if bound > gain + tasks * PROVEN_GAP and limit.left_s > prices_took_s:  # else tolls would not get anywhere
-        try:
-            bound = min(bound, _tightened(scenario, realization, fine, prices, limit, effort))
-        except KeyboardInterrupt:
-            limit.cancel()
+        bound = min(bound, tightened_bound(scenario, realization, fine, prices, limit, effort))
     return option, bound
 
 
@@ -217,7 +198,7 @@ def _columns_among(columns: IntArray, option: IntArray) -> IntArray:
     return np.where((option != DROP) & found.any(axis=1), found.argmax(axis=1), DROP)
 
 
-def _relaxations(
+def relaxations(
     scenario: Scenario, realization: Realization, effort: Effort, dominated: bool = False
 ) -> tuple[Relaxation, Relaxation]:
     """The relaxation on the grid that proves the bound, and on the coarse one on which most prices are found."""
@@ -227,8 +208,15 @@ def _relaxations(
     return fine, Relaxation(make_grid(scenario, realization, COARSENESS * cell_ms, 1, dominated))
 
 
-def _priced(scenario: Scenario, fine: Relaxation, coarse: Relaxation, limit: TimeLimit, effort: Effort) -> Prices:
-    """Prices of the coarse grid to plan by, with the bound on the total gain that they prove."""
+def priced(
+    scenario: Scenario,
+    fine: Relaxation,
+    coarse: Relaxation,
+    limit: TimeLimit,
+    effort: Effort,
+    enough: float = -np.inf,
+) -> Prices:
+    """Prices of the coarse grid to plan by, with the bound on the total gain that they prove, at best ``enough``."""
     tasks = len(fine.grid.order)
     deadline_ms = float(scenario.deadlines_ms.min())
     grant = grant_like(scenario)
@@ -237,20 +225,44 @@ def _priced(scenario: Scenario, fine: Relaxation, coarse: Relaxation, limit: Tim
     rounds = max(1, min(effort.rounds, int((effort.grant_price_work if grant else effort.ready_price_work) / tasks)))
     if effort.rounds_of_turns(scenario, fine) > 0 and np.isinf(limit.left_s):
         rounds = min(rounds, effort.rounds_before_turns)
-    return find_prices(fine, rounds, deadline_ms / PRICES_PER_DEADLINE, limit.share(PRICE_SHARE), toll_ms, coarse)
+    block_ms, part = deadline_ms / PRICES_PER_DEADLINE, limit.share(PRICE_SHARE)
+    return find_prices(fine, rounds, block_ms, part, toll_ms, coarse, enough)
 
 
-def _tightened(
+def tightened_bound(
     scenario: Scenario, realization: Realization, fine: Relaxation, prices: Prices, limit: TimeLimit, effort: Effort
 ) -> float:
     """The bound on the total gain, with tolls for overtaking where they apply: to be ready later may then pay."""
     rounds = effort.rounds_of_turns(scenario, fine)
     if rounds == 0:
         return prices.bound
-    finest, coarse = _relaxations(scenario, realization, effort, dominated=True)
+    finest, coarse = relaxations(scenario, realization, effort, dominated=True)
     deadline_ms = float(scenario.deadlines_ms.min())
     block_ms, turn_ms = deadline_ms / PRICES_PER_DEADLINE, deadline_ms / TURNS_PER_DEADLINE
     return tightened(prices, finest, coarse, rounds, block_ms, turn_ms, limit)
+
+
+def planned(
+    scenario: Scenario,
+    instance: Instance,
+    coarse: Relaxation,
+    prices: Prices,
+    effort: Effort,
+    limit: TimeLimit,
+    start: IntArray,
+    gain: Callable[[IntArray], float],
+) -> tuple[IntArray, float]:
+    """A plan (N,) at the prices, and the gain above dropping everything that no plan exceeds, if that is known.
+
+    ``gain`` says what a plan gains, ``start`` (N,) is a plan to fall back on.
+    """
+    guide = guide_of(prices, coarse.grid, prices.values(coarse))
+    if grant_like(scenario):
+        return _grant_plan(instance, guide, effort, limit)
+    if instance.costs.links == 1:
+        moments = moments_of(instance, guide, coarse, prices)
+        return _ready_plan(instance, guide, moments, effort, limit, gain), np.inf
+    return ready_beam(instance, guide, _width(effort.ready_labels, len(start)), limit, start), np.inf
 
 
 def _grant_plan(instance: Instance, guide: Guide, effort: Effort, limit: TimeLimit) -> tuple[IntArray, float]:
@@ -289,10 +301,6 @@ def _ready_plan(
     if not plans or width > WIDTHS[0]:
         with ThreadPoolExecutor(BEAMS_AT_ONCE) as pool:
             beams = [pool.submit(turn_beam, instance, discounted(guide, by), moments, width, limit) for by in DISCOUNTS]
-            try:
-                wait(beams)
-            except KeyboardInterrupt:
-                limit.cancel()  # every beam goes on with a single label
             plans += [beam.result() for beam in beams]
     plan = spliced(plans, streams, gain, limit)
     hot = HOT if width < NARROW else WARM

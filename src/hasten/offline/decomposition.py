@@ -17,8 +17,8 @@ from numpy.typing import NDArray
 from hasten.offline.bound_kernels import NOT_SENT
 from hasten.offline.bounds import DualValue, Relaxation
 from hasten.offline.descent import Blocks, Descent, Lately, share_done, tries_all
+from hasten.offline.limits import TimeLimit
 from hasten.offline.order import Order
-from hasten.offline.plan import TimeLimit
 
 FloatArray = NDArray[np.float64]
 IntArray = NDArray[np.int64]
@@ -70,8 +70,9 @@ def find_prices(
     limit: TimeLimit,
     toll_ms: float | None = None,
     coarse: Relaxation | None = None,
+    enough: float = -np.inf,
 ) -> Prices:
-    """Lower the bound for ``rounds`` rounds, or as many as fit in the time; an interrupt keeps the best so far.
+    """Lower the bound for ``rounds`` rounds, or as many as fit in the time, or until it is ``enough``.
 
     Prices are constant over blocks of about ``block_ms``: longer ones converge sooner, shorter ones end lower.
     ``toll_ms``, for grant order on a shared uplink alone, is the length of a toll's block. ``coarse`` is the same on
@@ -103,22 +104,20 @@ def find_prices(
             lately.note(found[0].option, finished)
         return found
 
-    try:
-        while finished < rounds and (finished == 0 or not limit.expired):
-            fine = done >= FINE_FROM or coarse is None
-            found, in_order = value(fine, tries_all(finished), price.now, toll.now)
-            best_bound = min(best_bound, found.bound)
-            finished += 1
-            done = share_done(finished, rounds, limit, since_s)
-            price.step(blocks[fine].excess(found.link_use, found.edge_use), first_step * SHRINKAGE**-done)
-            if in_order is not None and done > TOLLS_FROM:
-                wanted = _starts(found.start_block, toll.now) - _starts(in_order, toll.now)
-                toll.step(wanted, FIRST_TOLL_STEP * worth * SHRINKAGE**-done)
-            if finished % ROUNDS_PER_AVERAGE == 0:
-                best_bound = min(best_bound, value(fine, True, price.mean, toll.mean)[0].bound)
+    while finished < rounds and (finished == 0 or not limit.expired) and best_bound > enough:
+        fine = done >= FINE_FROM or coarse is None
+        found, in_order = value(fine, tries_all(finished), price.now, toll.now)
+        best_bound = min(best_bound, found.bound)
+        finished += 1
+        done = share_done(finished, rounds, limit, since_s)
+        price.step(blocks[fine].excess(found.link_use, found.edge_use), first_step * SHRINKAGE**-done)
+        if in_order is not None and done > TOLLS_FROM:
+            wanted = _starts(found.start_block, toll.now) - _starts(in_order, toll.now)
+            toll.step(wanted, FIRST_TOLL_STEP * worth * SHRINKAGE**-done)
+        if finished % ROUNDS_PER_AVERAGE == 0:
+            best_bound = min(best_bound, value(fine, True, price.mean, toll.mean)[0].bound)
+    if best_bound > enough and not (limit.overdue or limit.cancelled):
         best_bound = min(best_bound, value(True, True, price.mean, toll.mean)[0].bound)
-    except KeyboardInterrupt:
-        limit.cancel()
     link, edge = blocks[0].spread(price.mean)
     return Prices(
         link=link,

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from hasten.core.compiled import allocating
 from hasten.offline.bound_kernels import NO_OPTION
 from hasten.offline.grid import Grid
-from hasten.offline.plan import TimeLimit
+from hasten.offline.limits import TimeLimit
 
 FloatArray = NDArray[np.float64]
 IntArray = NDArray[np.int64]

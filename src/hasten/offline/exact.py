@@ -5,6 +5,7 @@ Both run in slices of a fraction of a second, so that a time limit or Ctrl-C end
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 import numpy as np
@@ -24,13 +25,17 @@ from hasten.offline.labels import (
     started,
     traced,
 )
-from hasten.offline.plan import TimeLimit
+from hasten.offline.limits import TimeLimit
 
 FloatArray = NDArray[np.float64]
 IntArray = NDArray[np.int64]
 
 SLICE_WORK = 2e7
 """Label comparisons between two looks at the clock: about a tenth of a second."""
+SLICE_TASKS = 50_000
+"""No more tasks are decided between two looks at the clock."""
+ON_COURSE = 0.8
+"""A beam that may still prove its plan goes on if it needs this share of all time that is left."""
 DEFAULT_WORK = 2e10
 """Label comparisons after which a search without time limit gives up: about a minute."""
 DEFAULT_MEMORY_MB = 1024
@@ -82,15 +87,18 @@ def beam_search(
 ) -> Search:
     """A good plan fast: keep the ``width`` best labels after each task, and when time has run out a single one.
 
-    The plan is feasible; where ``complete`` no label was ever cut off, so it is optimal as well. ``free_ms`` is when
-    resources are free at first (:func:`first_frontier`).
+    The plan is feasible; where ``complete`` no label was ever cut off, so it is optimal as well: a beam that is on
+    course to that may use more than its share of a limit. When the whole limit is used up, or the user interrupts,
+    it stops and leaves no plan. ``free_ms`` is when resources are free at first (:func:`first_frontier`).
     """
     limit = limit or TimeLimit()
-    search = _Run(instance, backlog_price, -np.inf, DEFAULT_MEMORY_MB, free_ms)
+    search = _Run(instance, backlog_price, -np.inf, DEFAULT_MEMORY_MB, limit, free_ms)
     while not search.done:
         if search.full:
             return beam_search(instance, 1, limit, backlog_price, free_ms)
-        search.slice(1 if limit.expired else width)
+        if limit.overdue or limit.cancelled:
+            return search.result("interrupted" if limit.cancelled else "time")
+        search.slice(width if not limit.expired or search.on_course else 1)
     return search.result("labels" if search.progress.truncated_at >= 0 else "")
 
 
@@ -114,20 +122,19 @@ def exact_search(
     """
     limit = limit or TimeLimit()
     budget = _Budget(limit)
-    search = _Run(instance, TIE_PRICE_PER_MS, incumbent, memory_limit_mb)
+    search = _Run(instance, TIE_PRICE_PER_MS, incumbent, memory_limit_mb, limit)
     stopped = ""
-    try:
-        while not search.done and not stopped:
-            search.slice(search.most_labels, budget.most_stage_work(search.progress.work))
-            used = budget.used(search.progress.work)
-            if search.progress.truncated_at >= 0 or search.full:
-                stopped = "memory"
-            elif search.done:
-                break
-            elif used >= 1.0 or search.progress.stage_too_long or too_slow(used, search.share_done):
-                stopped = "time"
-    except KeyboardInterrupt:
-        stopped = "interrupted"
+    while not search.done and not stopped:
+        search.slice(search.most_labels, budget.most_stage_work(search.progress.work))
+        used = budget.used(search.progress.work)
+        if limit.cancelled:
+            stopped = "interrupted"
+        elif search.progress.truncated_at >= 0 or search.full:
+            stopped = "memory"
+        elif search.done:
+            break
+        elif used >= 1.0 or search.progress.stage_too_long or too_slow(used, search.share_done):
+            stopped = "time"
     return search.result(stopped)
 
 
@@ -164,8 +171,12 @@ class _Run:
         backlog_price: float,
         hopeless: float,
         memory_limit_mb: float,
+        limit: TimeLimit,
         free_ms: FloatArray | None = None,
     ) -> None:
+        self._limit = limit
+        self._began_s = limit.spent_s
+        self._long_stages = False
         self._instance = instance
         self._backlog_price = backlog_price
         self._hopeless = hopeless
@@ -195,24 +206,46 @@ class _Run:
         """Share of the tasks decided."""
         return self.progress.task / max(len(self._plan), 1)
 
+    @property
+    def on_course(self) -> bool:
+        """Whether no label was cut off so far and, at the pace so far, all tasks will be decided in time."""
+        if self.progress.truncated_at >= 0 or self.share_done == 0.0:
+            return False
+        needed_s = (self._limit.spent_s - self._began_s) * (1.0 / self.share_done - 1.0)
+        return needed_s < ON_COURSE * self._limit.whole_left_s
+
     def slice(self, most_labels: int, most_stage_work: float = np.inf) -> None:
-        """Go on for about a tenth of a second."""
+        """Go on for about a tenth of a second, or until one task more is decided.
+
+        Where a task takes longer, it is decided on a thread, so that this one notices signals meanwhile.
+        """
         if self.progress.record_full:
             self._grow_record()
-        self.progress, self._frontier = advance(
+        if not self._long_stages:
+            self._advance(most_labels, min(most_stage_work, SLICE_WORK))
+            if not self.progress.stage_too_long or most_stage_work <= SLICE_WORK:
+                return
+            self._long_stages = True
+        with ThreadPoolExecutor(1) as thread:
+            going_on = thread.submit(self._advance, most_labels, most_stage_work)
+        going_on.result()
+
+    def _advance(self, most_labels: int, most_stage_work: float) -> None:
+        progress, self._frontier = advance(
             self._instance,
             self.progress,
             self._frontier,
             self._record,
             self._plan,
-            len(self._plan),
+            min(self.progress.task + SLICE_TASKS, len(self._plan)),
             most_labels,
             self._hopeless,
             self._backlog_price,
             self.progress.work + SLICE_WORK,
             most_stage_work,
+            self._limit.stop,
         )
-        self.progress = Progress(*self.progress)
+        self.progress = Progress(*progress)
 
     def result(self, stopped: str) -> Search:
         """What is known now; an interrupted slice leaves no plan behind."""

@@ -32,12 +32,14 @@ from hasten.offline.labels import (
     successor,
     traced,
 )
-from hasten.offline.plan import TimeLimit
+from hasten.offline.limits import TimeLimit, paced
 
 IntArray = NDArray[np.int64]
 
 TASKS_PER_CALL = 256
-"""Tasks decided in one stretch of compiled code, which neither a time limit nor Ctrl-C can interrupt."""
+"""Most tasks decided in one stretch of compiled code, in which neither a time limit nor Ctrl-C is noticed."""
+FIRST_TASKS = 16
+"""Tasks decided in the first stretch."""
 RECORD_TASKS = 2048
 """The record of decisions is thinned out when it holds those of this many tasks."""
 
@@ -56,25 +58,24 @@ def guided_beam(instance: Instance, guide: Guide, width: int, limit: TimeLimit) 
     plan = np.full(n, DROP, dtype=np.int64)
     upcoming = guide.stream_first.copy()
     found = candidates(width * (instance.costs.worth.shape[1] + 1))
-    decided, count, recorded, complete = 0, 1, 0, True
-    try:
-        while decided < n:
-            if limit.expired:
-                count, width, complete = 1, 1, False
-            end = min(decided + TASKS_PER_CALL, n)
+    decided, count, recorded, complete, tasks = 0, 1, 0, True, FIRST_TASKS
+    while decided < n and not limit.cancelled:
+        if limit.expired:
+            count, width, complete = 1, 1, False
+        began_s = limit.spent_s
+        end = min(decided + tasks, n)
+        if recorded + width * (end - decided) > len(record.parent):
+            recorded = compacted(record, recorded, frontier, count, plan)
             if recorded + width * (end - decided) > len(record.parent):
-                recorded = compacted(record, recorded, frontier, count, plan)
-                if recorded + width * (end - decided) > len(record.parent):
-                    record = _longer(record)
-            count, recorded, cut = _decide(
-                instance, guide, frontier, kept, count, record, recorded, decided, end, width, upcoming, found
-            )
-            complete = complete and not cut
-            if (end - decided) % 2:
-                frontier, kept = kept, frontier
-            decided = end
-    except KeyboardInterrupt:
-        limit.cancel()
+                record = _longer(record)
+        count, recorded, cut = _decide(
+            instance, guide, frontier, kept, count, record, recorded, decided, end, width, upcoming, found
+        )
+        complete = complete and not cut
+        if (end - decided) % 2:
+            frontier, kept = kept, frontier
+        decided = end
+        tasks = paced(tasks, limit.spent_s - began_s, TASKS_PER_CALL)
     best = int(np.argmax(frontier.gain[:count]))
     traced(record, int(frontier.node[best]), plan)
     return plan, float(frontier.gain[best]) if complete and decided == n else np.inf

@@ -332,6 +332,7 @@ def advance(
     backlog_price: float,
     most_work: float,
     most_stage_work: float,
+    cancelled: IntArray,
 ) -> Any:
     """Decide tasks from ``progress.task`` up to ``stop`` or until ``progress.work`` reaches about ``most_work``.
 
@@ -348,6 +349,7 @@ def advance(
             which labels a truncation keeps, and beyond that only speed.
         most_work: total of label comparisons after which to return.
         most_stage_work: comparisons after which to give a single task up, leaving everything as it was before it.
+        cancelled: (1,), likewise as soon as this is not 0.
 
     Returns:
         (progress, frontier); the frontier's arrays may be new ones.
@@ -383,7 +385,7 @@ def advance(
             successor(instance, k, found, c, frontier, row)
             clip(costs, rates, next_ms, row)
             work += 1.0 + new
-            if work > stop_work:
+            if work > stop_work or cancelled[0] != 0:
                 return Progress(k, count, before, peak, truncated_at, False, True, bound, work), frontier
             if dominated(kept, new, row, found.gain[c], streams):
                 continue

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from hasten.core.compiled import compiled, inlined
 from hasten.core.options import DROP
 from hasten.offline.instance import Instance
-from hasten.offline.plan import TimeLimit
+from hasten.offline.limits import TimeLimit
 from hasten.offline.schedule import MOST_CHANGES, Schedule, Trial, attempt, commit, new_schedule, new_trial
 
 FloatArray = NDArray[np.float64]
@@ -61,14 +61,11 @@ def improve(
     progress = Progress(total, total)
     rng = np.random.default_rng(0)
     spent_s, left_s = limit.spent_s, limit.left_s
-    try:
-        while trial.work[0] < work and not limit.expired:
-            done = max(trial.work[0] / work, (limit.spent_s - spent_s) / left_s if np.isfinite(left_s) else 0.0)
-            temperature = largest * hot * (COLD / hot) ** min(done, 1.0)
-            until = min(int(trial.work[0]) + WORK_PER_CALL, work)
-            progress = Progress(*_anneal(instance, ready, plan, trial, usable, temperature, until, rng, progress, best))
-    except KeyboardInterrupt:
-        limit.cancel()
+    while trial.work[0] < work and not limit.expired:
+        done = max(trial.work[0] / work, (limit.spent_s - spent_s) / left_s if np.isfinite(left_s) else 0.0)
+        temperature = largest * hot * (COLD / hot) ** min(done, 1.0)
+        until = min(int(trial.work[0]) + WORK_PER_CALL, work)
+        progress = Progress(*_anneal(instance, ready, plan, trial, usable, temperature, until, rng, progress, best))
     return best
 
 

@@ -5,13 +5,13 @@ A plan is always feasible, its upper bound always valid; ``optimal`` is set only
 
 from __future__ import annotations
 
-import time
 from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from hasten.core.errors import HastenError
 from hasten.core.options import DROP
 from hasten.core.scenario import Realization, Scenario
 
@@ -22,38 +22,8 @@ PROVEN_GAP = 1e-9
 """Gain and bound closer than this (per task) are the same number summed in another order."""
 
 
-class TimeLimit:
-    """A stretch of wall-clock time that starts when this object is made; None never ends."""
-
-    def __init__(self, seconds: float | None = None, part_of: TimeLimit | None = None) -> None:
-        self._start_s = time.monotonic()
-        self._seconds = np.inf if seconds is None else float(seconds)
-        self._part_of = part_of
-
-    @property
-    def spent_s(self) -> float:
-        """Seconds since the start."""
-        return time.monotonic() - self._start_s
-
-    @property
-    def left_s(self) -> float:
-        """Seconds until the end, never negative; infinity without a limit."""
-        return max(self._seconds - self.spent_s, 0.0)
-
-    @property
-    def expired(self) -> bool:
-        """Whether the time is used up."""
-        return self.left_s <= 0.0
-
-    def share(self, part: float) -> TimeLimit:
-        """A limit that ends after ``part`` (0..1) of what is left of this one."""
-        return TimeLimit(None if np.isinf(self._seconds) else part * self.left_s, part_of=self)
-
-    def cancel(self) -> None:
-        """End now, together with the limit that this one is a share of: the user has interrupted."""
-        self._seconds = 0.0
-        if self._part_of is not None:
-            self._part_of.cancel()
+class CertificateError(HastenError):
+    """An internal error: what the solver claims of a plan is not what the simulator makes of it."""
 
 
 @dataclass(frozen=True)
@@ -114,6 +84,8 @@ def make_plan(
     **details: Any,
 ) -> OfflinePlan:
     """Assemble a plan; ``gain`` and ``upper_bound`` are means per task, ``optimal`` follows from their distance."""
+    if not upper_bound >= gain - PROVEN_GAP:
+        raise CertificateError(f"internal error: the bound {upper_bound!r} is below the plan's gain {gain!r}")
     upper_bound = max(upper_bound, gain)
     return OfflinePlan(
         scenario=scenario.name,

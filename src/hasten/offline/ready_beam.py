@@ -17,7 +17,7 @@ from hasten.core.options import DROP
 from hasten.core.timing import stage_end
 from hasten.offline.guide import Guide, future
 from hasten.offline.instance import Instance, rounded_gain
-from hasten.offline.plan import TimeLimit
+from hasten.offline.limits import TimeLimit, paced
 from hasten.offline.ready_labels import (
     Labels,
     Scratch,
@@ -41,7 +41,9 @@ CANDIDATES = 8
 ROUNDING = 1e-9
 HISTOGRAM_BINS = 1024
 TASKS_PER_CALL = 256
-"""Tasks decided in one stretch of compiled code, which neither a time limit nor Ctrl-C can interrupt."""
+"""Most tasks decided in one stretch of compiled code, in which neither a time limit nor Ctrl-C is noticed."""
+FIRST_TASKS = 4
+"""Tasks decided in the first stretch."""
 
 
 def ready_beam(instance: Instance, guide: Guide, width: int, limit: TimeLimit, start: IntArray) -> IntArray:
@@ -58,16 +60,15 @@ def ready_beam(instance: Instance, guide: Guide, width: int, limit: TimeLimit, s
     parent, taken = np.zeros((n, width), np.int32), np.full((n, width), DROP, np.int16)
     for m in range(streams):
         labels.ahead[0, m] = future(guide, m, guide.stream_first[m], 0.0)
-    count, decided = 1, 0
-    try:
-        while decided < n and not limit.expired:
-            end = min(decided + TASKS_PER_CALL, n)
-            count = _advance(instance, guide, labels, after, count, decided, end, steps, scratch, parent, taken)
-            if (end - decided) % 2:
-                labels, after = after, labels
-            decided = end
-    except KeyboardInterrupt:
-        limit.cancel()
+    count, decided, several = 1, 0, FIRST_TASKS
+    while decided < n and not limit.expired:
+        began_s = limit.spent_s
+        end = min(decided + several, n)
+        count = _advance(instance, guide, labels, after, count, decided, end, steps, scratch, parent, taken)
+        if (end - decided) % 2:
+            labels, after = after, labels
+        decided = end
+        several = paced(several, limit.spent_s - began_s, TASKS_PER_CALL)
     best = _best_label(instance, labels, count, scratch)
     chosen = start.copy()
     for k in range(decided - 1, -1, -1):

@@ -7,7 +7,7 @@ delay others, which breaks dominance: there the answer is a plan with a bound.
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,8 +16,10 @@ from hasten.core.options import DROP
 from hasten.core.scenario import Realization, Scenario
 from hasten.offline.exact import DEFAULT_MEMORY_MB, Search, beam_search, exact_search
 from hasten.offline.incumbent import incumbent
-from hasten.offline.instance import Instance, evaluate, grant_like, instance_of
-from hasten.offline.plan import OfflinePlan, TimeLimit, all_dropped, make_plan
+from hasten.offline.instance import GAIN_STEPS, Instance, evaluate, grant_like, instance_of
+from hasten.offline.limits import TimeLimit, signals_cancel
+from hasten.offline.plan import PROVEN_GAP, CertificateError, OfflinePlan, all_dropped, make_plan
+from hasten.offline.warmup import compile_bounded, compile_exact
 from hasten.sim import Replayer
 
 IntArray = NDArray[np.int64]
@@ -36,6 +38,17 @@ WHY_STOPPED = {
 }
 
 
+@dataclass(frozen=True)
+class _Unproven:
+    """What the exact search leaves to the bounded method."""
+
+    option: IntArray
+    """(N,): the best plan so far."""
+    upper_bound: float
+    why: str
+    """Why it is not proven."""
+
+
 def solve_offline(
     scenario: Scenario,
     seed: int = 0,
@@ -47,15 +60,59 @@ def solve_offline(
     Args:
         scenario: what to plan for.
         seed: which realization.
-        time_limit_s: after about this time the best plan and bound so far are returned, as also on Ctrl-C.
+        time_limit_s: after about this time the best plan and bound so far are returned, as also on the first Ctrl-C;
+            a second one raises KeyboardInterrupt. Compilation, once per installation, does not count.
         memory_limit_mb: what the exact search may use; beyond it the bounded method takes over and
             ``reason`` says so.
 
     Returns:
         A plan that the simulator replays to exactly its ``gain``. ``optimal`` only where that is proven.
+
+    Raises:
+        CertificateError: an internal error: the simulator contradicts what was found.
     """
     limit = TimeLimit(time_limit_s)
     realization = scenario.realize(seed)
+    with limit.paused():
+        compile_exact(scenario, realization)
+    with signals_cancel(limit):
+        at_once = incumbent(scenario, realization)
+        found = _solve_exact(scenario, realization, limit, at_once, memory_limit_mb)
+    if isinstance(found, _Unproven) and not limit.expired:
+        try:
+            with limit.paused():
+                compile_bounded(scenario, realization)
+        except KeyboardInterrupt:
+            limit.cancel()
+    if isinstance(found, _Unproven):
+        with signals_cancel(limit):
+            found = _solve_bounded(scenario, realization, limit, found)
+    verify(scenario, realization, found, at_once)
+    return found
+
+
+def verify(scenario: Scenario, realization: Realization, plan: OfflinePlan, at_once: IntArray) -> None:
+    """Raise CertificateError unless the simulator replays a plan to its gain, and ``at_once`` (N,) within its bound."""
+    if realization.tasks == 0:
+        return
+    replayer = Replayer(scenario, realization)
+    gain, simple = (replayer.total_gain(option) / realization.tasks for option in (plan.option, at_once))
+    wrong = ""
+    if abs(gain - plan.gain) > PROVEN_GAP:
+        wrong = f"the plan's gain is said to be {plan.gain!r}, the simulator replays it to {gain!r}"
+    elif max(gain, simple) > plan.upper_bound + PROVEN_GAP:
+        wrong = f"no plan is said to gain more than {plan.upper_bound!r}, the simulator replays one to {simple!r}"
+    if wrong:
+        raise CertificateError(f"internal error of the offline solver ({plan.method}): {wrong}; please report it")
+
+
+def _solve_exact(
+    scenario: Scenario, realization: Realization, limit: TimeLimit, at_once: IntArray, memory_limit_mb: float
+) -> OfflinePlan | _Unproven:
+    """The optimum where nothing can be gained or the exact search applies and finishes, else where to go on from.
+
+    ``at_once`` (N,) is a plan that is known.
+    """
     instance, column = instance_of(scenario, realization)
     nothing = why_nothing(scenario, instance)
     if nothing:
@@ -64,10 +121,27 @@ def solve_offline(
         return make_plan(
             scenario, realization, all_dropped(realization.tasks), gain, gain, "exact", limit.spent_s, nothing
         )
-    if grant_like(scenario):
-        return _solve_grant(scenario, realization, instance, column, limit, memory_limit_mb)
-    why = "ready order with several streams is only bounded"
-    return _solve_bounded(scenario, realization, limit, None, np.inf, why)
+    if not grant_like(scenario):
+        alone = scenario.gain.terms()[1] + float(instance.tasks.remaining[0]) / realization.tasks + 1.0 / GAIN_STEPS
+        gain = Replayer(scenario, realization).total_gain(at_once) / realization.tasks
+        if alone - gain <= PROVEN_GAP:  # each task gains what it would gain alone
+            return make_plan(scenario, realization, at_once, gain, alone, "prices", limit.spent_s)
+        return _Unproven(at_once, alone, "ready order with several streams is only bounded")
+    searches: list[Search] = []
+    if not limit.expired:
+        searches.append(beam_search(instance, BEAM_WIDTH, limit.share(EXACT_SHARE), _backlog_price(instance)))
+    if searches and not searches[0].complete and not limit.expired:
+        searches.append(exact_search(instance, limit.share(EXACT_SHARE), searches[0].gain, memory_limit_mb))
+    if not searches:
+        return _Unproven(at_once, np.inf, WHY_STOPPED["time"])
+    gain, executed = evaluate(instance, max(searches, key=lambda search: search.gain).option)
+    option = _full_columns(instance, column, executed)
+    if any(search.complete for search in searches):
+        peak = max(search.peak for search in searches)
+        return make_plan(scenario, realization, option, gain, gain, "exact", limit.spent_s, peak_labels=peak)
+    bound = min(search.bound for search in searches) / realization.tasks + scenario.gain.terms()[1]
+    best = max(option, at_once, key=Replayer(scenario, realization).total_gain)
+    return _Unproven(best, bound, WHY_STOPPED.get(searches[-1].stopped, WHY_STOPPED["time"]))
 
 
 def why_nothing(scenario: Scenario, instance: Instance) -> str:
@@ -81,45 +155,6 @@ def why_nothing(scenario: Scenario, instance: Instance) -> str:
     return "no task can gain anything: even alone, every option of every task misses its deadline"
 
 
-def _solve_grant(
-    scenario: Scenario,
-    realization: Realization,
-    instance: Instance,
-    column: IntArray,
-    limit: TimeLimit,
-    memory_limit_mb: float,
-) -> OfflinePlan:
-    """Beam search for a first plan, exact search from there, and the bounded method where that stops."""
-    searches: list[Search] = []
-    stopped = ""
-    try:
-        beam = beam_search(instance, BEAM_WIDTH, limit.share(EXACT_SHARE), _backlog_price(instance))
-        searches.append(beam)
-        if not beam.complete:
-            exact = exact_search(instance, limit.share(EXACT_SHARE), beam.gain, memory_limit_mb)
-            searches.append(exact)
-            stopped = exact.stopped
-    except KeyboardInterrupt:
-        stopped = "interrupted"
-        searches = searches or [beam_search(instance, 1)]
-    tasks, late_gain = realization.tasks, scenario.gain.terms()[1]
-    peak = max(search.peak for search in searches)
-    gain, executed = evaluate(instance, max(searches, key=lambda search: search.gain).option)
-    option = _full_columns(instance, column, executed)
-    if any(search.complete for search in searches):
-        return make_plan(scenario, realization, option, gain, gain, "exact", limit.spent_s, peak_labels=peak)
-    bound = min(search.bound for search in searches) / tasks + late_gain
-    if stopped == "interrupted":
-        at_once = incumbent(scenario, realization)
-        replayer = Replayer(scenario, realization)
-        if replayer.total_gain(at_once) > replayer.total_gain(option):
-            option, gain = at_once, replayer.total_gain(at_once) / tasks
-        return make_plan(
-            scenario, realization, option, gain, bound, "beam", limit.spent_s, WHY_STOPPED[stopped], peak_labels=peak
-        )
-    return _solve_bounded(scenario, realization, limit, option, bound, WHY_STOPPED[stopped])
-
-
 def _backlog_price(instance: Instance) -> float:
     """Gain per millisecond of backlog at which the beam ranks labels."""
     return BACKLOG_SHARE * float(instance.tasks.alone_gain.mean() / instance.costs.limit_ms.mean())
@@ -131,17 +166,11 @@ def _full_columns(instance: Instance, column: IntArray, reduced: IntArray) -> In
     return np.where(reduced == DROP, DROP, chosen)
 
 
-def _solve_bounded(
-    scenario: Scenario,
-    realization: Realization,
-    limit: TimeLimit,
-    option: IntArray | None,
-    upper_bound: float,
-    why: str,
-) -> OfflinePlan:
-    """Leave the rest to the bounded method; ``why`` explains the missing proof unless bound and gain meet."""
+def _solve_bounded(scenario: Scenario, realization: Realization, limit: TimeLimit, found: _Unproven) -> OfflinePlan:
+    """Leave the rest to the bounded method; ``reason`` explains the missing proof unless bound and gain meet."""
     from hasten.offline.bounded import solve_bounded  # its compiled kernels are not needed where exact search fits
 
-    option, gain, upper_bound, method = solve_bounded(scenario, realization, limit, option, upper_bound)
+    option, gain, upper_bound, method = solve_bounded(scenario, realization, limit, found.option, found.upper_bound)
+    why = WHY_STOPPED["interrupted"] if limit.cancelled else found.why
     plan = make_plan(scenario, realization, option, gain, upper_bound, method, limit.spent_s, why)
     return plan if not plan.optimal else replace(plan, reason="")

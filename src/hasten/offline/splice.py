@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from hasten.offline.plan import TimeLimit
+from hasten.offline.limits import TimeLimit
 
 IntArray = NDArray[np.int64]
 

@@ -22,7 +22,7 @@ from hasten.offline.bounds import Relaxation
 from hasten.offline.decomposition import Prices
 from hasten.offline.guide import Guide, future, paid_until
 from hasten.offline.instance import Instance, rounded_gain, send
-from hasten.offline.plan import TimeLimit
+from hasten.offline.limits import TimeLimit
 
 FloatArray = NDArray[np.float64]
 IntArray = NDArray[np.int64]
@@ -41,7 +41,9 @@ NEVER = -1e9
 MOST_WORTHS = 1e8
 """No more worths of moments than this are kept at once."""
 RECORD_ROOM = 200_000
-"""Decisions recorded in one stretch of compiled code, which neither a time limit nor Ctrl-C can interrupt."""
+"""Most decisions recorded in one stretch of compiled code."""
+WORK_PER_CALL = 2_000_000
+"""Comparisons of labels in one stretch of compiled code, in which neither a time limit nor Ctrl-C is noticed."""
 
 
 class Moments(NamedTuple):
@@ -160,20 +162,17 @@ def turn_beam(instance: Instance, guide: Guide, moments: Moments, width: int, li
     step_ms = float(costs.deadline_ms.min()) / STEPS_PER_DEADLINE
     count, recorded = 1, 0
     chosen = np.full(n, DROP)
-    try:
-        while np.isfinite(labels.next_ms[:count]).any():
-            if limit.expired:
-                count, width = 1, 1
-            if recorded + RECORD_ROOM + width > len(record):
-                record = np.concatenate([record, np.empty((len(record) + width, 3), dtype=np.int32)])
-            count, recorded, swapped = _advance(
-                instance, guide, moments, labels, after, count, width, step_ms, steps, record, recorded,
-                recorded + RECORD_ROOM,
-            )  # fmt: skip
-            if swapped:
-                labels, after = after, labels
-    except KeyboardInterrupt:
-        limit.cancel()
+    while np.isfinite(labels.next_ms[:count]).any() and not limit.cancelled:
+        if limit.expired:
+            count, width = 1, 1
+        if recorded + RECORD_ROOM + width > len(record):
+            record = np.concatenate([record, np.empty((len(record) + width, 3), dtype=np.int32)])
+        count, recorded, swapped = _advance(
+            instance, guide, moments, labels, after, count, width, step_ms, steps, record, recorded,
+            recorded + RECORD_ROOM, WORK_PER_CALL,
+        )  # fmt: skip
+        if swapped:
+            labels, after = after, labels
     node = labels.node[np.argmax(labels.gain[:count])]
     while node >= 0:
         chosen[record[node, 1]] = record[node, 2]
@@ -384,18 +383,19 @@ def next_step_ms(now_ms: float, step_ms: float) -> float:
 def _advance(
     instance: Instance, guide: Guide, moments: Moments, labels: Labels, after: Labels, count: int, width: int,
     step_ms: float, steps: Steps, record: Any, recorded: int, most_recorded: int,
+    most_work: int,
 ) -> Any:  # fmt: skip
-    """Decide until so much is recorded or nothing is left.
+    """Decide until so much is recorded or done, or nothing is left.
 
     Returns how many labels there are, the record's length, and whether the labels are now in ``after``.
     """
-    swapped = False
+    swapped, work = False, 0
     while True:
         earliest_ms = np.inf
         for b in range(count):
             for m in range(labels.next_ms.shape[1]):
                 earliest_ms = min(earliest_ms, labels.next_ms[b, m])
-        if earliest_ms == np.inf or recorded >= most_recorded:
+        if earliest_ms == np.inf or recorded >= most_recorded or work >= most_work:
             break
         until_ms = next_step_ms(earliest_ms, step_ms)
         found = 0
@@ -416,6 +416,7 @@ def _advance(
                 after.node[kept] = recorded
                 recorded += 1
             kept += 1
+        work += count + found + kept * kept
         labels, after = after, labels
         swapped = not swapped
         count = kept

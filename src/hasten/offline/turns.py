@@ -23,7 +23,7 @@ from hasten.offline.bound_kernels import NO_OPTION
 from hasten.offline.bounds import THREADS, Relaxation, paid_before
 from hasten.offline.decomposition import Prices
 from hasten.offline.descent import Blocks, Descent, Lately, share_done, tries_all
-from hasten.offline.plan import TimeLimit
+from hasten.offline.limits import TimeLimit
 from hasten.offline.turn_kernels import longest_turns, solve_in_turns, toll_before
 
 FloatArray = NDArray[np.float64]
@@ -172,17 +172,15 @@ def tightened(
             lately.note(found.option, now)
         return found
 
-    try:
-        while now < rounds and not limit.expired:
-            done = share_done(now, rounds, limit, since_s)
-            fine = done >= FINE_FROM
-            found = value(fine, tries_all(now), price.now, toll.now)
-            best_bound = min(best_bound, found.bound)
-            size = first_step * SHRINKAGE**-done
-            price.step(blocks[fine].excess(found.link_use, found.edge_use), size)
-            toll.step(levels[fine].grid.cell_ms * found.excess, size)
-            now += 1
+    while now < rounds and not limit.expired:
+        done = share_done(now, rounds, limit, since_s)
+        fine = done >= FINE_FROM
+        found = value(fine, tries_all(now), price.now, toll.now)
+        best_bound = min(best_bound, found.bound)
+        size = first_step * SHRINKAGE**-done
+        price.step(blocks[fine].excess(found.link_use, found.edge_use), size)
+        toll.step(levels[fine].grid.cell_ms * found.excess, size)
+        now += 1
+    if now > 0 and not limit.cancelled:
         best_bound = min(best_bound, value(True, True, price.mean, toll.mean).bound)
-    except KeyboardInterrupt:
-        limit.cancel()
     return best_bound

@@ -206,8 +206,9 @@ def _plan_from(instance: Instance, waits_ms: FloatArray) -> Any:
     plan = np.empty(n, np.int64)
     progress = Progress(0, 1, 0, 1, -1, False, False, tasks.remaining[0], 0.0)
     progress, frontier = advance(
-        instance, progress, frontier, record, plan, n, MOST_LABELS, -np.inf, TIE_PRICE_PER_MS, np.inf, np.inf
-    )
+        instance, progress, frontier, record, plan, n, MOST_LABELS, -np.inf, TIE_PRICE_PER_MS, np.inf, np.inf,
+        np.zeros(1, np.int64),
+    )  # fmt: skip
     best = 0
     for i in range(progress.labels):
         if frontier.gain[i] > frontier.gain[best]:

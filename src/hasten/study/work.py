@@ -20,7 +20,7 @@ from hasten.core.results import Result
 from hasten.core.scenario import Realization, Scenario, scenario_from
 from hasten.offline import solve_offline
 from hasten.offline.bounded import Effort, solve_bounded
-from hasten.offline.plan import TimeLimit
+from hasten.offline.limits import TimeLimit
 from hasten.schedulers import make_scheduler
 from hasten.schedulers.load_threshold import TRAINING_SEEDS, tune_load_threshold
 from hasten.sim import simulate_realizations
