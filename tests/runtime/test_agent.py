@@ -13,10 +13,11 @@ import pytest
 from hasten.core.decision import Decision
 from hasten.core.errors import InputError
 from hasten.runtime.agent import DeviceAgent
-from hasten.runtime.deciding import AgentSettings, local_finishes
+from hasten.runtime.deciding import AgentSettings
 from hasten.runtime.pace import now_ms
 from hasten.runtime.tasklog import TaskLog
 from hasten.runtime.tasks import Arrival
+from hasten.runtime.ways import local_finishes
 from hasten.runtime.wire import (
     HEADER,
     Answer,
@@ -322,7 +323,7 @@ def test_the_view_is_that_of_the_protocol(package):
     play(package, answers, scheduler=looker, tasks=2, streams=3, stream=2)
     assert looker.context.streams == 3
     assert looker.context.rtt_ms > 0
-    assert all(500.0 < rate < 20_000.0 for rate in looker.views)  # 10 Mbit/s, on a machine that is busy
+    assert all(100.0 < rate < 20_000.0 for rate in looker.views)  # 10 Mbit/s, on a machine that is busy
 
 
 @pytest.mark.parametrize("given", [{"slowdown": 0.5}, {"deadline_ms": 0.0}, {"deadline_ms": math.nan}])

@@ -42,7 +42,7 @@ def test_greedy_decides_until_a_slow_scheduler_is_ready():
     scheduler = Plain()
 
     def setting(world):
-        helper_of(world).slow_ms = [12_000.0, 15_000.0]  # planning with the edge as it is, then the first decision
+        helper_of(world).slow_ms = [12_000.0, 15_000.0]  # planning with the edge as it is, then a first decision
 
     records, world = run(setting, scheduler=scheduler, tasks=300)
     assert [r["note"] for r in records[:200]] == [PLANNING] * 200

@@ -139,6 +139,17 @@ def test_a_device_that_is_ended_finishes_what_it_has_and_takes_no_more():
     assert {r["outcome"] for r in log.records} == {"on_time"}
 
 
+def test_a_source_that_fails_ends_the_stream_after_its_tasks():
+    def breaking():
+        yield from (0.0, 100.0, 200.0)
+        raise OSError("camera unplugged")
+
+    log = TaskLog(None, keep=True)
+    with pytest.raises(OSError, match="camera unplugged"):
+        play(profile(), make_scheduler("greedy"), AgentSettings(100.0, 10.0), breaking(), log=log)
+    assert [r["outcome"] for r in log.records] == ["on_time"] * 3
+
+
 def test_tasks_that_do_not_end_within_a_second_are_ended():
     def setting(world):
         world.edge.service = lambda n, profiled_ms: 1e6

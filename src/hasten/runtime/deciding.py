@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -21,20 +20,18 @@ from hasten.core.decision import (
     useful_limit_ms,
 )
 from hasten.core.errors import InputError
-from hasten.core.options import DROP, OptionTable, StreamCosts, option_table
-from hasten.core.profile import ExitHead, Profile
+from hasten.core.options import DROP, StreamCosts, option_table
+from hasten.core.profile import Profile
 from hasten.core.timing import predict_latency
 from hasten.runtime.edge_times import EdgeTimes
 from hasten.runtime.estimate import LinkEstimate
 from hasten.runtime.outlook import Outlook
 from hasten.runtime.planning import START_PATIENCE_MS, Planner
 from hasten.runtime.tasks import Task
+from hasten.runtime.ways import BuildTime, with_building
 
 REPLAN_LEAST_MS, REPLAN_SHARE, REPLAN_TRIP_SHARE = 2.0, 0.04, 0.1
 """A scheduler begins anew when times beside its plan differ by this, this share of the deadline and of the trip."""
-
-BuildTime = Callable[[str, int, int], float]
-"""(kind, partition, exit) of a segment -> milliseconds that its call takes longer because it is not held."""
 
 
 @dataclass(frozen=True)
@@ -77,7 +74,7 @@ class Choice:
     latency_ms: float
     """Predicted from the decision on, with the times measured now."""
     planned_ms: float
-    """The same with the times that the scheduler planned with."""
+    """The same with the times that the scheduler planned with, where the former makes the option useless."""
     accuracy: float
 
     @property
@@ -129,6 +126,10 @@ class Decider:
         self._outlook.planned_for(workers)
         self._plan()
 
+    async def rehearse(self) -> None:
+        """Have the scheduler compile what it needs, before the first task."""
+        await self._planner.rehearse(self._view)
+
     def _plan(self, patience_ms: float | None = None) -> None:
         s, factor = self._settings, self._times.factor
         self._planned = self.rtt_ms, factor
@@ -138,7 +139,7 @@ class Decider:
         costs = [StreamCosts(self._profile, s.slowdown, self._edge_slowdown * factor, s.energy_weight_per_mj)]
         self._table = option_table(costs)
         if self._build_ms is not None:
-            self._table = _with_building(self._table, self._profile, self._build_ms)
+            self._table = with_building(self._table, self._profile, self._build_ms)
         self._context = Context(
             options=self._table,
             deadline_ms=np.array([s.deadline_ms]),
@@ -272,9 +273,11 @@ class Decider:
         rate = max(outlook.rate_bits_per_ms, DEAD_LINK_BITS_PER_MS)
         waits = outlook.device_wait_ms, outlook.uplink_wait_ms, outlook.edge_wait_ms[0]
         latency_ms = float(predict_latency(*waits, device_ms, payload_bits, edge_ms, rate, self.rtt_ms))
-        rtt_ms, factor = self._planned
-        planned_edge_ms = factor * float(self._profiled_ms[option])
-        planned_ms = float(predict_latency(*waits, device_ms, payload_bits, planned_edge_ms, rate, rtt_ms))
+        planned_ms = latency_ms
+        if payload_bits > 0 and latency_ms > self.limit_ms:  # the only case in which anybody asks
+            rtt_ms, factor = self._planned
+            planned_edge_ms = factor * float(self._profiled_ms[option])
+            planned_ms = float(predict_latency(*waits, device_ms, payload_bits, planned_edge_ms, rate, rtt_ms))
         return Choice(
             option=option,
             exit=int(table.exit[0, option]),
@@ -308,41 +311,3 @@ class Decider:
         )
         useful = (latency_ms <= s.deadline_ms) & (table.payload_bits[0] > 0) & (table.worth[0] > worth)
         return bool(useful.any())
-
-
-def _with_building(table: OptionTable, profile: Profile, build_ms: BuildTime) -> OptionTable:
-    """The options with what building a segment that the device cannot keep adds to each call."""
-
-    def extra(exit_: int, partition: int) -> float:
-        if partition == profile.exits[exit_ - 1].after_block:
-            return build_ms("finish", 0, exit_)
-        return build_ms("prefix", partition, 0) if partition else 0.0
-
-    device_ms = table.device_ms.copy()
-    for j in range(int(table.count[0])):
-        device_ms[0, j] += extra(int(table.exit[0, j]), int(table.partition[0, j]))
-    return replace(table, device_ms=device_ms)
-
-
-@dataclass(frozen=True, slots=True, order=True)
-class LocalFinish:
-    """One way to finish on the device; the largest is the most accurate, then the slowest."""
-
-    accuracy: float
-    device_ms: float
-    exit: int
-    after_block: int
-
-
-def local_finishes(profile: Profile, slowdown: float) -> list[list[LocalFinish]]:
-    """For each partition the ways to finish on the device from there."""
-    ends_ms = np.concatenate([[0.0], np.cumsum([block.device_ms for block in profile.blocks])])
-
-    def way(p: int, number: int, head: ExitHead) -> LocalFinish:
-        device_ms = float(ends_ms[head.after_block] - ends_ms[p] + head.device_ms) * slowdown
-        return LocalFinish(head.accuracy_at(head.after_block), device_ms, number, head.after_block)
-
-    return [
-        [way(p, number, head) for number, head in enumerate(profile.exits, start=1) if head.after_block >= p]
-        for p in range(len(profile.blocks) + 1)
-    ]

@@ -7,6 +7,8 @@ chooses what does not exist, is not asked again, and Greedy decides from then on
 
 from __future__ import annotations
 
+import asyncio
+import copy
 import time
 from collections.abc import Callable
 from dataclasses import fields
@@ -24,6 +26,7 @@ FIRST_PATIENCE_MS = 50.0
 """So long the loop is held at most by a scheduler that is not known to be slow."""
 SLOW_PATIENCE_MS = 1.0
 """And so long by one that is."""
+REHEARSAL_STEPS, REHEARSAL_STEP_S = 150, 0.02
 QUICK_MS = 5.0
 TRUSTED_AFTER = 3
 """After so many quick decisions in a row a scheduler is called in place."""
@@ -62,6 +65,22 @@ class Planner:
         self._context = context
         self._greedy.reset(context)
         self._start(self._scheduler, context, patience_ms)
+
+    async def rehearse(self, view: View) -> None:
+        """Before the first task: have a copy of the scheduler decide once, so that whatever it compiles is there.
+
+        It is waited for no longer than for planning; the copy keeps the scheduler's own state out of it.
+        """
+        try:
+            double = copy.deepcopy(self._scheduler)
+        except Exception:  # one that cannot be copied is not rehearsed
+            return
+        shown = _copy(view)
+        work = self._helper.start(lambda: double.decide(shown))
+        for _ in range(REHEARSAL_STEPS):
+            if work.done:
+                return  # what fails here fails again, and is told then
+            await asyncio.sleep(REHEARSAL_STEP_S)
 
     def take_over(self, scheduler: Scheduler) -> None:
         """Have another scheduler decide; one that refuses these facts at once changes nothing."""

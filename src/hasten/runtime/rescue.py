@@ -12,10 +12,10 @@ from collections import deque
 from typing import Any
 
 from hasten.runtime.clock import Clock
-from hasten.runtime.deciding import LocalFinish
 from hasten.runtime.endings import Endings
 from hasten.runtime.stages import DeviceStage, reason_of
 from hasten.runtime.tasks import Fallback, Outcome, Reason, Task
+from hasten.runtime.ways import LocalFinish
 
 LATENESS_KEPT = 32
 MARGIN_MS, MARGIN_SHARE = 15.0, 0.1

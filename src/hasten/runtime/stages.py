@@ -7,10 +7,11 @@ from typing import Any
 
 from hasten.core.profile import Profile
 from hasten.runtime.compute import Job, Runner
-from hasten.runtime.deciding import BuildTime, Choice, LocalFinish, local_finishes
+from hasten.runtime.deciding import Choice
 from hasten.runtime.machine import Machine
 from hasten.runtime.outputs import NotFiniteError, top_class
 from hasten.runtime.tasks import Reason, Task
+from hasten.runtime.ways import BuildTime, LocalFinish, local_finishes
 from hasten.split.manifest import TensorSpec
 
 Label = tuple[int, float]

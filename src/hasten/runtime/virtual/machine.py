@@ -85,13 +85,16 @@ class InPlace:
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
         self.slow_ms: list[float] = []
+        self._free_ms = 0.0
 
     def start(self, call: Callable[[], Any]) -> Work:
         """Do it, now or later."""
-        slow_ms = self.slow_ms.pop(0) if self.slow_ms else 0.0
+        now = self._clock.now_ms()
+        self._free_ms = max(self._free_ms, now) + (self.slow_ms.pop(0) if self.slow_ms else 0.0)
+        slow_ms = self._free_ms - now
         work = _Later(call) if slow_ms > 0 else Work(call)
         if slow_ms > 0:
-            self._clock.call_at(self._clock.now_ms() + slow_ms, lambda: _finish(work, slow_ms))
+            self._clock.call_at(self._free_ms, lambda: _finish(work, slow_ms))
         else:
             work.run()
             work.took_ms = 0.0

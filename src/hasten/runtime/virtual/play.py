@@ -16,7 +16,7 @@ from hasten.runtime.agent import DeviceAgent
 from hasten.runtime.deciding import AgentSettings
 from hasten.runtime.tasklog import TaskLog
 from hasten.runtime.tasks import Arrival
-from hasten.runtime.uplink import Uplink
+from hasten.runtime.uplink import Uplink, UplinkUser
 from hasten.runtime.virtual.edge import VirtualEdge
 from hasten.runtime.virtual.loop import run_virtual
 from hasten.runtime.virtual.machine import Law, virtual_machine
@@ -97,8 +97,8 @@ def play(
         notes: list[str] = []
         hello = Hello(DIGEST, b"", "virtual")
 
-        def connect(agent: DeviceAgent) -> Uplink:
-            return Uplink("edge", 1, hello, None, agent, link, clock.now_ms, lambda: 0.5)
+        def connect(user: UplinkUser) -> Uplink:
+            return Uplink("edge", 1, hello, None, user, link, clock.now_ms, lambda: 0.5)
 
         agent = DeviceAgent(
             package,
