@@ -6,6 +6,7 @@ estimated rate. Where the edge changed on the way, only what came after that is 
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,6 +23,8 @@ from hasten.learn.logs import Facts, LoggedTask
 
 FloatArray = NDArray[np.float64]
 
+MEASURED_SHARE, MEASURED_MS = 0.25, 5.0
+"""A round trip or an edge's times that a device measured may differ so much within a recording."""
 FEWEST_TASKS = 20
 """A recording of fewer tasks says nothing."""
 BLOCK_TASKS = 25
@@ -76,15 +79,14 @@ class Recording:
 
 
 def recording_of(tasks: Sequence[LoggedTask], where: str | Path) -> Recording:
-    """The last tasks of a log that were decided on the same facts.
+    """The last tasks of a log that were decided on the same facts, as far as these are not measured anew now and then.
 
     Raises:
         InputError: there are too few of them, or the link never had a rate.
     """
     last: list[LoggedTask] = []
     for task in reversed(tasks):
-        same = {"plan": tasks[-1].facts.plan, "from_ms": tasks[-1].facts.from_ms}
-        if task.facts.model_copy(update=same) != tasks[-1].facts:
+        if not _alike(task.facts, tasks[-1].facts):
             break
         last.append(task)
     last.reverse()
@@ -100,6 +102,14 @@ def recording_of(tasks: Sequence[LoggedTask], where: str | Path) -> Recording:
     if not found.bits_per_ms.any():
         raise InputError(where, "seen.rate_bits_per_ms", 0.0, "a link with a rate at some time")
     return found
+
+
+def _alike(facts: Facts, last: Facts) -> bool:
+    """Whether only what a device measures differs, and not by much."""
+    measured = {name: getattr(last, name) for name in ("plan", "from_ms", "rtt_ms", "edge_slowdown")}
+    near = math.isclose(facts.rtt_ms, last.rtt_ms, rel_tol=MEASURED_SHARE, abs_tol=MEASURED_MS)
+    as_fast = math.isclose(facts.edge_slowdown, last.edge_slowdown, rel_tol=MEASURED_SHARE)
+    return near and as_fast and facts.model_copy(update=measured) == last
 
 
 def _recording(
