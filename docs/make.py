@@ -32,6 +32,16 @@ COMMANDS = (
     "edge",
     "device",
 )
+COMMANDS_HEAD = """# Command line
+
+Written by `make docs` from the commands' own help. `python -m hasten` is `hasten`; `--version` tells its version.
+
+Exit codes: 0 done; 1 something that ran failed, results that are finished are written; 2 bad input, a missing extra
+or a place that cannot be written, told in one line on standard error; 130 and 143 after Ctrl-C and SIGTERM, which for
+an edge is its usual end (0). Asked to end, a command writes what it has finished (`"interrupted": "SIGTERM"` in its
+JSON); asked twice, it ends at once. Files are checked before the work and written whole or not at all: an older file
+stays until the new one is complete.
+"""
 
 
 def main() -> None:
@@ -47,16 +57,16 @@ def main() -> None:
 
 def command_page() -> str:
     """Every command's help, as plain text."""
-    page = "# Command line\n\nWritten by `make docs` from the commands' own help.\n"
+    page = COMMANDS_HEAD
     for command in COMMANDS:
         shown = subprocess.run(
-            [sys.executable, "-m", "hasten.cli", command, "--help"],
+            [sys.executable, "-m", "hasten", command, "--help"],
             capture_output=True,
             text=True,
             check=True,
             env={"COLUMNS": "110", "TERM": "dumb", "NO_COLOR": "1", "PATH": ""},
         ).stdout
-        text = "\n".join(line.rstrip() for line in shown.strip().splitlines()).replace("python -m hasten.cli", "hasten")
+        text = "\n".join(line.rstrip() for line in shown.strip().splitlines()).replace("python -m hasten", "hasten")
         page += f"\n## hasten {command}\n\n```\n{text}\n```\n"
     return page
 

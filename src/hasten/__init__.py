@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from hasten.offline import OfflinePlan as OfflinePlan
     from hasten.offline import solve_offline as solve_offline
     from hasten.schedulers import make_scheduler as make_scheduler
+    from hasten.schedulers import scheduler_names as scheduler_names
     from hasten.schedulers import schedulers as schedulers
     from hasten.split.build import build_package as build_package
     from hasten.split.package import open_package as open_package
@@ -46,6 +47,7 @@ _HOMES = {
     "make_scheduler": "hasten.schedulers",
     "open_package": "hasten.split.package",
     "scenario_from": "hasten.core.scenario",
+    "scheduler_names": "hasten.schedulers",
     "schedulers": "hasten.schedulers",
     "simulate": "hasten.api",
     "solve_offline": "hasten.offline",

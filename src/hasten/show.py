@@ -59,7 +59,7 @@ def result_table(document: dict[str, Any], title: str, width: int = WIDE) -> Tab
     measured = any("measured_on_time_accuracy" in entry for entry in document["results"])
     columns = _result_columns(measured, width >= WIDE)
     table = _table(title)
-    table.add_column("scheduler", no_wrap=True)
+    table.add_column("scheduler", overflow="fold", min_width=8)
     for heading in columns:
         table.add_column(heading, justify="right", no_wrap=True)
     for scheduler in dict.fromkeys(entry["scheduler"] for entry in document["results"]):
@@ -144,7 +144,14 @@ def _sides_table(document: dict[str, Any], wide: bool) -> Table:
     table = _table(f"{document['scenario']}: simulated, and run in real processes")
     columns = _side_columns(wide)
     for heading in ("scheduler", "seed", "", *columns):
-        table.add_column(heading, justify="left" if heading in ("scheduler", "") else "right", no_wrap=True)
+        named = heading == "scheduler"
+        table.add_column(
+            heading,
+            justify="left" if heading in ("scheduler", "") else "right",
+            no_wrap=not named,
+            overflow="fold" if named else "ellipsis",
+            min_width=8 if named else None,
+        )
     for entry in document["results"]:
         run = [entry["scheduler"], str(entry["seed"])]
         table.add_row(*run, "simulated", *(cell(entry["simulated"], "") for cell in columns.values()))
@@ -177,7 +184,7 @@ def _error_table(document: dict[str, Any], wide: bool) -> Table:
     """One row for each run."""
     units = ("ms", "%") if wide else ("ms",)
     table = _table(f"latency of single tasks, real less simulated{': ms, and % of the deadline' if wide else ''}")
-    table.add_column("scheduler", no_wrap=True)
+    table.add_column("scheduler", overflow="fold", min_width=8)
     same = "same\ndecision"
     for heading in ("seed", *(("tasks", "fell\nback", same, "compared") if wide else (same,))):
         table.add_column(heading, justify="right", no_wrap=True)

@@ -9,6 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+import yaml
 
 from hasten.schedulers import schedulers
 
@@ -55,10 +56,29 @@ def test_solve_writes_the_certificate_and_the_plan(
     [
         (["simulate", "absent.yaml"], ["absent.yaml", "readable file"]),
         (["simulate", "SMALL", "--schedulers", "nope"], ["'nope'", "greedy"]),
+        (["simulate", "SMALL", "--schedulers", "gredy"], ["did you mean greedy?"]),
+        (["simulate", "SMALL", "--sceduler", "greedy"], ["--sceduler", "Did you mean --schedulers"]),
+        (["simulte", "SMALL"], ["Did you mean 'simulate'?"]),
+        (["study", "deadlines", "--out", "TMP"], ["did you mean deadline?"]),
         (["simulate", "SMALL", "--schedulers", "fixed:9,9"], ["no option (exit 9, partition 9)"]),
         (["simulate", "SMALL", "--seeds", "0"], ["--seeds", "greater than or equal to 1"]),
         (["simulate"], ["SCENARIO.yaml"]),
-        (["solve", "SMALL", "--json", "/proc/none/x.json"], ["/proc/none/x.json", "writable"]),
+        (["solve", "SMALL", "--json", "/proc/none/x.json"], ["/proc/none/x.json", "--json", "writable"]),
+        (["solve", "SMALL", "--plan", "TMP"], ["--plan", "writable", "Is a directory"]),
+        (["solve", "SMALL", "--plan", "-", "--json", "-"], ["--plan", "another place than that of --json"]),
+        (["simulate", "SMALL", "--json", "TMP"], ["--json", "Is a directory"]),
+        (["train", "SMALL", "-o", "TMP"], ["--output", "Is a directory"]),
+        (["train", "SMALL", "-o", "TMP/p.onnx", "--checkpoint", "TMP"], ["--checkpoint", "Is a directory"]),
+        (["train", "SMALL", "-o", "TMP/p.onnx", "--tensorboard", "SMALL"], ["--tensorboard", "writable folder"]),
+        (["build", "m:f", "--exits", "a", "--data", "digits", "-o", "TMP"], ["--output", "Is a directory"]),
+        (["profile", "absent.hasten", "--as", "edge", "-o", "TMP"], ["--output", "Is a directory"]),
+        (["demo", "--out", "SMALL"], ["--out", "writable folder"]),
+        (["run", "SMALL", "--json", "TMP"], ["--json", "Is a directory"]),
+        (["run", "SMALL", "--out", "SMALL"], ["--out", "writable folder"]),
+        (["conform", "SMALL", "--out", "SMALL"], ["--out", "writable folder"]),
+        (["study", "deadline", "--out", "SMALL"], ["--out", "writable folder"]),
+        (["study", "deadline", "--out", "TMP", "--docs", "SMALL/docs"], ["--docs", "writable folder"]),
+        (["device", "absent.hasten", "--edge", "h:1", "--deadline-ms", "5", "--log", "TMP"], ["--log"]),
         (["inspect", "absent.hasten"], ["absent.hasten"]),
         (["verify", "SMALL"], ["small.yaml"]),
         (["profile", "absent.hasten", "--as", "router", "-o", "p.json"], ["router", "device"]),
@@ -75,10 +95,11 @@ def test_bad_input_gets_one_line_and_exit_code_two(
     arguments: list[str],
     words: list[str],
     small: Path,
+    tmp_path: Path,
     hasten: Callable[..., int],
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    assert hasten(*(small if word == "SMALL" else word for word in arguments)) == 2
+    assert hasten(*(word.replace("SMALL", str(small)).replace("TMP", str(tmp_path)) for word in arguments)) == 2
     said = capsys.readouterr().err.strip()
     assert said.count("\n") == 0, said
     for word in words:
@@ -131,3 +152,61 @@ def test_train_writes_a_policy_that_simulate_takes(
     policy = tmp_path / "policy.onnx"
     assert hasten("train", small, "-o", policy, "--values", values, "--updates", 2) == 0
     assert hasten("simulate", small, "--schedulers", f"dqn:{policy}") == 0
+
+
+def test_the_version_is_shown_by_every_way_in(hasten: Callable[..., int], capsys: pytest.CaptureFixture[str]) -> None:
+    import hasten as hs
+
+    assert hasten("--version") == 0
+    assert capsys.readouterr().out == f"hasten {hs.__version__}\n"
+    done = subprocess.run([sys.executable, "-m", "hasten", "--version"], capture_output=True, text=True, check=True)
+    assert done.stdout == f"hasten {hs.__version__}\n"
+
+
+def test_hasten_alone_shows_its_help(hasten: Callable[..., int], capsys: pytest.CaptureFixture[str]) -> None:
+    assert hasten() == 2
+    said = capsys.readouterr()
+    assert "simulate" in said.out
+    assert said.err == ""
+
+
+def test_a_scheduler_named_twice_runs_once(
+    small: Path, hasten: Callable[..., int], capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert hasten("simulate", small, "--schedulers", "greedy,fixed:1,1,greedy,fixed:1,1", "--json", "-") == 0
+    results = json.loads(capsys.readouterr().out)["results"]
+    assert [entry["scheduler"] for entry in results] == ["greedy", "fixed:1,1"]
+
+
+def test_a_gain_beyond_all_measure_is_refused(
+    small: Path, hasten: Callable[..., int], capsys: pytest.CaptureFixture[str]
+) -> None:
+    small.write_text(small.read_text() + "gain: {kind: tradeoff, lambda: 1.0e+308}\n")
+    assert hasten("simulate", small, "--schedulers", "greedy", "--json", "-") == 2
+    assert "gain.lambda" in capsys.readouterr().err
+
+
+def test_a_data_folder_that_does_not_exist_is_named(
+    small: Path,
+    tmp_path: Path,
+    hasten: Callable[..., int],
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.setenv("HASTEN_DATA", str(tmp_path / "absent"))
+    monkeypatch.chdir(tmp_path)
+    data = yaml.safe_load(small.read_text())
+    data["uplink"]["rate"] = {"kind": "trace", "file": "nofile"}
+    small.write_text(yaml.safe_dump(data))
+    assert hasten("simulate", small) == 2
+    assert f"HASTEN_DATA is {tmp_path / 'absent'}, which is no folder" in capsys.readouterr().err
+
+
+def test_a_dead_link_gives_no_warnings(
+    small: Path, hasten: Callable[..., int], recwarn: pytest.WarningsRecorder
+) -> None:
+    data = yaml.safe_load(small.read_text())
+    data["uplink"]["rate"] = {"kind": "constant", "mbps": 0.0}
+    small.write_text(yaml.safe_dump(data))
+    assert hasten("simulate", small, "--schedulers", "priced") == 0
+    assert [str(warning.message) for warning in recwarn if warning.category is RuntimeWarning] == []

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import sys
@@ -11,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from rich.console import Console, RenderableType
+from rich.table import Table
 
 from hasten.core import signals
 from hasten.core.errors import HastenError, InputError
@@ -55,9 +57,21 @@ def show(console: Console, *parts: RenderableType) -> None:
     """
     try:
         for part in parts:
+            if isinstance(part, Table):
+                _drop_columns(part, console.width)
             console.print(part, highlight=False, markup=False)
     except OSError as error:
         raise _lost("standard error" if console.stderr else "standard output", error) from None
+
+
+def _drop_columns(table: Table, width: int) -> None:
+    """Leave the last columns away until those that stay can be read in full; two stay in any case."""
+    while len(table.columns) > 2:
+        text = io.StringIO()
+        Console(file=text, width=width).print(table)
+        if "…" not in text.getvalue():
+            return
+        table.columns.pop()
 
 
 def write_json(target: Target, document: dict[str, Any], option: str = "--json", indent: int | None = 2) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 
@@ -21,3 +22,11 @@ class InputError(HastenError):
         self.field = field
         self.value = value
         self.expected = expected
+
+
+def one_of(name: str, names: Sequence[str]) -> str:
+    """What was expected instead of a wrong ``name``: one of ``names``, and which one, if one is near."""
+    from difflib import get_close_matches
+
+    near = get_close_matches(name, names, n=1, cutoff=0.5)
+    return f"one of {', '.join(names)}{f' (did you mean {near[0]}?)' if near else ''}"

@@ -115,5 +115,7 @@ def locate(name: str, beside: Path | None) -> Path:
     for root in roots:
         if root is not None and (root / name).is_file():
             return root / name
-    looked = ", ".join(str(root) for root in roots if root is not None)
-    raise InputError(name, "file", name, f"an existing file (looked in {looked}; recorded data: set HASTEN_DATA)")
+    looked = ", ".join(dict.fromkeys(str(root) for root in roots if root is not None))
+    named = os.environ.get("HASTEN_DATA")
+    hint = f"HASTEN_DATA is {named}, which is no folder" if named and data_folder() is None else "set HASTEN_DATA"
+    raise InputError(name, "file", name, f"an existing file (looked in {looked}; recorded data: {hint})")

@@ -8,7 +8,7 @@ from importlib import resources
 from pathlib import Path
 from typing import Any
 
-from hasten.core.errors import InputError
+from hasten.core.errors import InputError, one_of
 from hasten.core.files import MAX_TEXT_BYTES, data_folder, locate, validated
 from hasten.core.profile import Profile, read_profile
 from hasten.core.scission import scission_profile
@@ -39,8 +39,8 @@ def load_profile(name_or_path: str | Path, beside: Path | None = None) -> Profil
         return _profile_in_package(locate(name, beside))
     if name.endswith(".json"):
         return read_profile(locate(name, beside))
-    known = ", ".join(builtin_profiles())
-    raise InputError("profile", "name", name, f"a .json or .hasten file, scission:MODEL:DEVICE:EDGE, or one of {known}")
+    expected = f"a .json or .hasten file, scission:MODEL:DEVICE:EDGE, or {one_of(name, builtin_profiles())}"
+    raise InputError("profile", "name", name, expected)
 
 
 def _profile_in_package(path: Path) -> Profile:

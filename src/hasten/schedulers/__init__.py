@@ -11,7 +11,7 @@ from importlib import import_module
 from types import ModuleType
 
 from hasten.core.decision import Scheduler
-from hasten.core.errors import HastenError, InputError
+from hasten.core.errors import HastenError, InputError, one_of
 
 _FACTORIES = {
     "greedy": "greedy:Greedy",
@@ -34,9 +34,12 @@ _FACTORIES = {
 """Name to ``module:factory``; a factory takes the argument after the colon ("" when there is none)."""
 
 
-def schedulers() -> list[str]:
+def scheduler_names() -> list[str]:
     """Names of all schedulers."""
     return sorted(_FACTORIES)
+
+
+schedulers = scheduler_names
 
 
 def make_scheduler(spec: str) -> Scheduler:
@@ -47,7 +50,7 @@ def make_scheduler(spec: str) -> Scheduler:
     """
     name, _, argument = spec.strip().partition(":")
     if name not in _FACTORIES:
-        raise InputError("schedulers", "name", name, f"one of {', '.join(schedulers())}")
+        raise InputError("schedulers", "name", name, one_of(name, scheduler_names()))
     module, _, factory = _FACTORIES[name].partition(":")
     try:
         make = getattr(import_module(f"hasten.schedulers.{module}"), factory)
@@ -58,12 +61,17 @@ def make_scheduler(spec: str) -> Scheduler:
 
 
 def make_schedulers(specs: str) -> list[Scheduler]:
-    """Make the schedulers of a comma-separated list; a comma inside an argument (``fixed:2,1``) is understood."""
-    return [make_scheduler(spec) for spec in split_specs(specs)]
+    """Make the schedulers of a comma-separated list, each once; a comma inside an argument (``fixed:2,1``) is
+    understood.
+    """
+    made = [make_scheduler(spec) for spec in split_specs(specs)]
+    return list({scheduler.name: scheduler for scheduler in made}.values())
 
 
 def split_specs(specs: str) -> list[str]:
-    """Split ``greedy,fixed:2,1,random`` into its names: a piece that starts with a digit belongs to the one before."""
+    """Split ``greedy,fixed:2,1,random`` into its names, each once: a piece that starts with a digit belongs to the one
+    before.
+    """
     pieces: list[str] = []
     for piece in specs.split(","):
         if pieces and piece.strip()[:1].isdigit():
@@ -71,8 +79,8 @@ def split_specs(specs: str) -> list[str]:
         elif piece.strip():
             pieces.append(piece.strip())
     if not pieces:
-        raise InputError("schedulers", "list", specs, f"names among {', '.join(schedulers())}")
-    return pieces
+        raise InputError("schedulers", "list", specs, f"names among {', '.join(scheduler_names())}")
+    return list(dict.fromkeys(pieces))
 
 
 def no_argument(name: str, argument: str) -> None:
@@ -86,7 +94,7 @@ class _CallableModule(ModuleType):
 
     def __call__(self) -> list[str]:
         """Names of all schedulers."""
-        return schedulers()
+        return scheduler_names()
 
 
 sys.modules[__name__].__class__ = _CallableModule

@@ -120,7 +120,8 @@ class Choice:
         bits = self._bits[stream]
         sends = bits > 0
         device_end = device_ms[:, None] + self._device_ms[stream]
-        sent = stage_end(device_end, uplink_ms[:, None], bits / rate[:, None])
+        with np.errstate(divide="ignore", invalid="ignore"):  # a dead link: infinite, and unused by what sends nothing
+            sent = stage_end(device_end, uplink_ms[:, None], bits / rate[:, None])
         edge_end = stage_end(sent + 0.5 * context.rtt_ms, edge_ms[:, None], self._edge_ms[stream])
         latency = np.where(sends, edge_end + 0.5 * context.rtt_ms, device_end)
         deadline = context.deadline_ms[stream][:, None]

@@ -11,7 +11,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
-from hasten.core.errors import HastenError, InputError
+from hasten.core.errors import HastenError, InputError, one_of
 from hasten.study.analysis import Curves, curves_of
 from hasten.study.cells import Cells
 from hasten.study.design import SWEEPS, Conditions, Point, Source, points_of, recordings_present
@@ -93,7 +93,7 @@ def plan_of(name: str, seeds: int, quick: bool) -> Plan:
         InputError: an unknown name.
     """
     if name not in NAMES:
-        raise InputError("study", "name", name, f"one of {', '.join(NAMES)}")
+        raise InputError("study", "name", name, one_of(name, NAMES))
     sources: tuple[Source, ...] = ("generated", "recorded") if recordings_present() else ("generated",)
     sweeps = tuple(SWEEPS) if name == ALL else (name,) if name in SWEEPS else ()
     return Plan(sweeps, name in (ABLATION, ALL), min(seeds, QUICK_SEEDS) if quick else seeds, sources, quick)
