@@ -56,6 +56,17 @@ def test_an_answer_that_cannot_be_true_is_not_believed(what):
     assert sum("cannot be true" in note for note in world.notes) == 1
 
 
+def test_an_alarm_that_goes_off_late_costs_an_exit_and_not_the_task():
+    def setting(world):
+        clock = world.agent._clock
+        call_at = clock.call_at
+        clock.call_at = lambda when_ms, call: call_at(when_ms + 2.0, call)
+
+    records, _ = run(setting, edge=False, rate_hz=5, tasks=10, deadline_ms=103.2)  # the last exit takes 103
+    assert told(records) == {("on_time", "answered", "late"): 10}
+    assert {record["answered_exit"] for record in records} == {3}
+
+
 def test_an_output_that_is_not_finite_is_an_outcome_of_its_own():
     class Broken(StandIn):
         def finish(self, partition, exit_, tensors):

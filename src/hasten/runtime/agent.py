@@ -217,8 +217,8 @@ class DeviceAgent:
             self._drop(task, Reason.SCHEDULER)
         elif task.arrived_ms + task.predicted_ms <= task.limit_ms:
             self._begin(task, choice, now)
-        elif choice.offloads and now + choice.planned_ms <= task.limit_ms:
-            self._decide_alone(task, Fallback.LATE)  # the scheduler could not know
+        elif choice.planned_ms <= self._decider.limit_ms:  # it could not know of late alarms and of the latest times
+            self._decide_alone(task, Fallback.LATE)
         else:
             self._drop(task, Reason.EXPIRED)
         if usable and (choice is None or not choice.offloads):
