@@ -10,7 +10,7 @@ from hasten.core.scenario import scenario_from
 from hasten.schedulers import make_scheduler, priced_values
 from hasten.schedulers.priced import Priced
 from hasten.schedulers.priced_values import EDGE, FREE, NODES, UPLINK, Choice, Prices, learn_prices
-from hasten.sim import simulate_batch
+from hasten.sim import simulate, simulate_batch
 
 
 @pytest.fixture(autouse=True)
@@ -140,3 +140,10 @@ def test_one_row_stands_for_many_devices():
     np.testing.assert_allclose(
         learn_prices(alone, 10_000.0).at_node, learn_prices(context, 10_000.0).at_node, atol=1e-12
     )
+
+
+@pytest.mark.filterwarnings("error")
+def test_a_dead_link_is_a_link_like_any_other():
+    scenario = study(mbps=0, kind="constant")
+    gain = simulate(scenario, make_scheduler("priced"), 0).mean_gain
+    assert gain == pytest.approx(simulate(scenario, make_scheduler("greedy"), 0).mean_gain, abs=0.1)

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
+from hasten.core.compiled import KernelCache
 from hasten.core.decision import Context, View
 from hasten.core.errors import InputError
 from hasten.core.options import DROP, StreamCosts, option_table
@@ -122,3 +125,18 @@ def test_batch_decides_as_single_runs_do(topology: str, order: str) -> None:
         alone = simulate(busy, make_scheduler("rolling-horizon"), result.seed)
         np.testing.assert_array_equal(alone.decisions, result.decisions)
         assert alone.mean_gain > 0.9 * simulate(busy, make_scheduler("greedy"), result.seed).mean_gain
+
+
+@pytest.mark.parametrize("topology", ["shared", "dedicated"])
+def test_what_has_to_be_compiled_is_compiled_before_the_first_decision(
+    monkeypatch: pytest.MonkeyPatch, topology: str
+) -> None:
+    def compiled_late(*arguments: object) -> None:
+        raise AssertionError(f"compiled in a decision: {arguments}")
+
+    busy = scenario(topology, "ready")
+    make_scheduler("rolling-horizon").reset(busy.context(np.zeros(1, dtype=np.int64)))
+    monkeypatch.setattr(KernelCache, "load_overload", compiled_late)
+    scheduler = make_scheduler("rolling-horizon")
+    scheduler.reset(busy.context(np.zeros(1, dtype=np.int64)))
+    scheduler.decide(replace(view(streams=2), edge_wait_ms=np.zeros((1, 2))))

@@ -75,7 +75,15 @@ class OptionTable:
         An option is left out when another of its stream needs no more of device, uplink and edge and is worth at
         least as much: by the timing law it can never finish earlier nor earn more.
         """
-        return self.columns([self._undominated_columns(m) for m in range(self.streams)])
+        known: dict[bytes, list[int]] = {}  # thousands of streams may be alike
+        kept = []
+        for m in range(self.streams):
+            costs = self._costs(m)
+            key = costs.tobytes()
+            if key not in known:
+                known[key] = _undominated_columns(costs)
+            kept.append(known[key])
+        return self.columns(kept)
 
     def columns(self, kept: Sequence[Sequence[int]]) -> tuple[OptionTable, NDArray[np.int64]]:
         """The part of the options that ``kept`` lists for each stream, and the column (M, J') each had here."""
@@ -102,18 +110,23 @@ class OptionTable:
         )
         return table, np.where(column == padding, DROP, column)
 
-    def _undominated_columns(self, stream: int) -> list[int]:
-        """Columns of one stream's undominated options; of equal ones the first."""
+    def _costs(self, stream: int) -> NDArray[np.float64]:
+        """(4, J): what each of one stream's options needs of device, uplink and edge, and its worth, negative."""
         n = self.count[stream]
-        costs = np.stack([self.device_ms, self.payload_bits, self.edge_ms, -self.worth])[:, stream, :n]
-        kept = []
-        for j in range(n):
-            no_worse = np.all(costs <= costs[:, j : j + 1], axis=0)
-            better = no_worse & np.any(costs < costs[:, j : j + 1], axis=0)
-            equal_before = no_worse[:j] & ~better[:j]
-            if not better.any() and not equal_before.any():
-                kept.append(j)
-        return kept
+        needed = [column[stream, :n] for column in (self.device_ms, self.payload_bits, self.edge_ms)]
+        return np.stack([*needed, -self.worth[stream, :n]])
+
+
+def _undominated_columns(costs: NDArray[np.float64]) -> list[int]:
+    """Columns of the undominated options among ``costs`` (4, J); of equal ones the first."""
+    kept = []
+    for j in range(costs.shape[1]):
+        no_worse = np.all(costs <= costs[:, j : j + 1], axis=0)
+        better = no_worse & np.any(costs < costs[:, j : j + 1], axis=0)
+        equal_before = no_worse[:j] & ~better[:j]
+        if not better.any() and not equal_before.any():
+            kept.append(j)
+    return kept
 
 
 def option_table(streams: Sequence[StreamCosts]) -> OptionTable:

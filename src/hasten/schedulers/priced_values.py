@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 
 from hasten.core.arrivals import Arrivals, PoissonArrivals
-from hasten.core.decision import BoolArray, Context, FloatArray, IntArray, View, useful_limit_ms
+from hasten.core.decision import DEAD_LINK_BITS_PER_MS, BoolArray, Context, FloatArray, IntArray, View, useful_limit_ms
 from hasten.core.gain import task_gain
 from hasten.core.rates import RateTrace, rate_trace
 from hasten.core.scenario import Realization
@@ -172,6 +172,7 @@ _known: dict[tuple[object, ...], Prices] = {}
 
 def learn_prices(context: Context, rate_bits_per_ms: float) -> Prices:
     """Find prices for a context at one rate of the uplink, or recall them; the same numbers give the same prices."""
+    rate_bits_per_ms = max(rate_bits_per_ms, DEAD_LINK_BITS_PER_MS)
     options = context.options
     arrays = (
         options.device_ms,

@@ -67,6 +67,13 @@ class RollingHorizon:
         ]
         self._gap_ms = np.tile(1000.0 / np.maximum(context.rate_hz, 1e-9), (context.batch, 1))
         self._last_ms = np.full((context.batch, table.streams), np.nan)
+        of_streams = np.zeros((0, len(rows[0])))
+        waits_ms = np.zeros((0, len(rows[0]) + 1 + context.workers))
+        nothing = np.zeros(0)
+        stream = np.zeros(0, dtype=np.int64)
+        _first_decisions(
+            self._costs[0], stream, waits_ms, nothing, of_streams, of_streams, self._horizon
+        )  # compiles now
 
     def decide(self, view: View) -> Decision:
         """The first decision of each plan."""
