@@ -17,6 +17,7 @@ import numpy as np
 import yaml
 
 from hasten.conform import predict
+from hasten.core.output import write_text
 from hasten.core.profile import Profile
 from hasten.core.results import Result, result_document
 from hasten.core.scenario import Scenario, load_scenario
@@ -72,10 +73,10 @@ def run_demo(out: Path, quick: bool, data: str, progress: ProgressCall) -> DemoO
         progress=lambda done: progress("profiling on this machine", done),
     )
     profile = with_overhead(measured.profile, built, tasks=8 if quick else 24, progress=progress)
-    (out / "profile.json").write_text(profile.to_json(), encoding="utf-8")
+    write_text(out / "profile.json", profile.to_json())
     package = with_profile(built, profile, out / f"{data}.hasten")
     path = out / "scenario.yaml"
-    path.write_text(_scenario_text(package.path.name, profile, quick), encoding="utf-8")
+    write_text(path, _scenario_text(package.path.name, profile, quick))
     scenario = load_scenario(path)
     progress("simulating every fixed choice", 0.0)
     fixed = _fixed_pairs(scenario)

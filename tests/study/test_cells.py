@@ -1,5 +1,6 @@
 """Cells survive: what was kept is found again, and nothing else is."""
 
+import resource
 from pathlib import Path
 
 import pytest
@@ -33,3 +34,18 @@ def test_a_file_that_is_no_cache_is_refused(tmp_path: Path) -> None:
     (tmp_path / "cells.sqlite").write_text("not a database at all, " * 100)
     with pytest.raises(InputError, match=r"cells\.sqlite: cache"):
         Cells(tmp_path / "cells.sqlite")
+
+
+def test_a_full_disk_keeps_what_was_there(tmp_path: Path) -> None:
+    path = tmp_path / "cells.sqlite"
+    with Cells(path) as cells:
+        cells.keep({"old": 1})
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (path.stat().st_size, hard))
+    try:
+        with Cells(path) as cells, pytest.raises(InputError, match=r"cells\.sqlite: cache"):
+            cells.keep({"new": "x" * 100_000})
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    with Cells(path) as cells:
+        assert cells.find(["old", "new"]) == {"old": 1}

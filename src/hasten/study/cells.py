@@ -33,6 +33,7 @@ class Cells:
     """A file of cells: key to plain data."""
 
     def __init__(self, path: Path) -> None:
+        self._path = path
         path.parent.mkdir(parents=True, exist_ok=True)
         try:
             self._file = sqlite3.connect(path)
@@ -63,7 +64,14 @@ class Cells:
         return found
 
     def keep(self, cells: Mapping[str, Any]) -> None:
-        """Add cells, all or none."""
+        """Add cells, all or none.
+
+        Raises:
+            InputError: they cannot be written: the disk is full, another process writes all the time.
+        """
         rows = [(key, json.dumps(value)) for key, value in cells.items()]
-        with self._file:
-            self._file.executemany("INSERT OR REPLACE INTO cells VALUES (?, ?)", rows)
+        try:
+            with self._file:
+                self._file.executemany("INSERT OR REPLACE INTO cells VALUES (?, ?)", rows)
+        except sqlite3.Error as error:
+            raise InputError(self._path, "cache", self._path.name, f"a file that can be written ({error})") from None

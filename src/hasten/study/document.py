@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from hasten.core.output import write_text
 from hasten.study.report import write_page
 
 
@@ -69,14 +70,13 @@ def write_html(path: Path, blocks: Sequence[Block]) -> None:
 def write_markdown(path: Path, blocks: Sequence[Block]) -> None:
     """Write the text, and its figures into a folder beside it that has the text's name."""
     folder = path.with_suffix("")
-    folder.mkdir(parents=True, exist_ok=True)
-    for old in folder.glob("*.svg"):
-        old.unlink()
-    for block in blocks:
-        if isinstance(block, Plot):
-            (folder / f"{block.name}.svg").write_text(block.svg, encoding="utf-8")
+    figures = {folder / f"{block.name}.svg": block.svg for block in blocks if isinstance(block, Plot)}
+    for figure, svg in figures.items():
+        write_text(figure, svg)
     texts = (_markdown(block, folder.name) for block in blocks)
-    path.write_text("\n\n".join(text for text in texts if text) + "\n", encoding="utf-8")
+    write_text(path, "\n\n".join(text for text in texts if text) + "\n")
+    for old in set(folder.glob("*.svg")) - set(figures):
+        old.unlink()
 
 
 def _html(block: Block) -> str:

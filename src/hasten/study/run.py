@@ -12,6 +12,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 from hasten.core.errors import HastenError, InputError, one_of
+from hasten.core.output import write_bytes
 from hasten.study.analysis import Curves, curves_of
 from hasten.study.cells import Cells
 from hasten.study.design import SWEEPS, Conditions, Point, Source, points_of, recordings_present
@@ -127,8 +128,7 @@ def run_study(
         trained = cells.find(job.key for job in ablation.values())
     for spec, policy in files.items():
         path = out / "policies" / f"{spec.title}.onnx"
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_bytes(policy)
+        write_bytes(path, policy)
     curves = {who: trained[job.key] for who, job in ablation.items()}
     write_tables(out, rows, curves)
     return Study(plan, curves_of(points, rows), policies, curves, remarks)

@@ -8,6 +8,7 @@ from pathlib import Path
 import pyarrow as pa
 from pyarrow import csv, parquet
 
+from hasten.core.output import replacement
 from hasten.study.training import Variant
 from hasten.study.work import Plain
 
@@ -72,6 +73,7 @@ def write_tables(out: Path, rows: Sequence[Plain], ablation: Mapping[tuple[Varia
 
 
 def _write(path: Path, table: pa.Table) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    csv.write_csv(table, path.with_suffix(".csv"))
-    parquet.write_table(table, path.with_suffix(".parquet"))
+    with replacement(path.with_suffix(".csv")) as file:
+        csv.write_csv(table, file)
+    with replacement(path.with_suffix(".parquet")) as file:
+        parquet.write_table(table, file)
