@@ -13,13 +13,12 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field, model_validator
 
-from hasten.core.files import Record
-from hasten.core.recordings import read_arrivals
+from hasten.core.files import Factor, FileName, Milliseconds, PositiveMs, RateHz, Record
+from hasten.core.recorded_arrivals import read_arrivals
 
 FloatArray = NDArray[np.float64]
-RateHz = Annotated[float, Field(gt=0)]
 MAX_TASKS = 20_000_000
-"""No stream is asked for more arrivals than this in one run."""
+"""A run has no more tasks than this, all streams together: some 400 bytes each."""
 
 
 class PoissonArrivals(Record):
@@ -73,8 +72,8 @@ class MmppArrivals(Record):
     """
 
     kind: Literal["mmpp"]
-    rates_hz: Annotated[tuple[Annotated[float, Field(ge=0)], ...], Field(min_length=1)]
-    dwell_ms: Annotated[tuple[Annotated[float, Field(gt=0)], ...], Field(min_length=1)]
+    rates_hz: Annotated[tuple[Annotated[float, Field(ge=0, le=1e6)], ...], Field(min_length=1)]
+    dwell_ms: Annotated[tuple[PositiveMs, ...], Field(min_length=1)]
 
     @model_validator(mode="after")
     def _states_match(self) -> MmppArrivals:
@@ -112,7 +111,7 @@ class ExplicitArrivals(Record):
     """Exactly these arrivals."""
 
     kind: Literal["explicit"]
-    times_ms: tuple[Annotated[float, Field(ge=0)], ...]
+    times_ms: tuple[Milliseconds, ...]
 
     @model_validator(mode="after")
     def _in_order(self) -> ExplicitArrivals:
@@ -137,28 +136,35 @@ class ExplicitArrivals(Record):
 class RecordedArrivals(Record):
     """Arrivals of a recording, repeated when it ends; ``speedup`` makes time pass faster.
 
+    ``column`` chooses the column of times of a table, ``frames_hz`` says how fast the video of MOT detections is.
+
     Streams of the same entry start evenly spread over the recording, so that they are alike but not in step. With
     ``start: random`` each stream of each realization starts somewhere else.
     """
 
     kind: Literal["trace"]
-    file: str
+    file: FileName
     column: str | None = None
-    speedup: Annotated[float, Field(gt=0)] = 1.0
+    frames_hz: RateHz | None = None
+    speedup: Factor = 1.0
     start: Literal["beginning", "random"] = "beginning"
 
     def mean_rate_hz(self, folder: Path | None) -> float:
         """Arrivals per second of the whole recording, sped up."""
-        recorded = read_arrivals(self.file, self.column, folder)
+        recorded = read_arrivals(self.file, self.column, self.frames_hz, folder)
         if isinstance(recorded, tuple):
             return self.speedup * 1000.0 * len(recorded[0]) / recorded[1]
         return self.speedup * float(recorded.mean())
+
+    def counts_seconds(self, folder: Path | None) -> bool:
+        """Whether the recording counts arrivals per second, rather than naming their times."""
+        return not isinstance(read_arrivals(self.file, self.column, self.frames_hz, folder), tuple)
 
     def times(
         self, rng: np.random.Generator, count: int | None, horizon_ms: float, position: float, folder: Path | None
     ) -> FloatArray:
         """Arrival times in ms; ``position`` in [0, 1) is where in the recording the stream starts."""
-        recorded = read_arrivals(self.file, self.column, folder)
+        recorded = read_arrivals(self.file, self.column, self.frames_hz, folder)
         if self.start == "random":
             position = rng.uniform()
         if isinstance(recorded, tuple):
@@ -176,7 +182,6 @@ class RecordedArrivals(Record):
         rounds = (
             int(np.ceil(count / len(once))) if count is not None else int(horizon_ms * self.speedup / length_ms) + 1
         )
-        rounds = min(rounds, max(1, MAX_TASKS // len(once)))
         return (once[None, :] + length_ms * np.arange(rounds)[:, None]).ravel() / self.speedup
 
     def _from_counts(
@@ -192,8 +197,6 @@ class RecordedArrivals(Record):
             pieces.append(second * 1000.0 + np.sort(rng.uniform(0.0, 1000.0, number)))
             found += number
             second += 1
-            if second >= len(counts) and found == 0:
-                break  # a recording without any arrival
         return np.concatenate(pieces) / self.speedup if pieces else np.zeros(0)
 
 

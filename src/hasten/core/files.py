@@ -1,26 +1,68 @@
-"""Reading files that people write: validated models, bounded sizes, one-line errors."""
+"""Reading files that people write: validated models, bounded sizes, one-line errors. YAML itself: ``plain_yaml``."""
 
 from __future__ import annotations
 
 import json
 import os
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Annotated, Any, TypeVar
 
-import yaml
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, GetCoreSchemaHandler, ValidationError
+from pydantic_core import CoreSchema
 
 from hasten.core.errors import InputError
+from hasten.core.plain_yaml import MAX_DIGITS, line_of, parse_yaml
 
 MAX_TEXT_BYTES = 64 * 1024 * 1024
-"""A scenario or profile beyond this size is refused before it is parsed."""
+"""A text file beyond this size is refused before it is read."""
+MAX_LOCATED_BYTES = 256 * 1024
+"""In longer YAML files an error names the field, but no line."""
+
+Location = tuple[int | str, ...]
+
+
+def _make_numbers_strict(schema: Any) -> None:
+    if isinstance(schema, dict):
+        if schema.get("type") in ("int", "float"):
+            schema["strict"] = True
+        for part in schema.values():
+            _make_numbers_strict(part)
+    elif isinstance(schema, list):
+        for part in schema:
+            _make_numbers_strict(part)
 
 
 class Record(BaseModel):
-    """Base of everything read from a file: frozen, no unknown keys, no NaN or infinity, no silent conversion."""
+    """Base of everything read from a file: frozen, no unknown keys, no NaN or infinity, no silent conversion.
+
+    A number is a number: neither ``true`` nor ``"3"`` is taken for one, nor 3.5 or 3.0 for a whole one.
+    """
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False, strict=False, populate_by_name=True)
 
+    @classmethod
+    def __get_pydantic_core_schema__(cls, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
+        """The usual schema with strict numbers (pydantic's strict mode would also refuse lists for tuples)."""
+        schema = handler(source)
+        _make_numbers_strict(schema)
+        return schema
+
+
+MAX_MS = 1e12
+"""No time is longer (31 years), so that sums of times keep a resolution of a microsecond."""
+MAX_FACTOR = 1e6
+
+Milliseconds = Annotated[float, Field(ge=0, le=MAX_MS)]
+PositiveMs = Annotated[float, Field(gt=0, le=MAX_MS)]
+Factor = Annotated[float, Field(gt=0, le=MAX_FACTOR)]
+Mbps = Annotated[float, Field(ge=0, le=1e6)]
+PositiveMbps = Annotated[float, Field(gt=0, le=1e6)]
+RateHz = Annotated[float, Field(gt=0, le=1e6)]
+Weight = Annotated[float, Field(ge=0, le=MAX_FACTOR)]
+"""Of gains: accuracies are at most 1, and weights far beyond this would only overflow sums."""
+Name = Annotated[str, Field(min_length=1, max_length=200, pattern=r"^[^\x00-\x1f\x7f]+$")]
+FileName = Annotated[str, Field(min_length=1, max_length=4096)]
 
 RecordT = TypeVar("RecordT", bound=BaseModel)
 
@@ -28,39 +70,77 @@ RecordT = TypeVar("RecordT", bound=BaseModel)
 def read_text(path: Path) -> str:
     """Return the text of ``path``; an absent, huge or undecodable file is an :class:`InputError`."""
     try:
-        size = path.stat().st_size
-        if size > MAX_TEXT_BYTES:
-            raise InputError(path, "size", size, f"at most {MAX_TEXT_BYTES} bytes")
-        return path.read_text(encoding="utf-8")
+        with path.open("rb") as file:
+            data = file.read(MAX_TEXT_BYTES + 1)
+        if len(data) <= MAX_TEXT_BYTES:
+            return data.decode("utf-8-sig")
     except OSError as error:
         raise InputError(path, "file", str(path), f"a readable file ({error.strerror})") from None
     except UnicodeDecodeError:
         raise InputError(path, "file", str(path), "UTF-8 text") from None
+    except ValueError:
+        raise InputError(path, "file", str(path), "a name that a file can have") from None
+    raise InputError(path, "size", f"over {MAX_TEXT_BYTES}", f"at most {MAX_TEXT_BYTES} bytes")
 
 
 def read_yaml(path: Path) -> Any:
     """Parse YAML (of which JSON is a part) without constructing any object beyond plain data."""
-    try:
-        return yaml.safe_load(read_text(path))
-    except yaml.YAMLError as error:
-        reason = " ".join(str(error).split())
-        raise InputError(path, "file", path.name, f"valid YAML ({reason[:160]})") from None
+    return parse_yaml(read_text(path), path)
 
 
 def read_json(path: Path) -> Any:
-    """Parse JSON; NaN and Infinity are not JSON and are refused."""
+    """Parse a JSON file; see :func:`parse_json`."""
+    return parse_json(read_text(path), path)
+
+
+def parse_json(text: str | bytes, where: str | Path) -> Any:
+    """Plain data of a JSON text; NaN, infinity, huge numbers and equal keys are refused, deep nesting as well."""
 
     def refuse(token: str) -> Any:
-        raise InputError(path, "file", token, "a finite number")
+        raise InputError(where, "number", token, "a finite number")
+
+    def whole(token: str) -> int:
+        if len(token) > MAX_DIGITS:
+            raise InputError(where, "number", f"a number of {len(token)} digits", f"at most {MAX_DIGITS} digits")
+        return int(token)
+
+    def real(token: str) -> float:
+        value = float(token)
+        return value if abs(value) < float("inf") else refuse(token)
+
+    def mapping(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+        found = dict(pairs)
+        if len(found) < len(pairs):
+            keys = [key for key, _ in pairs]
+            twice = next(key for i, key in enumerate(keys) if key in keys[:i])
+            raise InputError(where, "key", twice, "each key once")
+        return found
 
     try:
-        return json.loads(read_text(path), parse_constant=refuse)
+        return json.loads(text, parse_constant=refuse, parse_int=whole, parse_float=real, object_pairs_hook=mapping)
     except json.JSONDecodeError as error:
-        raise InputError(path, "file", path.name, f"valid JSON ({error.msg} at line {error.lineno})") from None
+        raise InputError(where, "file", error.msg, f"valid JSON (line {error.lineno})") from None
+    except UnicodeDecodeError:
+        raise InputError(where, "file", "undecodable bytes", "JSON in UTF-8") from None
+    except RecursionError:
+        raise InputError(where, "file", "deeply nested lists", "fewer lists inside each other") from None
 
 
-def validated(model: type[RecordT], data: Any, where: str | Path) -> RecordT:
-    """Build ``model`` from plain ``data``; the first failure becomes an :class:`InputError` that names the field."""
+def read_record(model: type[RecordT], path: Path) -> RecordT:
+    """A YAML file as a ``model``; an :class:`InputError` names the field and, where the file is short, its line."""
+    text = read_text(path)
+    data = parse_yaml(text, path)
+    line = (lambda location: line_of(text, location)) if len(text) <= MAX_LOCATED_BYTES else None
+    return validated(model, data, path, line)
+
+
+def validated(
+    model: type[RecordT], data: Any, where: str | Path, line: Callable[[Location], int | None] | None = None
+) -> RecordT:
+    """Build ``model`` from plain ``data``; the first failure becomes an :class:`InputError` that names the field.
+
+    ``line`` tells the line of a location in the text that ``data`` was read from.
+    """
     try:
         return model.model_validate(data)
     except ValidationError as error:
@@ -68,7 +148,11 @@ def validated(model: type[RecordT], data: Any, where: str | Path) -> RecordT:
         field, value, expected = _field_path(first["loc"], data), first["input"], _expectation(first)
         if first["type"].startswith("union_tag"):
             field, value = f"{field}.kind", first.get("ctx", {}).get("tag", "nothing")
-        raise InputError(where, field or "file", value, expected) from None
+        number = line(first["loc"]) if line is not None else None
+        place = where if number is None else f"{where}, line {number}"
+        raise InputError(place, field or "file", value, expected) from None
+    except RecursionError:
+        raise InputError(where, "file", "deeply nested data", "fewer lists inside each other") from None
 
 
 def _field_path(location: tuple[int | str, ...], data: Any) -> str:
@@ -109,13 +193,22 @@ def data_folder() -> Path | None:
     return folder if folder.is_dir() else None
 
 
+def about_data_folder() -> str:
+    """What a message about an absent recording says of ``HASTEN_DATA``."""
+    named = os.environ.get("HASTEN_DATA")
+    if named and data_folder() is None:
+        return f"HASTEN_DATA is {named}, which is no folder"
+    return "recorded data: set HASTEN_DATA" if not named else f"HASTEN_DATA is {named}"
+
+
 def locate(name: str, beside: Path | None) -> Path:
     """Find a file that a scenario names: beside the scenario, then as given, then in the data folder."""
-    roots = [beside, Path(), data_folder()]
+    roots = [root for root in (beside, Path(), data_folder()) if root is not None]
     for root in roots:
-        if root is not None and (root / name).is_file():
-            return root / name
-    looked = ", ".join(dict.fromkeys(str(root) for root in roots if root is not None))
-    named = os.environ.get("HASTEN_DATA")
-    hint = f"HASTEN_DATA is {named}, which is no folder" if named and data_folder() is None else "set HASTEN_DATA"
-    raise InputError(name, "file", name, f"an existing file (looked in {looked}; recorded data: {hint})")
+        try:
+            if (root / name).is_file():
+                return root / name
+        except (OSError, ValueError):  # a name that no file can have
+            continue
+    looked = ", ".join(dict.fromkeys(str(root) for root in roots))
+    raise InputError(name, "file", name, f"an existing file (looked in {looked}; {about_data_folder()})")

@@ -12,19 +12,16 @@ from typing import Annotated, Any, Literal
 import numpy as np
 from pydantic import Field
 
-from hasten.core.files import Record
+from hasten.core.files import Factor, Record, Weight
 from hasten.core.jit import jitable, select
 from hasten.core.timing import ON_TIME_TOLERANCE_MS
-
-MAX_WEIGHT = 1e6
-"""Accuracies are at most 1: weights far beyond this would only overflow sums."""
 
 
 class OnTimeAccuracy(Record):
     """Accuracy when on time, else 0."""
 
     kind: Literal["on_time_accuracy"] = "on_time_accuracy"
-    energy_weight_per_mj: Annotated[float, Field(ge=0, le=MAX_WEIGHT)] = 0.0
+    energy_weight_per_mj: Weight = 0.0
 
     def terms(self) -> tuple[float, float, float]:
         """The gain's numbers (time_weight, late_gain, fade): see :func:`task_gain`."""
@@ -35,9 +32,9 @@ class Tradeoff(Record):
     """Accuracy minus ``time_weight`` times the used share of the deadline when on time, else minus ``late_cost``."""
 
     kind: Literal["tradeoff"]
-    time_weight: Annotated[float, Field(ge=0, le=MAX_WEIGHT, alias="lambda")] = 0.2
-    late_cost: Annotated[float, Field(ge=0, le=MAX_WEIGHT, alias="rho")] = 0.0
-    energy_weight_per_mj: Annotated[float, Field(ge=0, le=MAX_WEIGHT)] = 0.0
+    time_weight: Annotated[Weight, Field(alias="lambda")] = 0.2
+    late_cost: Annotated[Weight, Field(alias="rho")] = 0.0
+    energy_weight_per_mj: Weight = 0.0
 
     def terms(self) -> tuple[float, float, float]:
         """The gain's numbers (time_weight, late_gain, fade): see :func:`task_gain`."""
@@ -48,8 +45,8 @@ class Soft(Record):
     """Accuracy, fading linearly to 0 between the deadline and ``1 + fade`` times the deadline."""
 
     kind: Literal["soft"]
-    fade: Annotated[float, Field(gt=0, le=MAX_WEIGHT, alias="kappa")] = 0.5
-    energy_weight_per_mj: Annotated[float, Field(ge=0, le=MAX_WEIGHT)] = 0.0
+    fade: Annotated[Factor, Field(alias="kappa")] = 0.5
+    energy_weight_per_mj: Weight = 0.0
 
     def terms(self) -> tuple[float, float, float]:
         """The gain's numbers (time_weight, late_gain, fade): see :func:`task_gain`."""

@@ -13,11 +13,13 @@ from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
-from hasten.core.files import Record, read_json, validated
+from hasten.core.files import Milliseconds, Name, Record, read_json, validated
 
-Milliseconds = Annotated[float, Field(ge=0)]
-Bytes = Annotated[int, Field(gt=0)]
+Bytes = Annotated[int, Field(gt=0, le=1 << 40)]
+Power = Annotated[float, Field(ge=0, le=1e9)]
 Fraction = Annotated[float, Field(ge=0, le=1)]
+MAX_OPTIONS = 10_000
+"""Schedulers weigh all options of a profile for every task; some compare each with each beforehand."""
 
 
 class Block(Record):
@@ -26,7 +28,7 @@ class Block(Record):
     ``encode_ms`` is what the device needs to encode them, where it was measured apart.
     """
 
-    name: str
+    name: Name
     device_ms: Milliseconds
     edge_ms: Milliseconds
     output_bytes: Bytes
@@ -40,7 +42,7 @@ class ExitHead(Record):
     nothing is sent. Where it was not measured, every partition has ``accuracy``.
     """
 
-    name: str
+    name: Name
     after_block: Annotated[int, Field(ge=1)]
     accuracy: Fraction
     device_ms: Milliseconds
@@ -64,16 +66,16 @@ class Profile(Record):
     """
 
     schema_id: Literal["hasten.profile/1"] = Field(alias="schema")
-    name: str
-    source: str
+    name: Name
+    source: Annotated[str, Field(max_length=10_000)]
     input_bytes: Bytes
     input_encode_ms: Milliseconds = 0.0
     task_ms: Milliseconds = 0.0
     offload_ms: Milliseconds = 0.0
     blocks: Annotated[tuple[Block, ...], Field(min_length=1)]
     exits: Annotated[tuple[ExitHead, ...], Field(min_length=1)]
-    device_power_mw: Annotated[float, Field(ge=0)] | None = None
-    radio_uj_per_byte: Annotated[float, Field(ge=0)] | None = None
+    device_power_mw: Power | None = None
+    radio_uj_per_byte: Power | None = None
 
     @model_validator(mode="after")
     def _exits_fit_blocks(self) -> Profile:
@@ -96,7 +98,14 @@ class Profile(Record):
                     f"exits[{number - 1}].accuracy_by_partition to have {head.after_block + 1} entries "
                     f"(partitions 0..{head.after_block}), not {len(by_partition)}"
                 )
+        if self.options > MAX_OPTIONS:
+            raise ValueError(f"at most {MAX_OPTIONS} options, pairs of an exit and a partition, not {self.options}")
         return self
+
+    @property
+    def options(self) -> int:
+        """How many pairs of an exit and a partition there are."""
+        return sum(head.after_block + 1 for head in self.exits)
 
     def payload_bytes(self, partition: int) -> int:
         """Bytes sent when blocks ``1..partition`` ran on the device (partition 0: the input itself)."""

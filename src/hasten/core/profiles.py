@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import json
 import zipfile
+import zlib
 from importlib import resources
 from pathlib import Path
-from typing import Any
 
 from hasten.core.errors import InputError, one_of
-from hasten.core.files import MAX_TEXT_BYTES, data_folder, locate, validated
+from hasten.core.files import MAX_TEXT_BYTES, data_folder, locate, parse_json, validated
 from hasten.core.profile import Profile, read_profile
 from hasten.core.scission import scission_profile
 
@@ -29,10 +28,12 @@ def load_profile(name_or_path: str | Path, beside: Path | None = None) -> Profil
     Raises:
         InputError: the name is unknown or the file is not a valid profile.
     """
+    if not isinstance(name_or_path, str | Path):
+        raise InputError("load_profile", "name", name_or_path, "a name, or the path of a profile or package")
     name = str(name_or_path)
     if name in builtin_profiles():
         text = (resources.files("hasten.core") / "builtin" / f"{name}.json").read_text(encoding="utf-8")
-        return validated(Profile, json.loads(text), f"built-in profile {name}")
+        return validated(Profile, parse_json(text, name), f"built-in profile {name}")
     if name.startswith(SCISSION_PREFIX):
         return scission_profile(name.removeprefix(SCISSION_PREFIX), data_folder())
     if name.endswith(".hasten"):
@@ -46,11 +47,10 @@ def load_profile(name_or_path: str | Path, beside: Path | None = None) -> Profil
 def _profile_in_package(path: Path) -> Profile:
     """The profile inside a package; the package's own checks are made when it is opened for running."""
     try:
-        with zipfile.ZipFile(path) as archive:
-            info = archive.getinfo(PACKAGE_PROFILE_MEMBER)
-            if info.file_size > MAX_TEXT_BYTES:
-                raise InputError(path, PACKAGE_PROFILE_MEMBER, info.file_size, f"at most {MAX_TEXT_BYTES} bytes")
-            data: Any = json.loads(archive.read(info))
-    except (zipfile.BadZipFile, KeyError, ValueError, OSError, NotImplementedError, RuntimeError) as error:
+        with zipfile.ZipFile(path) as archive, archive.open(PACKAGE_PROFILE_MEMBER) as member:
+            data = member.read(MAX_TEXT_BYTES + 1)
+    except (zipfile.BadZipFile, KeyError, ValueError, OSError, EOFError, RuntimeError, zlib.error) as error:
         raise InputError(path, PACKAGE_PROFILE_MEMBER, path.name, f"a readable package ({error})") from None
-    return validated(Profile, data, path)
+    if len(data) > MAX_TEXT_BYTES:
+        raise InputError(path, PACKAGE_PROFILE_MEMBER, f"over {MAX_TEXT_BYTES}", f"at most {MAX_TEXT_BYTES} bytes")
+    return validated(Profile, parse_json(data, path), path)

@@ -7,6 +7,7 @@ transfer's end is one search (:func:`hasten.core.timing.transfer_end`).
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import lru_cache
 from itertools import accumulate
 from pathlib import Path
 from typing import Annotated, Literal
@@ -15,8 +16,9 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field
 
-from hasten.core.files import Record
-from hasten.core.recordings import RateFormat, read_rates
+from hasten.core.archives import Recording, find_recording
+from hasten.core.files import Factor, FileName, Mbps, PositiveMbps, PositiveMs, Record
+from hasten.core.recordings import RateFormat, rate_steps
 from hasten.core.timing import rate_at, transfer_end
 
 FloatArray = NDArray[np.float64]
@@ -64,7 +66,7 @@ class ConstantRate(Record):
     """A rate that never changes; 0 Mbit/s is a link that is down for ever."""
 
     kind: Literal["constant"]
-    mbps: Annotated[float, Field(ge=0)]
+    mbps: Mbps
 
     @property
     def drawn(self) -> bool:
@@ -77,7 +79,7 @@ class ConstantRate(Record):
 
     def realize(self, rng: np.random.Generator, horizon_ms: float, folder: Path | None) -> RateTrace:
         """The constant trace."""
-        return rate_trace(np.zeros(1), np.array([self.mbps * BITS_PER_MS_PER_MBPS]))
+        return _constant(self.mbps * BITS_PER_MS_PER_MBPS)
 
 
 class GaussMarkovRate(Record):
@@ -88,10 +90,10 @@ class GaussMarkovRate(Record):
     """
 
     kind: Literal["gauss_markov"]
-    mean_mbps: Annotated[float, Field(gt=0)]
-    sigma_mbps: Annotated[float, Field(ge=0)]
+    mean_mbps: PositiveMbps
+    sigma_mbps: Mbps
     memory: Annotated[float, Field(ge=0, lt=1)] = 0.9
-    step_ms: Annotated[float, Field(gt=0)] = 100.0
+    step_ms: PositiveMs = 100.0
 
     @property
     def drawn(self) -> bool:
@@ -120,9 +122,9 @@ class RecordedRate(Record):
     """
 
     kind: Literal["trace"]
-    file: str
+    file: FileName
     format: RateFormat = "auto"
-    scale: Annotated[float, Field(gt=0)] = 1.0
+    scale: Factor = 1.0
     start: Literal["beginning", "random"] = "beginning"
 
     @property
@@ -136,12 +138,31 @@ class RecordedRate(Record):
 
     def realize(self, rng: np.random.Generator, horizon_ms: float, folder: Path | None) -> RateTrace:
         """Read the recording and scale it."""
-        duration_ms, mbps = read_rates(self.file, self.format, folder)
-        if self.start == "random":
-            duration_ms, mbps = _begun_at(rng.uniform(0.0, float(duration_ms.sum())), duration_ms, mbps)
-        ends_ms = np.cumsum(duration_ms)
-        from_ms = np.concatenate([[0.0], ends_ms[:-1]])
-        return rate_trace(from_ms, mbps * self.scale * BITS_PER_MS_PER_MBPS, float(ends_ms[-1]))
+        recording = find_recording(self.file, folder)
+        if self.start == "beginning":
+            return _recorded(recording, self.format, self.scale)
+        duration_ms, mbps = rate_steps(recording, self.format)
+        duration_ms, mbps = _begun_at(rng.uniform(0.0, float(duration_ms.sum())), duration_ms, mbps)
+        return _periodic(duration_ms, mbps * self.scale)
+
+
+@lru_cache(maxsize=64)
+def _constant(bits_per_ms: float) -> RateTrace:
+    """One trace for all realizations, which share it in memory."""
+    return rate_trace(np.zeros(1), np.array([bits_per_ms]))
+
+
+@lru_cache(maxsize=8)
+def _recorded(recording: Recording, form: RateFormat, scale: float) -> RateTrace:
+    """One trace for all realizations that begin with the recording, as long as its file does not change."""
+    duration_ms, mbps = rate_steps(recording, form)
+    return _periodic(duration_ms, mbps * scale)
+
+
+def _periodic(duration_ms: FloatArray, mbps: FloatArray) -> RateTrace:
+    ends_ms = np.cumsum(duration_ms)
+    from_ms = np.concatenate([[0.0], ends_ms[:-1]])
+    return rate_trace(from_ms, mbps * BITS_PER_MS_PER_MBPS, float(ends_ms[-1]))
 
 
 def _begun_at(begin_ms: float, duration_ms: FloatArray, mbps: FloatArray) -> tuple[FloatArray, FloatArray]:

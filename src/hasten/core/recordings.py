@@ -1,19 +1,15 @@
-"""Recorded link rates and arrivals: the formats in which public traces come.
+"""Recorded link rates: the formats in which public traces come, each read with its own times and unit.
 
-Rates: Mahimahi packet opportunities, tables with a time and a rate column (5G walks, Starlink, Lumos5G), JSON lists
-(Ghent and Norway logs, OpenNetLab, Pantheon runs), MECPerf measurements. Arrivals: request time stamps (Azure),
-requests per second (Twitter), objects per video frame (MOT15). ``archive.zip/member.txt`` names a file in an archive.
+Mahimahi packet opportunities, tables with a time and a rate column (5G walks, Starlink), lines of seconds and Mbit/s
+(Lumos5G), iperf's ``value,unit`` lines (NYU-METS), JSON (Ghent and Norway logs, OpenNetLab, Pantheon runs), MECPerf
+measurements. What could be read in two ways is refused. Recorded arrivals: ``recorded_arrivals``.
 """
 
 from __future__ import annotations
 
-import csv
-import gzip
-import json
 import re
-import tarfile
-import zipfile
-from datetime import datetime
+from array import array
+from collections.abc import Iterator
 from functools import lru_cache
 from pathlib import Path
 from typing import Any, Literal, get_args
@@ -21,240 +17,269 @@ from typing import Any, Literal, get_args
 import numpy as np
 from numpy.typing import NDArray
 
+from hasten.core.archives import Recording, find_recording, read_recording
 from hasten.core.errors import InputError
-from hasten.core.files import locate
+from hasten.core.files import parse_json
+from hasten.core.stamps import EPOCH_S, Times, is_time, read_times, words
+from hasten.core.tables import Table, Text, numbers
 
 FloatArray = NDArray[np.float64]
-RateFormat = Literal["auto", "mahimahi", "csv", "json", "mecperf"]
+RateFormat = Literal["auto", "mahimahi", "csv", "json", "mecperf", "iperf"]
+Steps = tuple[FloatArray, FloatArray]
+"""Durations (S,) in ms and rates (S,) in Mbit/s."""
 
 MAHIMAHI_PACKET_BITS = 1500 * 8
 MAHIMAHI_BIN_MS = 100
-MAX_GAP_MS = 25_000.0
-"""Pauses between measurements (minutes to hours in some recordings) count as no more than this."""
-MAX_UNPACKED_BYTES = 256 * 1024 * 1024
-TIME_COLUMNS = {"time_ms": 1.0, "t_ms": 1.0, "time_s": 1e3, "seconds": 1e3, "timestamp": None, "time": None}
-RATE_COLUMNS = {
-    "mbps": 1.0,
-    "rate_mbps": 1.0,
-    "throughput": 1.0,
-    "throughput_mbps": 1.0,
-    "uplink_mbps": 1.0,
-    "kbps": 1e-3,
-}
-TIME_ZONE_NAME = re.compile(r" [A-Z]{3,4}$")
-VIDEO_FRAMES_HZ = 30.0
-"""MOT15 lists boxes by frame number; most of its videos run at 30 frames per second."""
+MAX_PAUSE_MS = 25_000.0
+"""Pauses between measurements on a wall clock (hours, in some recordings) count as this, or twice the usual gap."""
+IPERF_INTERVAL_MS = 1000.0
+MAX_MBPS = 1e6
+MAX_UNNAMED_MBPS = 1e4
+"""A ``throughput`` beyond this is in another unit, which its column would have to name."""
+RATE_NAMES = ("", "rate", "throughput", "bandwidth", "capacity", "uplink", "upload", "ul")
+"""Names, without their unit, of columns that hold rates; the first that a table has is taken."""
+
+_RATE_UNIT = re.compile(r"(?:^|_)([kmg]?)(?:bps|bit_?p?s|(?:b|bits?)_(?:per_)?s(?:ec|econds?)?)$")
+_BYTES = re.compile(r"[kKMG]?B(?:ps|/s|ytes)")
+_MBPS = {"": 1e-6, "k": 1e-3, "m": 1.0, "g": 1e3}
+_IPERF = re.compile(r"([0-9.]+),\s*([KMG]?)bits/sec")
 
 
-def read_bytes(name: str, beside: Path | None) -> bytes:
-    """Contents of a recording, unpacked; ``name`` may go into a zip archive. Bounded, so a bomb is refused."""
-    archive, separator, member = name.partition(".zip/")
-    if separator:
-        path = locate(archive + ".zip", beside)
-        try:
-            with zipfile.ZipFile(path) as opened:
-                info = opened.getinfo(member)
-                if info.file_size > MAX_UNPACKED_BYTES:
-                    raise InputError(name, "size", info.file_size, f"at most {MAX_UNPACKED_BYTES} bytes")
-                return opened.read(info)
-        except (zipfile.BadZipFile, KeyError) as error:
-            raise InputError(name, "member", member, f"a file in a readable zip archive ({error})") from None
-    path = locate(name, beside)
-    try:
-        if path.suffix == ".gz":
-            with gzip.open(path) as stream:
-                data = stream.read(MAX_UNPACKED_BYTES + 1)
-        elif path.suffix in (".tbz2", ".tgz") or path.name.endswith((".tar.bz2", ".tar.gz")):
-            with tarfile.open(path) as tar:
-                entry = next((item for item in tar if item.isfile()), None)
-                inner = tar.extractfile(entry) if entry else None
-                data = inner.read(MAX_UNPACKED_BYTES + 1) if inner else b""
-        else:
-            with path.open("rb") as plain:
-                data = plain.read(MAX_UNPACKED_BYTES + 1)
-    except (OSError, EOFError, tarfile.TarError) as error:
-        raise InputError(name, "file", path.name, f"a readable recording ({error})") from None
-    if len(data) > MAX_UNPACKED_BYTES:
-        raise InputError(name, "size", f"over {MAX_UNPACKED_BYTES}", f"at most {MAX_UNPACKED_BYTES} bytes unpacked")
-    return data
+def read_rates(name: str, form: RateFormat, beside: Path | None) -> Steps:
+    """Read a recorded rate as steps: durations (S,) in ms and rates (S,) in Mbit/s, of which one is positive.
 
+    A file that has changed since is read again.
 
-def read_lines(name: str, beside: Path | None) -> list[str]:
-    """Non-empty lines of a recording; an empty file is an error that says so."""
-    try:
-        lines = [line for line in read_bytes(name, beside).decode("utf-8-sig").splitlines() if line.strip()]
-    except UnicodeDecodeError:
-        raise InputError(name, "file", name, "a text recording in UTF-8") from None
-    if not lines:
-        raise InputError(name, "file", "an empty file", "a recording with at least one line")
-    return lines
+    Raises:
+        InputError: absent, damaged, of no known format, or ambiguous.
+    """
+    return rate_steps(find_recording(name, beside), form)
 
 
 @lru_cache(maxsize=8)
-def read_rates(name: str, form: RateFormat, beside: Path | None) -> tuple[FloatArray, FloatArray]:
-    """Read a recorded rate as steps: durations (S,) in ms and rates (S,) in Mbit/s, of which one is positive."""
-    lines = read_lines(name, beside)
-    duration_ms, mbps = _READERS[_detect(name, lines) if form == "auto" else form](name, lines)
-    usable = np.isfinite(duration_ms) & (duration_ms > 0)
-    duration_ms, mbps = duration_ms[usable], mbps[usable]
-    if len(mbps) == 0 or not np.all(np.isfinite(mbps)) or np.any(mbps < 0):
-        bad = mbps[~(np.isfinite(mbps) & (mbps >= 0))]
-        raise InputError(name, "rate", float(bad[0]) if len(bad) else "no intervals", "finite rates of at least 0")
-    if not np.any(mbps > 0):
+def rate_steps(recording: Recording, form: RateFormat) -> Steps:
+    """The steps of a recording in the state that its file has now; see :func:`read_rates`."""
+    name = recording.name
+    text = Text(name, read_recording(recording))
+    duration_ms, mbps = _READERS[_detect(text) if form == "auto" else form](text)
+    if np.any(mbps < 0) or np.any(mbps > MAX_MBPS) or np.any(duration_ms < 0):
+        bad = mbps[(mbps < 0) | (mbps > MAX_MBPS)]
+        value, what = (bad[0], "rate") if len(bad) else (duration_ms.min(), "duration")
+        raise InputError(name, what, float(value), f"rates of 0 to {MAX_MBPS:g} Mbit/s and durations of at least 0")
+    lasting = duration_ms > 0
+    if not np.any(mbps[lasting] > 0):
         raise InputError(name, "rate", "all zero", "at least one interval with a positive rate")
-    return duration_ms, mbps
+    return _read_only(duration_ms[lasting]), _read_only(mbps[lasting])
 
 
-def _detect(name: str, lines: list[str]) -> RateFormat:
-    """Guess a format from the first line; an unknown one is refused, not guessed at."""
-    first = lines[0].strip()
+def _read_only(values: FloatArray) -> FloatArray:
+    values = np.ascontiguousarray(values)
+    values.flags.writeable = False  # all that ask for a recording share it
+    return values
+
+
+def _detect(text: Text) -> RateFormat:
+    """Tell the format from the first line; an unknown one is refused, not guessed at."""
+    first = text.first_line()
     if first[0] in "[{":
         return "json"
-    if first.isdigit():
+    if first.isdecimal():
         return "mahimahi"
-    if len(lines) <= 2 and "_" in first and first[:4].isdigit():
+    if re.match(r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d(?:\.\d+)?_", first):
         return "mecperf"
-    if "," in first or len(first.split()) == 2:
+    if _IPERF.fullmatch(first):
+        return "iperf"
+    if re.search(r"[,;\t]", first) or len(first.split()) == 2:
         return "csv"
-    raise InputError(name, "format", first[:40], f"one of {', '.join(get_args(RateFormat)[1:])}")
+    raise InputError(text.name, "format", first, f"one of {', '.join(get_args(RateFormat)[1:])}")
 
 
-def _read_mahimahi(name: str, lines: list[str]) -> tuple[FloatArray, FloatArray]:
-    """One line per 1500-byte packet that may cross, at that millisecond (mahimahi's README); binned."""
-    times = _numbers(name, lines)
-    bins = np.bincount((np.maximum(times - 1, 0) // MAHIMAHI_BIN_MS).astype(np.int64))
-    duration = np.full(len(bins), float(MAHIMAHI_BIN_MS))
-    return duration, bins * MAHIMAHI_PACKET_BITS / MAHIMAHI_BIN_MS / 1000.0
+def _read_mahimahi(text: Text) -> Steps:
+    """One line per 1500-byte packet that may cross, at the end of that millisecond; the last one ends the period.
+
+    Packets are counted in bins of 100 ms, of which the last is as long as the period leaves it.
+    """
+    times = array("q")
+    last = 0
+    for line in text.lines():
+        stamp = line.strip()
+        if not (stamp.isdecimal() and stamp.isascii()) or len(stamp) > 18 or int(stamp) >= EPOCH_S[0]:
+            raise InputError(text.name, "packet", stamp, "a time in whole ms since the start of the recording")
+        if int(stamp) < last:
+            raise InputError(text.name, "packet", int(stamp), f"times in ascending order (the one before is {last})")
+        last = int(stamp)
+        times.append(last)
+    if last == 0:
+        raise InputError(text.name, "packet", 0, "a last packet later than 0 ms: it ends the period")
+    packets = np.bincount(np.maximum(np.frombuffer(times, dtype=np.int64) - 1, 0) // MAHIMAHI_BIN_MS)
+    duration_ms = np.full(len(packets), float(MAHIMAHI_BIN_MS))
+    duration_ms[-1] = last - MAHIMAHI_BIN_MS * (len(packets) - 1)
+    return duration_ms, packets * MAHIMAHI_PACKET_BITS / duration_ms / 1000.0
 
 
-def _read_csv(name: str, lines: list[str]) -> tuple[FloatArray, FloatArray]:
-    """A time and a rate column by header name, or two bare columns: seconds and Mbit/s."""
-    if "," not in lines[0]:
-        table = np.array([_pair(name, line) for line in lines])
-        return _gaps(table[:, 0] * 1000.0), table[:, 1]
-    rows = list(csv.DictReader(lines))
-    columns = {column.strip().lower(): column for column in rows[0]} if rows else {}
-    time = next((columns[c] for c in TIME_COLUMNS if c in columns), None)
-    rate = next((columns[c] for c in RATE_COLUMNS if c in columns), None)
-    if time is None or rate is None:
-        wanted = f"a time column ({', '.join(TIME_COLUMNS)}) and a rate column ({', '.join(RATE_COLUMNS)})"
-        raise InputError(name, "columns", ", ".join(columns)[:60], wanted)
-    if "direction" in columns:
-        rows = [row for row in rows if row[columns["direction"]].strip().lower() == "uplink"]
-    rows = [row for row in rows if (row[rate] or "").strip()]
-    scale = TIME_COLUMNS[time.strip().lower()]
-    times = np.array([_time_ms(name, row[time], scale) for row in rows])
-    mbps = _numbers(name, [row[rate] for row in rows]) * RATE_COLUMNS[rate.strip().lower()]
-    return _gaps(times), mbps
+def _read_csv(text: Text) -> Steps:
+    """A time and a rate column by name, or two bare columns: seconds and Mbit/s.
+
+    Rows without a rate are passed over; with a column ``direction`` only rows of the uplink count.
+    """
+    if not re.search(r"[,;\t]", text.first_line()) or re.match(r"[-+.\d]", text.first_line()):
+        return _read_pairs(text)
+    table = text.table()
+    time, rate, scale = _columns(table)
+    names = table.columns
+    direction = next((i for i, name in enumerate(names) if name.lower() == "direction"), None)
+
+    def column(chosen: int) -> Iterator[str]:  # each reading of the table keeps one column only
+        for _, row in text.table().rows:
+            upward = direction is None or row[direction].strip().lower() == "uplink"
+            if upward and row[rate].strip():
+                yield row[chosen]
+
+    mbps = numbers(text.name, f"column {names[rate]}", column(rate)) * scale
+    if not len(mbps):
+        raise InputError(text.name, "rows", "none", "rows with a rate; where there is a direction, 'uplink'")
+    if unnamed_unit(names[rate]) and mbps.max() > MAX_UNNAMED_MBPS:
+        expected = f"Mbit/s, or a name with the unit, such as {names[rate]}_kbps"
+        raise InputError(text.name, f"column {names[rate]}", float(mbps.max()), expected)
+    return _held(text.name, read_times(text.name, names[time], column(time)), mbps)
 
 
-def _read_json(name: str, lines: list[str]) -> tuple[FloatArray, FloatArray]:
+def _read_pairs(text: Text) -> Steps:
+    """Lines of two numbers: seconds and Mbit/s."""
+    seconds, mbps = array("d"), array("d")
+    for line in text.lines():
+        cells = line.split()
+        if len(cells) != 2:
+            raise InputError(text.name, "line", line, "two numbers, seconds and Mbit/s, or a first line with names")
+        pair = numbers(text.name, "line", cells)
+        seconds.append(pair[0])
+        mbps.append(pair[1])
+    since_first_ms = (np.frombuffer(seconds) - seconds[0]) * 1000.0
+    return _held(text.name, Times(since_first_ms, False, seconds[0] * 1000.0), np.frombuffer(mbps))
+
+
+def _columns(table: Table) -> tuple[int, int, float]:
+    """Where times and rates stand, and what a rate is multiplied by to be in Mbit/s."""
+    times = [i for i, name in enumerate(table.columns) if is_time(name)]
+    rates = {name: column for column in range(len(table.columns)) if (name := _rate_name(table, column)) is not None}
+    names = ", ".join(table.columns)
+    if len(times) != 1:
+        expected = f"one column of times, such as time_s, time_ms or timestamp, among {names}"
+        raise InputError(table.name, "columns", f"{len(times)} of them", expected)
+    chosen = next((rates[name] for name in RATE_NAMES if name in rates), None)
+    if chosen is None:
+        raise InputError(table.name, "columns", "no rate", f"a column such as mbps or uplink_kbps among {names}")
+    if unnamed_unit(table.columns[chosen]):
+        return times[0], chosen, 1.0
+    unit = _RATE_UNIT.search("_".join(words(table.columns[chosen])))
+    return times[0], chosen, _MBPS[unit.group(1)] if unit else 1.0
+
+
+def unnamed_unit(column: str) -> bool:
+    """``throughput``: in two public sets (5G walks, Starlink) it is in Mbit/s, though its name does not say so."""
+    return column.lower() == "throughput"
+
+
+def _rate_name(table: Table, column: int) -> str | None:
+    """The name of a column of rates without its unit, else None."""
+    name = table.columns[column]
+    if unnamed_unit(name):
+        return "throughput"
+    unit = _RATE_UNIT.search("_".join(words(name)))
+    if unit is None:
+        return None
+    base = "_".join(words(name))[: unit.start()]
+    if base in RATE_NAMES and _BYTES.search(name):
+        raise InputError(table.name, "columns", name, "a rate in bits, such as mbps (B means bytes)")
+    return base if base in RATE_NAMES else None
+
+
+def _read_json(text: Text) -> Steps:
     """Ghent and Norway lists, OpenNetLab trace patterns, or Pantheon runs with parallel arrays."""
+    data = parse_json(text.whole(), text.name)
     try:
-        data: Any = json.loads("\n".join(lines))
         if isinstance(data, dict) and "timestamps" in data:
-            return _gaps(np.array(data["timestamps"], float) * 1000.0), np.array(data["bandwidths"], float)
+            times, rates = _finite(text.name, data["timestamps"]), _finite(text.name, data["bandwidths"])
+            if len(times) != len(rates) or not len(times):
+                raise InputError(text.name, "json", f"{len(times)} times and {len(rates)} rates", "as many of each")
+            return _held(text.name, Times((times - times[0]) * 1000.0, False, float(times[0])), rates)
         if isinstance(data, dict):
             steps = [(step["duration"], step["capacity"]) for step in data["uplink"]["trace_pattern"]]
         else:
             steps = [(step["duration_ms"], step["bandwidth_kbps"]) for step in data]
-        table = np.array(steps, dtype=np.float64).reshape(-1, 2)
-    except (ValueError, KeyError, TypeError) as error:
+    except (KeyError, TypeError) as error:
         expected = "a list of {duration_ms, bandwidth_kbps}, uplink.trace_pattern, or timestamps and bandwidths"
-        raise InputError(name, "json", str(error)[:60], expected) from None
+        raise InputError(text.name, "json", str(error), expected) from None
+    table = _finite(text.name, [value for step in steps for value in step]).reshape(-1, 2)
     return table[:, 0], table[:, 1] / 1000.0
 
 
-def _read_mecperf(name: str, lines: list[str]) -> tuple[FloatArray, FloatArray]:
+def _finite(name: str, values: Any) -> FloatArray:
+    if not isinstance(values, list):
+        raise InputError(name, "json", values, "a list of numbers")
+    for value in values:
+        if isinstance(value, bool) or not isinstance(value, int | float):
+            raise InputError(name, "json", value, "a number")
+    return np.array(values, dtype=np.float64)
+
+
+def _read_mecperf(text: Text) -> Steps:
     """Comma-separated ``date time_value`` pairs, values in Mbit/s."""
-    times, values = [], []
-    for item in ",".join(lines).split(","):
+    if "RTT" in text.name:
+        raise InputError(text.name, "file", "round trips in ms", "a recording of bandwidth")
+    stamps, values = [], []
+    for item in text.whole().strip().strip(",").split(","):
         stamp, separator, value = item.strip().rpartition("_")
         if not separator:
-            raise InputError(name, "measurement", item[:40], "YYYY-mm-dd HH:MM:SS.ffffff_value")
-        times.append(_time_ms(name, stamp, None))
+            raise InputError(text.name, "measurement", item, "YYYY-mm-dd HH:MM:SS.ffffff_value")
+        stamps.append(stamp)
         values.append(value)
-    return _gaps(np.array(times)), _numbers(name, values)
+    return _held(text.name, read_times(text.name, "time", stamps), numbers(text.name, "rate", values))
 
 
-_READERS = {"mahimahi": _read_mahimahi, "csv": _read_csv, "json": _read_json, "mecperf": _read_mecperf}
+def _read_iperf(text: Text) -> Steps:
+    """``value,unit`` lines, one for each second; the unit is each line's own."""
+
+    def rates() -> Iterator[float]:
+        for line in text.lines():
+            match = _IPERF.fullmatch(line.strip())
+            if match is None:
+                raise InputError(text.name, "line", line, "VALUE,UNIT with bits/sec, Kbits/sec, Mbits/sec or Gbits/sec")
+            yield float(numbers(text.name, "line", [match[1]])[0]) * _MBPS[match[2].lower()]
+
+    mbps = np.fromiter(rates(), dtype=np.float64)
+    return np.full(len(mbps), IPERF_INTERVAL_MS), mbps
 
 
-def _gaps(times_ms: FloatArray) -> FloatArray:
-    """How long each measurement holds: until the next one, long pauses shortened, the last as long as the median."""
-    if len(times_ms) < 2:
-        return np.full(len(times_ms), 1000.0)
-    gaps = np.minimum(np.diff(times_ms), MAX_GAP_MS)
-    return np.append(gaps, np.median(gaps[gaps > 0]) if np.any(gaps > 0) else 1000.0)
+_READERS = {
+    "mahimahi": _read_mahimahi,
+    "csv": _read_csv,
+    "json": _read_json,
+    "mecperf": _read_mecperf,
+    "iperf": _read_iperf,
+}
 
 
-def _numbers(name: str, texts: list[str]) -> FloatArray:
-    try:
-        values = np.array(texts, dtype=np.float64)
-    except ValueError as error:
-        raise InputError(name, "number", str(error)[-40:], "numbers only") from None
-    if not np.all(np.isfinite(values)):
-        raise InputError(name, "number", "nan or infinite", "finite numbers only")
-    return values
+def _held(name: str, times: Times, mbps: FloatArray) -> Steps:
+    """Each measurement holds until the next one, the last as long as the median of the others.
 
-
-def _pair(name: str, line: str) -> tuple[float, float]:
-    try:
-        seconds, mbps = line.split()
-        return float(seconds), float(mbps)
-    except ValueError:
-        raise InputError(name, "line", line[:40], "two numbers: seconds and Mbit/s") from None
-
-
-def _time_ms(name: str, text: str, scale: float | None) -> float:
-    """A number in known units, or a date and time (fractions beyond microseconds are cut)."""
-    try:
-        if scale is not None:
-            return float(text) * scale
-        stamp, _, fraction = TIME_ZONE_NAME.sub("", text.strip()).partition(".")
-        return datetime.fromisoformat(stamp).timestamp() * 1000.0 + float(f"0.{fraction or 0}") * 1000.0
-    except ValueError:
-        raise InputError(name, "time", text[:40], "a number or YYYY-mm-dd HH:MM:SS") from None
-
-
-@lru_cache(maxsize=8)
-def read_arrivals(name: str, column: str | None, beside: Path | None) -> tuple[FloatArray, float] | FloatArray:
-    """Read recorded arrivals: sorted times (N,) in ms from 0 and the trace's length, or counts per second (S,).
-
-    Recognised: a table with a time-stamp column (``column``, or the first), one number per line (milliseconds), MOT
-    detections (one task per box and frame), one line of space-separated counts per second.
+    On a wall clock long pauses are shortened, measurements at one and the same time count as their mean, and a step
+    back by more than a pause begins another run of a file of several. Otherwise a step back is an error.
     """
-    lines = read_lines(name, beside)
-    first = lines[0].strip()
-    if len(lines) <= 2 and len(first.split()) > 2 and "," not in first:
-        counts = _numbers(name, " ".join(lines).split())
-        if np.any(counts < 0):
-            raise InputError(name, "requests per second", float(counts.min()), "counts of at least 0")
-        return counts
-    if "," not in first:
-        times = _numbers(name, lines)
-        if np.any(times < 0):
-            raise InputError(name, "time", float(times.min()), "times of at least 0 ms")
-        return _with_length(np.sort(times))
-    if first.count(",") >= 6 and first.split(",")[0].isdigit():
-        frames = _numbers(name, [line.split(",")[0] for line in lines])
-        times = frames * (1000.0 / VIDEO_FRAMES_HZ)
-    else:
-        rows = list(csv.DictReader(lines))
-        header = list(rows[0]) if rows else []
-        chosen = column or (header[0] if header else "")
-        if chosen not in header:
-            raise InputError(name, "column", chosen, f"one of {', '.join(header)}")
-        scale = TIME_COLUMNS.get(chosen.strip().lower())
-        if scale is None and rows[0][chosen].replace(".", "", 1).isdigit():
-            scale = 1000.0 if chosen.strip().lower().endswith("timestamp") else 1.0
-        times = np.array([_time_ms(name, row[chosen], scale) for row in rows])
-    times = np.sort(times)
-    times -= times[0]
-    return _with_length(times)
-
-
-def _with_length(times_ms: FloatArray) -> tuple[FloatArray, float]:
-    """Sorted times and the recording's length: one mean gap beyond the last arrival."""
-    mean_gaps = len(times_ms) / max(len(times_ms) - 1, 1)
-    return times_ms, max(float(times_ms[-1]) * mean_gaps, 1.0)
+    at_ms = times.since_first_ms
+    if times.wall_clock:
+        starts = np.flatnonzero(np.append(True, np.diff(at_ms) != 0))
+        mbps = np.add.reduceat(mbps, starts) / np.diff(np.append(starts, len(at_ms)))
+        at_ms = at_ms[starts]
+    gap_ms = np.diff(at_ms)
+    usual_ms = float(np.median(gap_ms[gap_ms > 0])) if np.any(gap_ms > 0) else 0.0
+    if usual_ms == 0.0:
+        raise InputError(name, "times", f"{len(at_ms)} at one time", "two times or more, to know how long each lasts")
+    pause_ms = max(MAX_PAUSE_MS, 2.0 * usual_ms) if times.wall_clock else np.inf
+    back = gap_ms < 0
+    if np.any(gap_ms[back] > -pause_ms):
+        row = int(np.flatnonzero(back & (gap_ms > -pause_ms))[0])
+        value = f"{gap_ms[row] / 1000.0:g} s from measurement {row + 1} to the next"
+        raise InputError(name, "times", value, "times that do not go back")
+    gap_ms = np.where(back, usual_ms, np.minimum(gap_ms, pause_ms))
+    return np.append(gap_ms, usual_ms), mbps

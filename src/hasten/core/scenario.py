@@ -15,11 +15,12 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field, PrivateAttr, model_validator
 
-from hasten.core.arrivals import Arrivals
+from hasten.core.arrivals import MAX_TASKS, Arrivals, ExplicitArrivals
 from hasten.core.decision import Context
 from hasten.core.errors import HastenError, InputError
-from hasten.core.files import Record, read_yaml, validated
+from hasten.core.files import Factor, FileName, Milliseconds, Name, PositiveMs, Record, read_record, validated
 from hasten.core.gain import Gain, OnTimeAccuracy
+from hasten.core.limits import MAX_OPTION_VALUES, SLACK_AFTER_LAST_ARRIVAL, check_seed, check_size
 from hasten.core.options import OptionTable, StreamCosts, option_table
 from hasten.core.profile import Profile
 from hasten.core.profiles import load_profile
@@ -28,19 +29,16 @@ from hasten.core.rates import Rate, RateTrace
 FloatArray = NDArray[np.float64]
 IntArray = NDArray[np.int64]
 
-SLACK_AFTER_LAST_ARRIVAL = 4.0
-"""Link rates are drawn beyond the last arrival by this many times the longest deadline."""
-
 
 class StreamSpec(Record):
     """One entry of ``streams``: ``count`` devices alike, each with a stream of its own."""
 
-    name: str
+    name: Name
     count: Annotated[int, Field(ge=1, le=100_000)] = 1
-    profile: str
-    deadline_ms: Annotated[float, Field(gt=0)]
+    profile: FileName
+    deadline_ms: PositiveMs
     arrivals: Arrivals
-    slowdown: Annotated[float, Field(gt=0)] = 1.0
+    slowdown: Factor = 1.0
 
 
 class UplinkSpec(Record):
@@ -48,7 +46,7 @@ class UplinkSpec(Record):
 
     topology: Literal["shared", "dedicated"] = "shared"
     order: Literal["grant", "ready"] = "grant"
-    rtt_ms: Annotated[float, Field(ge=0)] = 0.0
+    rtt_ms: Milliseconds = 0.0
     rate: Rate
 
 
@@ -56,7 +54,7 @@ class EdgeSpec(Record):
     """The edge node; ``slowdown`` multiplies every profile's edge times."""
 
     workers: Annotated[int, Field(ge=1, le=1024)] = 1
-    slowdown: Annotated[float, Field(gt=0)] = 1.0
+    slowdown: Factor = 1.0
 
 
 class ViewSpec(Record):
@@ -66,8 +64,8 @@ class ViewSpec(Record):
     ``exp(rate_error * standard normal)``. A device's own backlog is always exact.
     """
 
-    age_ms: Annotated[float, Field(ge=0)] = 0.0
-    rate_error: Annotated[float, Field(ge=0)] = 0.0
+    age_ms: Milliseconds = 0.0
+    rate_error: Annotated[float, Field(ge=0, le=10)] = 0.0
 
 
 @dataclass(frozen=True)
@@ -111,8 +109,8 @@ class Scenario(Record):
     uplink: UplinkSpec
     edge: EdgeSpec = EdgeSpec()
     gain: Gain = OnTimeAccuracy()
-    tasks_per_stream: Annotated[int, Field(ge=0, le=20_000_000)] | None = None
-    horizon_ms: Annotated[float, Field(ge=0)] | None = None
+    tasks_per_stream: Annotated[int, Field(ge=0, le=MAX_TASKS)] | None = None
+    horizon_ms: Milliseconds | None = None
     view: ViewSpec = ViewSpec()
     _folder: Path | None = PrivateAttr(default=None)
     _where: str = PrivateAttr(default="scenario")
@@ -123,7 +121,15 @@ class Scenario(Record):
             raise ValueError("exactly one of tasks_per_stream and horizon_ms")
         names = [spec.name for spec in self.streams]
         if len(set(names)) != len(names):
-            raise ValueError(f"different names for the streams, not {', '.join(names)}")
+            twice = next(name for i, name in enumerate(names) if name in names[:i])
+            raise ValueError(f"different names for the streams, not {twice!r} again")
+        for i, spec in enumerate(self.streams):
+            given = len(spec.arrivals.times_ms) if isinstance(spec.arrivals, ExplicitArrivals) else None
+            if given is not None and self.tasks_per_stream is not None and given < self.tasks_per_stream:
+                raise ValueError(
+                    f"streams[{i}].arrivals.times_ms to have {self.tasks_per_stream} times (tasks_per_stream), "
+                    f"not {given}; or horizon_ms instead of tasks_per_stream"
+                )
         return self
 
     @property
@@ -159,6 +165,10 @@ class Scenario(Record):
                     weight,
                     f"0, because profile {stream.profile.name!r} has no device_power_mw",
                 )
+        widest = max(stream.profile.options for stream in self.devices)
+        if widest * len(self.devices) > MAX_OPTION_VALUES:
+            asked = f"{len(self.devices)} streams with up to {widest} options"
+            raise InputError(self._where, "streams", asked, f"at most {MAX_OPTION_VALUES} options in all")
         return option_table([StreamCosts(s.profile, s.slowdown, self.edge.slowdown, weight) for s in self.devices])
 
     @cached_property
@@ -166,9 +176,9 @@ class Scenario(Record):
         """(M,): each stream's relative deadline."""
         return np.array([stream.deadline_ms for stream in self.devices])
 
-    @cached_property
+    @property
     def sure_rate(self) -> RateTrace | None:
-        """The trace of every link where nothing about it is random, else None."""
+        """The trace of every link where nothing about it is random, else None; one object as long as it is the same."""
         if self.uplink.rate.drawn:
             return None
         return self.uplink.rate.realize(np.random.default_rng(0), 0.0, self._folder)
@@ -192,7 +202,12 @@ class Scenario(Record):
         )
 
     def realize(self, seed: int = 0) -> Realization:
-        """Draw arrivals, rates and estimation errors; each stream and link has a random stream of its own."""
+        """Draw arrivals, rates and estimation errors; each stream and link has a random stream of its own.
+
+        Raises:
+            InputError: ``seed`` is no whole number from 0 to 2**63 - 1.
+        """
+        seed = check_seed(seed)
         horizon_ms = self.horizon_ms if self.horizon_ms is not None else np.inf
         arrivals = [
             stream.spec.arrivals.times(
@@ -206,8 +221,9 @@ class Scenario(Record):
         last_ms = float(arrival_ms.max()) if len(arrival_ms) else 0.0
         covered_ms = last_ms + SLACK_AFTER_LAST_ARRIVAL * float(self.deadlines_ms.max())
         links = 1 if self.uplink.topology == "shared" else len(self.devices)
-        if self.sure_rate is not None:
-            rates = (self.sure_rate,) * links
+        sure_rate = self.sure_rate
+        if sure_rate is not None:
+            rates = (sure_rate,) * links
         else:
             rates = tuple(
                 self.uplink.rate.realize(np.random.default_rng([seed, 1, link]), covered_ms, self._folder)
@@ -230,18 +246,32 @@ def load_scenario(path: str | Path) -> Scenario:
     """Load and check a scenario file, its profiles and traces included.
 
     Raises:
-        InputError: names the file, the field, the value and what was expected.
+        InputError: names the file, the field (with its line), the value and what was expected.
     """
+    if not isinstance(path, str | Path):
+        raise InputError("load_scenario", "path", path, "the path of a scenario file")
     path = Path(path)
-    return scenario_from(read_yaml(path), path)
+    return _checked(read_record(Scenario, path), path)
 
 
 def scenario_from(data: Any, where: str | Path = "scenario") -> Scenario:
     """Build a scenario from plain data; ``where`` names it in errors and is where relative files are looked up."""
-    scenario = validated(Scenario, data, where)
+    return _checked(validated(Scenario, data, where), where)
+
+
+def check_scenario(scenario: Any, where: str) -> Scenario:
+    """Return ``scenario``; anything but a scenario, such as a path, is an :class:`InputError` of ``where``."""
+    if not isinstance(scenario, Scenario):
+        raise InputError(where, "scenario", scenario, "a Scenario, as load_scenario(path) returns it")
+    return scenario
+
+
+def _checked(scenario: Scenario, where: str | Path) -> Scenario:
+    """Check what a scenario refers to, and how much it asks for."""
     scenario._where = str(where)
     scenario._folder = Path(where).parent if isinstance(where, Path) else None
     try:
+        check_size(scenario, where)
         _ = scenario.options
         _ = scenario.context(np.zeros(1, dtype=np.int64))
         scenario.uplink.rate.realize(np.random.default_rng(0), 1.0, scenario.folder)

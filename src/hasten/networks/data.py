@@ -174,6 +174,8 @@ def _read_array(path: Path, name: str) -> NDArray[np.generic]:
             if size > MAX_ARRAY_BYTES:
                 raise InputError(path, name, f"{size} bytes", f"at most {MAX_ARRAY_BYTES} bytes")
             array = np.lib.format.read_array(io.BytesIO(archive.read(f"{name}.npy")), allow_pickle=False)
+    except InputError:
+        raise
     except (OSError, zipfile.BadZipFile, KeyError, ValueError) as error:
         reason = " ".join(str(error).split())[:120]
         raise InputError(path, name, path.name, f"an .npz file with arrays x and y ({reason})") from None

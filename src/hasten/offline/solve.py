@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hasten.core.options import DROP
-from hasten.core.scenario import Realization, Scenario
+from hasten.core.scenario import Realization, Scenario, check_scenario
 from hasten.offline.exact import DEFAULT_MEMORY_MB, Search, beam_search, exact_search
 from hasten.offline.incumbent import incumbent
 from hasten.offline.instance import GAIN_STEPS, Instance, evaluate, grant_like, instance_of
@@ -71,6 +71,7 @@ def solve_offline(
     Raises:
         CertificateError: an internal error: the simulator contradicts what was found.
     """
+    check_scenario(scenario, "solve_offline")
     limit = TimeLimit(time_limit_s)
     realization = scenario.realize(seed)
     with limit.paused():

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import zipfile
+import zlib
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,11 +11,10 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import BaseModel, ConfigDict
 
 from hasten.core.arrivals import Arrivals
 from hasten.core.errors import InputError
-from hasten.core.files import read_yaml, validated
+from hasten.core.files import Record, read_yaml, validated
 from hasten.runtime.tasks import Arrival
 from hasten.split.package import Package
 
@@ -26,6 +26,7 @@ STRETCH = 65_536
 """Arrivals drawn at a time."""
 MAX_ARRAY_BYTES = 2 << 30
 """A file of arrays beyond this size is refused before it is read."""
+_UNREADABLE = (OSError, ValueError, EOFError, KeyError, RuntimeError, MemoryError, zipfile.BadZipFile, zlib.error)
 SHORT_ARRIVALS = ("poisson", "periodic")
 
 
@@ -96,8 +97,12 @@ def open_source(source: str, package: Package, seed: int = 0) -> Frames:
     if source == SYNTHETIC:
         return _synthetic(package, seed)
     path = Path(source)
-    files = sorted(p for p in path.iterdir() if p.suffix in (".npy", ".npz")) if path.is_dir() else [path]
-    if not files or not files[0].is_file():
+    try:
+        files = sorted(p for p in path.iterdir() if p.suffix in (".npy", ".npz")) if path.is_dir() else [path]
+        absent = not files or not files[0].is_file()
+    except (OSError, ValueError):  # a folder that is not for us, or a name that no file can have
+        absent = True
+    if absent:
         raise InputError("device", "source", source, "samples, synthetic, or a folder with .npy or .npz files")
     parts = [_read_arrays(file, package) for file in files]
     labels = [part.labels for part in parts]
@@ -118,31 +123,43 @@ def _synthetic(package: Package, seed: int) -> Frames:
 
 
 def _read_arrays(path: Path, package: Package) -> Frames:
-    size = path.stat().st_size
-    if size > MAX_ARRAY_BYTES:
-        raise InputError(path, "size", size, f"at most {MAX_ARRAY_BYTES} bytes")
     try:
+        _check_sizes(path)
         loaded: Any = np.load(path, allow_pickle=False)
         if isinstance(loaded, np.ndarray):
             inputs, labels = loaded, None
         else:
             with loaded:
                 inputs, labels = loaded["x"], loaded.get("y")
-    except (OSError, ValueError, EOFError, KeyError, zipfile.BadZipFile) as error:
+    except InputError:
+        raise
+    except _UNREADABLE as error:
         raise InputError(path, "file", path.name, f".npy frames, or .npz with x and optionally y ({error})") from None
     spec = package.manifest.input
     if inputs.shape[1:] != spec.shape or inputs.dtype != spec.dtype or not inputs.size:
         expected = f"{spec.dtype}{['N', *spec.shape]} with N at least 1"
         raise InputError(path, "frames", f"{inputs.dtype}{list(inputs.shape)}", expected)
+    for number, frame in enumerate(inputs if inputs.dtype.kind == "f" else ()):
+        if not np.all(np.isfinite(frame)):
+            raise InputError(path, f"frame {number}", float(frame[~np.isfinite(frame)][0]), "finite numbers")
     if labels is not None and (labels.shape != inputs.shape[:1] or labels.dtype.kind not in "iu"):
         raise InputError(path, "labels", f"{labels.dtype}{list(labels.shape)}", f"{len(inputs)} class numbers")
     return Frames(inputs, None if labels is None else labels.astype(np.int64))
 
 
-class _ArrivalsFile(BaseModel):
+def _check_sizes(path: Path) -> None:
+    """Refuse what is too large before it is read, and arrays that an archive would unpack to too much."""
+    size = path.stat().st_size
+    if zipfile.is_zipfile(path):
+        with zipfile.ZipFile(path) as archive:
+            size = max((info.file_size for info in archive.infolist()), default=0)
+    if size > MAX_ARRAY_BYTES:
+        raise InputError(path, "size", size, f"at most {MAX_ARRAY_BYTES} bytes")
+
+
+class _ArrivalsFile(Record):
     """A file that holds one arrival process, as a scenario writes it."""
 
-    model_config = ConfigDict(extra="forbid")
     arrivals: Arrivals
 
 

@@ -21,7 +21,7 @@ from hasten.core.errors import HastenError
 from hasten.core.options import DROP
 from hasten.core.ranking import ranking_of
 from hasten.core.results import Result
-from hasten.core.scenario import Realization, Scenario
+from hasten.core.scenario import Realization, Scenario, check_scenario
 from hasten.sim.arrays import (
     FloatArray,
     IntArray,
@@ -59,6 +59,7 @@ def simulate_batch(scenario: Scenario, scheduler: Scheduler, seeds: Sequence[int
     The scheduler is reset once, for a batch of ``len(seeds)`` rows. The arrays of the views that it gets are valid
     until its next decision.
     """
+    check_scenario(scenario, "simulate")
     return simulate_realizations(scenario, scheduler, [scenario.realize(seed) for seed in seeds])
 
 

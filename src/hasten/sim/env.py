@@ -30,6 +30,8 @@ from gymnasium.vector import AutoresetMode, VectorEnv
 from gymnasium.vector.utils import batch_space
 from numpy.typing import NDArray
 
+from hasten.core.errors import InputError
+from hasten.core.limits import MAX_SEED, check_seed
 from hasten.core.observation import CLIP
 from hasten.core.options import DROP, OptionTable
 from hasten.core.scenario import Scenario, load_scenario, scenario_from
@@ -40,6 +42,7 @@ Observation = NDArray[np.float32]
 Info = dict[str, Any]
 
 DIFFERENT_EPISODES = 1024
+MAX_ENVIRONMENTS = 1_000_000
 DEFAULT_SCENARIO: dict[str, Any] = {
     "schema": "hasten.scenario/1",
     "streams": [
@@ -78,8 +81,8 @@ class OffloadEnv(gymnasium.Env[Observation, np.int64]):
     ) -> None:
         self.scenario = _scenario(scenario)
         self.render_mode = render_mode
+        self._episodes = _checked_episodes(episodes)
         self._fleet = Fleet(self.scenario, 1)
-        self._episodes = episodes
         self.observation_space, self.action_space = _spaces(self._fleet)
         self._reward, self._ended = np.zeros(1), np.zeros(1, dtype=np.bool_)
 
@@ -95,15 +98,20 @@ class OffloadEnv(gymnasium.Env[Observation, np.int64]):
 
     def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[Observation, Info]:
         """Begin an episode; ``options={"seed": s}`` chooses its realization."""
-        super().reset(seed=seed)
-        chosen = (options or {}).get("seed")
-        realization = int(chosen) if chosen is not None else _draw(self.np_random, self._episodes)
+        super().reset(seed=None if seed is None else check_seed(seed, "reset"))
+        chosen = _chosen_seed(options)
+        if chosen is None:
+            realization = _draw(self.np_random, self._episodes)
+        else:
+            realization = check_seed(chosen, "reset", "options.seed")
         observation = self._fleet.new_observation()
         self._fleet.begin(np.zeros(1, dtype=np.int64), [realization], observation)
         return observation[0], {"action_mask": self._fleet.mask[0]}
 
     def step(self, action: np.int64) -> tuple[Observation, float, bool, bool, Info]:
         """Decide one task."""
+        if not isinstance(action, int | np.integer):
+            action = _single_action(action)
         observation = self._fleet.new_observation()
         self._fleet.advance(np.array([action], dtype=np.int64), observation, self._reward, self._ended)
         return observation[0], float(self._reward[0]), False, bool(self._ended[0]), {"action_mask": self._fleet.mask[0]}
@@ -133,11 +141,11 @@ class OffloadVectorEnv(VectorEnv[Observation, IntArray, NDArray[Any]]):
         episodes: int | None = DIFFERENT_EPISODES,
         render_mode: str | None = None,
     ) -> None:
-        self.num_envs = num_envs
+        self.num_envs = num_envs = _checked_number("num_envs", num_envs, MAX_ENVIRONMENTS)
         self.render_mode = render_mode
+        self._episodes = _checked_episodes(episodes)
         self.scenario = _scenario(scenario)
         self._fleet = Fleet(self.scenario, num_envs)
-        self._episodes = episodes
         self.single_observation_space, self.single_action_space = _spaces(self._fleet)
         self.observation_space = batch_space(self.single_observation_space, num_envs)
         self.action_space = batch_space(self.single_action_space, num_envs)
@@ -154,24 +162,25 @@ class OffloadVectorEnv(VectorEnv[Observation, IntArray, NDArray[Any]]):
         return self._fleet.column
 
     def reset(
-        self, *, seed: int | Sequence[int | None] | None = None, options: dict[str, Any] | None = None
+        self, *, seed: int | Sequence[int | None] | IntArray | None = None, options: dict[str, Any] | None = None
     ) -> tuple[Observation, Info]:
         """Begin an episode in every row.
 
         ``seed`` s seeds row i with s + i, a sequence each row. ``options={"seed": s}`` plays realization s in all rows,
-        or, where s is a sequence, one of its own in each.
+        or, where s is a sequence, one of its own in each. Rows begin their next episode by themselves, so that there is
+        no ``reset_mask``.
+
+        Raises:
+            InputError: a seed is no whole number of at least 0, there are not as many as rows, or an unknown option.
         """
-        seeds = [seed + i for i in range(self.num_envs)] if isinstance(seed, int) else seed
+        seeds = self._seeds(seed, "seed", step=1)
+        chosen = self._seeds(_chosen_seed(options), "options.seed", step=0)
         if not self._generators:
             self._generators = [seeding.np_random()[0] for _ in range(self.num_envs)]
-        for row, row_seed in enumerate(seeds or ()):
+        for row, row_seed in enumerate(seeds):
             if row_seed is not None:
                 self._generators[row] = seeding.np_random(row_seed)[0]
-        chosen = (options or {}).get("seed")
-        if chosen is None:
-            realizations = [self._draw(row) for row in range(self.num_envs)]
-        else:
-            realizations = np.broadcast_to(np.asarray(chosen, dtype=np.int64), self.num_envs).tolist()
+        realizations = [self._draw(row) if fixed is None else fixed for row, fixed in enumerate(chosen)]
         observation = self._fleet.new_observation()
         self._fleet.begin(np.arange(self.num_envs), realizations, observation)
         return observation, self._info()
@@ -182,6 +191,8 @@ class OffloadVectorEnv(VectorEnv[Observation, IntArray, NDArray[Any]]):
         """Decide one task in every row."""
         observation = self._fleet.new_observation()
         reward, truncated = np.empty(self.num_envs), np.empty(self.num_envs, dtype=np.bool_)
+        if not isinstance(actions, np.ndarray) or actions.dtype.kind not in "iu":
+            actions = _integers("actions", actions)
         ended = self._fleet.advance(np.ascontiguousarray(actions, dtype=np.int64), observation, reward, truncated)
         final = self._restart(observation, truncated) if ended else {}
         return observation, reward, np.zeros(self.num_envs, dtype=np.bool_), truncated, {**final, **self._info()}
@@ -202,6 +213,17 @@ class OffloadVectorEnv(VectorEnv[Observation, IntArray, NDArray[Any]]):
             "_final_info": ended.copy(),
         }
 
+    def _seeds(self, seed: object, field: str, step: int) -> list[int | None]:
+        """A seed for each row: ``seed + step * row`` of a single one, those of a sequence, None for a row without."""
+        if seed is None:
+            return [None] * self.num_envs
+        if isinstance(seed, Sequence | np.ndarray) and np.ndim(seed) == 1 and not isinstance(seed, str | bytes):
+            if len(seed) != self.num_envs:
+                raise InputError("reset", field, seed, f"{self.num_envs} seeds, one for each row, not {len(seed)}")
+            return [None if own is None else check_seed(own, "reset", field) for own in seed]
+        first = check_seed(seed.item() if isinstance(seed, np.ndarray) and seed.ndim == 0 else seed, "reset", field)
+        return [check_seed(first + step * row, "reset", field) for row in range(self.num_envs)]
+
     def _draw(self, row: int) -> int:
         return _draw(self._generators[row], self._episodes)
 
@@ -215,6 +237,42 @@ def _scenario(scenario: ScenarioLike) -> Scenario:
     if isinstance(scenario, Scenario):
         return scenario
     return scenario_from(scenario) if isinstance(scenario, dict) else load_scenario(scenario)
+
+
+def _checked_number(field: str, value: object, most: int) -> int:
+    if isinstance(value, bool) or not isinstance(value, int | np.integer) or not 1 <= value <= most:
+        raise InputError("environment", field, value, f"a whole number from 1 to {most}")
+    return int(value)
+
+
+def _checked_episodes(episodes: int | None) -> int | None:
+    return None if episodes is None else _checked_number("episodes", episodes, MAX_SEED)
+
+
+def _chosen_seed(options: dict[str, Any] | None) -> Any:
+    """The realization, or those, that ``reset`` is asked for."""
+    for key in options or ():
+        if key != "seed":
+            raise InputError("reset", f"options.{key}", (options or {})[key], "no option but 'seed'")
+    return (options or {}).get("seed")
+
+
+def _single_action(action: object) -> int:
+    actions = _integers("action", action)
+    if actions.size != 1:
+        raise InputError("step", "action", action, "one whole number")
+    return int(actions.item())
+
+
+def _integers(field: str, actions: object) -> IntArray:
+    """Actions that came as something else than an array of integers."""
+    try:
+        found = np.asarray(actions)
+    except ValueError:
+        found = np.zeros(0)
+    if found.dtype.kind not in "iu":
+        raise InputError("step", field, actions, "whole numbers")
+    return found.astype(np.int64)
 
 
 def _spaces(fleet: Fleet) -> tuple[gymnasium.Space[Observation], gymnasium.spaces.Discrete]:

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hasten.core.compiled import direct
-from hasten.core.errors import HastenError
+from hasten.core.errors import InputError
 from hasten.core.observation import STATE_FEATURES, deadline_rates, nominal_gaps_ms
 from hasten.core.scenario import Scenario
 from hasten.sim.arrays import BoolArray, FloatArray, IntArray, Links, Log, State, Tasks, new_log, new_state, pack_rules
@@ -106,9 +106,9 @@ class Fleet:
         if self._episodes is None:
             raise gymnasium.error.ResetNeeded("reset() comes before step()")
         actions = self._play.mask.shape[1]
-        expected = f"expected {self._rows} integers from 0 to {actions - 1}"
+        expected = f"{self._rows} whole numbers from 0 to {actions - 1}"
         if action.shape != (self._rows,):
-            raise HastenError(f"actions {action!r}: {expected}")
+            raise InputError("step", "actions", f"{action.size} numbers", expected)
         arguments = (
             action,
             observation,
@@ -124,7 +124,8 @@ class Fleet:
             self._advance = direct(advance, *arguments)
         endings = self._advance(*arguments)
         if endings < 0:
-            raise HastenError(f"actions {action!r}: {expected}")
+            wrong = action[(action < 0) | (action >= actions)]
+            raise InputError("step", "actions", int(wrong[0]), expected)
         return endings
 
     def _arrays(self, room: int) -> tuple[State, Log]:

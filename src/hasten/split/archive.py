@@ -84,6 +84,8 @@ class Archive:
                 if total > len(whole):
                     raise InputError(path, "size", total, f"members that fit into the file's {len(whole)} bytes")
                 ranges = [self._range(archive, info, whole) for info in listed]
+        except InputError:
+            raise
         except (zipfile.BadZipFile, zipfile.LargeZipFile, struct.error, EOFError, OSError, *_ZIP_QUIRKS) as error:
             reason = str(error) or type(error).__name__
             raise InputError(path, "file", path.name, f"{INTACT} ({reason[:120]})") from None

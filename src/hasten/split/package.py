@@ -20,7 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hasten.core.errors import InputError
-from hasten.core.files import validated
+from hasten.core.files import parse_json, validated
 from hasten.core.output import write_bytes
 from hasten.core.profile import Profile
 from hasten.core.protobuf import Malformed
@@ -240,14 +240,7 @@ def _json(data: Content, path: Path, member: str) -> Any:
     where = _inside(path, member)
     if len(data) > MAX_TEXT_BYTES:
         raise InputError(where, "size", len(data), f"at most {MAX_TEXT_BYTES} bytes")
-
-    def refuse(token: str) -> Any:
-        raise InputError(where, "file", token, "a finite number")
-
-    try:
-        return json.loads(bytes(data).decode("utf-8"), parse_constant=refuse)
-    except (ValueError, RecursionError) as error:
-        raise InputError(where, "file", member, f"valid JSON ({type(error).__name__})") from None
+    return parse_json(bytes(data), where)
 
 
 def _inside(path: Path, member: str) -> str:
