@@ -138,14 +138,15 @@ def test_poisson_gaps_are_exponential() -> None:
 
 def test_ties_are_in_stream_order() -> None:
     arrivals = {"kind": "explicit", "times_ms": [5, 5, 9]}
-    drawn = scenario_from(document(streams__0__arrivals=arrivals)).realize(0)
+    drawn = scenario_from(document(streams__0__arrivals=arrivals, tasks_per_stream=3)).realize(0)
     assert drawn.arrival_ms.tolist() == [5, 5, 5, 5, 9, 9]
     assert drawn.stream.tolist() == [0, 0, 1, 1, 0, 1]
 
 
 def test_a_scenario_without_tasks_is_fine() -> None:
     assert scenario_from(document(tasks_per_stream=0)).realize(0).tasks == 0
-    assert scenario_from(document(streams__0__arrivals={"kind": "explicit", "times_ms": []})).realize(0).tasks == 0
+    explicit = {"kind": "explicit", "times_ms": []}
+    assert scenario_from(document(streams__0__arrivals=explicit, tasks_per_stream=0)).realize(0).tasks == 0
 
 
 def test_gauss_markov_rates_have_their_moments_and_stay_positive() -> None:
@@ -166,7 +167,7 @@ def test_dedicated_links_differ_and_a_shared_one_is_one() -> None:
 
 
 RECORDINGS = {
-    "mahimahi.gz": gzip.compress(b"1\n50\n100\n150\n"),
+    "mahimahi.gz": gzip.compress(b"1\n50\n100\n200\n"),
     "rate.csv": b"time_s,mbps\n0,0.36\n0.1,0.12\n0.2,0.12\n",
     "ghent.json": json.dumps([{"duration_ms": 100, "bandwidth_kbps": 360}, {"duration_ms": 100, "bandwidth_kbps": 120}]).encode(),
     "pattern.json": json.dumps({"uplink": {"trace_pattern": [{"duration": 100, "capacity": 360}, {"duration": 100, "capacity": 120}]}}).encode(),

@@ -49,7 +49,7 @@ def make(streams: int = 1, deadline_ms: float = 80, arrivals: Any = None, **more
             ],
             "uplink": uplink,
             "edge": {"slowdown": 4},
-            "tasks_per_stream": 60,
+            "tasks_per_stream": len((arrivals or {}).get("times_ms", range(60))),
         }
         | more
     )

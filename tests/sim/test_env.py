@@ -199,10 +199,85 @@ def test_mistakes_are_named(tmp_path):
     env = OffloadEnv()
     env.reset(seed=0)
     for bad in (-1, int(env.action_space.n)):
-        with pytest.raises(HastenError, match="expected 1 integers from 0 to"):
+        with pytest.raises(HastenError, match="expected 1 whole numbers from 0 to"):
             env.step(bad)
     vector = OffloadVectorEnv(2)
     with pytest.raises(gymnasium.error.ResetNeeded):
         vector.step(np.zeros(2, dtype=np.int64))
     with pytest.raises(InputError, match="streams"):
         OffloadEnv({"schema": "hasten.scenario/1", "streams": [], "uplink": {}})
+
+
+@pytest.mark.parametrize(
+    ("make", "words"),
+    [
+        (lambda: OffloadVectorEnv(0), "num_envs: got 0"),
+        (lambda: OffloadVectorEnv(-1), "num_envs"),
+        (lambda: OffloadVectorEnv(2.0), "num_envs"),
+        (lambda: OffloadVectorEnv(10**12), "num_envs"),
+        (lambda: OffloadVectorEnv(2, episodes=0), "episodes: got 0"),
+        (lambda: OffloadEnv(episodes=0), "episodes: got 0"),
+        (lambda: OffloadEnv(episodes=-3), "episodes"),
+        (lambda: OffloadEnv(episodes=1.5), "episodes"),
+        (lambda: OffloadEnv().reset(seed=-1), "seed: got -1"),
+        (lambda: OffloadEnv().reset(seed=1.5), "seed"),
+        (lambda: OffloadEnv().reset(options={"seed": -1}), "options.seed"),
+        (lambda: OffloadEnv().reset(options={"sed": 1}), "options.sed"),
+        (lambda: OffloadVectorEnv(2).reset(seed=[1]), "2 seeds, one for each row, not 1"),
+        (lambda: OffloadVectorEnv(2).reset(seed=[1, 2, 3]), "2 seeds, one for each row, not 3"),
+        (lambda: OffloadVectorEnv(2).reset(seed=np.zeros((2, 1), dtype=int)), "seed"),
+        (lambda: OffloadVectorEnv(2).reset(seed=[1, -2]), "seed: got -2"),
+        (lambda: OffloadVectorEnv(2).reset(seed=2**63 - 1), "seed"),
+        (lambda: OffloadVectorEnv(2).reset(seed="12"), "seed"),
+        (lambda: OffloadVectorEnv(2).reset(options={"seed": [1, 2, 3]}), "2 seeds"),
+        (lambda: OffloadVectorEnv(2).reset(options={"seed": 2**63}), "options.seed"),
+        (lambda: OffloadVectorEnv(2).reset(options={"reset_mask": np.array([True, False])}), "options.reset_mask"),
+    ],
+)
+def test_wrong_arguments_are_refused_in_one_line(make, words):
+    with pytest.raises(InputError, match=words) as caught:
+        make()
+    assert str(caught.value).isprintable()
+
+
+@pytest.mark.parametrize("action", [None, "a", 1.5, np.nan, [0, 0], np.zeros(2, dtype=np.int64), {}])
+def test_what_is_no_action_is_refused(action):
+    env = OffloadEnv()
+    env.reset(seed=0)
+    with pytest.raises(InputError, match="step: action"):
+        env.step(action)
+    vector = OffloadVectorEnv(3)
+    vector.reset(seed=0)
+    with pytest.raises(InputError, match="step: actions"):
+        vector.step(action)
+
+
+def test_numbers_of_numpy_are_seeds_and_actions():
+    vector, again = OffloadVectorEnv(2), OffloadVectorEnv(2)
+    expected, _ = vector.reset(seed=5)
+    for seed in (np.int64(5), np.array([5, 6]), [np.int32(5), 6], (5, 6), np.array(5)):
+        np.testing.assert_array_equal(again.reset(seed=seed)[0], expected)
+    again.reset(seed=[None, 6])
+    played = again.reset(options={"seed": np.array([3, 4])})[0]
+    np.testing.assert_array_equal(played[0], OffloadEnv().reset(options={"seed": np.int64(3)})[0])
+    steps = [again.step([0, 1])[0], again.reset(options={"seed": (3, 4)})[0], again.step(np.array([0, 1], np.uint8))[0]]
+    np.testing.assert_array_equal(steps[0], steps[2])
+    env = OffloadEnv()
+    env.reset(seed=0)
+    for action in (0, np.int64(0), np.array(0), np.array([0])):
+        env.step(action)
+
+
+def test_statistics_of_episodes_are_right():
+    scenario = dict(hasten.sim.env.DEFAULT_SCENARIO, tasks_per_stream=3)
+    envs = gymnasium.wrappers.vector.RecordEpisodeStatistics(OffloadVectorEnv(2, scenario))
+    _, info = envs.reset(seed=0)
+    returns, lengths, seen = np.zeros(2), np.zeros(2, dtype=int), 0
+    for _ in range(40):
+        _, reward, _, truncated, info = envs.step(info["action_mask"].argmax(axis=1))
+        returns, lengths = returns + reward, lengths + 1
+        for row in np.flatnonzero(truncated):
+            assert info["episode"]["r"][row] == pytest.approx(returns[row])
+            assert info["episode"]["l"][row] == lengths[row] == 9
+            returns[row], lengths[row], seen = 0.0, 0, seen + 1
+    assert seen == 8

@@ -99,6 +99,8 @@ def replacement(path: str | Path, field: str = "output") -> Iterator[BinaryIO]:
 def _refusals(path: Path, field: str, expected: str) -> Iterator[None]:
     try:
         yield
+    except InputError:
+        raise
     except (OSError, ValueError) as error:  # ValueError: a name with a NUL in it
         reason = error.strerror if isinstance(error, OSError) else error
         raise InputError(path, field, str(path), f"{expected} ({reason})") from None

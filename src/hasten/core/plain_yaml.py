@@ -53,7 +53,8 @@ class _Loader(yaml.SafeLoader):
         self._depth += 1
         if self._depth > MAX_DEPTH:
             problem = f"at most {MAX_DEPTH} lists and mappings inside each other"
-            raise yaml.composer.ComposerError(None, None, problem, self.get_mark())
+            mark = self.peek_event().start_mark  # type: ignore[no-untyped-call]
+            raise yaml.composer.ComposerError(None, None, problem, mark)
         node: Node | None = super().compose_node(parent, index)
         self._depth -= 1
         return node

@@ -286,7 +286,7 @@ def _manifest(path: Path, text: str | None) -> Manifest:
         raise InputError(path, "metadata", None, f"the key {MANIFEST_KEY!r}: this ONNX file is not a hasten policy")
     try:
         data = json.loads(text)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise InputError(path, MANIFEST_KEY, text, f"valid JSON ({error})") from None
     if not isinstance(data, dict) or "schema" not in data:
         raise InputError(path, "schema", None, "hasten.policy/1")

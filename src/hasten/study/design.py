@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from functools import cache
 from typing import Any, Literal
 
 import numpy as np
@@ -288,12 +287,10 @@ def facts(profile: str) -> str:
     )
 
 
-@cache
 def _recorded_hz(file: str) -> float:
     return RecordedArrivals(kind="trace", file=file).mean_rate_hz(None)
 
 
-@cache
 def _recorded_mbps(file: str) -> float:
     duration_ms, mbps = read_rates(file, "auto", None)
     return float(np.dot(duration_ms, mbps) / duration_ms.sum())
