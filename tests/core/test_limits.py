@@ -176,6 +176,9 @@ def test_simulate_names_what_it_was_given_instead() -> None:
     scenario: Any = hs.scenario_from(BASE)
     with pytest.raises(hs.InputError, match=r"scenario: got 's\.yaml', expected a Scenario, as load_scenario"):
         hs.simulate("s.yaml", "greedy")  # type: ignore[arg-type]
+    for other, where in ((hs.solve_offline, "solve_offline"), (hs.train, "train")):
+        with pytest.raises(hs.InputError, match=f"{where}: scenario: got 's.yaml'"):
+            other("s.yaml")  # type: ignore[operator]
     for scheduler in (None, 5, scenario):
         with pytest.raises(hs.InputError, match="simulate: scheduler"):
             hs.simulate(scenario, scheduler)

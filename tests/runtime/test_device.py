@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 
@@ -100,3 +102,44 @@ def test_bad_sources(package, tmp_path):
     (tmp_path / "empty").mkdir()
     with pytest.raises(InputError, match="samples, synthetic"):
         open_source(str(tmp_path / "empty"), package)
+
+
+def test_frames_that_are_not_finite_and_files_that_are_none_are_refused(tmp_path):
+    spec = SimpleNamespace(shape=(2,), dtype="float32")
+    package = SimpleNamespace(manifest=SimpleNamespace(input=spec))
+    frames = np.zeros((3, 2), np.float32)
+    np.save(tmp_path / "good.npy", frames)
+    assert len(open_source(str(tmp_path / "good.npy"), package).inputs) == 3
+    for value in (np.nan, np.inf, -np.inf):
+        frames[1, 1] = value
+        np.save(tmp_path / "bad.npy", frames)
+        np.savez(tmp_path / "bad.npz", x=frames)
+        for name in ("bad.npy", "bad.npz"):
+            with pytest.raises(InputError, match=f"{name}: frame 1: got .*, expected finite numbers"):
+                open_source(str(tmp_path / name), package)
+    header = (
+        np.lib.format.magic(1, 0) + b"v\x00" + b"{'descr': '<f4', 'fortran_order': False, 'shape': (%d, 2), }" % 10**15
+    )
+    (tmp_path / "claims.npy").write_bytes(header.ljust(128))
+    np.savez_compressed(tmp_path / "cut.npz", x=np.zeros((500, 2), np.float32))
+    (tmp_path / "cut.npz").write_bytes((tmp_path / "cut.npz").read_bytes()[:-150])
+    for name in ("claims.npy", "cut.npz", "a\0b", "x" * 5000):
+        with pytest.raises(InputError):
+            open_source(str(tmp_path / name), package)
+
+
+def test_what_an_archive_of_frames_unpacks_to_is_bounded(tmp_path, monkeypatch):
+    package = SimpleNamespace(manifest=SimpleNamespace(input=SimpleNamespace(shape=(1000,), dtype="uint8")))
+    np.savez_compressed(tmp_path / "bomb.npz", x=np.zeros((100, 1000), np.uint8))
+    monkeypatch.setattr("hasten.runtime.sources.MAX_ARRAY_BYTES", 50_000)
+    assert (tmp_path / "bomb.npz").stat().st_size < 50_000
+    with pytest.raises(InputError, match="at most 50000 bytes"):
+        open_source(str(tmp_path / "bomb.npz"), package)
+
+
+def test_arrivals_of_a_file_are_not_converted(tmp_path):
+    path = tmp_path / "arrivals.yaml"
+    for text in ("{kind: poisson, rate_hz: yes}", "{kind: poisson, rate_hz: '5'}", "{kind: poisson, rate_hz: 1:20}"):
+        path.write_text(text)
+        with pytest.raises(InputError, match=r"arrivals\.rate_hz"):
+            parse_arrivals(f"file:{path}")
