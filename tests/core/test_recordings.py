@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import gzip
 import io
 import os
@@ -19,6 +20,7 @@ from hypothesis import strategies as st
 
 from hasten.core.errors import InputError
 from hasten.core.rates import RecordedRate
+from hasten.core.recorded_arrivals import read_arrivals
 from hasten.core.recordings import read_rates
 from hasten.core.tables import Text
 
@@ -376,3 +378,22 @@ def test_a_data_folder_that_does_not_exist_is_named(tmp_path: Path, monkeypatch:
     monkeypatch.setenv("HASTEN_DATA", str(tmp_path / "absent"))
     with pytest.raises(InputError, match="absent, which is no folder"):
         read_rates("nofile", "auto", tmp_path)
+
+
+TOKENS = ["0", "1", "2.5", "-3", "1e400", "nan", "1700000000", "time_s", "timestamp", "mbps", '"', ",", ";", "\t", " ", "\n",
+          "2023-01-01 00:00:01", "Z", "_", "[", "]", "{", "}", ":", '"timestamps"', "Kbits/sec", "\ufeff", "\x00", "é"]  # fmt: skip
+
+
+@given(st.lists(st.sampled_from(TOKENS), max_size=25).map("".join).map(str.encode) | st.binary(max_size=80))
+def test_any_bytes_are_read_or_refused_in_one_line(tmp_path_factory: pytest.TempPathFactory, content: bytes) -> None:
+    folder = tmp_path_factory.getbasetemp()
+    (folder / "any.txt").write_bytes(content)
+    with contextlib.suppress(InputError):
+        duration_ms, mbps = read_rates("any.txt", "auto", folder)
+        assert np.all(duration_ms > 0)
+        assert np.all(np.isfinite(mbps) & (mbps >= 0))
+    with contextlib.suppress(InputError):
+        found = read_arrivals("any.txt", None, None, folder)
+        times = found[0] if isinstance(found, tuple) else np.cumsum(found)
+        assert np.all(np.isfinite(times))
+        assert np.all(np.diff(times) >= 0)

@@ -54,7 +54,7 @@ class Text:
             raise InputError(self.name, "line 1", first, f"a table's names of columns ({error})") from None
         delimiter = max(DELIMITERS, key=lambda candidate: widths[candidate])  # of equals the first, a comma
         rows = self._rows(delimiter)
-        _, names = next(rows)
+        _, names = next(rows, (0, list[str]()))
         columns = [name.strip() for name in names]
         twice = next((name for i, name in enumerate(columns) if name in columns[:i] and name), None)
         if twice is not None:

@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hasten.core.errors import InputError
-from hasten.core.files import data_folder
+from hasten.core.files import about_data_folder, data_folder
 from hasten.networks.digits import cluttered, digits_by_part
 
 Inputs = NDArray[np.generic]
@@ -93,8 +93,8 @@ def cifar10(seed: int = 0) -> Dataset:
     place = None if root is None else root / "cifar10"
     if place is None or not place.is_dir():
         raise InputError(
-            "data", "cifar10", str(place or "HASTEN_DATA is not set"),
-            "HASTEN_DATA to name the folder of recorded data, which holds cifar10/; or use --data digits",
+            "data", "cifar10", "absent" if place is None else str(place),
+            f"the folder of recorded data to hold cifar10/ ({about_data_folder()}); or use --data digits",
         )  # fmt: skip
     labels = _cifar_labels(place / "labels.csv.gz")
     x = np.concatenate([_cifar_batch(place / f"data_batch_{number}.zip") for number in range(1, 6)])
