@@ -30,7 +30,7 @@ import time
 from collections.abc import Callable
 
 import numpy as np
-import torch
+from threadpoolctl import threadpool_limits
 
 from hasten.learn.dqn import DoubleDqn
 from hasten.learn.network import DuelingNetwork
@@ -161,7 +161,7 @@ def main() -> None:
     parser.add_argument("--quick", action="store_true", help="shorter turns")
     given = parser.parse_args()
     seconds, turns = (0.3, 3) if given.quick else (2.0, 7)
-    torch.set_num_threads(1)
+    threadpool_limits(1)  # of numpy's matrix products and of torch's
     transitions = experience()
     makers: dict[str, Callable[[], Update]] = {
         "hasten, double dueling, prioritized": lambda: own(transitions, True),

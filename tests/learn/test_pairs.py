@@ -19,15 +19,8 @@ from hasten.learn.domain import FIXED, draw_runs
 from hasten.learn.paired import PairedDqn
 from hasten.learn.pairs import OTHER, TAKEN, PairRecorder, Pairs, collect_pairs, left_by
 from hasten.learn.transitions import UNKNOWN
+from hasten.schedulers.backlog_policy import BacklogWeights
 from hasten.sim import simulate_realizations
-
-
-@pytest.fixture(autouse=True)
-def _one_thread():
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
 
 
 class Scripted:
@@ -173,10 +166,14 @@ def random_pairs(count, options=5, seed=0):
 
 def slow_heads(network, situation, left):
     """Value and share lost, straight from the definition."""
-    w = network._w
-    first = torch.relu(situation @ w["situation"] + w["situation_bias"])
-    unit = torch.relu(left @ w["left"] + (first @ w["bias_of"] + w["bias"])[:, None])
-    return unit @ w["head"] + w["head_bias"]
+    return slow_layers([torch.tensor(part) for part in network.weights], *map(torch.tensor, (situation, left))).numpy()
+
+
+def slow_layers(weights, situation, left):
+    weights = BacklogWeights(*weights)
+    first = torch.relu(situation @ weights.situation + weights.situation_bias)
+    unit = torch.relu(left @ weights.left + first @ weights.bias_of + weights.bias)
+    return unit @ weights.head + weights.head_bias
 
 
 def test_values_and_gradient_equal_plain_ones():
@@ -185,26 +182,25 @@ def test_values_and_gradient_equal_plain_ones():
     found = left_by(obs, np.tile(np.arange(6), (11, 1)))
     assert found.shape == (11, 6, KINDS)
     np.testing.assert_array_equal(found[2, 3], obs[2, SITUATION + 12 + 3 :: 6][:KINDS])
-    situation, left = torch.from_numpy(obs[:, :SITUATION].copy()), torch.from_numpy(found)
-    heads, kept = network.heads(situation, left)
-    gain = obs[:, SITUATION : SITUATION + 6]
-    expected = gain * (1 - heads[:, :, 1].clamp(0, 1).numpy()) + 0.9 * heads[:, :, 0].numpy()
+    situation, left = np.repeat(obs[:, :SITUATION], 6, axis=0), found.reshape(-1, KINDS)
+    heads, layers = network.heads(situation, left)
+    both = heads.reshape(11, 6, 2)
+    expected = obs[:, SITUATION : SITUATION + 6] * (1 - both[:, :, 1].clip(0, 1)) + 0.9 * both[:, :, 0]
     np.testing.assert_allclose(network.values(obs), expected, rtol=1e-5, atol=1e-6)
-    slope = torch.randn(11, 6, 2, generator=torch.Generator().manual_seed(0))
-    network.backward(slope, kept)
-    hand = {name: part.clone() for name, part in network._g.items()}
-    network._w = {name: part.clone().requires_grad_() for name, part in network._w.items()}
-    automatic = slow_heads(network, situation, left)
-    (automatic * slope).sum().backward()
-    torch.testing.assert_close(heads, automatic.detach())
-    for name, part in hand.items():
-        torch.testing.assert_close(part, network._w[name].grad)
+    slope = np.random.default_rng(0).standard_normal((66, 2)).astype(np.float32)
+    network.backward(slope, layers)
+    weights = [torch.tensor(part, requires_grad=True) for part in network.weights]
+    automatic = slow_layers(weights, torch.tensor(situation), torch.tensor(left))
+    (automatic * torch.tensor(slope)).sum().backward()
+    np.testing.assert_allclose(heads, automatic.detach().numpy(), rtol=1e-5, atol=1e-6)
+    for gradient, weight in zip(network.gradients, weights, strict=True):
+        np.testing.assert_allclose(gradient, weight.grad.numpy(), rtol=1e-4, atol=1e-5)
 
 
 def test_targets_follow_a_hand_written_loop():
     pairs, rng = random_pairs(9), np.random.default_rng(3)
     learner = PairedDqn(BacklogNetwork(5, (7, 9), 0.9, seed=1), learning_rate=0.0)
-    learner.target.parameters.copy_(BacklogNetwork(5, (7, 9), 0.9, seed=2).parameters)
+    learner.target.parameters[:] = BacklogNetwork(5, (7, 9), 0.9, seed=2).parameters
     weight, network = rng.random(9), learner.network
     step = learner.update(pairs, weight)
     loss = 0.0
@@ -215,8 +211,7 @@ def test_targets_follow_a_hand_written_loop():
             allowed = pairs.next_mask[i, side] == 1
             chosen = np.where(allowed, learner.network.values(seen)[0], -np.inf).argmax()
             best.append(learner.target.values(seen)[0, chosen])
-        heads = slow_heads(network, torch.from_numpy(pairs.situation[i]), torch.from_numpy(pairs.left[i][:, None]))
-        heads = heads[:, 0].numpy()
+        heads = slow_heads(network, pairs.situation[i], pairs.left[i])
         goal = pairs.between[i] + pairs.discount[i] * (best[TAKEN] - best[OTHER])
         error = abs(heads[TAKEN, 0] - heads[OTHER, 0] - goal)
         lost = [heads[k, 1] - pairs.lost[i, k] for k in (TAKEN, OTHER) if not np.isnan(pairs.lost[i, k])]
@@ -245,10 +240,10 @@ def test_the_price_of_a_backlog_is_learned():
     learner = PairedDqn(BacklogNetwork(options, (8, 32), 0.0), learning_rate=3e-3, average_rate=5e-3)
     for i in range(2500):
         learner.update(pairs.take(rng.integers(count, size=64)), np.ones(64), 1 - i / 2500)
-    probe = torch.zeros(1, 3, KINDS)
-    probe[0, :, 0] = torch.tensor([0.1, 0.3, 0.95])
-    heads, _ = learner.average.heads(torch.zeros(1, SITUATION), probe)
-    value, lost = heads[0, :, 0].numpy(), heads[0, :, 1].numpy()
+    probe = np.zeros((3, KINDS), np.float32)
+    probe[:, 0] = 0.1, 0.3, 0.95
+    heads, _ = learner.average.heads(np.zeros((3, SITUATION), np.float32), probe)
+    value, lost = heads[:, 0], heads[:, 1]
     assert value[0] - value[1] == pytest.approx(0.0, abs=0.1)
     assert value[0] - value[2] == pytest.approx(1.0, abs=0.1)
     assert lost[0] == pytest.approx(0.0, abs=0.1) and lost[2] == pytest.approx(0.5, abs=0.1)

@@ -193,6 +193,6 @@ def _read_until(process: subprocess.Popen[str], text: str) -> str:
 def test_what_cannot_learn_says_so(package, slow, monkeypatch):
     with pytest.raises(InputError, match=r"device: learn: got 'greedy', expected --scheduler dqn:PATH"):
         run_device(package.path, "127.0.0.1:1", scheduler="greedy", learn=LearnPlan())
-    monkeypatch.setattr("hasten.runtime.learning.find_spec", lambda name: None if name == "torch" else name)
-    with pytest.raises(HastenError, match=r"--learn needs torch beside the device: pip install"):
+    monkeypatch.setattr("hasten.runtime.learning.find_spec", lambda name: None if name == "numba" else name)
+    with pytest.raises(HastenError, match=r"--learn needs numba beside the device: pip install"):
         run_device(package.path, "127.0.0.1:1", scheduler=f"dqn:{slow / 'policy.onnx'}", learn=LearnPlan())

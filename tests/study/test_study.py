@@ -137,7 +137,7 @@ def test_unknown_names_are_refused_with_the_known_ones() -> None:
 
 
 def test_the_ablation_needs_the_learner(tmp_path: Path) -> None:
-    with pytest.raises(HastenError, match="torch"):
+    with pytest.raises(HastenError, match="learn"):
         run_study(plan_of("ablation", 2, True), tmp_path)
 
 
@@ -164,7 +164,6 @@ def test_ablation_variants_differ_in_initial_experience_replay_values_and_twins_
 
 
 def test_a_small_training_becomes_a_scheduler_of_the_study(monkeypatch: pytest.MonkeyPatch) -> None:
-    pytest.importorskip("torch")
     conditions = points_of(SWEEPS["deadline"], ("generated",), quick=True)[1].conditions
     job = policy_training(policy_for(conditions), quick=True)
     cell = job.run()[job.key]

@@ -105,8 +105,10 @@ def backlogs_left(context: Context, view: View, options: OptionTable) -> Left:
     )
     offloads = payload_bits > 0
     first = np.where(offloads, edge_end, view.edge_wait_ms[:, :1])
-    rest = np.broadcast_to(view.edge_wait_ms[:, None, 1:], (*first.shape, view.edge_wait_ms.shape[1] - 1))
-    edge_ms = np.sort(np.concatenate([first[:, :, None], rest], axis=2), axis=2)
+    edge_ms = first[:, :, None]
+    if context.workers > 1:
+        rest = np.broadcast_to(view.edge_wait_ms[:, None, 1:], (*first.shape, view.edge_wait_ms.shape[1] - 1))
+        edge_ms = np.sort(np.concatenate([edge_ms, rest], axis=2), axis=2)
     return Left(
         device_ms=np.concatenate([device_end, device_wait_ms], axis=1),
         uplink_ms=np.concatenate([np.where(offloads, sent, uplink_wait_ms), uplink_wait_ms], axis=1),
@@ -176,16 +178,22 @@ class BacklogFeatures:
         gain = task_gain(worth, left.latency_ms, deadline_ms, *context.gain_terms)
         dropped = np.full((len(situation), 1), context.gain_terms[1])
         never = np.full_like(dropped, np.inf)
+        first_ms = left.edge_ms[:, :, 0]
         times_ms = (
             np.concatenate([left.latency_ms, never], axis=1),
             left.device_ms,
             left.uplink_ms,
-            left.edge_ms[:, :, 0],
-            left.edge_ms.mean(axis=2),
+            first_ms,
+            first_ms if context.workers == 1 else left.edge_ms.mean(axis=2),
         )
-        shares = [np.minimum(time_ms * per_deadline, CLIP) for time_ms in times_ms]
-        gain_of_all = gain_feature(np.concatenate([gain, dropped], axis=1))
-        found = np.concatenate([situation, gain_of_all, *shares], axis=1, dtype=np.float32)
+        actions = left.device_ms.shape[1]
+        found = np.empty((len(situation), SITUATION + (2 + KINDS) * actions), dtype=np.float32)
+        found[:, :SITUATION] = situation
+        found[:, SITUATION : SITUATION + actions] = gain_feature(np.concatenate([gain, dropped], axis=1))
+        for kind, time_ms in enumerate(times_ms, start=1):
+            share = time_ms * per_deadline
+            begin = SITUATION + kind * actions
+            np.minimum(share, CLIP, out=found[:, begin : begin + actions], casting="same_kind")
         useful = left.latency_ms <= self._limit_ms[view.stream][:, None]
         mask = np.concatenate([useful, np.ones_like(useful[:, :1])], axis=1).astype(np.int8)
         return found, mask, left

@@ -71,7 +71,7 @@ class Interrupted(KeyboardInterrupt):
     """Ctrl-C or SIGTERM ended a training.
 
     Attributes:
-        training: with the best policy so far, as it was looked at, without leads; None before the first look.
+        training: with the best policy so far, with the usual lead, as none was chosen; None before the first look.
     """
 
     def __init__(self, training: Training | None) -> None:

@@ -11,10 +11,9 @@ from dataclasses import dataclass
 from typing import Generic, Protocol, Self, TypeVar
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
-from torch import Tensor
 
+from hasten.learn.layers import adam, follow
 from hasten.learn.network import DuelingNetwork
 from hasten.learn.transitions import Transitions
 from hasten.schedulers.policy import Float32
@@ -28,8 +27,8 @@ MARGIN = 0.8
 class Network(Protocol):
     """Values actions by flat parameters."""
 
-    parameters: Tensor
-    gradient: Tensor
+    parameters: Float32
+    gradient: Float32
 
     def like(self) -> Self:
         """A copy with parameters of its own."""
@@ -50,22 +49,28 @@ class Step:
 
 
 class Adam:
-    """Adam (Kingma and Ba, ICLR 2015) on one vector; torch's own spends most of its time on finding the vector."""
+    """Adam (Kingma and Ba, ICLR 2015) on one vector."""
 
     FIRST, SECOND, EPSILON = 0.9, 0.999, 1e-8
 
-    def __init__(self, parameters: Tensor, gradient: Tensor) -> None:
+    def __init__(self, parameters: Float32, gradient: Float32) -> None:
         self._parameters, self._gradient = parameters, gradient
-        self.mean, self.square = torch.zeros_like(parameters), torch.zeros_like(parameters)
+        self.mean, self.square = np.zeros_like(parameters), np.zeros_like(parameters)
         self.steps = 0
 
     def step(self, rate: float) -> None:
         """One step down the gradient."""
         self.steps += 1
-        self.mean.lerp_(self._gradient, 1.0 - self.FIRST)
-        self.square.mul_(self.SECOND).addcmul_(self._gradient, self._gradient, value=1.0 - self.SECOND)
-        scale = (self.square / (1.0 - self.SECOND**self.steps)).sqrt_().add_(self.EPSILON)
-        self._parameters.addcdiv_(self.mean, scale, value=-rate / (1.0 - self.FIRST**self.steps))
+        adam(
+            self._parameters,
+            self._gradient,
+            self.mean,
+            self.square,
+            (np.float32(1.0 - self.FIRST), np.float32(1.0 - self.SECOND)),
+            np.float32(1.0 / (1.0 - self.SECOND**self.steps)),
+            np.float32(rate / (1.0 - self.FIRST**self.steps)),
+            np.float32(self.EPSILON),
+        )
 
 
 class Learner(Generic[N]):
@@ -101,13 +106,14 @@ class Learner(Generic[N]):
     def start_over(self) -> None:
         """Let target and average be what the network is now."""
         for follower in (self.target, self.average):
-            follower.parameters.copy_(self.network.parameters)
+            follower.parameters[:] = self.network.parameters
 
     def _descend(self, learning_rate_share: float) -> None:
         """One step down the network's gradient, clipped; target and average follow."""
-        norm = float(self.network.gradient.norm())
+        gradient = self.network.gradient
+        norm = float(np.sqrt(gradient.dot(gradient)))
         if norm > self._clip_norm:
-            self.network.gradient.mul_(self._clip_norm / norm)
+            gradient *= np.float32(self._clip_norm / norm)
         self.adam.step(self.learning_rate * learning_rate_share)
         self.updates += 1
         self._follow()
@@ -116,36 +122,34 @@ class Learner(Generic[N]):
         """Let target and average follow."""
         parameters = self.network.parameters
         if self._target_rate > 0.0:
-            self.target.parameters.lerp_(parameters, self._target_rate)
+            follow(self.target.parameters, parameters, np.float32(self._target_rate))
         elif self.updates % self._target_every == 0:
-            self.target.parameters.copy_(parameters)
+            self.target.parameters[:] = parameters
         # Young averages follow faster, or they would remember the random beginning.
-        self.average.parameters.lerp_(parameters, max(self._average_rate, 1.0 / self.updates))
+        follow(self.average.parameters, parameters, np.float32(max(self._average_rate, 1.0 / self.updates)))
 
     def state(self) -> dict[str, NDArray[np.float32] | NDArray[np.int64]]:
         """Everything as arrays, for a checkpoint."""
         return {
-            "network": self.network.parameters.numpy().copy(),
-            "target": self.target.parameters.numpy().copy(),
-            "average": self.average.parameters.numpy().copy(),
-            "adam_mean": self.adam.mean.numpy().copy(),
-            "adam_square": self.adam.square.numpy().copy(),
+            "network": self.network.parameters.copy(),
+            "target": self.target.parameters.copy(),
+            "average": self.average.parameters.copy(),
+            "adam_mean": self.adam.mean.copy(),
+            "adam_square": self.adam.square.copy(),
             "updates": np.array(self.updates),
         }
 
     def restore(self, state: dict[str, NDArray[np.float32] | NDArray[np.int64]]) -> None:
         """Become what ``state`` was taken of."""
         for name in ("network", "target", "average"):
-            getattr(self, name).parameters.copy_(torch.from_numpy(state[name]))
+            getattr(self, name).parameters[:] = state[name]
         self.updates = self.adam.steps = int(state["updates"])
-        self.adam.mean.copy_(torch.from_numpy(state["adam_mean"]))
-        self.adam.square.copy_(torch.from_numpy(state["adam_square"]))
+        self.adam.mean[:], self.adam.square[:] = state["adam_mean"], state["adam_square"]
 
 
 class DoubleDqn(Learner[DuelingNetwork]):
     """Learns the value of each action from transitions."""
 
-    @torch.no_grad()
     def update(
         self,
         batch: Transitions,
@@ -155,7 +159,7 @@ class DoubleDqn(Learner[DuelingNetwork]):
     ) -> Step:
         """One step; ``weight`` (B,) is each transition's, ``margin_weight`` (B,) that of its margin term."""
         size = len(batch)
-        q = self.network.forward(torch.from_numpy(np.concatenate([batch.obs, batch.next_obs]))).numpy()
+        q = self.network.forward(np.concatenate([batch.obs, batch.next_obs]))
         goal = self._goal(q[size:], batch)
         chosen = np.arange(size), batch.action
         taken = q[chosen]
@@ -166,7 +170,7 @@ class DoubleDqn(Learner[DuelingNetwork]):
         if margin_weight is not None:
             _add_margin(slope, q[:size], batch, margin_weight)
         slope /= size
-        self.network.backward(torch.from_numpy(slope))
+        self.network.backward(slope)
         self._descend(learning_rate_share)
         return Step(
             error.astype(np.float64),
@@ -177,7 +181,7 @@ class DoubleDqn(Learner[DuelingNetwork]):
     def _goal(self, next_q: Float32, batch: Transitions) -> Float32:
         """(B,): what the value of each action taken should be; the network chooses, the target network values."""
         best = _best(next_q, batch.next_mask)
-        next_value = self.target.forward(torch.from_numpy(batch.next_obs)).numpy()[np.arange(len(best)), best]
+        next_value = self.target.forward(batch.next_obs)[np.arange(len(best)), best]
         return np.asarray(batch.reward + batch.discount * next_value)
 
 

@@ -33,6 +33,15 @@ NEARLY = 0.001
 """Leads are nearly as good as the best if they cost at most this share of what Greedy gains."""
 
 
+USUAL = 0.02
+"""The lead where none could be chosen: what is chosen most often."""
+
+
+def usual_leads(tried: tuple[float, ...]) -> Leads | None:
+    """The usual lead everywhere; None where leads are not tried."""
+    return Leads(streams=(1,), deadline_ms=(1.0,), lead=((USUAL,),)) if len(tried) > 1 else None
+
+
 def choose_leads(
     scenario: Scenario, domain: Domain, sight: MakeSight, values: Values, tried: tuple[float, ...]
 ) -> Leads | None:

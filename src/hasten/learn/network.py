@@ -1,6 +1,6 @@
 """The Q-network: ReLU layers and a dueling head, with all parameters in one vector and the gradient by hand.
 
-At this size (two layers of 128) an automatic gradient costs more than the arithmetic. One flat vector makes the
+One flat vector makes the
 optimizer, the clipping and the copies to other networks one operation each. The head is
 ``q = v + a - mean(a)`` (Wang et al., "Dueling network architectures", ICML 2016).
 """
@@ -11,13 +11,12 @@ from collections.abc import Sequence
 from itertools import pairwise
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
-from torch import Tensor
 
 from hasten.core.errors import InputError
 from hasten.core.observation import CLIP
-from hasten.schedulers.policy import Float32, Manifest, Policy
+from hasten.learn.layers import add_bias_relu, dueling_slope, dueling_values, through_relu
+from hasten.schedulers.policy import Float32, Layer, Manifest, Policy
 
 FIRST_HEAD = 0.1
 """Where part of the values is known, the rest begins so much smaller than it would by default."""
@@ -42,73 +41,78 @@ class DuelingNetwork:
         self.known = known
         widths = [features, *hidden, actions + 1]  # the head's first column is the state's value
         self._shapes = [*pairwise(widths)]
-        self.parameters = torch.zeros(sum(n * m + m for n, m in self._shapes))
-        self.gradient = torch.zeros_like(self.parameters)
+        self.parameters = np.zeros(sum(n * m + m for n, m in self._shapes), dtype=np.float32)
+        self.gradient = np.zeros_like(self.parameters)
         self._layers = self._views(self.parameters)
         self._gradients = self._views(self.gradient)
-        generator = torch.Generator().manual_seed(seed)
+        rng = np.random.default_rng(seed)
         for weight, bias in self._layers:
             bound = weight.shape[0] ** -0.5  # as torch.nn.Linear
-            weight.uniform_(-bound, bound, generator=generator)
-            bias.uniform_(-bound, bound, generator=generator)
+            weight[:] = rng.uniform(-bound, bound, weight.shape)
+            bias[:] = rng.uniform(-bound, bound, bias.shape)
         if known is not None:  # so that at first the known part decides
-            self._layers[-1][0].mul_(FIRST_HEAD)
-            self._layers[-1][1].mul_(FIRST_HEAD)
-        self._outputs: list[Tensor] = []
-        self._rows = -1
+            for part in self._layers[-1]:
+                part *= np.float32(FIRST_HEAD)
+        self._outputs: list[Float32] = []
+        self._slopes: list[Float32] = []
 
-    def _views(self, flat: Tensor) -> list[tuple[Tensor, Tensor]]:
+    def _views(self, flat: Float32) -> list[Layer]:
         """Each layer's weight (in, out) and bias (out,) as views of a flat vector.
 
         In memory the head's weight lies as (out, in): products with its few columns are several times faster so.
         """
-        views: list[tuple[Tensor, Tensor]] = []
+        views: list[Layer] = []
         start = 0
         for n, m in self._shapes:
             part = flat[start : start + n * m]
-            weight = part.view(m, n).t() if len(views) == len(self.hidden) else part.view(n, m)
+            weight = part.reshape(m, n).T if len(views) == len(self.hidden) else part.reshape(n, m)
             views.append((weight, flat[start + n * m : start + n * m + m]))
             start += n * m + m
         return views
 
-    def forward(self, observation: Tensor) -> Tensor:
+    def forward(self, observation: Float32) -> Float32:
         """Action values (B, A) of observations (B, F), which must not change until :meth:`backward`."""
-        if self._rows != len(observation):
-            self._rows = len(observation)
-            self._outputs = [torch.empty(self._rows, m) for _, m in self._shapes]
+        rows = len(observation)
+        if not self._outputs or len(self._outputs[0]) != rows:
+            self._outputs = [np.empty((rows, m), dtype=np.float32) for _, m in self._shapes]
         self._input, below = observation, observation
         for (weight, bias), output in zip(self._layers[:-1], self._outputs, strict=False):
-            torch.addmm(bias, below, weight, out=output).relu_()
+            np.dot(below, weight, out=output)
+            add_bias_relu(output, bias)
             below = output
-        head = torch.addmm(self._layers[-1][1], below, self._layers[-1][0], out=self._outputs[-1])
-        value, advantage = head[:, :1], head[:, 1:]
-        q = advantage + (value - advantage.mean(dim=1, keepdim=True))
-        if self.known is not None:
-            q[:, :-1] += observation[:, self.known : self.known + q.shape[1] - 1]
+        head = np.dot(below, self._layers[-1][0], out=self._outputs[-1])
+        head += self._layers[-1][1]
+        q = np.empty((rows, head.shape[1] - 1), dtype=np.float32)
+        dueling_values(head, observation, -1 if self.known is None else self.known, q)
         return q
 
-    def backward(self, slope: Tensor) -> None:
+    def backward(self, slope: Float32) -> None:
         """Fill ``gradient`` for the first B rows of the last forward pass; ``slope`` (B, A) is the loss's by q."""
-        rows, width = slope.shape
-        outgoing = torch.empty(rows, width + 1)
-        torch.sum(slope, dim=1, out=outgoing[:, 0])
-        torch.sub(slope, outgoing[:, :1] / width, out=outgoing[:, 1:])
+        rows = len(slope)
+        if not self._slopes or len(self._slopes[0]) != rows:
+            self._slopes = [np.empty((rows, m), dtype=np.float32) for _, m in self._shapes]
+        outgoing = self._slopes[-1]
+        dueling_slope(slope, outgoing)
+        outgoing.sum(axis=0, out=self._gradients[-1][1])
         for i in range(len(self._layers) - 1, -1, -1):
             below = self._outputs[i - 1][:rows] if i else self._input[:rows]
-            weight_gradient, bias_gradient = self._gradients[i]
-            torch.mm(below.t(), outgoing, out=weight_gradient)
-            torch.sum(outgoing, dim=0, out=bias_gradient)
+            weight_gradient = self._gradients[i][0]
+            if weight_gradient.flags.c_contiguous:
+                np.dot(below.T, outgoing, out=weight_gradient)
+            else:
+                np.dot(outgoing.T, below, out=weight_gradient.T)
             if i:
-                outgoing = through_relu(torch.mm(outgoing, self._layers[i][0].t()), below)
+                outgoing = np.dot(outgoing, self._layers[i][0].T, out=self._slopes[i - 1])
+                through_relu(outgoing, below, self._gradients[i - 1][1])
 
     def values(self, observation: NDArray[np.float32]) -> NDArray[np.float32]:
         """Action values (B, A) of observations (B, F)."""
-        return self.forward(torch.from_numpy(observation)).numpy()
+        return self.forward(np.ascontiguousarray(observation))
 
     def like(self) -> DuelingNetwork:
         """A copy with parameters of its own."""
         copy = DuelingNetwork(self._shapes[0][0], self.hidden, self._shapes[-1][1] - 1, known=self.known)
-        copy.parameters.copy_(self.parameters)
+        copy.parameters[:] = self.parameters
         return copy
 
     @property
@@ -127,7 +131,7 @@ class DuelingNetwork:
         A policy knows layers only. So what is known is carried through them by units of its own: as no feature is
         less than -CLIP, a unit of bias CLIP leaves it as it is.
         """
-        layers = [(weight.numpy().copy(), bias.numpy().copy()) for weight, bias in self._layers]
+        layers = [(weight.copy(), bias.copy()) for weight, bias in self._layers]
         carried = self._carried
         if self.known is not None:
             for i, (weight, bias) in enumerate(layers[:-1]):
@@ -154,21 +158,14 @@ class DuelingNetwork:
             raise InputError("policy", "layers", found, f"widths {expected} of hidden layers and actions")
         head = (np.concatenate([p, q], axis=-1) for p, q in zip(policy.value, policy.advantage, strict=True))
         blank = self.like()
-        blank.parameters.zero_()
+        blank.parameters[:] = 0.0
         carried_only = blank.policy(policy.manifest)
         base = [*carried_only.trunk, (np.zeros(0), np.concatenate([carried_only.value[1], carried_only.advantage[1]]))]
         for (weight, bias), (new_weight, new_bias), (_, shift) in zip(
             self._layers, [*policy.trunk, tuple(head)], base, strict=True
         ):
             n, m = weight.shape
-            weight.copy_(torch.from_numpy(new_weight[:n, :m].copy()))
-            bias.copy_(torch.from_numpy((new_bias - shift)[:m].copy()))
-
-
-def through_relu(slope: Tensor, output: Tensor) -> Tensor:
-    """The slope by what went into a ReLU layer, of that by its output; one operation instead of three."""
-    found: Tensor = torch.ops.aten.threshold_backward(slope, output, 0)
-    return found
+            weight[:], bias[:] = new_weight[:n, :m], (new_bias - shift)[:m]
 
 
 def _widened(weight: Float32, bias: Float32, carried: int, first: int, shift: float) -> tuple[Float32, Float32]:

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from pathlib import Path
 
-import torch
+from threadpoolctl import threadpool_limits
 
 from hasten.core.output import check_file
 from hasten.core.scenario import Scenario
@@ -53,7 +52,7 @@ def train_policy(
     check_trainable(scenario, domain)
     if checkpoint is not None:
         check_file(checkpoint, "checkpoint")
-    with interruptible(), _single_thread():
+    with interruptible(), threadpool_limits(1):  # on networks as small as these more threads cost more than they bring
         try:
             trainer = Trainer(scenario, domain, settings, logs, start)
             if checkpoint is not None and checkpoint.exists():
@@ -61,14 +60,3 @@ def train_policy(
         except KeyboardInterrupt:
             raise Interrupted(None) from None
         return trainer.run(checkpoint, on_point)
-
-
-@contextmanager
-def _single_thread() -> Iterator[None]:
-    """On networks as small as these a second thread costs more than it brings."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(threads)

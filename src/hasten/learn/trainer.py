@@ -15,7 +15,6 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
 from hasten.core.errors import HastenError, InputError
@@ -29,7 +28,7 @@ from hasten.learn.domain import Domain, draw_runs
 from hasten.learn.dqn import Step
 from hasten.learn.initial_replay import filled_replay, replay_of
 from hasten.learn.interruption import check_interrupt
-from hasten.learn.leads import choose_leads
+from hasten.learn.leads import choose_leads, usual_leads
 from hasten.learn.logs import Logged
 from hasten.learn.method import method_for
 from hasten.learn.network import DuelingNetwork
@@ -205,7 +204,7 @@ class Trainer:
         )
         self._curve.append(point)
         if self._best is None or score.merit > self._best[0].score.merit:
-            self._best = point, average.parameters.numpy().copy()
+            self._best = point, average.parameters.copy()
         return point
 
     def _outcome(self, stopped: str) -> Training:
@@ -224,13 +223,13 @@ class Trainer:
         if self._best is None:
             return None
         point, stopped = self._best[0], f"interrupted after {self._dqn.updates} steps"
-        policy = judged(self._policy(self._best_network(), None), point)
+        policy = judged(self._policy(self._best_network(), usual_leads(self._method.leads)), point)
         return Training(policy, tuple(self._curve), point, stopped, tuple(self._notes))
 
     def _best_network(self) -> DuelingNetwork | BacklogNetwork:
         assert self._best is not None
         network = self._dqn.network.like()
-        network.parameters.copy_(torch.from_numpy(self._best[1]))
+        network.parameters[:] = self._best[1]
         return network
 
     def _policy(self, network: DuelingNetwork | BacklogNetwork, leads: Leads | None) -> AnyPolicy:

@@ -16,6 +16,8 @@ numbers: Bertsekas, Tsitsiklis and Wu, "Rollout algorithms for combinatorial opt
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -25,7 +27,6 @@ from hasten.core.scenario import Scenario
 from hasten.learn.collect import Values, with_dropping
 from hasten.learn.domain import Domain, Runs, draw_runs
 from hasten.learn.pairs import Pairs, another, left_by, share_lost
-from hasten.learn.transitions import joined
 from hasten.sim import simulate_realizations
 
 RUNS = 64
@@ -57,12 +58,7 @@ def pairs_of_twins(runs: Runs, values: Values, discount: float, rng: np.random.G
         runs.scenario, recorder, [run for run in runs.realizations for _ in range(1 + TWINS)]
     )
     overtakes = runs.scenario.uplink.order == "ready"
-    gains = [result.gain for result in results]
-    return joined(
-        recorder.pairs(row, gains[row], gains[row - row % (1 + TWINS)], discount, overtakes)
-        for row in range(len(results))
-        if row % (1 + TWINS) > 0
-    )
+    return recorder.pairs([result.gain for result in results], discount, overtakes)
 
 
 def span_of(runs: Runs) -> int:
@@ -116,28 +112,39 @@ class TwinRecorder:
         wanted &= self._rng.random(len(action)) < GREEDY_SHARE
         return np.where(wanted, greedy, another(seen, mask, action, self._rng))
 
-    def pairs(self, row: int, gain: FloatArray, plain_gain: FloatArray, discount: float, overtakes: bool) -> Pairs:
-        """What the forks of a twin led to, and what the run without them did; gains (N,) are of all their tasks.
+    def pairs(self, gains: Sequence[FloatArray], discount: float, overtakes: bool) -> Pairs:
+        """What the forks of all twins led to, and what the runs without them did, in order of rows.
 
         Where tensors overtake each other an option changes what becomes of tasks that arrived earlier, too.
+
+        Args:
+            gains: (N,) of each row, of all its tasks.
+            discount: of the value at the next look.
+            overtakes: whether they do.
         """
-        span, both = self._span, np.array([row, row - row % (1 + TWINS)])
-        forks = np.arange(0, max(len(gain) - 1 - self._first[row], 0) // span, 2)
-        forks = forks[self.action[row, forks] != self.action[both[1], forks]]
-        task = self._first[row] + span * forks
-        more = gain - plain_gain
-        before = np.concatenate([[0.0], np.cumsum(more)])  # what all tasks before each one gained more
+        span, rows = self._span, np.arange(len(gains))
+        plain = rows - rows % (1 + TWINS)
+        gain = np.zeros((len(gains), max(map(len, gains))))
+        for i, of_tasks in enumerate(gains):
+            gain[i, : len(of_tasks)] = of_tasks
+        more = gain - gain[plain]
+        before = np.pad(np.cumsum(more, axis=1), ((0, 0), (1, 0)))  # what all tasks before each one gained more
+        looks = np.maximum(np.array([len(of_tasks) for of_tasks in gains]) - 1 - self._first, 0) // span
+        slots = np.arange(0, self.action.shape[1], 2)
+        forks = (slots < looks[:, None]) & (self.action[:, slots] != self.action[plain][:, slots])
+        row, at = np.nonzero(forks)
+        slot, both = slots[at], np.stack([row, plain[row]], axis=1)
+        task = self._first[row] + span * slot
         earliest = np.maximum(task - span, 0) if overtakes else task
-        between = before[task + span] - before[earliest] - more[task]
-        seen, action = self.seen[both, forks[:, None]], self.action[both, forks[:, None]]
-        own_gain = np.stack([gain[task], plain_gain[task]], axis=1)
+        between = before[row, task + span] - before[row, earliest] - more[row, task]
+        seen, action = self.seen[both, slot[:, None]], self.action[both, slot[:, None]]
         flat = seen.reshape(-1, seen.shape[2])
         return Pairs(
             situation=seen[:, :, :SITUATION],
             left=left_by(flat, action.reshape(-1, 1)).reshape(-1, 2, KINDS),
-            lost=share_lost(flat, action.ravel(), own_gain.ravel()).reshape(-1, 2),
+            lost=share_lost(flat, action.ravel(), gain[both, task[:, None]].ravel()).reshape(-1, 2),
             between=between.astype(np.float32),
-            discount=np.full(len(forks), discount, dtype=np.float32),
-            next_obs=self.seen[both, forks[:, None] + 1],
-            next_mask=self.mask[both, forks[:, None] + 1],
+            discount=np.full(len(row), discount, dtype=np.float32),
+            next_obs=self.seen[both, slot[:, None] + 1],
+            next_mask=self.mask[both, slot[:, None] + 1],
         )

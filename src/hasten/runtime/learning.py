@@ -1,7 +1,7 @@
 """Learning while deployed, the device's side: starts the trainer, which is a process of its own, and swaps policies.
 
 The trainer (:mod:`hasten.learn.deploy`) reads the task log and rewrites the policy file when a new policy has passed
-its gate. It needs torch and numba; the agent's process needs neither.
+its gate. It needs numba; the agent's process does not.
 """
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ class Learning:
         """
         if not scheduler.startswith(LEARNED):
             raise InputError("device", "learn", scheduler, "--scheduler dqn:PATH, the policy to go on from")
-        missing = [name for name in ("torch", "numba", "gymnasium") if find_spec(name) is None]
+        missing = [name for name in ("numba", "gymnasium", "threadpoolctl") if find_spec(name) is None]
         if missing:
             raise HastenError(f"--learn needs {', '.join(missing)} beside the device: pip install 'hasten[learn]'")
         self._policy = Path(scheduler.removeprefix(LEARNED))

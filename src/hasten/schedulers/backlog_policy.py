@@ -8,7 +8,7 @@ later tasks, and the share of the option's predicted gain that is lost all the s
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,15 +21,11 @@ if TYPE_CHECKING:
     from hasten.schedulers.policy import Manifest
 
 Float32 = NDArray[np.float32]
-ROWS = 256
-"""Decisions evaluated at once, so that what is between fits into the processor's cache."""
 
 
-@dataclass(frozen=True)
-class BacklogPolicy:
-    """Manifest and weights for layers of H1 and H2 units, ``manifest.hidden``."""
+class BacklogWeights(NamedTuple):
+    """The tensors of such a network with layers of H1 and H2 units."""
 
-    manifest: Manifest
     situation: Float32
     """(S, H1)"""
     situation_bias: Float32
@@ -42,25 +38,25 @@ class BacklogPolicy:
     """(H2, 2): cost to later tasks, and share lost."""
     head_bias: Float32
 
-    def q(self, observation: Float32) -> Float32:
-        """Action values (B, J+1) of observations (B, F); Greedy's option is not ahead yet."""
-        found = np.empty((len(observation), self.manifest.width + 1), dtype=np.float32)
-        for first in range(0, len(observation), ROWS):
-            part = slice(first, first + ROWS)
-            found[part] = self._q(observation[part])
-        return found
 
-    def _q(self, observation: Float32) -> Float32:
-        actions = self.manifest.width + 1
-        situation = np.maximum(observation[:, :SITUATION] @ self.situation + self.situation_bias, np.float32(0.0))
-        bias = situation @ self.bias_of + self.bias
-        gain = observation[:, SITUATION : SITUATION + actions]
-        left = observation[:, SITUATION + 2 * actions :].reshape(-1, KINDS, actions).transpose(0, 2, 1)
-        shared = left @ self.left
-        shared += bias[:, None]
-        heads = np.maximum(shared, np.float32(0.0), out=shared) @ self.head + self.head_bias
-        lost = np.clip(heads[:, :, 1], np.float32(0.0), np.float32(1.0))
-        return np.asarray(gain * (np.float32(1.0) - lost) + heads[:, :, 0], dtype=np.float32)
+@dataclass(frozen=True)
+class BacklogPolicy:
+    """Manifest and weights, as in :class:`BacklogWeights`, for layers of ``manifest.hidden`` units."""
+
+    manifest: Manifest
+    situation: Float32
+    situation_bias: Float32
+    bias_of: Float32
+    bias: Float32
+    left: Float32
+    head: Float32
+    head_bias: Float32
+
+    def q(self, observation: Float32) -> Float32:
+        """Action values (B, J+1) of observations (B, F); Greedy's option is not ahead yet. Needs numba."""
+        from hasten.schedulers.backlog_values import action_values  # a device never asks for many at once
+
+        return action_values(self, observation)
 
 
 class SingleBacklogValues:

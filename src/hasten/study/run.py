@@ -110,7 +110,7 @@ def run_study(
     """
     learner = learner_installed()
     if plan.ablation and not plan.sweeps and not learner:
-        raise HastenError("the ablation trains policies, which needs torch: pip install 'hasten[build]'")
+        raise HastenError("the ablation trains policies, which needs more: pip install 'hasten[learn]'")
     remarks = _remarks(plan, learner)
     points = plan.points
     trainings = {spec: policy_training(spec, plan.quick) for spec in _policies(points)} if learner else {}
@@ -141,7 +141,7 @@ def _remarks(plan: Plan, learner: bool) -> list[str]:
             "Recorded link traces and arrivals were left out: set HASTEN_DATA to the folder that holds them."
         )
     if not learner:
-        remarks.append("The learned scheduler was left out: training needs torch (pip install 'hasten[build]').")
+        remarks.append("The learned scheduler was left out: it is not installed (pip install 'hasten[learn]').")
     return remarks
 
 

@@ -1,6 +1,6 @@
 """The study's trainings: the policies that its sweeps run, and the ablation of the learner.
 
-Nothing here imports torch before a job runs.
+Nothing here imports the learner before a job runs.
 """
 
 from __future__ import annotations
@@ -179,7 +179,7 @@ QUICK_HIDDEN: dict[Values, list[int]] = {"actions": [32], "backlogs": [8, 32]}
 
 def learner_installed() -> bool:
     """Whether policies can be trained here."""
-    return find_spec("torch") is not None
+    return all(find_spec(name) is not None for name in ("numba", "threadpoolctl"))
 
 
 def _span(profile: str, sweep: str, base: float, growth: float = 1.0) -> list[float]:
