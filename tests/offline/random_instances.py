@@ -52,10 +52,24 @@ def random_profile(rng: np.random.Generator, whole: bool, blocks: int, exits: in
             for i in range(blocks)
         ),
         exits=tuple(
-            ExitHead(name=f"e{i}", after_block=b, accuracy=float(a), device_ms=ms(4), edge_ms=ms(2))
+            ExitHead(
+                name=f"e{i}",
+                after_block=b,
+                accuracy=float(a),
+                device_ms=ms(4),
+                edge_ms=ms(2),
+                accuracy_by_partition=_spoilt(rng, float(a), b),
+            )
             for i, (b, a) in enumerate(zip(behind, accuracy, strict=True))
         ),
     )
+
+
+def _spoilt(rng: np.random.Generator, accuracy: float, after_block: int) -> tuple[float, ...] | None:
+    """In half of the cases accuracies by partition, some cuts much less accurate, so that no order of exits holds."""
+    if rng.integers(2):
+        return None
+    return (*(accuracy * rng.choice([1.0, 0.98, 0.4], size=after_block)).tolist(), accuracy)
 
 
 def random_trace(rng: np.random.Generator) -> RateTrace:

@@ -1,6 +1,6 @@
 """Gain: what one task is worth when it is answered through some exit after some time.
 
-``on_time_accuracy`` (default): the exit's accuracy when on time, else 0; its mean is the expected share of arriving
+``on_time_accuracy`` (default): the option's accuracy when on time, else 0; its mean is the expected share of arriving
 tasks answered correctly before their deadline. ``tradeoff`` also pays for time, ``soft`` lets the worth fade after
 the deadline. All are non-increasing in latency, which the offline solver's dominance needs.
 """
@@ -64,7 +64,7 @@ def useful_until_ms(deadline_ms: Any, fade: float) -> Any:
 
 @jitable
 def task_gain(worth: Any, latency_ms: Any, deadline_ms: Any, time_weight: float, late_gain: float, fade: float) -> Any:
-    """Gain of a task answered after ``latency_ms``; ``worth`` is its exit's accuracy (less weighted energy).
+    """Gain of a task answered after ``latency_ms``; ``worth`` is its option's accuracy (less weighted energy).
 
     On time: ``worth - time_weight * latency / deadline``. Between the deadline and its fade: ``worth`` falling
     linearly. Later, or dropped (infinite latency): ``late_gain``. Elementwise.

@@ -165,7 +165,7 @@ def _stream_options(costs: StreamCosts) -> NDArray[np.float64]:
             edge_ms = 0.0 if local else edge[last] - edge[p] + head.edge_ms * costs.edge_slowdown
             payload_bytes = 0 if local else profile.payload_bytes(p)
             energy_mj = _energy_mj(profile, device_ms, payload_bytes)
-            accuracy = worth = head.accuracy_at(p)
+            accuracy = worth = profile.accuracy(number, p)
             if costs.energy_weight_per_mj > 0:
                 worth -= costs.energy_weight_per_mj * energy_mj
             options.append((number, p, device_ms, 8.0 * payload_bytes, edge_ms, accuracy, worth, energy_mj))

@@ -111,6 +111,10 @@ class Profile(Record):
         """Bytes sent when blocks ``1..partition`` ran on the device (partition 0: the input itself)."""
         return self.input_bytes if partition == 0 else self.blocks[partition - 1].output_bytes
 
+    def accuracy(self, exit_number: int, partition: int) -> float:
+        """Accuracy of the option (exit, partition); 0 for exit 0, which is no answer."""
+        return self.exits[exit_number - 1].accuracy_at(partition) if exit_number else 0.0
+
     def encode_ms(self, partition: int) -> float:
         """What the device needs to encode what crosses at ``partition``."""
         return self.input_encode_ms if partition == 0 else self.blocks[partition - 1].encode_ms

@@ -42,7 +42,7 @@ class Result:
     deadline_ms: FloatArray
     """Relative to arrival."""
     accuracy: FloatArray
-    """Profiled accuracy of the exit that answered (0 without an answer)."""
+    """Profiled accuracy of the (exit, partition) that answered, codec included (0 without an answer)."""
     gain: FloatArray
     """Gain of each task under the scenario's gain function."""
     uplink_bytes: float

@@ -78,6 +78,8 @@ class LoggedTask(_Part):
     deadline_ms: Annotated[float, Field(gt=0)]
     latency_ms: NotNegative | None
     answered_exit: Annotated[int, Field(ge=0)]
+    answered_partition: Annotated[int, Field(ge=0)] | None = None
+    """None in logs of before: see :func:`_answered_partition`."""
     fallback: str | None
     seen: Seen
     facts: Facts
@@ -228,6 +230,10 @@ def _check_pair(task: LoggedTask, table: OptionTable, where: str | Path) -> None
             raise InputError(where, f"task {task.task}: exit, partition", decided, f"{pair}, by the profile")
     if task.answered_exit > int(table.exit[0].max()):
         raise InputError(where, f"task {task.task}: answered_exit", task.answered_exit, "an exit of the profile")
+    last = int(table.partition[0, table.exit[0] == task.answered_exit].max(initial=0))
+    answered = _answered_partition(task, last)
+    if task.answered_exit and answered > last:
+        raise InputError(where, f"task {task.task}: answered_partition", answered, f"at most {last}, its exit's last")
 
 
 def _context(table: OptionTable, task: LoggedTask) -> Context:
@@ -259,10 +265,20 @@ def _view(task: LoggedTask) -> View:
 
 
 def _gain(task: LoggedTask, table: OptionTable, profile: Profile) -> float:
-    """The gain: what the exit that answered is worth, less the energy of the option as decided."""
-    worth = profile.exits[task.answered_exit - 1].accuracy if task.answered_exit else 0.0
+    """The gain: what the (exit, partition) that answered is worth, less the energy of the option as decided."""
+    worth = 0.0
+    if task.answered_exit:
+        last = profile.exits[task.answered_exit - 1].after_block
+        worth = profile.accuracy(task.answered_exit, _answered_partition(task, last))
     weight = task.facts.energy_weight_per_mj
     if weight > 0 and task.exit:
         worth -= weight * float(table.energy_mj[0, task.option])
     latency_ms = np.inf if task.latency_ms is None else task.latency_ms
     return float(task_gain(worth, latency_ms, task.deadline_ms, *task.facts.gain_terms))
+
+
+def _answered_partition(task: LoggedTask, last: int) -> int:
+    """The partition that answered, of 0 to ``last``; where a log does not say so, fallbacks ended on the device."""
+    if task.answered_partition is not None:
+        return task.answered_partition
+    return task.partition if task.fallback is None else last

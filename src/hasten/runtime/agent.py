@@ -245,7 +245,7 @@ class DeviceAgent:
 
         def done(result: Any) -> None:
             if isinstance(result, tuple):
-                self._endings.answer(task, self._clock.now_ms(), best.exit, *result)
+                self._endings.answer(task, self._clock.now_ms(), best.exit, best.after_block, *result)
             else:
                 self._end(task, reason_of(result))
 
@@ -275,7 +275,7 @@ class DeviceAgent:
         if task.transfer is not None:
             self._outlook.transfer_gone(task.transfer)
         if isinstance(result, tuple):
-            self._endings.answer(task, task.device_done_ms, task.exit, *result)
+            self._endings.answer(task, task.device_done_ms, task.exit, task.partition, *result)
         elif result is not None:
             if not task.ended:
                 self._teller.tell(f"task {task.number}: {result}")

@@ -14,7 +14,6 @@ from hasten.core.gain import Gain, task_gain
 from hasten.core.options import DROP, OptionTable, StreamCosts, option_table
 from hasten.core.profile import Profile
 from hasten.core.results import Result
-from hasten.runtime.tally import answered_accuracy
 from hasten.runtime.tasks import Reason
 
 FloatArray = NDArray[np.float64]
@@ -34,7 +33,7 @@ class StreamLog:
 def collect(scheduler: str, seed: int, streams: Sequence[StreamLog], gain: Gain) -> Result:
     """Merge the streams' logs in order of arrival (ties: stream order).
 
-    Accuracy and gain are those of the exit that answered, where it did; energy is that of the option as decided.
+    Accuracy and gain are those of the (exit, partition) that answered; energy is that of the option as decided.
     """
     stream = np.repeat(np.arange(len(streams)), [len(log.records) for log in streams])
     arrival_ms = np.concatenate([log.arrival_ms for log in streams])
@@ -48,9 +47,10 @@ def collect(scheduler: str, seed: int, streams: Sequence[StreamLog], gain: Gain)
     answered = np.array([r["answered_exit"] for r in records], dtype=np.int64)
     accuracy = np.array(
         [
-            answered_accuracy(streams[m].profile, r["answered_exit"], r["partition"], r["fallback"] is not None)
+            streams[m].profile.accuracy(r["answered_exit"], r["answered_partition"])
             for m, r in zip(stream.tolist(), records, strict=True)
-        ]
+        ],
+        dtype=np.float64,
     )
     energy_mj = _energy(table, stream, records)
     worth = accuracy - (gain.energy_weight_per_mj * energy_mj if gain.energy_weight_per_mj > 0 else 0.0)

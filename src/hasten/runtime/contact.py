@@ -212,9 +212,8 @@ class Contact:
             self._endings.end(waits, Outcome.INVALID, Reason.INVALID)
         elif self._possible(waits, answer):
             waits.fallback = None
-            self._endings.answer(
-                waits, self._clock.now_ms(), waits.exit, answer.class_index, min(answer.confidence, 1.0)
-            )
+            option, confidence = (waits.exit, waits.partition), min(answer.confidence, 1.0)
+            self._endings.answer(waits, self._clock.now_ms(), *option, answer.class_index, confidence)
         else:
             self._teller.once("bad answer", f"task {waits.number}: got an answer that cannot be true ({answer})")
             self._rescue.now(waits, Fallback.BAD_ANSWER, Reason.BAD_ANSWER)

@@ -66,10 +66,12 @@ class Endings:
         self._more = False
         self._look()
 
-    def answer(self, task: Task, now_ms: float, exit_: int, class_index: int, confidence: float) -> None:
-        """A task has its answer; the first one counts."""
+    def answer(
+        self, task: Task, now_ms: float, exit_: int, partition: int, class_index: int, confidence: float
+    ) -> None:
+        """A task has its answer, by the option (``exit_``, ``partition``); the first one counts."""
         if not task.ended:
-            task.answer(now_ms, exit_, class_index, confidence)
+            task.answer(now_ms, exit_, partition, class_index, confidence)
             self._close(task)
 
     def end(self, task: Task, outcome: Outcome, reason: Reason) -> None:

@@ -88,7 +88,7 @@ class Tally:
         on_time = task.outcome is Outcome.ON_TIME
         if on_time:
             self._on_time += 1
-            self._worth += answered_accuracy(self._profile, task.answered_exit, task.partition, bool(task.fallback))
+            self._worth += self._profile.accuracy(task.answered_exit, task.answered_partition)
         if task.class_index is not None:
             self._latency_ms.add(task.latency_ms)
         label = task.arrival.label
@@ -138,14 +138,6 @@ class Tally:
         if self._notes:
             entry["notes"] = dict(sorted(self._notes.items()))
         return entry
-
-
-def answered_accuracy(profile: Profile, exit_: int, partition: int, fell_back: bool) -> float:
-    """Accuracy of an answer through ``exit_`` (0: none) of a task cut at ``partition``, finished here or there."""
-    if not exit_:
-        return 0.0
-    head = profile.exits[exit_ - 1]
-    return head.accuracy_at(head.after_block if fell_back else partition)
 
 
 def _bin(value: float) -> int:

@@ -122,13 +122,15 @@ class Task:
     reason: Reason | None = None
     finish_ms: float = math.inf
     answered_exit: int = 0
+    answered_partition: int = 0
+    """Blocks that ran on the device for this answer; all those before its exit where the device finished it."""
     class_index: int | None = None
     confidence: float | None = None
 
     rescuing: bool = False
     """Whether the device is finishing it after all."""
-    held_answer: tuple[int, int, float] | None = None
-    """Exit, class and confidence found here in case the edge's better answer does not come in time."""
+    held_answer: tuple[int, int, int, float] | None = None
+    """Exit, partition, class and confidence found here in case the edge's better answer does not come in time."""
 
     @property
     def ended(self) -> bool:
@@ -152,9 +154,9 @@ class Task:
             "downlink": downlink_ms,
         }
 
-    def answer(self, now_ms: float, exit_: int, class_index: int, confidence: float) -> None:
-        """An answer is there."""
-        self.finish_ms, self.answered_exit = now_ms, exit_
+    def answer(self, now_ms: float, exit_: int, partition: int, class_index: int, confidence: float) -> None:
+        """An answer is there, by the option (``exit_``, ``partition``)."""
+        self.finish_ms, self.answered_exit, self.answered_partition = now_ms, exit_, partition
         self.class_index, self.confidence = class_index, confidence
         on_time = bool(is_on_time(self.latency_ms, self.deadline_ms))
         self.end(Outcome.ON_TIME if on_time else Outcome.LATE, Reason.ANSWERED)
@@ -189,6 +191,7 @@ class Task:
             "latency_ms": _finite(self.latency_ms),
             "deadline_ms": self.deadline_ms,
             "answered_exit": self.answered_exit,
+            "answered_partition": self.answered_partition,
             "class": self.class_index,
             "confidence": None if self.confidence is None else round(self.confidence, 5),
             "correct": self.class_index == label if answered and label is not None else None,

@@ -39,7 +39,7 @@ class LocalFinish:
 
 
 def local_finishes(profile: Profile, slowdown: float) -> list[list[LocalFinish]]:
-    """For each partition the ways to finish on the device from there."""
+    """For each partition the ways to finish on the device from there; no codec acts on them."""
     ends_ms = np.concatenate([[0.0], np.cumsum([block.device_ms for block in profile.blocks])])
 
     def way(p: int, number: int, head: ExitHead) -> LocalFinish:

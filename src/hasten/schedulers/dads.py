@@ -4,7 +4,8 @@ Hu, Bao, Wang, Liu, "Dynamic Adaptive DNN Surgery for Inference Acceleration on 
 times Te (device), Tt (transfer) and Tc (edge) of a cut and Q tasks per second, the cut of least Te + Tt + Tc is taken
 if its max(Te, Tt, Tc) < 1/Q (light load), else the cut of least max(Te, Tt, Tc) (heavy load). There a minimum cut of
 the network's graph finds either; here the options are few and are all looked at. What M streams share is M times as
-busy, so there a shared uplink's Tt counts M times and the edge's Tc M times per worker. It ignores queues.
+busy, so there a shared uplink's Tt counts M times and the edge's Tc M times per worker. It ignores queues, and takes
+every cut for equally accurate.
 """
 
 from __future__ import annotations

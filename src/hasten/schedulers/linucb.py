@@ -11,7 +11,8 @@ What differs from the paper: profiles have no operation counts, so the features 
 for the remaining blocks, and their number, each as a share of its largest; tasks have no key-frame weights (all are
 alike). Tasks that would be late are dropped here and never show their delay: such a task counts as one that took
 twice the useful time in all, because otherwise an option that always expires would be tried for ever, and cuts whose
-device part alone is too long are left out. Queues are not looked at: to the bandit waiting is part of the delay.
+device part alone is too long are left out. Queues are not looked at: to the bandit waiting is part of the delay. As
+published every cut counts as equally accurate.
 Every device of every run learns for itself.
 """
 

@@ -1,4 +1,4 @@
-"""Load threshold: the exit from the total backlog, by thresholds; at the cut that finishes earliest.
+"""Load threshold: the exit from the total backlog, by thresholds; at its most accurate cut in time, then the earliest.
 
 The load is the sum of the visible waits for device, uplink and edge as a share of the deadline. Below the first
 threshold the final exit is taken, below the second the one before it, and so on; a threshold of 0 rules its exit out.
@@ -13,9 +13,10 @@ from itertools import pairwise
 
 import numpy as np
 
-from hasten.core.decision import Context
+from hasten.core.decision import Context, IntArray
 from hasten.core.errors import HastenError, InputError
-from hasten.core.ranking import LoadWindow, RankedScheduler, Ranking
+from hasten.core.options import OptionTable
+from hasten.core.ranking import LoadWindow, RankedScheduler, Ranking, rank_bonus_ms
 from hasten.core.scenario import Scenario
 
 TRAINING_SEEDS = tuple(range(1_000_000, 1_000_008))
@@ -32,7 +33,9 @@ class LoadThreshold(RankedScheduler):
         self._given = _shares(argument)
 
     def reset(self, context: Context) -> None:
-        """Lay out each stream's thresholds: the load allows one exit, of which the earliest cut is taken.
+        """Lay out each stream's thresholds: the load allows one exit, of which the most accurate cut in time is taken.
+
+        Of cuts as accurate as each other the one that finishes earliest is taken.
 
         Raises:
             HastenError: a stream's number of exits does not fit the given thresholds.
@@ -50,8 +53,18 @@ class LoadThreshold(RankedScheduler):
             for exit_number in range(1, number + 1):
                 low[m, exits[m] == exit_number] = bounds[exit_number]
                 high[m, exits[m] == exit_number] = bounds[exit_number - 1]
-        bonus_ms = np.zeros(exits.shape)
-        self.choice = Ranking(context, bonus_ms, bonus_ms, window=LoadWindow(low, high))
+        useful_ms = rank_bonus_ms(context, _rank_within_exits(context.options))
+        self.choice = Ranking(context, useful_ms, np.zeros(exits.shape), window=LoadWindow(low, high))
+
+
+def _rank_within_exits(options: OptionTable) -> IntArray:
+    """(M, J): the rank of each option's accuracy among those of its stream's exit, from 0; equals share a rank."""
+    rank = np.zeros(options.exit.shape, dtype=np.int64)
+    for m in range(options.streams):
+        for exit_number in np.unique(options.exit[m]):
+            own = options.exit[m] == exit_number
+            rank[m, own] = np.unique(options.accuracy[m, own], return_inverse=True)[1]
+    return rank
 
 
 def tune_load_threshold(scenario: Scenario, seeds: Sequence[int] = TRAINING_SEEDS) -> LoadThreshold:

@@ -1,6 +1,7 @@
 """Neurosurgeon: the final exit, cut where the unloaded latency at the current rate is least. Ignores queues.
 
-Kang et al., "Neurosurgeon: Collaborative Intelligence Between the Cloud and Mobile Edge", ASPLOS 2017, section 5.
+Kang et al., "Neurosurgeon: Collaborative Intelligence Between the Cloud and Mobile Edge", ASPLOS 2017, section 5. As
+published it takes every cut for equally accurate.
 """
 
 from __future__ import annotations

@@ -69,7 +69,7 @@ def fixed(argument: str = "") -> Restricted:
 
 
 def fixed_exit(argument: str = "") -> Restricted:
-    """Always the exit ``EXIT``, at the partition that finishes earliest under the visible backlogs."""
+    """Always the exit ``EXIT``: at its partition of largest gain under the visible backlogs, then the earliest."""
     if not argument.isdigit() or int(argument) < 1:
         raise InputError("schedulers", "fixed-exit", argument, "an exit number from 1, as in fixed-exit:2")
     number = int(argument)

@@ -20,6 +20,8 @@ from hasten.split.sessions import LOGITS, session_options
 Array = NDArray[np.generic]
 
 _ALL_CORES = 0
+_DEVIATIONS = 2.0
+"""A codec's effect on accuracy counts from so many standard deviations of what chance alone would show."""
 
 
 @dataclass(frozen=True)
@@ -30,7 +32,7 @@ class Accuracies:
         uncoded: per exit, over all inputs.
         by_partition: per exit, one entry per partition 0..after_block, with the codec at that partition. Measured on
             the first ``codec_inputs`` as the change against the uncoded answers to the same inputs, and added to
-            ``uncoded``.
+            ``uncoded``; a change that so many inputs cannot tell from none is none.
         payload_bytes: per partition, mean over the same inputs.
     """
 
@@ -70,13 +72,26 @@ def measure_accuracy(
                     coded_right[index, partition] = _answers(tails[partition].run(fed), exits) == label
         report((index + 1) / len(inputs))
     uncoded = right.mean(axis=0)
-    change = (coded_right.astype(float) - right[: len(coded_right), np.newaxis]).mean(axis=0)
+    change = codec_change(right[: len(coded_right), np.newaxis], coded_right)
     by_partition = tuple(
         (*(float(np.clip(uncoded[e] + change[p, e], 0, 1)) for p in range(after)), float(uncoded[e]))
         for e, after in enumerate(plan.after_block)
     )
     payloads = tuple(int(np.ceil(size)) for size in sent.mean(axis=0))
     return Accuracies(tuple(float(value) for value in uncoded), by_partition, payloads)
+
+
+def codec_change(right: NDArray[np.bool_], coded_right: NDArray[np.bool_]) -> NDArray[np.float64]:
+    """Change of the share of right answers (..., E) by the codec; 0 where these inputs cannot tell it from none.
+
+    Both arguments are (N, ..., E), the same inputs without and with the codec. Were the codec without effect, each
+    answer that changed would be as likely gained as lost (McNemar's test). Without this, an input or two would decide
+    between partitions that are as accurate as each other.
+    """
+    gained = (coded_right & ~right).sum(axis=0)
+    lost = (right & ~coded_right).sum(axis=0)
+    told = np.abs(gained - lost) > _DEVIATIONS * np.sqrt(gained + lost)
+    return np.where(told, (gained - lost) / max(len(right), 1), 0.0)
 
 
 class InlineSession:

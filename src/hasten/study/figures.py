@@ -211,8 +211,8 @@ def fixed_pairs(fixed: FixedPairs) -> str:
 
 
 @matplotlib.rc_context(STYLE)
-def network(accuracies: Sequence[float], payload_bytes: Sequence[int]) -> str:
-    """Accuracy of each exit, and the bytes sent at each partition point."""
+def network(accuracies: Sequence[float], at_worst_cut: Sequence[float], payload_bytes: Sequence[int]) -> str:
+    """Accuracy of each exit on the device, a mark where a cut's codec lowers it, and bytes at each partition point."""
     figure = Figure(figsize=(9.6, 2.7), layout="constrained")
     left, right = figure.subplots(1, 2)
     left.bar(range(1, len(accuracies) + 1), accuracies, color=COLOURS[0], width=0.62)
@@ -220,6 +220,11 @@ def network(accuracies: Sequence[float], payload_bytes: Sequence[int]) -> str:
         left.annotate(
             f"{accuracy:.2f}", (number, accuracy), (0, 2), textcoords="offset points", ha="center", fontsize=9
         )
+    lowered = [i for i, (alone, worst) in enumerate(zip(accuracies, at_worst_cut, strict=True)) if worst < alone]
+    if lowered:
+        marks = [i + 1 for i in lowered], [at_worst_cut[i] for i in lowered]
+        left.plot(*marks, "D", color=COLOURS[1], markersize=5, label="at its worst cut")
+        left.legend(loc="lower right", frameon=True)
     left.set_xticks(range(1, len(accuracies) + 1))
     left.set_xlabel("exit")
     left.set_ylabel("accuracy, held-out images")

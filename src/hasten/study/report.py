@@ -84,13 +84,14 @@ def run_sections(scenario: Scenario, results: Sequence[Result], adaptive: str) -
 
 
 def network_section(profile: Profile) -> Section:
-    """What the network offers: exits of rising accuracy and partition points of different size."""
+    """What the network offers: exits of different accuracy and partition points of different size."""
     return Section(
         "The network",
-        "Later exits are more accurate and cost more; the bytes sent depend on where the network is cut.",
+        "Later exits cost more and are mostly more accurate; the bytes sent depend on where the network is cut.",
         (
             figures.network(
-                [head.accuracy for head in profile.exits],
+                [head.accuracy_at(head.after_block) for head in profile.exits],
+                [min(head.accuracy_at(p) for p in range(head.after_block + 1)) for head in profile.exits],
                 [profile.payload_bytes(p) for p in range(len(profile.blocks))],
             ),
         ),
