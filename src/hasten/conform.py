@@ -14,7 +14,8 @@ from typing import Any
 
 import numpy as np
 
-from hasten.core.results import Result
+from hasten.core.errors import HastenError
+from hasten.core.results import Failure, Result
 from hasten.core.scenario import Realization, Scenario, scenario_from
 from hasten.runtime.local_run import check_runnable, run_scenario
 from hasten.schedulers import make_scheduler
@@ -39,20 +40,54 @@ def conform(
         out_dir: the log of every real task goes here.
         progress: told what is being done and the fraction done.
 
+    A scheduler that fails on either side takes nothing from the others: ``failures`` names it, the side and the
+    reason, and ``unpaired`` holds the summary of the other side, if there is one.
+
     Raises:
         InputError: an unknown scheduler, or a scenario that this machine cannot run.
-        ChildError: a process of the run failed.
     """
     check_runnable(scenario, schedulers)
-    simulated = predict(scenario, schedulers, seeds, progress)
-    real = run_scenario(scenario, schedulers, seeds, out_dir=out_dir, progress=progress).complete()
+    simulated, failed = _simulated(scenario, schedulers, seeds, progress)
+    real = run_scenario(scenario, schedulers, seeds, out_dir=out_dir, progress=progress)
+    sides = {"simulated": _by_run(simulated), "real": _by_run(real.results)}
+    paired = [run for run in sides["real"] if run in sides["simulated"]]
     return {
         "schema": "hasten.conform/1",
         "scenario": scenario.name,
         "runtime": real.facts,
         "simulated_with": {"order": "ready", "task_ms": task_ms(scenario), "offload_ms": offload_ms(scenario)},
-        "results": [conformance(*pair) for pair in zip(simulated, real.results, strict=True)],
+        "results": [conformance(sides["simulated"][run], sides["real"][run]) for run in paired],
+        "unpaired": [
+            {"side": side} | result.summary()
+            for side, results in sides.items()
+            for run, result in results.items()
+            if run not in paired
+        ],
+        "failures": [
+            {"side": side} | failure._asdict()
+            for side, failures in (("simulated", failed), ("real", real.failures))
+            for failure in failures
+        ],
     }
+
+
+def _by_run(results: Sequence[Result]) -> dict[tuple[str, int], Result]:
+    return {(result.scheduler, result.seed): result for result in results}
+
+
+def _simulated(
+    scenario: Scenario, schedulers: Sequence[str], seeds: Sequence[int], progress: ProgressCall
+) -> tuple[list[Result], list[Failure]]:
+    """The predictions of every scheduler that gives some, and what went wrong with the others."""
+    results: list[Result] = []
+    failures: list[Failure] = []
+    for i, name in enumerate(schedulers):
+        try:
+            results += predict(scenario, [name], seeds, lambda what, done, i=i: progress(what, i / len(schedulers)))
+        except Exception as error:
+            reason = str(error) if isinstance(error, HastenError) else f"{type(error).__name__}: {error}"
+            failures += [Failure(name, seed, reason) for seed in seeds]
+    return results, failures
 
 
 def predict(

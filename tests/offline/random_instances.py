@@ -36,7 +36,7 @@ class Case:
         return Instance(costs, rates, tasks_of(self.arrival_ms, self.stream, costs, rates))
 
 
-def random_profile(rng: np.random.Generator, whole: bool, blocks: int, exits: int) -> Profile:
+def random_profile(rng: np.random.Generator, whole: bool, blocks: int, exits: int, spoilt: bool) -> Profile:
     def ms(high: float) -> float:
         return float(rng.integers(0, int(high) + 1)) if whole else float(rng.uniform(0, high))
 
@@ -58,7 +58,7 @@ def random_profile(rng: np.random.Generator, whole: bool, blocks: int, exits: in
                 accuracy=float(a),
                 device_ms=ms(4),
                 edge_ms=ms(2),
-                accuracy_by_partition=_spoilt(rng, float(a), b),
+                accuracy_by_partition=_spoilt(rng, float(a), b) if spoilt else None,
             )
             for i, (b, a) in enumerate(zip(behind, accuracy, strict=True))
         ),
@@ -83,11 +83,12 @@ def random_trace(rng: np.random.Generator) -> RateTrace:
     return rate_trace(from_ms, rates, float(from_ms[-1] + 20) if kind == 1 else math.inf)
 
 
-def random_case(rng: np.random.Generator, tasks: int, blocks: int, exits: int) -> Case:
+def random_case(rng: np.random.Generator, tasks: int, blocks: int, exits: int, spoilt: bool = True) -> Case:
+    """``spoilt``: some cuts are less accurate than others of their exit, which leaves more options to choose from."""
     whole = bool(rng.integers(2))  # whole numbers make ties
     streams = int(rng.integers(1, 4))
     shared = bool(rng.integers(2))
-    profiles = [random_profile(rng, whole, blocks, exits) for _ in range(streams)]
+    profiles = [random_profile(rng, whole, blocks, exits, spoilt) for _ in range(streams)]
     gap_ms = float(rng.choice([4, 12, 25, 50]))
     gaps = rng.integers(0, int(2 * gap_ms), tasks) if whole else rng.exponential(gap_ms, tasks)
     arrival_ms = np.cumsum(gaps).astype(float)

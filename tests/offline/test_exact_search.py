@@ -65,7 +65,7 @@ def test_pruning_loses_nothing(seed: int) -> None:
 
 
 def long_case(seed: int, tasks: int = 300) -> Case:
-    return random_case(np.random.default_rng([13, seed]), tasks, blocks=3, exits=3)
+    return random_case(np.random.default_rng([13, seed]), tasks, blocks=3, exits=3, spoilt=False)
 
 
 @pytest.mark.parametrize("seed", range(10))

@@ -182,6 +182,7 @@ def test_tasks_kept_on_the_device_send_nothing(package):
     records, _, runner = play(package, answers, scheduler="fixed:1,2")
     assert outcomes(records) == [("on_time", "answered", None)] * 3
     assert all(r["class"] == 1 and r["bytes"] == 0 and r["correct"] is False for r in records)
+    assert all((r["answered_exit"], r["answered_partition"]) == (1, 2) for r in records)
     assert runner.calls == [("finish", 0, 1)] * 3
 
 
@@ -190,7 +191,8 @@ def test_failed_tasks_are_finished_here_from_the_tensors_at_hand(package, reacti
     records, _, runner = play(package, reaction, tasks=1)
     assert outcomes(records) == [("on_time", "answered", fallback)]
     best = max(way for way in local_finishes(package.profile, 1.0)[1])
-    assert records[0]["answered_exit"] == best.exit
+    assert (records[0]["answered_exit"], records[0]["answered_partition"]) == (best.exit, best.after_block)
+    assert records[0]["partition"] == 1 != best.after_block
     assert runner.calls == [("prefix", 1), ("finish", 1, best.exit)]
 
 

@@ -193,6 +193,7 @@ def test_a_bad_line_is_refused_by_number(run, tmp_path, change, expected):
         (lambda r: r.update(option=99), "option: got 99"),
         (lambda r: r.update(option=0, exit=2, partition=1, fallback=None), "exit, partition"),
         (lambda r: r.update(answered_exit=7), "answered_exit"),
+        (lambda r: r.update(answered_exit=1, answered_partition=3), "answered_partition: got 3, expected at most 2"),
         (lambda r: r["seen"].update(edge_wait_ms=[0.0]), "edge_wait_ms"),
         (lambda r: r["facts"].update(slowdown=2.0), "facts"),
         (lambda r: r.update(task=0), "each task once"),
@@ -233,3 +234,27 @@ def test_another_network_is_refused(run):
         read_experience([path], other.devices[0].profile, own_options(run[2], spy.inner.policy))
     with pytest.raises(InputError, match="got 'tiny', expected the network of alexnet-pi"):
         read_experience([path], run[2], networks[0])
+
+
+def test_a_logged_gain_is_that_of_the_pair_that_answered(run, tmp_path):
+    _, path, profile = run
+    exits = tuple(
+        head.model_copy(update={"accuracy_by_partition": tuple(0.9 - 0.1 * p for p in range(head.after_block + 1))})
+        for head in profile.exits
+    )
+    varied = profile.model_copy(update={"exits": exits})
+    records = [json.loads(line) for line in path.read_text().splitlines()]
+    records.sort(key=lambda record: record["task"])
+    answered = [record for record in records if record["answered_exit"]]
+    assert {record["answered_partition"] for record in answered} >= {0, 1}
+
+    def gains(file):
+        return np.concatenate([logged.seen.gain for logged in read_experience([file], varied)])
+
+    for record, gain in zip(records, gains(path), strict=True):
+        if record["answered_exit"] and record["latency_ms"] <= 30.0:
+            expected = 0.9 - 0.1 * record["answered_partition"] - 0.2 * record["latency_ms"] / 30.0
+            assert gain == pytest.approx(expected)
+    before = [{key: value for key, value in record.items() if key != "answered_partition"} for record in records]
+    (tmp_path / "before.jsonl").write_text("".join(json.dumps(record) + "\n" for record in before))
+    assert np.array_equal(gains(tmp_path / "before.jsonl"), gains(path))

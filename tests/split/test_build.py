@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from hasten.core.errors import InputError
-from hasten.split.accuracy import measure_accuracy
+from hasten.split.accuracy import codec_change, measure_accuracy
 from hasten.split.build import build_package
 from hasten.split.codec import decode, encode
 from hasten.split.executor import Executor
@@ -105,3 +105,14 @@ def test_a_module_without_exits_or_that_does_not_run_is_named(module, mention, t
     inputs, labels = np.zeros((2, 3), np.float32), np.zeros(2, np.int64)
     with pytest.raises(InputError, match=mention):
         build_package(module, inputs, labels, name="x", exit_names=["a"], path=tmp_path / "p.hasten")
+
+
+def test_only_effects_of_a_codec_that_the_inputs_can_tell_from_none_count():
+    """1,000 inputs, three partitions of one exit: harmless, ruined, and as good as none."""
+    right = np.zeros((1000, 1, 1), dtype=bool)
+    right[:948] = True
+    coded = np.repeat(right, 3, axis=1)
+    coded[:3, 0], coded[-1:, 0] = False, True  # three answers lost, one gained: chance
+    coded[:320, 1], coded[-6:, 1] = False, True
+    assert codec_change(right, coded)[:, 0] == pytest.approx([0.0, -0.314, 0.0])
+    assert codec_change(right[:, 0], coded[:, 1]).shape == (1,)

@@ -11,7 +11,7 @@ from hasten.cli.app import app, needs
 from hasten.cli.arguments import DEFAULT_SCHEDULERS, JsonOption, ScenarioArgument, SchedulersOption, SeedsOption
 from hasten.cli.output import check_outputs, console_for, interruption, show, write_json
 from hasten.core.output import check_folder
-from hasten.show import conform_legend, conform_tables, progress_bar
+from hasten.show import conform_legend, conform_tables, failure_lines, progress_bar
 
 
 @app.command(epilog="Example: hasten conform out/demo/scenario.yaml --schedulers greedy,device-only:deepest --seeds 2")
@@ -38,4 +38,8 @@ def conform(
     with progress_bar(console) as progress:
         document = simulate_and_run(loaded, split_specs(schedulers), range(seeds), out, progress)
     write_json(json_to, document)
-    show(console, *conform_tables(document, console.width), conform_legend(document), *interruption())
+    if document["results"]:
+        show(console, *conform_tables(document, console.width), conform_legend(document))
+    show(console, *failure_lines(document["failures"]), *interruption())
+    if document["failures"]:
+        raise typer.Exit(1)

@@ -1,6 +1,7 @@
 """Results that are already there. One cell is one scheduler on one realization of one scenario, or one training.
 
-A cell's key is a hash of everything that its value follows from, so cells of other seeds, schedulers or conditions
+A cell's key is a hash of everything that its value follows from, the contents of recordings and profiles included
+(:mod:`hasten.study.inputs`), so cells of other seeds, schedulers or conditions
 are added to those found, and an interrupted study continues. One SQLite file, written by one process.
 """
 
@@ -17,7 +18,7 @@ from typing import Any
 
 from hasten.core.errors import InputError
 
-CELL_SCHEMA = "hasten.cells/3"
+CELL_SCHEMA = "hasten.cells/4"
 """Raised when simulator, solver, schedulers or learner change what they answer: old cells are then left unused."""
 AT_ONCE = 500
 """SQLite takes so many parameters in one statement anywhere."""

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from hasten.core.errors import HastenError, InputError
+from hasten.core.errors import HastenError
+from hasten.core.output import check_file, check_folder
 from hasten.study.pool import ProgressCall
 
 
@@ -34,15 +35,14 @@ def study(
         raise HastenError(f"study needs {error.name}: pip install 'hasten[study]'") from None
     plan = plan_of(name, seeds, quick)
     markdown, report = (docs or out) / "results.md", out / "report.html"
-    try:
-        for folder in (out, markdown.parent):
-            folder.mkdir(parents=True, exist_ok=True)
-        done = run_study(plan, out, ray_address, progress)
-        command = f"hasten study {name}{' --quick' if quick else ''} --seeds {plan.seeds}"
-        blocks = blocks_of(done, command)
-        write_html(report, blocks)
-        write_markdown(markdown, blocks)
-    except OSError as error:
-        raise InputError(out, "out", str(out), f"a folder that can be written ({error.strerror})") from None
+    check_file(report, "out")
+    pages = "out" if docs is None else "docs"
+    check_file(markdown, pages)
+    check_folder(markdown.with_suffix(""), pages)
+    done = run_study(plan, out, ray_address, progress)
+    command = f"hasten study {name}{' --quick' if quick else ''} --seeds {plan.seeds}"
+    blocks = blocks_of(done, command)
+    write_html(report, blocks)
+    write_markdown(markdown, blocks)
     found = [report, markdown, *sorted(out.glob("runs.*")), *sorted(out.glob("ablation.*"))]
     return [path for path in found if path.exists()]

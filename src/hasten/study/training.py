@@ -16,6 +16,7 @@ from typing import Any, Literal
 from hasten.core.scenario import scenario_from
 from hasten.study.cells import cell_key
 from hasten.study.design import BASES, STREAM_COUNTS, SWEEPS, Conditions, Order, link_growth
+from hasten.study.inputs import inputs_of
 from hasten.study.work import Plain
 
 Init = Literal["none", "greedy", "dp", "mixed"]
@@ -87,7 +88,8 @@ class Training:
     @property
     def key(self) -> str:
         """Of its cell."""
-        facts = {"scenario": self.scenario, "domain": self.domain, "settings": self.settings}
+        facts = {"scenario": self.scenario, "inputs": inputs_of(self.scenario)}
+        facts |= {"domain": self.domain, "settings": self.settings}
         version = LEARNER_VERSION[self.settings.get("values", "backlogs")]
         return cell_key("training", learner=version, **facts)
 

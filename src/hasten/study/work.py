@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cache
 from hashlib import sha256
 from pathlib import Path
@@ -25,6 +25,7 @@ from hasten.schedulers import make_scheduler
 from hasten.schedulers.load_threshold import TRAINING_SEEDS, tune_load_threshold
 from hasten.sim import simulate_realizations
 from hasten.study.cells import cell_key
+from hasten.study.inputs import inputs_of, require_unchanged
 
 Plain = dict[str, Any]
 """What JSON can hold."""
@@ -74,6 +75,11 @@ class Simulate:
     seeds: tuple[int, ...]
     policy: bytes = b""
     """The policy file of ``dqn``."""
+    inputs: dict[str, str] = field(init=False)
+    """Digests of the scenario's files, as of the plan."""
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "inputs", inputs_of(self.scenario))
 
     @property
     def cost_s(self) -> float:
@@ -89,6 +95,7 @@ class Simulate:
             results = simulate_realizations(scenario, _scheduler(name, scenario, self.policy), realizations)
             for seed, result in zip(self.seeds, results, strict=True):
                 cells[run_key(self.scenario, name, seed, self.policy)] = _row(result)
+        require_unchanged(self.scenario, self.inputs)
         return cells
 
 
@@ -98,6 +105,11 @@ class Bound:
 
     scenario: Plain
     seeds: tuple[int, ...]
+    inputs: dict[str, str] = field(init=False)
+    """Digests of the scenario's files, as of the plan."""
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "inputs", inputs_of(self.scenario))
 
     @property
     def cost_s(self) -> float:
@@ -112,18 +124,19 @@ class Bound:
         for seed in self.seeds:
             plan = solve_offline(scenario, seed, BOUND_LIMIT_S)
             cells[bound_key(self.scenario, seed)] = plan.summary()
+        require_unchanged(self.scenario, self.inputs)
         return cells
 
 
 def run_key(scenario: Plain, scheduler: str, seed: int, policy: bytes = b"") -> str:
     """The key of a simulated run."""
     who = f"{scheduler}:{sha256(policy).hexdigest()}" if scheduler == LEARNED else scheduler
-    return cell_key("run", scenario=scenario, scheduler=who, seed=seed)
+    return cell_key("run", scenario=scenario, inputs=inputs_of(scenario), scheduler=who, seed=seed)
 
 
 def bound_key(scenario: Plain, seed: int) -> str:
     """The key of an offline plan."""
-    return cell_key("bound", scenario=scenario, seed=seed, limit_s=BOUND_LIMIT_S)
+    return cell_key("bound", scenario=scenario, inputs=inputs_of(scenario), seed=seed, limit_s=BOUND_LIMIT_S)
 
 
 def _scheduler(name: str, scenario: Scenario, policy: bytes) -> Scheduler:
