@@ -82,8 +82,9 @@ def _simulated(
     results: list[Result] = []
     failures: list[Failure] = []
     for i, name in enumerate(schedulers):
+        progress(f"simulating {name}", i / len(schedulers))
         try:
-            results += predict(scenario, [name], seeds, lambda what, done, i=i: progress(what, i / len(schedulers)))
+            results += predict(scenario, [name], seeds, lambda what, done: None)
         except Exception as error:
             reason = str(error) if isinstance(error, HastenError) else f"{type(error).__name__}: {error}"
             failures += [Failure(name, seed, reason) for seed in seeds]

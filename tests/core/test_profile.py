@@ -33,9 +33,7 @@ def data(**exit_more: Any) -> dict[str, Any]:
 def test_every_option_has_the_accuracy_of_its_own_exit_and_partition() -> None:
     profile = Profile.model_validate(data(accuracy_by_partition=RUINED))
     table = option_table([StreamCosts(profile)])
-    found = {
-        (int(e), int(p)): a for e, p, a in zip(table.exit[0], table.partition[0], table.accuracy[0], strict=True)
-    }
+    found = {(int(e), int(p)): a for e, p, a in zip(table.exit[0], table.partition[0], table.accuracy[0], strict=True)}
     assert found == {(1, 0): 0.7, (1, 1): 0.7} | {(2, p): RUINED[p] for p in range(4)}
     assert (table.worth == table.accuracy).all()
     assert [profile.accuracy(2, p) for p in range(4)] == list(RUINED)

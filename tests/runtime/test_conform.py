@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -11,7 +12,9 @@ import yaml
 
 from hasten import cli
 from hasten.conform import predict
+from hasten.core.results import Failure
 from hasten.core.scenario import load_scenario, scenario_from
+from hasten.runtime.local_run import RunOutcome
 from hasten.schedulers import make_scheduler
 from hasten.sim import simulate
 
@@ -115,3 +118,36 @@ def test_files_beside_the_scenario_are_found_for_the_prediction_too(package, tmp
     path.write_text(yaml.safe_dump(plain("beside.json")))
     (result,) = predicted(load_scenario(path), "greedy")
     assert result.tasks == 24
+
+
+def test_what_fails_on_one_side_takes_nothing_from_the_others(package, tmp_path, monkeypatch, capsys):
+    """``mdp`` refuses two streams when it is simulated; ``min-latency`` fails for one seed in the real run."""
+
+    def played(scenario, schedulers, seeds, out_dir, progress):
+        found = predicted(scenario, "greedy", "min-latency", seeds=seeds)
+        kept = [
+            replace(one, decision_us=np.zeros(0)) for one in found if (one.scheduler, one.seed) != ("min-latency", 1)
+        ]
+        failures = [Failure("min-latency", 1, "a child died")]
+        failures += [Failure("mdp", seed, "expected one stream") for seed in seeds]
+        return RunOutcome(kept, {"onnxruntime": "played"}, failures)
+
+    monkeypatch.setattr("hasten.conform.run_scenario", played)
+    scenario, document_path = tmp_path / "small.yaml", tmp_path / "out.json"
+    scenario.write_text(yaml.safe_dump(plain(package.path)))
+    order = ["hasten", "conform", str(scenario), "--seeds", "2", "--json", str(document_path)]
+    monkeypatch.setattr(sys, "argv", [*order, "--schedulers", "greedy,mdp,min-latency"])
+    with pytest.raises(SystemExit) as leaving:
+        cli.main()
+    assert leaving.value.code == 1
+    document = json.loads(document_path.read_text())
+    assert [(one["scheduler"], one["seed"]) for one in document["results"]] == [
+        ("greedy", 0), ("min-latency", 0), ("greedy", 1)]  # fmt: skip
+    assert [(one["side"], one["scheduler"], one["seed"]) for one in document["unpaired"]] == [
+        ("simulated", "min-latency", 1)]  # fmt: skip
+    failed = [(one["side"], one["scheduler"], one["seed"]) for one in document["failures"]]
+    assert failed == [("simulated", "mdp", 0), ("simulated", "mdp", 1), ("real", "min-latency", 1),
+                      ("real", "mdp", 0), ("real", "mdp", 1)]  # fmt: skip
+    said = capsys.readouterr().out
+    assert "failed: min-latency, seed 1, real: a child died" in said
+    assert "failed: mdp, seed 0, simulated: scheduler mdp" in said

@@ -94,9 +94,7 @@ def test_real_segments_are_timed_each_and_make_a_profile(package):
     assert Profile.model_validate_json(profile.to_json()) == profile
     assert profile.input_bytes == package.manifest.cuts[0].payload_bytes
     assert [e.accuracy for e in profile.exits] == [e.accuracy_with_codec for e in package.manifest.exits]
-    assert [e.accuracy_by_partition for e in profile.exits] == [
-        e.accuracy_by_partition for e in package.manifest.exits
-    ]
+    assert [e.accuracy_by_partition for e in profile.exits] == [e.accuracy_by_partition for e in package.manifest.exits]
     assert package.profile.exits[-1].accuracy_by_partition == package.manifest.exits[-1].accuracy_by_partition
 
 

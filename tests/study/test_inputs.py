@@ -118,7 +118,9 @@ def test_a_file_that_is_not_there_is_named(tmp_path: Path) -> None:
 def test_a_changed_recording_is_scaled_anew(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     base = BASES["alexnet-pi"]
     monkeypatch.setenv("HASTEN_DATA", str(tmp_path))
-    monkeypatch.setitem(BASES, "alexnet-pi", type(base)(**vars(base) | {"link_file": "l.csv", "arrivals_file": "a.txt"}))
+    monkeypatch.setitem(
+        BASES, "alexnet-pi", type(base)(**vars(base) | {"link_file": "l.csv", "arrivals_file": "a.txt"})
+    )
     (tmp_path / "a.txt").write_text("0\n100\n200\n")
     (tmp_path / "l.csv").write_text("time_ms,mbps\n0,2\n1000,2\n2000,2\n")
     conditions = Conditions("alexnet-pi", 1, "grant", "recorded", 10.0, 10.0, 80.0, 1.0)

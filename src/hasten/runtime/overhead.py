@@ -43,7 +43,7 @@ def with_overhead(
     profile = framed(profile, package)
     bare = profile.model_copy(update={"task_ms": 0.0, "offload_ms": 0.0})
     last = len(profile.exits)
-    offloaded = ["fixed:1,0", f"fixed:{last},{_smallest_cut(profile)}"]
+    offloaded = sorted({"fixed:1,0", f"fixed:{last},{_smallest_cut(profile)}"})
     local = [f"fixed:{exit_},{profile.exits[exit_ - 1].after_block}" for exit_ in sorted({1, last})]
     with tempfile.TemporaryDirectory(prefix="hasten-overhead-") as name:
         folder = Path(name)
