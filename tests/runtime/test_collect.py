@@ -10,7 +10,7 @@ import pytest
 from hasten.core.gain import OnTimeAccuracy
 from hasten.core.profile import Block, ExitHead, Profile
 from hasten.runtime.collect import StreamLog, collect
-from hasten.runtime.deciding import local_finishes
+from hasten.runtime.ways import local_finishes
 
 PROFILE = Profile(
     schema="hasten.profile/1",
