@@ -1,8 +1,8 @@
 """Results that are already there. One cell is one scheduler on one realization of one scenario, or one training.
 
 A cell's key is a hash of everything that its value follows from, the contents of recordings and profiles included
-(:mod:`hasten.study.inputs`), so cells of other seeds, schedulers or conditions
-are added to those found, and an interrupted study continues. One SQLite file, written by one process.
+(:mod:`hasten.study.inputs`), so cells of other seeds, schedulers or conditions are added to those found, and an
+interrupted study continues. One SQLite file, written by one process.
 """
 
 from __future__ import annotations
