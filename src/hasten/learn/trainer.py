@@ -39,7 +39,7 @@ from hasten.learn.validation import Score, Validation
 from hasten.schedulers.learned import Learned
 from hasten.schedulers.policy import AnyPolicy, Leads, finite_tensors
 
-UPDATES_PER_TWINS = 25
+UPDATES_PER_TWINS = 40
 """Gradient steps for each batch of twins, which holds a few thousand pairs."""
 LEAST_SHOWN = 0.9
 """Share of the demonstrations wanted below which it is said how many there are."""
