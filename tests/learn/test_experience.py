@@ -10,7 +10,7 @@ import hasten as hs
 from hasten.core.errors import InputError
 from hasten.core.observation import STATE_FEATURES
 from hasten.learn.change import Change, changed
-from hasten.learn.collect import TEMPERATURE, Anything, Greedily, Scheduled, collect, likely_action
+from hasten.learn.collect import TEMPERATURE, EpsilonGreedy, Scheduled, UniformActor, collect, likely_action
 from hasten.learn.demonstrations import demonstrate
 from hasten.learn.domain import FIXED, Domain, draw_runs, envelope_of
 from hasten.learn.planner import Planner
@@ -147,14 +147,14 @@ def test_greedily_takes_the_best_allowed_action(runs):
             [gain - 1e-3 * observation[:, STATE_FEATURES : STATE_FEATURES + width], -np.ones((len(gain), 1))], axis=1
         )
 
-    by_values = collect(runs, Greedily(predicted_gain), 0.8, 1)
+    by_values = collect(runs, EpsilonGreedy(predicted_gain), 0.8, 1)
     greedy = collect(runs, Scheduled(hs.make_scheduler("greedy")), 0.8, 1)
     for one, other in zip(by_values.results, greedy.results, strict=True):
         np.testing.assert_array_equal(one.decisions, other.decisions)
 
 
 def test_random_actions_are_allowed_and_all_of_them_occur(runs):
-    found = collect(runs, Anything(np.random.default_rng(0)), 0.8, 1).experience
+    found = collect(runs, UniformActor(np.random.default_rng(0)), 0.8, 1).experience
     assert (found.mask[np.arange(len(found)), found.action] == 1).all()
     assert set(np.flatnonzero(found.mask.any(axis=0))) == set(found.action)
 

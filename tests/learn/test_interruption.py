@@ -8,7 +8,7 @@ import pytest
 from learn_scenarios import cameras
 
 import hasten as hs
-from hasten.learn import interruption, leads, trainer
+from hasten.learn import improvement_margin, interruption, trainer
 from hasten.learn.command import train_to_file
 from hasten.learn.curve import Interrupted
 from hasten.learn.domain import FIXED
@@ -77,7 +77,7 @@ def test_before_the_first_look_there_is_nothing_to_keep(monkeypatch, stage):
 
 
 def test_the_choice_of_leads_can_be_interrupted(monkeypatch):
-    gains, asked = leads._gains, []
+    gains, asked = improvement_margin._gains, []
 
     def slow(*args):
         asked.append(args)
@@ -85,7 +85,7 @@ def test_the_choice_of_leads_can_be_interrupted(monkeypatch):
             signal.raise_signal(signal.SIGINT)
         return gains(*args)
 
-    monkeypatch.setattr(leads, "_gains", slow)
+    monkeypatch.setattr(improvement_margin, "_gains", slow)
     with pytest.raises(Interrupted) as caught:
         hs.train(cameras(1), domain=FIXED, **(SMALL | {"updates": 3}))
     assert len(asked) == 2 and caught.value.training.best.updates == 3

@@ -14,7 +14,7 @@ from hasten.core.backlogs import KINDS, SITUATION, BacklogFeatures, backlogs_lef
 from hasten.core.decision import Decision, predicted_latency
 from hasten.learn.backlog_network import BacklogNetwork
 from hasten.learn.change import Change, changed
-from hasten.learn.collect import Anything, Scheduled
+from hasten.learn.collect import Scheduled, UniformActor
 from hasten.learn.domain import FIXED, draw_runs
 from hasten.learn.paired import PairedDqn
 from hasten.learn.pairs import OTHER, TAKEN, PairRecorder, Pairs, collect_pairs, left_by
@@ -60,7 +60,7 @@ def test_what_is_imagined_happens_when_it_is_done(count, topology, workers, rtt_
     scenario = changed(scenario, Change(link_variation=variation), count, 60)
     run = scenario.realize(seed)
     rng = np.random.default_rng(seed)
-    recorder = PairRecorder(Anything(np.random.default_rng(seed)), run.tasks, rng, [run.rates])
+    recorder = PairRecorder(UniformActor(np.random.default_rng(seed)), run.tasks, rng, [run.rates])
     simulate_realizations(scenario, recorder, [run])
     taken = recorder.action[0, :, TAKEN]
     for k in range(0, run.tasks - 1, 13):

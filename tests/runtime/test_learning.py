@@ -16,8 +16,8 @@ import pytest
 
 from hasten.core.errors import HastenError, InputError
 from hasten.core.profiles import load_profile
+from hasten.learn.champion_challenger import judge
 from hasten.learn.deploy import continue_policy, settings_for
-from hasten.learn.gate import judge
 from hasten.learn.logs import LoggedTask, read_tasks
 from hasten.learn.recording import recording_of, write_scenario
 from hasten.runtime.children import Child

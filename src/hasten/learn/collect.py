@@ -49,7 +49,7 @@ class Actor(Protocol):
         """(B,): options."""
 
 
-class Greedily:
+class EpsilonGreedy:
     """The allowed action of largest value; with some chance another one.
 
     The chance is ``explore`` in a batch's first run and falls to its eighth power in the last (Horgan et al.,
@@ -83,7 +83,7 @@ class Greedily:
         return option
 
 
-class Anything:
+class UniformActor:
     """Any allowed action, all alike."""
 
     clairvoyant = False

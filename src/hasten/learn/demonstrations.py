@@ -21,7 +21,7 @@ import numpy as np
 
 from hasten.core.decision import BoolArray, Context, FloatArray, IntArray, View, predicted_latency
 from hasten.core.scenario import Scenario
-from hasten.learn.collect import Actor, Anything, Collected, Mask, Observation, Record, Scheduled
+from hasten.learn.collect import Actor, Collected, Mask, Observation, Record, Scheduled, UniformActor
 from hasten.learn.domain import Domain, Runs, draw_runs
 from hasten.learn.planner import Planner
 from hasten.learn.transitions import joined
@@ -62,11 +62,11 @@ class SchedulerExpert(Scheduled):
         """Nothing to remember."""
 
 
-class Astray:
+class NoiseInjected:
     """An expert whose runs are now and then left to chance for a while."""
 
     def __init__(self, expert: Expert, rng: np.random.Generator) -> None:
-        self._expert, self._chance = expert, Anything(rng)
+        self._expert, self._chance = expert, UniformActor(rng)
         self._rng = rng
         self.clairvoyant = expert.clairvoyant
         self.teaches: BoolArray = np.zeros(0, dtype=np.bool_)
@@ -131,5 +131,5 @@ def demonstrate(scenario: Scenario, domain: Domain, init: Init, count: int, reco
 
 def _actor(teacher: str, runs: Runs, rng: np.random.Generator) -> Actor:
     if teacher == "greedy":
-        return Astray(SchedulerExpert(make_scheduler("greedy")), rng)
-    return Astray(Planner(runs.realizations), rng) if teacher == "dp" else Anything(rng)
+        return NoiseInjected(SchedulerExpert(make_scheduler("greedy")), rng)
+    return NoiseInjected(Planner(runs.realizations), rng) if teacher == "dp" else UniformActor(rng)

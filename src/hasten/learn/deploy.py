@@ -2,9 +2,9 @@
 
 Round after round it waits until the agent has logged enough new tasks and goes on from the current policy, or from a
 better one that was not enough so far: with the logged decisions as experience, in simulated runs around what was
-recorded. The last third of the recording is kept
-from training, for the gate (``learn.gate``). Only a policy that passes replaces the file, at once; every verdict is
-written to ``verdicts.jsonl``. It says what happened in JSON lines and ends when its input does.
+recorded. The last third of the recording is kept from training, for the champion-challenger test
+(``learn.champion_challenger``). Only a policy that passes replaces the file, at once; every verdict is written to
+``verdicts.jsonl``. It says what happened in JSON lines and ends when its input does.
 """
 
 from __future__ import annotations
@@ -25,9 +25,9 @@ from hasten.core.errors import HastenError, InputError
 from hasten.core.options import StreamCosts, option_table
 from hasten.core.profile import Profile
 from hasten.core.profiles import load_profile
+from hasten.learn.champion_challenger import ENOUGH, RESAMPLES, judge
 from hasten.learn.curve import learned_hidden
 from hasten.learn.domain import FIXED
-from hasten.learn.gate import ENOUGH, RESAMPLES, judge
 from hasten.learn.logs import LoggedTask, read_tasks, rebuild
 from hasten.learn.recording import Recording, recording_of, write_scenario
 from hasten.learn.settings import Settings

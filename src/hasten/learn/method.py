@@ -19,10 +19,10 @@ from hasten.learn.dqn import DoubleDqn, FloatArray, Learner, Step
 from hasten.learn.logs import Logged
 from hasten.learn.network import DuelingNetwork
 from hasten.learn.paired import PairedDqn
+from hasten.learn.paired_rollouts import collect_twins
 from hasten.learn.pairs import Pairs, backlog_sight, collect_pairs, pairs_of_log
 from hasten.learn.settings import Settings
 from hasten.learn.transitions import Experience, Transitions, joined, transitions_of_episode
-from hasten.learn.twins import collect_twins
 from hasten.schedulers.backlog_policy import BacklogPolicy
 from hasten.schedulers.policy import AnyPolicy, Policy
 
@@ -54,7 +54,7 @@ class Method(Protocol):
 
     @property
     def leads(self) -> tuple[float, ...]:
-        """By how much another option may have to be better than Greedy's, ascending: see ``learn.leads``."""
+        """By how much another option may have to be better than Greedy's, ascending: ``learn.improvement_margin``."""
 
     def acting(self, network: Any) -> Values:
         """The action values by which a network of this kind decides."""

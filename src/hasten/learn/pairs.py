@@ -1,6 +1,7 @@
 """Experience in pairs: what a decision led to, and what another option would have led to at the same moment.
 
-What the other one would have led to is told by the timing law here, and simulated in :mod:`hasten.learn.twins`.
+What the other one would have led to is told by the timing law here, and simulated in
+:mod:`hasten.learn.paired_rollouts`.
 
 Arrivals and links do not depend on decisions, and what an option leaves behind is known by the timing law. So the
 backlogs that the *next* decision would have met after another option can be told: what it leaves, less the time until
@@ -173,7 +174,7 @@ def pairs_of_log(logged: Logged, rng: np.random.Generator) -> Pairs:
     episode = logged.seen
     dropping = logged.column.shape[1]
     chosen = np.where(episode.action == dropping, DROP, logged.column[0, np.minimum(episode.action, dropping - 1)])
-    recorder = PairRecorder(_Told(chosen), len(chosen), rng)
+    recorder = PairRecorder(_ScriptedActor(chosen), len(chosen), rng)
     recorder.prepare(logged.context, logged.known, logged.column)
     for view in logged.views:
         recorder.decide(view)
@@ -182,7 +183,7 @@ def pairs_of_log(logged: Logged, rng: np.random.Generator) -> Pairs:
     return pairs
 
 
-class _Told:
+class _ScriptedActor:
     """Decides what it was told (N,), one after another."""
 
     clairvoyant = False

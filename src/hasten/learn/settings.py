@@ -99,7 +99,7 @@ class Settings:
     round_updates: int = 500
     twins_from: float = 0.5
     """For values of backlogs and several streams: share of the steps after which what another option would have led to
-    is simulated (``learn.twins``) instead of told by the timing law; 1 for never."""
+    is simulated (``learn.paired_rollouts``) instead of told by the timing law; 1 for never."""
     twins_replay: Replay = "uniform"
     """How twins are drawn: most of their error is noise, and priorities would look for it."""
     validate_every: int = 2

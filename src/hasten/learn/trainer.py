@@ -22,13 +22,13 @@ from hasten.core.observation import FEATURE_VERSION
 from hasten.core.scenario import Scenario
 from hasten.learn.backlog_network import BacklogNetwork
 from hasten.learn.checkpoint import load_checkpoint, part, prefixed, save_checkpoint
-from hasten.learn.collect import Greedily
+from hasten.learn.collect import EpsilonGreedy
 from hasten.learn.curve import Interrupted, Point, Training, judged, manifest_of
 from hasten.learn.domain import Domain, draw_runs
 from hasten.learn.dqn import Step
+from hasten.learn.improvement_margin import choose_leads, usual_leads
 from hasten.learn.initial_replay import filled_replay, replay_of
 from hasten.learn.interruption import check_interrupt
-from hasten.learn.leads import choose_leads, usual_leads
 from hasten.learn.logs import Logged
 from hasten.learn.method import method_for
 from hasten.learn.network import DuelingNetwork
@@ -110,7 +110,7 @@ class Trainer:
             if stopped:
                 return stopped
             if self._round % settings.validate_every == 0 or self._dqn.updates >= settings.updates:
-                point = self._look(step)
+                point = self._evaluate(step)
                 if checkpoint is not None:
                     self._save_if_possible(checkpoint)
                 if on_point is not None:
@@ -157,7 +157,7 @@ class Trainer:
                 return
             self._no_twins = True
             self._note("runs are too short for twins: what another option leads to is told by the timing law alone")
-        actor = Greedily(self._method.acting(self._dqn.network), settings.explore_at(self._dqn.updates), rng)
+        actor = EpsilonGreedy(self._method.acting(self._dqn.network), settings.explore_at(self._dqn.updates), rng)
         for _ in range(settings.batches):
             runs = draw_runs(self._scenario, self._domain, rng, settings.runs, settings.tasks)
             yield self._method.record(runs, actor, rng).experience
@@ -194,7 +194,7 @@ class Trainer:
             )
         return ""
 
-    def _look(self, step: Step) -> Point:
+    def _evaluate(self, step: Step) -> Point:
         """Validate the averaged network and keep it if it is the best."""
         method, average = self._method, self._dqn.average
         score = self._validation.score(method.acting(average))

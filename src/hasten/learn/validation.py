@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from hasten.core.decision import Scheduler
 from hasten.core.scenario import Scenario
-from hasten.learn.collect import Acting, Greedily, MakeSight, Values, action_sight
+from hasten.learn.collect import Acting, EpsilonGreedy, MakeSight, Values, action_sight
 from hasten.learn.domain import Domain, Runs, draw_runs
 from hasten.learn.interruption import check_interrupt
 from hasten.learn.planner import Planner
@@ -87,7 +87,7 @@ class Validation:
 
     def score(self, values: Values) -> Score:
         """Judge the policy that follows these action values."""
-        return self.judge(lambda: Acting(Greedily(values), self._sight))
+        return self.judge(lambda: Acting(EpsilonGreedy(values), self._sight))
 
     def judge(self, make: Callable[[], Scheduler]) -> Score:
         """Judge a scheduler, made anew for each batch of runs."""

@@ -91,7 +91,7 @@ class SingleBacklogValues:
         self._no_units, self._no_shared = np.zeros_like(self._units), np.zeros_like(self._shared)
         self._none, self._all = np.zeros_like(self._result), np.ones_like(self._result)
 
-    def look(self, view: View) -> None:
+    def observe(self, view: View) -> None:
         """Observe."""
         self._stream = self._backlogs.observe(view)
 

@@ -94,7 +94,7 @@ class Learned:
         return _SingleAdvantages(self.policy, SingleFeatures(context, table))
 
     def _decide_single(self, view: View, single: _Single) -> Decision:
-        single.look(view)
+        single.observe(view)
         if self._guard.outside_single(view):
             return self._greedy.decide(view)
         return self._decisions[view.stream.item()][single.best()]
@@ -127,7 +127,7 @@ class Learned:
 class _Single(Protocol):
     """A policy's choice for one decision at a time."""
 
-    def look(self, view: View) -> None:
+    def observe(self, view: View) -> None:
         """Observe it."""
 
     def best(self) -> int:
@@ -164,7 +164,7 @@ class _SingleAdvantages:
         self._result = np.zeros(policy.manifest.width + 1, dtype=np.float32)
         self._zero = np.float32(0.0)
 
-    def look(self, view: View) -> None:
+    def observe(self, view: View) -> None:
         """Observe."""
         self._features.observe(view, self._inputs[0][:-1])
 

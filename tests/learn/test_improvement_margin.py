@@ -9,9 +9,9 @@ import pytest
 from learn_scenarios import cameras
 
 from hasten.core.backlogs import gains_of, greedy_action
-from hasten.learn import leads
+from hasten.learn import improvement_margin as leads
 from hasten.learn.domain import FIXED
-from hasten.learn.leads import choose_leads
+from hasten.learn.improvement_margin import choose_leads
 from hasten.learn.pairs import backlog_sight
 from hasten.schedulers.greedy import Greedy
 

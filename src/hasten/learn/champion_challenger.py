@@ -1,4 +1,4 @@
-"""The gate before a new policy on a device: it decides nothing until it has been better where it will be used.
+"""The champion-challenger test of a new policy on a device: it decides nothing until it was better where it is used.
 
 The rule: candidate, current policy and Greedy decide the same ``RESAMPLES`` runs, drawn from what the device recorded
 (blocks of time, bootstrapped). The candidate takes over only if its gain is larger than the current policy's in at

@@ -5,7 +5,7 @@ import pytest
 from learn_scenarios import cameras
 
 from hasten.core.backlogs import SITUATION, gains_of
-from hasten.learn import twins
+from hasten.learn import paired_rollouts
 from hasten.learn.change import Change, changed
 from hasten.learn.domain import Domain, Runs
 from hasten.learn.pairs import OTHER, TAKEN, share_lost
@@ -26,9 +26,9 @@ def as_greedy(seen):
 def played(order, runs=4, seed=0, span=None):
     scenario = changed(busy(order), Change(link_variation=0.4), 3, 40)
     drawn = Runs(scenario, tuple(scenario.realize(seed + i) for i in range(runs)))
-    span = span or twins.span_of(drawn)
-    recorder = twins.TwinRecorder(as_greedy, 120, span, np.random.default_rng(seed))
-    rows = [run for run in drawn.realizations for _ in range(1 + twins.TWINS)]
+    span = span or paired_rollouts.span_of(drawn)
+    recorder = paired_rollouts.TwinRecorder(as_greedy, 120, span, np.random.default_rng(seed))
+    rows = [run for run in drawn.realizations for _ in range(1 + paired_rollouts.TWINS)]
     return recorder, simulate_realizations(scenario, recorder, rows), span
 
 
@@ -38,7 +38,7 @@ def test_pairs_are_the_differences_of_two_runs(order):
     found = recorder.pairs([result.gain for result in results], DISCOUNT, order == "ready")
     at = 0
     for row in range(len(results)):
-        plain = row - row % (1 + twins.TWINS)
+        plain = row - row % (1 + paired_rollouts.TWINS)
         if row == plain:
             continue
         gain, plain_gain = results[row].gain, results[plain].gain
@@ -73,9 +73,9 @@ def test_pairs_are_the_differences_of_two_runs(order):
 @pytest.mark.parametrize("order", ["grant", "ready"])
 def test_the_first_of_each_family_never_forks_and_twins_differ_from_it_by_their_forks_alone(order):
     recorder, results, _ = played(order)
-    family = 1 + twins.TWINS
+    family = 1 + paired_rollouts.TWINS
     for plain in range(0, len(results), family):
-        alone = twins.TwinRecorder(as_greedy, 120, 10**6, np.random.default_rng(9))
+        alone = paired_rollouts.TwinRecorder(as_greedy, 120, 10**6, np.random.default_rng(9))
         scenario = changed(busy(order), Change(link_variation=0.4), 3, 40)
         run = simulate_realizations(scenario, alone, [scenario.realize(plain // family)] * family)
         np.testing.assert_array_equal(run[0].gain, results[plain].gain)
@@ -90,7 +90,7 @@ def test_the_first_of_each_family_never_forks_and_twins_differ_from_it_by_their_
 def test_in_grant_order_nothing_earlier_changes_and_in_ready_order_it_does():
     changed_before = {}
     for order in ("grant", "ready"):
-        family, before = 1 + twins.TWINS, []
+        family, before = 1 + paired_rollouts.TWINS, []
         for seed in range(4):
             recorder, results, _ = played(order, runs=12, seed=seed, span=20)  # forks late, with much under way
             before += [
@@ -103,7 +103,7 @@ def test_in_grant_order_nothing_earlier_changes_and_in_ready_order_it_does():
 
 def test_a_batch_is_drawn_for_the_most_streams_there_can_be():
     domain, rng = Domain(streams=(2, 4)), np.random.default_rng(0)
-    found = twins.collect_twins(busy("ready", 2), domain, as_greedy, DISCOUNT, rng)
+    found = paired_rollouts.collect_twins(busy("ready", 2), domain, as_greedy, DISCOUNT, rng)
     assert len(found) > 1000
     assert np.abs(found.between).max() > 0.3 and np.isfinite(found.lost).all()
     assert abs(found.lost[:, TAKEN].mean() - found.lost[:, OTHER].mean()) < 0.2
