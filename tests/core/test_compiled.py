@@ -168,13 +168,13 @@ from hasten.schedulers.mdp_values import Rules, _try
 from hasten.sim.stages import take_worker
 one, zero, first = np.ones(1), np.zeros(1), np.zeros(1, np.int64)
 costs = Costs(*[np.full((1, 1), x) for x in (1.0, 2.0, 3.0, 1.0)], first + 1, 100 * one, 100 * one,
-              (1.0, 0.0, 0.0), 0.0, 1, 1, one)
+              (1.0, 0.0, 0.0), 2.0, 1, 1, one)
 rates = Rates(zero, one, zero, np.array([0, 1]), np.full(1, np.inf), 2 * one)
 instance = Instance(costs, rates, Tasks(zero, first, first + 1, first, one, np.ones(2)))
-rules = Rules(1.0, 0.0, 100.0, 100.0, 50.0, 1.0, 0.0, 0.0)
+rules = Rules(1.0, 2.0, 100.0, 100.0, 50.0, 1.0, 0.0, 0.0)
 gains = evaluate(instance, first)[0], _try(0.0, 0.0, 0.0, np.array([1.0, 2.0, 3.0, 1.0]), 1.0,
                                            np.zeros((3, 3, 3, 1)), rules, zero)
-print(cache_folder().name, predict_latency(0.0, 0.0, 0.0, 1.0, 2.0, 3.0, 1.0, 0.0), take_worker(np.zeros(1), 0.0, 3.0),
+print(cache_folder().name, predict_latency(0.0, 0.0, 0.0, 1.0, 2.0, 3.0, 1.0, 2.0), take_worker(np.zeros(1), 0.0, 3.0),
       *(round(100.0 * (1.0 - gain), 6) for gain in gains))
 """
 
@@ -196,14 +196,14 @@ def test_solver_schedulers_and_simulator_follow_an_edit_of_the_law_with_warm_cac
         return len(list(tmp_path.glob("cache/hasten/*/*")))
 
     as_it_is = latencies()
-    assert as_it_is[1:] == ["6.0", "3.0", "6.0", "6.0"]
+    assert as_it_is[1:] == ["8.0", "3.0", "8.0", "8.0"]
     compiled_first = kernels()
-    law.write_text(
-        first.replace("return larger(ready_ms, free_ms) + service_ms", "return ready_ms + service_ms + 10.0")
-    )
+    edited = first.replace("return larger(ready_ms, free_ms) + service_ms", "return ready_ms + service_ms + 10.0")
+    edited = edited.replace("return time_ms + 0.5 * rtt_ms", "return time_ms + 0.5 * rtt_ms + 7.0")
+    law.write_text(edited)
     assert law.read_text() != first
     longer = latencies()
-    assert longer[1:] == ["26.0", "13.0", "26.0", "26.0"] and longer[0] != as_it_is[0]
+    assert longer[1:] == ["32.0", "13.0", "42.0", "32.0"] and longer[0] != as_it_is[0]
     assert kernels() == 2 * compiled_first
     law.write_text(first)
     assert latencies() == as_it_is

@@ -48,7 +48,7 @@ from hasten.core.observation import (
     others_wait_ms,
 )
 from hasten.core.options import OptionTable
-from hasten.core.timing import stage_ends
+from hasten.core.timing import half_way, stage_ends
 
 SITUATION = 16
 WAITS = (0, 1, 13, 14, 15)
@@ -113,7 +113,7 @@ def backlogs_left(context: Context, view: View, options: OptionTable) -> Left:
         device_ms=np.concatenate([device_end, device_wait_ms], axis=1),
         uplink_ms=np.concatenate([np.where(offloads, sent, uplink_wait_ms), uplink_wait_ms], axis=1),
         edge_ms=np.concatenate([edge_ms, view.edge_wait_ms[:, None, :]], axis=1),
-        latency_ms=np.where(offloads, edge_end + 0.5 * context.rtt_ms, device_end),
+        latency_ms=np.where(offloads, half_way(edge_end, context.rtt_ms), device_end),
     )
 
 

@@ -17,7 +17,7 @@ LOADED_S = time.time()
 
 F = TypeVar("F", bound=Callable[..., Any])
 
-_register: Callable[[Any], Any] | None
+_register: Callable[..., Any] | None
 try:
     from numba.extending import overload
     from numba.extending import register_jitable as _register
@@ -28,6 +28,12 @@ except ImportError:  # a device without the planning extra
 def jitable(function: F) -> F:
     """Mark ``function`` as callable both from Python and from numba-compiled code."""
     marked: F = _register(function) if _register else function
+    return marked
+
+
+def jitable_inline(function: F) -> F:
+    """As :func:`jitable`, but always compiled into its callers: handing it many arrays would cost more than it does."""
+    marked: F = _register(forceinline=True)(function) if _register else function
     return marked
 
 

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from hasten.core.jit import jitable, larger, select
+from hasten.core.jit import jitable, jitable_inline, larger, select
 
 FloatArray = NDArray[np.float64]
 
@@ -31,6 +31,46 @@ NEAR_STEPS = 8
 def stage_end(ready_ms: Any, free_ms: Any, service_ms: Any) -> Any:
     """When a first-come-first-served stage ends: it starts once the task is ready and the resource is free."""
     return larger(ready_ms, free_ms) + service_ms
+
+
+@jitable
+def half_way(time_ms: Any, rtt_ms: Any) -> Any:
+    """When what leaves at ``time_ms`` is at the other end: half a round trip later, and no link is occupied by it."""
+    return time_ms + 0.5 * rtt_ms
+
+
+@jitable
+def edge_ends(sent_ms: Any, worker_free_ms: Any, edge_ms: Any, rtt_ms: Any) -> tuple[Any, Any]:
+    """When the edge is done with what has been sent by ``sent_ms``, and when its answer is back."""
+    edge_end_ms = stage_end(half_way(sent_ms, rtt_ms), worker_free_ms, edge_ms)
+    return edge_end_ms, half_way(edge_end_ms, rtt_ms)
+
+
+@jitable_inline
+def offload_ends(
+    device_end_ms: Any,
+    uplink_free_ms: Any,
+    worker_free_ms: Any,
+    payload_bits: Any,
+    edge_ms: Any,
+    rtt_ms: Any,
+    transfer: Any,
+    *way: Any,
+) -> tuple[Any, Any, Any]:
+    """When uplink and edge are done with a task that its device hands over, and when the answer is back.
+
+    ``transfer(start_ms, payload_bits, *way)`` tells when a transfer ends: :func:`sent_at_rate`, or
+    :func:`transfer_end` and the arrays that it reads.
+    """
+    sent_ms = transfer(larger(device_end_ms, uplink_free_ms), payload_bits, *way)
+    edge_end_ms, answer_ms = edge_ends(sent_ms, worker_free_ms, edge_ms, rtt_ms)
+    return sent_ms, edge_end_ms, answer_ms
+
+
+@jitable
+def sent_at_rate(start_ms: Any, payload_bits: Any, rate_bits_per_ms: Any) -> Any:
+    """When a transfer at a constant rate ends."""
+    return start_ms + payload_bits / rate_bits_per_ms
 
 
 @jitable
@@ -52,8 +92,10 @@ def stage_ends(
 ) -> tuple[Any, Any, Any]:
     """When device, uplink and edge would be done with an offloaded task, from now; see :func:`predict_latency`."""
     device_end = device_wait_ms + device_ms
-    sent = stage_end(device_end, uplink_wait_ms, payload_bits / rate_bits_per_ms)
-    return device_end, sent, stage_end(sent + 0.5 * rtt_ms, edge_wait_ms, edge_ms)
+    sent, edge_end, _ = offload_ends(
+        device_end, uplink_wait_ms, edge_wait_ms, payload_bits, edge_ms, rtt_ms, sent_at_rate, rate_bits_per_ms
+    )
+    return device_end, sent, edge_end
 
 
 @jitable
@@ -72,10 +114,11 @@ def predict_latency(
     The waits are the backlogs of the three resources; half of ``rtt_ms`` passes on the way up, without occupying
     the uplink, and half on the way back. An option without payload ends on the device. Arguments broadcast.
     """
-    device_end, _, edge_end = stage_ends(
-        device_wait_ms, uplink_wait_ms, edge_wait_ms, device_ms, payload_bits, edge_ms, rate_bits_per_ms, rtt_ms
+    device_end = device_wait_ms + device_ms
+    _, _, answer = offload_ends(
+        device_end, uplink_wait_ms, edge_wait_ms, payload_bits, edge_ms, rtt_ms, sent_at_rate, rate_bits_per_ms
     )
-    return select(payload_bits > 0, edge_end + 0.5 * rtt_ms, device_end)
+    return select(payload_bits > 0, answer, device_end)
 
 
 @jitable

@@ -25,6 +25,7 @@ from hasten.core.backlogs import KINDS, SITUATION, BacklogFeatures, Left, gains_
 from hasten.core.decision import BoolArray, Context, Decision, FloatArray, IntArray, View, useful_limit_ms
 from hasten.core.options import DROP, OptionTable
 from hasten.core.rates import RateTrace
+from hasten.core.timing import edge_ends
 from hasten.learn.collect import Actor, Collected, Sight, action_of_option, likely_action, random_action, with_dropping
 from hasten.learn.domain import Runs
 from hasten.learn.logs import Logged
@@ -231,7 +232,7 @@ class _Before:
 
     def _transfer(self, view: View, other: IntArray) -> None:
         """Let what was to be sent go at the rates to come, where they vary; what would come too late uses nothing."""
-        half_rtt_ms, options = 0.5 * self._context.rtt_ms, self._table.exit.shape[1]
+        rtt_ms, options = self._context.rtt_ms, self._table.exit.shape[1]
         for i, (row, stream, option) in enumerate(zip(view.row, view.stream, other, strict=True)):
             trace = self._rates[row][0 if self._shared else stream]
             bits = self._table.payload_bits[stream, option] if option < options else 0.0
@@ -240,8 +241,8 @@ class _Before:
             now_ms, workers_ms = view.now_ms[i], view.edge_wait_ms[i].copy()
             start_ms = now_ms + max(self._device_ms[row], view.uplink_wait_ms[i])
             sent_ms = trace.transfer_end(start_ms, bits) - now_ms
-            end_ms = max(sent_ms + half_rtt_ms, workers_ms[0]) + self._table.edge_ms[stream, option]
-            if end_ms + half_rtt_ms <= self._limit_ms[stream]:
+            end_ms, answer_ms = edge_ends(sent_ms, workers_ms[0], self._table.edge_ms[stream, option], rtt_ms)
+            if answer_ms <= self._limit_ms[stream]:
                 workers_ms[0] = end_ms
                 self._uplink_ms[row], self._edge_ms[row] = sent_ms, np.sort(workers_ms)
             else:

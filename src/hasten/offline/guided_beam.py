@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from hasten.core.compiled import allocating, compiled
 from hasten.core.options import DROP
-from hasten.core.timing import stage_end
+from hasten.core.timing import offload_ends, stage_end
 from hasten.offline.exact import first_frontier
 from hasten.offline.guide import Guide, future, paid_until, to_collect, toll_at
 from hasten.offline.instance import Instance, rounded_gain, send
@@ -128,9 +128,10 @@ def _expand(
                 answer_ms = device_ms
                 if costs.payload_bits[m, j] > 0:
                     start_ms = max(device_ms, state[uplink])
-                    uplink_ms = send(rates, link, start_ms, costs.payload_bits[m, j])
-                    edge_ms = stage_end(uplink_ms + 0.5 * costs.rtt_ms, state[edge], costs.edge_ms[m, j])
-                    answer_ms = edge_ms + 0.5 * costs.rtt_ms
+                    uplink_ms, edge_ms, answer_ms = offload_ends(
+                        device_ms, state[uplink], state[edge], costs.payload_bits[m, j], costs.edge_ms[m, j],
+                        costs.rtt_ms, send, rates, link,
+                    )  # fmt: skip
                     if answer_ms - now_ms > limit_ms:
                         continue
                     paid = toll_at(guide, k, start_ms)

@@ -17,7 +17,7 @@ from hasten.core.gain import task_gain, useful_until_ms
 from hasten.core.options import DROP, OptionTable
 from hasten.core.rates import RateTrace
 from hasten.core.scenario import Realization, Scenario
-from hasten.core.timing import ON_TIME_TOLERANCE_MS, stage_end, transfer_end
+from hasten.core.timing import ON_TIME_TOLERANCE_MS, offload_ends, stage_end, transfer_end
 
 FloatArray = NDArray[np.float64]
 IntArray = NDArray[np.int64]
@@ -178,7 +178,7 @@ def following_tasks(stream: IntArray, streams: int) -> Any:
 
 
 @compiled
-def send(rates: Rates, link: int, start_ms: float, payload_bits: float) -> float:
+def send(start_ms: float, payload_bits: float, rates: Rates, link: int) -> float:
     """When a transfer on ``link`` ends: :func:`hasten.core.timing.transfer_end` on that link's trace."""
     i, j = rates.offset[link], rates.offset[link + 1]
     return transfer_end(
@@ -211,7 +211,9 @@ def alone_gains(arrival_ms: FloatArray, stream: IntArray, costs: Costs, rates: R
             if end_ms - now_ms > costs.limit_ms[m]:
                 continue
             if costs.payload_bits[m, j] > 0:
-                end_ms = send(rates, link, end_ms, costs.payload_bits[m, j]) + costs.rtt_ms + costs.edge_ms[m, j]
+                _, _, end_ms = offload_ends(
+                    end_ms, 0.0, 0.0, costs.payload_bits[m, j], costs.edge_ms[m, j], costs.rtt_ms, send, rates, link
+                )
             if end_ms - now_ms <= costs.limit_ms[m]:
                 best[k] = max(best[k], rounded_gain(costs, m, j, end_ms - now_ms))
     return best
@@ -235,9 +237,10 @@ def evaluate(instance: Instance, option: IntArray) -> Any:
             answer_ms, sent_ms, edge_end_ms = computed_ms, 0.0, 0.0
             worker = np.argmin(edge_ms)
             if costs.payload_bits[m, j] > 0:
-                sent_ms = send(rates, link, max(computed_ms, uplink_ms[link]), costs.payload_bits[m, j])
-                edge_end_ms = stage_end(sent_ms + 0.5 * costs.rtt_ms, edge_ms[worker], costs.edge_ms[m, j])
-                answer_ms = edge_end_ms + 0.5 * costs.rtt_ms
+                sent_ms, edge_end_ms, answer_ms = offload_ends(
+                    computed_ms, uplink_ms[link], edge_ms[worker], costs.payload_bits[m, j], costs.edge_ms[m, j],
+                    costs.rtt_ms, send, rates, link,
+                )  # fmt: skip
             if answer_ms - now_ms <= costs.limit_ms[m]:
                 executed[k] = j
                 device_ms[m] = computed_ms

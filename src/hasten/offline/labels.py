@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 
 from hasten.core.compiled import allocating, compiled
 from hasten.core.options import DROP
-from hasten.core.timing import stage_end
+from hasten.core.timing import half_way, offload_ends, stage_end
 from hasten.offline.instance import Costs, Instance, Rates, rounded_gain, send
 
 FloatArray = NDArray[np.float64]
@@ -134,9 +134,10 @@ def _expand(
                     continue
                 answer_ms = device_ms
                 if costs.payload_bits[m, j] > 0:
-                    uplink_ms = send(rates, link, max(device_ms, state[uplink]), costs.payload_bits[m, j])
-                    edge_ms = stage_end(uplink_ms + 0.5 * costs.rtt_ms, state[edge], costs.edge_ms[m, j])
-                    answer_ms = edge_ms + 0.5 * costs.rtt_ms
+                    uplink_ms, edge_ms, answer_ms = offload_ends(
+                        device_ms, state[uplink], state[edge], costs.payload_bits[m, j], costs.edge_ms[m, j],
+                        costs.rtt_ms, send, rates, link,
+                    )  # fmt: skip
                     if answer_ms - now_ms > limit_ms:
                         continue
                     spent_ms = uplink_ms - max(state[uplink], now_ms) + edge_ms - max(state[edge], now_ms)
@@ -169,7 +170,7 @@ def clip(costs: Costs, rates: Rates, next_ms: FloatArray, state_ms: FloatArray) 
             ready_ms = min(ready_ms, state_ms[m] + costs.before_send_ms[m])
         sending_ms = max(state_ms[streams + link], ready_ms)
         state_ms[streams + link] = sending_ms
-        at_edge_ms = min(at_edge_ms, sending_ms + rates.least_transfer_ms[link] + 0.5 * costs.rtt_ms)
+        at_edge_ms = min(at_edge_ms, half_way(sending_ms + rates.least_transfer_ms[link], costs.rtt_ms))
     for w in range(streams + links, len(state_ms)):
         state_ms[w] = max(state_ms[w], at_edge_ms)
 
@@ -234,7 +235,7 @@ def drop_price(instance: Instance, k: int, next_task: IntArray, row: FloatArray,
             i = tasks.following[i]
     least_ms = np.inf
     for link in range(links):
-        least_ms = min(least_ms, rates.least_transfer_ms[link] + 0.5 * costs.rtt_ms)
+        least_ms = min(least_ms, half_way(rates.least_transfer_ms[link], costs.rtt_ms))
     for d in range(streams, len(row)):
         before_ms = row[d] if d < streams + links else row[d] - least_ms
         price[d], i = 0.0, k + 1

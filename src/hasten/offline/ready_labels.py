@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from hasten.core.compiled import compiled, inlined
 from hasten.core.options import DROP
-from hasten.core.timing import stage_end
+from hasten.core.timing import edge_ends, half_way
 from hasten.offline.guide import Guide, paid_until
 from hasten.offline.instance import Instance, rounded_gain, send
 
@@ -112,7 +112,7 @@ def _send_all(instance: Instance, labels: Labels, b: int, n: int, scratch: Scrat
         stream = tasks.stream[scratch.task[i]]
         link = 0 if costs.links == 1 else stream
         start_ms = max(scratch.ready_ms[i], scratch.link_ms[link])
-        end_ms = send(rates, link, start_ms, costs.payload_bits[stream, scratch.option[i]])
+        end_ms = send(start_ms, costs.payload_bits[stream, scratch.option[i]], rates, link)
         scratch.start_ms[i], scratch.sent_ms[i], scratch.link_ms[link] = start_ms, end_ms, end_ms
         at = i
         while at > 0:
@@ -138,9 +138,11 @@ def project(instance: Instance, guide: Guide, labels: Labels, b: int, n: int, no
         k, j = scratch.task[i], scratch.option[i]
         stream = tasks.stream[k]
         worker = np.argmin(scratch.edge_ms)
-        start_ms = max(scratch.sent_ms[i] + 0.5 * costs.rtt_ms, scratch.edge_ms[worker])
-        end_ms = start_ms + costs.edge_ms[stream, j]
-        latency_ms = end_ms + 0.5 * costs.rtt_ms - tasks.arrival_ms[k]
+        start_ms = max(half_way(scratch.sent_ms[i], costs.rtt_ms), scratch.edge_ms[worker])
+        end_ms, answer_ms = edge_ends(
+            scratch.sent_ms[i], scratch.edge_ms[worker], costs.edge_ms[stream, j], costs.rtt_ms
+        )
+        latency_ms = answer_ms - tasks.arrival_ms[k]
         if not latency_ms <= costs.limit_ms[stream]:
             return Projection(False, 0.0, 0.0)
         scratch.edge_ms[worker] = end_ms
@@ -166,10 +168,12 @@ def settle(instance: Instance, labels: Labels, b: int, now_ms: float, scratch: S
         k, j = scratch.task[i], scratch.option[i]
         stream = tasks.stream[k]
         worker = np.argmin(labels.edge_ms[b])
-        end_ms = stage_end(scratch.sent_ms[i] + 0.5 * costs.rtt_ms, labels.edge_ms[b, worker], costs.edge_ms[stream, j])
+        end_ms, answer_ms = edge_ends(
+            scratch.sent_ms[i], labels.edge_ms[b, worker], costs.edge_ms[stream, j], costs.rtt_ms
+        )
         labels.edge_ms[b, worker] = end_ms
         labels.link_ms[b, 0 if costs.links == 1 else stream] = scratch.sent_ms[i]
-        latency_ms = end_ms + 0.5 * costs.rtt_ms - tasks.arrival_ms[k]
+        latency_ms = answer_ms - tasks.arrival_ms[k]
         labels.gain[b] += rounded_gain(costs, stream, j, latency_ms)
     left = 0
     for i in range(n):

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from hasten.core.compiled import inlined
 from hasten.core.options import DROP
+from hasten.core.timing import offload_ends
 from hasten.offline.instance import Instance, rounded_gain, send
 
 FloatArray = NDArray[np.float64]
@@ -235,15 +236,17 @@ def _serve_one(instance: Instance, k: int, option: int, ready_ms: float, state_m
     costs, rates, tasks = instance
     m, links = tasks.stream[k], costs.links
     link = 0 if links == 1 else m
-    sent_ms = send(rates, link, max(ready_ms, state_ms[link]), costs.payload_bits[m, option])
+    sent_ms, end_ms, answer_ms = offload_ends(
+        ready_ms, state_ms[link], state_ms[links], costs.payload_bits[m, option], costs.edge_ms[m, option],
+        costs.rtt_ms, send, rates, link,
+    )  # fmt: skip
     state_ms[link] = sent_ms
-    end_ms = max(sent_ms + 0.5 * costs.rtt_ms, state_ms[links]) + costs.edge_ms[m, option]
     w = links
     while w + 1 < len(state_ms) and state_ms[w + 1] < end_ms:
         state_ms[w] = state_ms[w + 1]
         w += 1
     state_ms[w] = end_ms
-    latency_ms: float = end_ms + 0.5 * costs.rtt_ms - tasks.arrival_ms[k]
+    latency_ms: float = answer_ms - tasks.arrival_ms[k]
     return latency_ms
 
 

@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 
 from hasten.core.compiled import allocating, compiled, inlined
 from hasten.core.options import DROP
+from hasten.core.timing import offload_ends
 from hasten.offline.bounds import Relaxation
 from hasten.offline.decomposition import Prices
 from hasten.offline.guide import Guide, future, paid_until
@@ -287,9 +288,10 @@ def _branch(
                 continue
             sent_ms, end_ms, answer_ms = link_ms, edge_ms[0], ready_ms
             if costs.payload_bits[m, j] > 0:
-                sent_ms = send(rates, 0, max(ready_ms, link_ms), costs.payload_bits[m, j])
-                end_ms = max(sent_ms + 0.5 * costs.rtt_ms, edge_ms[0]) + costs.edge_ms[m, j]
-                answer_ms = end_ms + 0.5 * costs.rtt_ms
+                sent_ms, end_ms, answer_ms = offload_ends(
+                    ready_ms, link_ms, edge_ms[0], costs.payload_bits[m, j], costs.edge_ms[m, j], costs.rtt_ms, send,
+                    rates, 0,
+                )  # fmt: skip
             if answer_ms - tasks.arrival_ms[k] > costs.limit_ms[m]:
                 continue
             steps.option[n], steps.link_ms[n], steps.edge_end_ms[n] = j, sent_ms, end_ms

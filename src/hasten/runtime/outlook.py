@@ -13,7 +13,7 @@ from collections import deque
 from dataclasses import dataclass
 from typing import Any
 
-from hasten.core.timing import stage_end
+from hasten.core.timing import half_way, stage_end
 from hasten.runtime.estimate import LinkEstimate
 from hasten.runtime.wire import LoadReport
 
@@ -116,13 +116,12 @@ class Outlook:
         workers = [max(self._reported_ms + backlog, now_ms) for backlog in self._report_ms]
         overdue = 0
         if rate > 0:
-            half_rtt_ms = 0.5 * self._link.rtt_ms
             for transfer in self._transfers:
                 if transfer.due_ms < math.inf:  # the edge has it, and had it when it last reported
                     overdue += self._holds_up(transfer, workers, overdue, now_ms)
                     continue
                 free_ms = float(stage_end(transfer.ready_ms, free_ms, transfer.bits / rate))
-                arrives_ms = free_ms + half_rtt_ms
+                arrives_ms = half_way(free_ms, self._link.rtt_ms)
                 if arrives_ms > self._reported_ms:
                     earliest = workers.index(min(workers))
                     workers[earliest] = float(stage_end(arrives_ms, workers[earliest], transfer.edge_ms))

@@ -29,7 +29,7 @@ from hasten.core.compiled import compiled
 from hasten.core.errors import HastenError
 from hasten.core.gain import task_gain, useful_until_ms
 from hasten.core.options import DROP
-from hasten.core.timing import ON_TIME_TOLERANCE_MS, predict_latency, stage_end
+from hasten.core.timing import ON_TIME_TOLERANCE_MS, predict_latency, stage_ends
 from hasten.schedulers.modulated import ModulatedArrivals
 
 FloatArray = NDArray[np.float64]
@@ -243,8 +243,9 @@ def _try(
         return -np.inf
     device_end, uplink_end, edge_end = device_ms + option[0], uplink_ms, edge_ms
     if option[1] > 0:
-        uplink_end = stage_end(device_end, uplink_ms, option[1] / rate_bits_per_ms)
-        edge_end = stage_end(uplink_end + 0.5 * rules.rtt_ms, edge_ms, option[2])
+        device_end, uplink_end, edge_end = stage_ends(
+            device_ms, uplink_ms, edge_ms, option[0], option[1], option[2], rate_bits_per_ms, rules.rtt_ms
+        )
     _interpolate(after, device_end / rules.step_ms, uplink_end / rules.step_ms, edge_end / rules.step_ms, found)
     gain: float = task_gain(option[3], latency_ms, rules.deadline_ms, rules.time_weight, rules.late_gain, rules.fade)
     return gain

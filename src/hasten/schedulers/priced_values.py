@@ -22,7 +22,7 @@ from hasten.core.decision import DEAD_LINK_BITS_PER_MS, BoolArray, Context, Floa
 from hasten.core.gain import task_gain
 from hasten.core.rates import RateTrace, rate_trace
 from hasten.core.scenario import Realization
-from hasten.core.timing import stage_end
+from hasten.core.timing import half_way, stage_ends
 from hasten.sim.arrays import Rules, new_log, new_state, pack_links, pack_tasks
 from hasten.sim.steps import commit, finish, observe
 
@@ -119,11 +119,10 @@ class Choice:
         context = self._context
         bits = self._bits[stream]
         sends = bits > 0
-        device_end = device_ms[:, None] + self._device_ms[stream]
-        with np.errstate(divide="ignore", invalid="ignore"):  # a dead link: infinite, and unused by what sends nothing
-            sent = stage_end(device_end, uplink_ms[:, None], bits / rate[:, None])
-        edge_end = stage_end(sent + 0.5 * context.rtt_ms, edge_ms[:, None], self._edge_ms[stream])
-        latency = np.where(sends, edge_end + 0.5 * context.rtt_ms, device_end)
+        waits = device_ms[:, None], uplink_ms[:, None], edge_ms[:, None]
+        costs = self._device_ms[stream], bits, self._edge_ms[stream]
+        device_end, sent, edge_end = stage_ends(*waits, *costs, rate[:, None], context.rtt_ms)
+        latency = np.where(sends, half_way(edge_end, context.rtt_ms), device_end)
         deadline = context.deadline_ms[stream][:, None]
         gain = task_gain(self._worth[stream], latency, deadline, *context.gain_terms) - context.gain_terms[1]
         return Effects(

@@ -13,12 +13,12 @@ import numpy as np
 from hasten.core.compiled import inlined
 from hasten.core.gain import task_gain
 from hasten.core.options import DROP
-from hasten.core.timing import stage_end, transfer_end
+from hasten.core.timing import edge_ends, half_way, stage_end, transfer_end
 from hasten.sim.arrays import NOBODY, FloatArray, Links, Rules, State, Tasks
 
 
 @inlined
-def transfer(row: int, link: int, start_ms: float, payload_bits: float, links: Links) -> float:
+def transfer(start_ms: float, payload_bits: float, links: Links, row: int, link: int) -> float:
     """When a transfer over one of a row's links ends."""
     begin, end = links.begin[row, link], links.end[row, link]
     return transfer_end(
@@ -88,16 +88,15 @@ def commit_granted(
     link = 0 if rules.shared else stream
     if payload_bits > 0:
         start_ms = max(done_ms, state.uplink_free_ms[row, link])
-        sent_ms = transfer(row, link, start_ms, payload_bits, links)
-        edge_end_ms = stage_end(sent_ms + 0.5 * rules.rtt_ms, state.worker_free_ms[row, 0], edge_ms)
-        finish_ms = edge_end_ms + 0.5 * rules.rtt_ms
+        sent_ms = transfer(start_ms, payload_bits, links, row, link)
+        _, finish_ms = edge_ends(sent_ms, state.worker_free_ms[row, 0], edge_ms, rules.rtt_ms)
     if not finish_ms - now_ms <= rules.useful_ms[stream]:
         drop(slot, now_ms, state)
         return rules.late_gain
     state.device_free_ms[row, stream] = done_ms
     if payload_bits > 0:
         state.uplink_free_ms[row, link] = sent_ms
-        take_worker(state.worker_free_ms[row], sent_ms + 0.5 * rules.rtt_ms, edge_ms)
+        take_worker(state.worker_free_ms[row], half_way(sent_ms, rules.rtt_ms), edge_ms)
         state.sent[slot] = True
     state.option[slot] = option
     state.device_done_ms[slot] = done_ms
@@ -243,9 +242,9 @@ def send(
     start_ms = max(ready_ms, uplink_free_ms[link])
     if too_late(start_ms, rules.edge_ms[stream, option] + rules.rtt_ms, tasks.arrival_ms[task], stream, rules):
         return start_ms, np.nan
-    sent_ms = transfer(row, link, start_ms, rules.payload_bits[stream, option], links)
+    sent_ms = transfer(start_ms, rules.payload_bits[stream, option], links, row, link)
     uplink_free_ms[link] = sent_ms
-    return start_ms, sent_ms + 0.5 * rules.rtt_ms
+    return start_ms, half_way(sent_ms, rules.rtt_ms)
 
 
 @inlined
@@ -256,9 +255,9 @@ def serve(
     stream, option = tasks.stream[task], state.option[slot]
     edge_ms = rules.edge_ms[stream, option]
     start_ms = max(arrive_ms, worker_free_ms[0])
-    if too_late(start_ms, edge_ms + 0.5 * rules.rtt_ms, tasks.arrival_ms[task], stream, rules):
+    if too_late(start_ms, half_way(edge_ms, rules.rtt_ms), tasks.arrival_ms[task], stream, rules):
         return start_ms, np.nan
-    return start_ms, take_worker(worker_free_ms, arrive_ms, edge_ms) + 0.5 * rules.rtt_ms
+    return start_ms, half_way(take_worker(worker_free_ms, arrive_ms, edge_ms), rules.rtt_ms)
 
 
 @inlined
