@@ -2,9 +2,9 @@
 
 The network of the demo is profiled on this machine as `hasten profile` does. Three devices, each with its own uplink of
 constant rate, share one edge worker; their arrivals are Poisson, as many as give the busiest resource of the named
-fixed pair the named load (Greedy meets the same arrivals). `hasten.conform` simulates and runs them. Errors are
-real less simulated: on-time accuracy in points, latencies in per cent. Budgets up to 80 % load: one point, 5 % of the
-median latency, 10 % of the 95th percentile.
+fixed pair the named load (Greedy meets the same arrivals). `hasten.fidelity.conform` simulates and runs them. Errors
+are real less simulated: on-time accuracy in points, latencies in per cent. Budgets up to 80 % load: one point, 5 % of
+the median latency, 10 % of the 95th percentile.
 
 Usage: python benchmarks/conformance.py [--seconds S] [--loads 0.4,0.6,0.8] [--seeds N]
 """
@@ -17,11 +17,11 @@ from pathlib import Path
 
 import numpy as np
 
-from hasten.conform import conform
 from hasten.core.scenario import Scenario, scenario_from
+from hasten.fidelity.conform import conform
+from hasten.fidelity.overhead import with_overhead
+from hasten.fidelity.profiling import measure
 from hasten.networks.build import build_default
-from hasten.profiling import measure
-from hasten.runtime.overhead import with_overhead
 from hasten.split.package import with_profile
 
 DEVICES = 3

@@ -16,11 +16,11 @@ import numpy as np
 from hasten.core.decision import Scheduler, View
 from hasten.core.errors import HastenError
 from hasten.core.scenario import Scenario, scenario_from
+from hasten.policies.afterstate_policy import BacklogPolicy, tensor_shapes
+from hasten.policies.guard import observed_envelope
+from hasten.policies.policy import AnyPolicy, Float32, Layer, Leads, Manifest, Policy, network_options
 from hasten.schedulers import make_scheduler, schedulers
-from hasten.schedulers.backlog_policy import BacklogPolicy, tensor_shapes
-from hasten.schedulers.guard import observed_envelope
 from hasten.schedulers.learned import Learned
-from hasten.schedulers.policy import AnyPolicy, Float32, Layer, Leads, Manifest, Policy, network_options
 
 ARGUMENTS = {"fixed": "fixed:2,1", "fixed-exit": "fixed-exit:2", "load-threshold": "load-threshold"}
 GROUPS, WARM, PAUSED = 20, 200, 30

@@ -14,11 +14,11 @@ from pathlib import Path
 
 from rich.console import Console
 
+from hasten.cli.tables import make_console, progress_bar, result_table
 from hasten.core.results import result_document
 from hasten.core.scenario import load_scenario
 from hasten.demo import run_demo
-from hasten.runtime.local_run import run_scenario
-from hasten.show import make_console, progress_bar, result_table
+from hasten.runtime.local.run import run_scenario
 
 
 def main() -> None:

@@ -27,15 +27,15 @@ from pathlib import Path
 import numpy as np
 from segments import built_here
 
-from hasten.runtime.agent import DeviceAgent
-from hasten.runtime.deciding import AgentSettings
-from hasten.runtime.edge import real_core, start_edge
+from hasten.runtime.device.agent import DeviceAgent
+from hasten.runtime.device.deciding import AgentSettings
+from hasten.runtime.device.sources import open_source
+from hasten.runtime.device.tasklog import TaskLog
+from hasten.runtime.device.uplink import Uplink
+from hasten.runtime.edge.server import real_core, start_edge
 from hasten.runtime.pace import now_ms
 from hasten.runtime.sockets import prepare_socket, run_loop
-from hasten.runtime.sources import open_source
-from hasten.runtime.tasklog import TaskLog
-from hasten.runtime.uplink import Uplink
-from hasten.runtime.wire import Hello, submit_head, types_bytes
+from hasten.runtime.wire.frames import Hello, submit_head, types_bytes
 from hasten.schedulers import make_scheduler
 from hasten.split.codec import Codec
 from hasten.split.executor import Executor

@@ -30,7 +30,7 @@ from hasten.core.profile import Profile
 from hasten.core.rates import rate_trace
 from hasten.core.scenario import Scenario, scenario_from
 from hasten.offline import solve_offline
-from hasten.offline.exact import exact_search
+from hasten.offline.exact.search import exact_search
 from hasten.offline.instance import Instance, costs_of, instance_of, rates_of, tasks_of
 
 BITS_PER_MS = 8_000.0

@@ -23,9 +23,9 @@ from segments import built_here
 
 from hasten.core.scenario import Scenario, scenario_from
 from hasten.core.timing import predict_latency
-from hasten.profiling import measure
-from hasten.runtime.local_run import read_log, run_scenario
-from hasten.runtime.overhead import with_overhead
+from hasten.fidelity.overhead import with_overhead
+from hasten.fidelity.profiling import measure
+from hasten.runtime.local.run import read_log, run_scenario
 from hasten.split.package import open_package, with_profile
 
 GAP_HZ = 8.0

@@ -26,8 +26,8 @@ import simpy
 from simpy_peer import SimpyGreedy
 
 import hasten.sim
-from hasten.core.observation import CLIP, STATE_FEATURES, deadline_rates
 from hasten.core.scenario import Realization, Scenario, scenario_from
+from hasten.features.observation import CLIP, STATE_FEATURES, deadline_rates
 from hasten.schedulers import make_scheduler
 
 ENVIRONMENTS = 1024

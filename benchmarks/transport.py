@@ -22,13 +22,13 @@ import time
 from types import SimpleNamespace
 
 from hasten.runtime.clock import SystemClock
-from hasten.runtime.edge import start_edge
-from hasten.runtime.edge_core import EdgeCore
-from hasten.runtime.edge_queue import Ticket
+from hasten.runtime.device.uplink import Uplink
+from hasten.runtime.edge.core import EdgeCore
+from hasten.runtime.edge.queue import Ticket
+from hasten.runtime.edge.server import start_edge
+from hasten.runtime.edge.workers import WorkerThreads
 from hasten.runtime.sockets import prepare_socket, run_loop
-from hasten.runtime.uplink import Uplink
-from hasten.runtime.wire import Answer, Hello, LoadReport, Status, submit_head, types_bytes
-from hasten.runtime.workers import WorkerThreads
+from hasten.runtime.wire.frames import Answer, Hello, LoadReport, Status, submit_head, types_bytes
 
 BUDGET = 1.3
 SIZES = (1_000, 4_000, 16_000, 64_000, 200_000, 1_000_000)

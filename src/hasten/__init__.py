@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from hasten.core.errors import HastenError as HastenError
     from hasten.core.errors import InputError as InputError
     from hasten.core.profile import Profile as Profile
-    from hasten.core.profiles import load_profile as load_profile
+    from hasten.core.profile_names import load_profile as load_profile
     from hasten.core.results import Result as Result
     from hasten.core.scenario import Realization as Realization
     from hasten.core.scenario import Scenario as Scenario
@@ -42,7 +42,7 @@ _HOMES = {
     "Scenario": "hasten.core.scenario",
     "attach_exits": "hasten.networks.attach",
     "build_package": "hasten.split.build",
-    "load_profile": "hasten.core.profiles",
+    "load_profile": "hasten.core.profile_names",
     "load_scenario": "hasten.core.scenario",
     "make_scheduler": "hasten.schedulers",
     "open_package": "hasten.split.package",

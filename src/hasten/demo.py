@@ -16,15 +16,15 @@ from typing import Any
 import numpy as np
 import yaml
 
-from hasten.conform import predict
 from hasten.core.output import write_text
 from hasten.core.profile import Profile
 from hasten.core.results import Result, result_document
 from hasten.core.scenario import Scenario, load_scenario
+from hasten.fidelity.conform import predict
+from hasten.report.figures import FixedPairs, fixed_pairs
+from hasten.report.page import Report, Section, network_section, run_sections, score, write_report
 from hasten.schedulers import make_scheduler
 from hasten.sim import simulate
-from hasten.study.figures import FixedPairs, fixed_pairs
-from hasten.study.report import Report, Section, network_section, run_sections, score, write_report
 
 ProgressCall = Callable[[str, float], None]
 
@@ -56,10 +56,10 @@ class DemoOutcome:
 
 def run_demo(out: Path, quick: bool, data: str, progress: ProgressCall) -> DemoOutcome:
     """Do all of it; everything is written below ``out``, the scenario included, so that it can be run again."""
+    from hasten.fidelity.overhead import with_overhead
+    from hasten.fidelity.profiling import measure
     from hasten.networks.build import build_default
-    from hasten.profiling import measure
-    from hasten.runtime.local_run import run_scenario
-    from hasten.runtime.overhead import with_overhead
+    from hasten.runtime.local.run import run_scenario
     from hasten.split.package import with_profile
 
     out.mkdir(parents=True, exist_ok=True)

@@ -138,7 +138,7 @@ def test_every_scheduler_is_listed_in_the_docs() -> None:
 
 def test_a_device_imports_none_of_the_heavy_packages() -> None:
     code = (
-        "import sys; sys.modules['numba'] = sys.modules['gymnasium'] = None; import hasten, hasten.runtime.device, hasten.schedulers.greedy, hasten.schedulers.learned, hasten.split.executor; "
+        "import sys; sys.modules['numba'] = sys.modules['gymnasium'] = None; import hasten, hasten.runtime.device.command, hasten.schedulers.greedy, hasten.schedulers.learned, hasten.split.executor; "
         "heavy = {'torch', 'onnx', 'scipy', 'sklearn', 'matplotlib', 'pandas'} & set(sys.modules); "
         "print(heavy); sys.exit(len(heavy))"
     )

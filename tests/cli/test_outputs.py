@@ -13,7 +13,7 @@ import pytest
 from rich.console import Console
 
 from hasten.cli.output import show
-from hasten.show import result_table
+from hasten.cli.tables import result_table
 
 
 def test_a_plan_goes_to_standard_output_and_the_table_does_not(
@@ -45,7 +45,7 @@ def test_a_full_standard_output_is_one_line_and_exit_code_two(small: Path, targe
     code = "import sys; from hasten.cli.output import show, write_json; from hasten.cli.app import app, main\n"
     code += "@app.command()\ndef spill() -> None:\n"
     if target == "table":
-        code += "    from hasten.show import make_console; show(make_console(), 'table')\n"
+        code += "    from hasten.cli.tables import make_console; show(make_console(), 'table')\n"
     else:
         code += "    write_json('-', {'schema': 'x'})\n"
     code += "sys.argv = ['hasten', 'spill']; main()"

@@ -162,7 +162,7 @@ PROBE = """
 import numpy as np
 from hasten.core.compiled import cache_folder
 from hasten.core.timing import predict_latency
-from hasten.offline.labels import Frontier
+from hasten.offline.exact.labels import Frontier
 from hasten.offline.instance import Costs, Instance, Rates, Tasks, evaluate
 from hasten.schedulers.mdp_values import Rules, _try
 from hasten.sim.stages import take_worker

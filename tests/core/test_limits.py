@@ -14,7 +14,7 @@ import yaml
 
 import hasten as hs
 from hasten.core.limits import check_seed
-from hasten.core.profiles import load_profile
+from hasten.core.profile_names import load_profile
 
 BASE: dict[str, Any] = {
     "schema": "hasten.scenario/1",

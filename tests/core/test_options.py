@@ -8,7 +8,7 @@ import numpy as np
 
 from hasten.core import options
 from hasten.core.options import DROP, StreamCosts, option_table
-from hasten.core.profiles import load_profile
+from hasten.core.profile_names import load_profile
 
 
 def test_an_option_is_left_out_where_another_needs_no_more_and_is_worth_no_less():

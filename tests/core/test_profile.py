@@ -11,7 +11,7 @@ import pytest
 from hasten.core.errors import InputError
 from hasten.core.options import StreamCosts, option_table
 from hasten.core.profile import Profile, read_profile
-from hasten.core.profiles import builtin_profiles, load_profile
+from hasten.core.profile_names import builtin_profiles, load_profile
 
 RUINED = (0.94, 0.93, 0.63, 0.95)
 

@@ -14,7 +14,7 @@ import yaml
 from hasten.core.errors import InputError
 from hasten.core.options import StreamCosts, option_table
 from hasten.core.profile import Profile
-from hasten.core.profiles import builtin_profiles, load_profile
+from hasten.core.profile_names import builtin_profiles, load_profile
 from hasten.core.scenario import load_scenario, scenario_from
 
 

@@ -1,14 +1,10 @@
 """Makes the shared scenario importable, and trainings quick."""
 
-import sys
 from functools import partial
-from pathlib import Path
 
 import pytest
 
 from hasten.learn.validation import Validation
-
-sys.path.append(str(Path(__file__).parent))
 
 
 @pytest.fixture

@@ -4,12 +4,12 @@ import numpy as np
 import pytest
 import torch
 
-from hasten.core.observation import STATE_FEATURES
+from hasten.features.observation import STATE_FEATURES
 from hasten.learn.dqn import Adam, DoubleDqn
 from hasten.learn.network import DuelingNetwork
 from hasten.learn.replay import PrioritizedReplay, UniformReplay
 from hasten.learn.transitions import Transitions
-from hasten.schedulers.policy import Envelope, Manifest, NetworkOptions
+from hasten.policies.policy import Envelope, Manifest, NetworkOptions
 
 
 def random_batch(count, features=6, actions=4, seed=0):

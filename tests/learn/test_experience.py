@@ -8,7 +8,7 @@ import pytest
 
 import hasten as hs
 from hasten.core.errors import InputError
-from hasten.core.observation import STATE_FEATURES
+from hasten.features.observation import STATE_FEATURES
 from hasten.learn.change import Change, changed
 from hasten.learn.collect import TEMPERATURE, EpsilonGreedy, Scheduled, UniformActor, collect, likely_action
 from hasten.learn.demonstrations import demonstrate

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from learn_scenarios import cameras
 
-from hasten.core.backlogs import gains_of, greedy_action
+from hasten.features.afterstates import gains_of, greedy_action
 from hasten.learn import improvement_margin as leads
 from hasten.learn.domain import FIXED
 from hasten.learn.improvement_margin import choose_leads

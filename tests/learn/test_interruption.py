@@ -13,7 +13,7 @@ from hasten.learn.command import train_to_file
 from hasten.learn.curve import Interrupted
 from hasten.learn.domain import FIXED
 from hasten.learn.interruption import check_interrupt, interruptible
-from hasten.schedulers.policy import load_policy
+from hasten.policies.policy import load_policy
 
 pytestmark = pytest.mark.usefixtures("quick_validation")
 

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from learn_scenarios import cameras
+from learn_scenarios import SMALL, cameras
 from tensorboardX.crc32c import crc32c
 from tensorboardX.proto.event_pb2 import Event
 
@@ -18,23 +18,10 @@ from hasten.learn.curve import Point, TrainedScheduler
 from hasten.learn.domain import FIXED
 from hasten.learn.events import EventWriter, scalars
 from hasten.learn.validation import Score
-from hasten.schedulers.policy import load_policy
+from hasten.policies.policy import load_policy
 
 pytestmark = pytest.mark.usefixtures("quick_validation")
 
-SMALL = {
-    "updates": 6,
-    "round_updates": 3,
-    "validate_every": 1,
-    "runs": 2,
-    "tasks": 40,
-    "batches": 1,
-    "batch": 8,
-    "demonstrations": 60,
-    "capacity": 200,
-    "values": "actions",
-    "hidden": (8,),
-}
 POINT = Point(7, 40, 1.5, 0.25, 0.75, 0.4, Score(0.6, 0.5, 0.7, 0.9, 1.1, 0.0, 0.3, False))
 
 

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from learn_scenarios import cameras
 
-from hasten.core.backlogs import SITUATION, gains_of
+from hasten.features.afterstates import SITUATION, gains_of
 from hasten.learn import paired_rollouts
 from hasten.learn.change import Change, changed
 from hasten.learn.domain import Domain, Runs

@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 from learn_scenarios import cameras
 
 import hasten as hs
-from hasten.core.backlogs import KINDS, SITUATION, BacklogFeatures, backlogs_left, gains_of, observation_size
 from hasten.core.decision import Decision, predicted_latency
+from hasten.features.afterstates import KINDS, SITUATION, BacklogFeatures, backlogs_left, gains_of, observation_size
 from hasten.learn.backlog_network import BacklogNetwork
 from hasten.learn.change import Change, changed
 from hasten.learn.collect import Scheduled, UniformActor
@@ -19,7 +19,7 @@ from hasten.learn.domain import FIXED, draw_runs
 from hasten.learn.paired import PairedDqn
 from hasten.learn.pairs import OTHER, TAKEN, PairRecorder, Pairs, collect_pairs, left_by
 from hasten.learn.transitions import UNKNOWN
-from hasten.schedulers.backlog_policy import BacklogWeights
+from hasten.policies.afterstate_policy import BacklogWeights
 from hasten.sim import simulate_realizations
 
 

@@ -4,8 +4,7 @@ import dataclasses
 
 import numpy as np
 import pytest
-from learn_scenarios import cameras
-from test_output import SMALL
+from learn_scenarios import SMALL, cameras
 
 import hasten as hs
 from hasten.core.errors import InputError

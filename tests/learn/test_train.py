@@ -12,7 +12,7 @@ from hasten.learn.curve import TrainedScheduler, Training
 from hasten.learn.domain import FIXED
 from hasten.learn.settings import Settings
 from hasten.learn.validation import Validation
-from hasten.schedulers.backlog_policy import BacklogPolicy, tensor_shapes
+from hasten.policies.afterstate_policy import BacklogPolicy, tensor_shapes
 from hasten.sim import simulate_batch
 
 HIDDEN = {"actions": (16,), "backlogs": (8, 16)}

@@ -10,22 +10,22 @@ from offline_scenarios import alexnet
 from sim_cases import COMBINATIONS, random_scenario, with_outages
 
 from hasten.offline import bounded
+from hasten.offline.bound.bounds import Relaxation
+from hasten.offline.bound.decomposition import find_prices
+from hasten.offline.bound.grid import make_grid
 from hasten.offline.bounded import Effort, solve_bounded
-from hasten.offline.bounds import Relaxation
-from hasten.offline.decomposition import find_prices
-from hasten.offline.exact import exact_search
-from hasten.offline.grid import make_grid
-from hasten.offline.guide import guide_of
-from hasten.offline.guided_beam import guided_beam
-from hasten.offline.incumbent import incumbent
+from hasten.offline.exact.search import exact_search
 from hasten.offline.instance import grant_like, instance_of
 from hasten.offline.limits import TimeLimit
-from hasten.offline.local_search import improve
 from hasten.offline.plan import all_dropped
-from hasten.offline.ready_beam import ready_beam
+from hasten.offline.search.guide import guide_of
+from hasten.offline.search.guided_beam import guided_beam
+from hasten.offline.search.incumbent import incumbent
+from hasten.offline.search.local_search import improve
+from hasten.offline.search.ready_beam import ready_beam
+from hasten.offline.search.splice import spliced
+from hasten.offline.search.turn_beam import moments_of, next_step_ms, turn_beam
 from hasten.offline.solve import solve_offline
-from hasten.offline.splice import spliced
-from hasten.offline.turn_beam import moments_of, next_step_ms, turn_beam
 from hasten.schedulers import make_scheduler
 from hasten.sim import Replayer, replay, simulate
 

@@ -7,15 +7,11 @@ worth at least 0.95 of that, and be back at the edge when that pays again.
 from __future__ import annotations
 
 import random
-import sys
-from pathlib import Path
 
 import pytest
-
-from hasten.runtime.wire import Kind
-
-sys.path.append(str(Path(__file__).parent))
 from virtual_cases import alone, between, offloaded, run, told, worth
+
+from hasten.runtime.wire.frames import Kind
 
 LEAST = 0.95
 LEARNING_S = 2.0

@@ -11,10 +11,10 @@ import pytest
 import yaml
 
 from hasten import cli
-from hasten.conform import predict
 from hasten.core.results import Failure
 from hasten.core.scenario import load_scenario, scenario_from
-from hasten.runtime.local_run import RunOutcome
+from hasten.fidelity.conform import predict
+from hasten.runtime.local.run import RunOutcome
 from hasten.schedulers import make_scheduler
 from hasten.sim import simulate
 
@@ -51,7 +51,7 @@ def test_the_same_tasks_side_by_side(package, tmp_path, monkeypatch, capsys):
     said = capsys.readouterr().out
     assert "difference" in said and "same arrivals and link rates" in said
     document = json.loads(document_path.read_text())
-    assert (document["schema"], document["scenario"]) == ("hasten.conform/1", "small")
+    assert (document["schema"], document["scenario"]) == ("hasten.fidelity.conform/1", "small")
     assert document["simulated_with"]["order"] == "ready"
     assert [entry["scheduler"] for entry in document["results"]] == [offloaded, local]
     for entry in document["results"]:
@@ -132,7 +132,7 @@ def test_what_fails_on_one_side_takes_nothing_from_the_others(package, tmp_path,
         failures += [Failure("mdp", seed, "expected one stream") for seed in seeds]
         return RunOutcome(kept, {"onnxruntime": "played"}, failures)
 
-    monkeypatch.setattr("hasten.conform.run_scenario", played)
+    monkeypatch.setattr("hasten.fidelity.conform.run_scenario", played)
     scenario, document_path = tmp_path / "small.yaml", tmp_path / "out.json"
     scenario.write_text(yaml.safe_dump(plain(package.path)))
     order = ["hasten", "conform", str(scenario), "--seeds", "2", "--json", str(document_path)]

@@ -4,36 +4,32 @@ from __future__ import annotations
 
 import asyncio
 import json
-import sys
-from pathlib import Path
 
 import numpy as np
 import pytest
+from random_policies import cameras, random_policy
 
 from hasten.core.decision import Decision
 from hasten.core.errors import InputError
-from hasten.core.observation import Features
 from hasten.core.options import DROP
+from hasten.features.observation import Features
 from hasten.learn.domain import FIXED
 from hasten.learn.logs import Episode, read_experience, read_tasks, rebuild
 from hasten.learn.method import method_for
 from hasten.learn.settings import Settings
 from hasten.learn.trainer import Trainer
 from hasten.learn.transitions import UNKNOWN
-from hasten.runtime.agent import DeviceAgent
-from hasten.runtime.deciding import AgentSettings
-from hasten.runtime.edge import real_core, start_edge
+from hasten.policies.policy import network_options
+from hasten.runtime.device.agent import DeviceAgent
+from hasten.runtime.device.deciding import AgentSettings
+from hasten.runtime.device.sources import Frames
+from hasten.runtime.device.tasklog import TaskLog
+from hasten.runtime.device.uplink import Uplink
+from hasten.runtime.edge.server import real_core, start_edge
 from hasten.runtime.pace import now_ms
-from hasten.runtime.sources import Frames
-from hasten.runtime.tasklog import TaskLog
-from hasten.runtime.uplink import Uplink
-from hasten.runtime.wire import Hello
+from hasten.runtime.wire.frames import Hello
 from hasten.schedulers.learned import Learned
-from hasten.schedulers.policy import network_options
 from hasten.split.executor import Executor
-
-sys.path.append(str(Path(__file__).parent.parent / "schedulers"))
-from policies import cameras, random_policy
 
 TASKS = 40
 

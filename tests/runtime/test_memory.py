@@ -5,13 +5,13 @@ from __future__ import annotations
 import pytest
 
 from hasten.core.profile import Profile
-from hasten.runtime.beside import HelperThread
-from hasten.runtime.deciding import AgentSettings, Decider
-from hasten.runtime.edge_times import EdgeTimes
-from hasten.runtime.estimate import LinkEstimate
-from hasten.runtime.outlook import Outlook
-from hasten.runtime.planning import Planner
-from hasten.runtime.served import Served
+from hasten.runtime.device.beside import HelperThread
+from hasten.runtime.device.deciding import AgentSettings, Decider
+from hasten.runtime.device.edge_times import EdgeTimes
+from hasten.runtime.device.estimate import LinkEstimate
+from hasten.runtime.device.outlook import Outlook
+from hasten.runtime.device.planning import Planner
+from hasten.runtime.edge.served import Served
 from hasten.schedulers import make_scheduler
 from hasten.split.executor import Executor
 

@@ -7,26 +7,22 @@ import gc
 import itertools
 import json
 import math
-import sys
-from pathlib import Path
 
 import numpy as np
 import pytest
+from virtual_cases import offloaded, profile, run, told
 
 from hasten.core.arrivals import PeriodicArrivals, PoissonArrivals
 from hasten.core.gain import OnTimeAccuracy
-from hasten.runtime.collect import StreamLog, collect
-from hasten.runtime.deciding import AgentSettings
-from hasten.runtime.sources import Frames, arrival_times
-from hasten.runtime.tally import EXACT, Spread, Tally
-from hasten.runtime.tasklog import TaskLog
-from hasten.runtime.tasks import Arrival
+from hasten.runtime.device.deciding import AgentSettings
+from hasten.runtime.device.sources import Frames, arrival_times
+from hasten.runtime.device.tally import EXACT, Spread, Tally
+from hasten.runtime.device.tasklog import TaskLog
+from hasten.runtime.device.tasks import Arrival
+from hasten.runtime.local.results import StreamLog, collect
 from hasten.runtime.virtual.play import CLASSES, FRAME, StandIn, play
-from hasten.runtime.wire import Kind, Status
+from hasten.runtime.wire.frames import Kind, Status
 from hasten.schedulers import make_scheduler
-
-sys.path.append(str(Path(__file__).parent))
-from virtual_cases import offloaded, profile, run, told
 
 WRONG = {
     "class": {"class_index": CLASSES},
@@ -198,7 +194,7 @@ def test_memory_does_not_grow_with_the_stream():
 
 
 def test_arrivals_are_drawn_as_they_are_needed(monkeypatch):
-    monkeypatch.setattr("hasten.runtime.sources.STRETCH", 100)
+    monkeypatch.setattr("hasten.runtime.device.sources.STRETCH", 100)
     periodic = PeriodicArrivals(kind="periodic", rate_hz=10.0)
     found = list(itertools.islice(arrival_times(periodic, 3, None), 1050))
     assert np.diff(found) == pytest.approx(np.full(1049, 100.0))

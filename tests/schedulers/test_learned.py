@@ -6,17 +6,17 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from policies import cameras, random_policy
+from random_policies import cameras, random_policy
 
 import hasten as hs
 from hasten.core.decision import Decision, View
 from hasten.core.errors import InputError
-from hasten.core.observation import Features
 from hasten.core.options import DROP
+from hasten.features.observation import Features
+from hasten.policies.policy import save_policy
 from hasten.schedulers import make_scheduler
 from hasten.schedulers.greedy import Greedy
 from hasten.schedulers.learned import Learned
-from hasten.schedulers.policy import save_policy
 from hasten.sim import simulate, simulate_batch
 
 MIXED = {

@@ -12,8 +12,8 @@ import pytest
 import hasten as hs
 from hasten.core.decision import View
 from hasten.core.scenario import Scenario, scenario_from
+from hasten.policies.policy import fingerprint
 from hasten.schedulers import make_scheduler
-from hasten.schedulers.policy import fingerprint
 from hasten.sim import simulate
 
 SOUND, RUINED = 0.9, 0.3

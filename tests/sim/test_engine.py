@@ -3,15 +3,10 @@
 from __future__ import annotations
 
 import json
-import sys
 from itertools import pairwise
-from pathlib import Path
 
 import numpy as np
 import pytest
-
-sys.path.insert(0, str(Path(__file__).parent))
-
 from sim_cases import COMBINATIONS, Scripted, random_options, random_scenario, with_outages
 from simpy_model import simulate_slowly
 

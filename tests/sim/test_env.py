@@ -2,24 +2,19 @@
 
 from __future__ import annotations
 
-import sys
 import warnings
-from pathlib import Path
 
 import gymnasium
 import numpy as np
 import pytest
 from gymnasium.utils.env_checker import check_env
 from gymnasium.vector import AutoresetMode, SyncVectorEnv
-
-sys.path.insert(0, str(Path(__file__).parent))
-
 from sim_cases import COMBINATIONS, Scripted, random_scenario
 
 import hasten.sim
 from hasten.core.errors import HastenError, InputError
-from hasten.core.observation import Features
 from hasten.core.options import DROP
+from hasten.features.observation import Features
 from hasten.sim import OffloadEnv, OffloadVectorEnv, simulate
 
 ID = "hasten/Offload-v0"

@@ -12,7 +12,7 @@ import torch
 from hasten.core.errors import HastenError, InputError
 from hasten.split.executor import ExecutionError, Executor, Key, segments_of, zeros
 from hasten.split.package import open_package
-from hasten.split.timing import time_segments
+from hasten.split.segment_times import time_segments
 
 
 @pytest.fixture(scope="module")
@@ -228,7 +228,7 @@ def test_a_package_written_over_while_open_is_refused_not_run(package, tmp_path)
 def test_running_a_package_needs_no_torch_and_no_onnx(package):
     program = f"""
 import sys
-import hasten.split.inspect, hasten.profiling
+import hasten.split.inspect, hasten.fidelity.profiling
 from hasten.split.codec import decode, encode
 from hasten.split.executor import Executor
 from hasten.split.package import open_package

@@ -8,7 +8,7 @@ import onnx
 import pytest
 from rich.console import Console
 
-from hasten.show import package_tables
+from hasten.cli.tables import package_tables
 from hasten.split.inspect import describe
 from hasten.split.package import Package
 from hasten.split.verify import TOLERANCE, VerificationError, random_inputs_like, relative_error, verify

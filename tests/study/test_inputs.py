@@ -14,7 +14,7 @@ import pytest
 from numpy.typing import NDArray
 
 from hasten.core.errors import HastenError, InputError
-from hasten.core.profiles import load_profile
+from hasten.core.profile_names import load_profile
 from hasten.study import design, work
 from hasten.study.cells import Cells
 from hasten.study.command import study

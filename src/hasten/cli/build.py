@@ -9,7 +9,7 @@ import typer
 
 from hasten.cli.app import app, needs
 from hasten.cli.output import check_outputs, show
-from hasten.show import make_console, package_tables, progress_bar
+from hasten.cli.tables import make_console, package_tables, progress_bar
 
 
 @app.command(epilog="Example: hasten build my_model:make --exits layer1,layer2,layer3 --data digits -o my.hasten")

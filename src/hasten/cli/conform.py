@@ -10,8 +10,8 @@ import typer
 from hasten.cli.app import app, needs
 from hasten.cli.arguments import DEFAULT_SCHEDULERS, JsonOption, ScenarioArgument, SchedulersOption, SeedsOption
 from hasten.cli.output import check_outputs, console_for, interruption, show, write_json
+from hasten.cli.tables import conform_legend, conform_tables, failure_lines, progress_bar
 from hasten.core.output import check_folder
-from hasten.show import conform_legend, conform_tables, failure_lines, progress_bar
 
 
 @app.command(epilog="Example: hasten conform out/demo/scenario.yaml --schedulers greedy,device-only:deepest --seeds 2")
@@ -26,8 +26,8 @@ def conform(
     json_to: JsonOption = None,
 ) -> None:
     """Simulate and run the same tasks, as `hasten run` does; report how far the prediction is off."""
-    from hasten.conform import conform as simulate_and_run
     from hasten.core.scenario import load_scenario
+    from hasten.fidelity.conform import conform as simulate_and_run
     from hasten.schedulers import split_specs
 
     console = console_for(json_to)

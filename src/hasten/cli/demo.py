@@ -10,8 +10,8 @@ import typer
 from hasten.cli.app import app, needs
 from hasten.cli.arguments import JsonOption
 from hasten.cli.output import check_outputs, console_for, show, write_json
+from hasten.cli.tables import progress_bar, result_table
 from hasten.core.output import check_folder
-from hasten.show import progress_bar, result_table
 
 
 @app.command(epilog="Example: hasten demo --quick --out demo-out")

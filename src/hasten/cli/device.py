@@ -10,7 +10,7 @@ import typer
 from hasten.cli.app import app
 from hasten.cli.arguments import DEFAULT_MEMORY_MB, JsonOption, MemoryOption, PackageArgument
 from hasten.cli.output import check_outputs, console_for, interruption, show, write_json
-from hasten.show import result_table
+from hasten.cli.tables import result_table
 
 
 @app.command(epilog="Example: hasten device my.hasten --edge 192.0.2.7:7700 --deadline-ms 80 --arrivals poisson:10")
@@ -38,8 +38,8 @@ def device(
 ) -> None:
     """Run a device agent: its own stream of tasks, decided one by one, finished locally if the edge is gone."""
     from hasten.core.results import result_document
-    from hasten.runtime.device import run_device
-    from hasten.runtime.learning import LearnPlan
+    from hasten.runtime.device.command import run_device
+    from hasten.runtime.device.learning import LearnPlan
 
     console = console_for(json_to)
     check_outputs(json=json_to, log=log)

@@ -33,7 +33,7 @@ def edge(
     ] = 1000,
 ) -> None:
     """Serve packages to devices until interrupted."""
-    from hasten.runtime.edge import serve_edge
+    from hasten.runtime.edge.server import serve_edge
 
     serve_edge(
         packages,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from hasten.cli.app import app
 from hasten.cli.arguments import JsonOption, PackageArgument
 from hasten.cli.output import check_outputs, console_for, show, write_json
-from hasten.show import package_tables
+from hasten.cli.tables import package_tables
 
 
 @app.command(epilog="Example: hasten inspect out/demo/digits.hasten")

@@ -14,10 +14,10 @@ from typing import Any
 from rich.console import Console, RenderableType
 from rich.table import Table
 
+from hasten.cli.tables import make_console
 from hasten.core import signals
 from hasten.core.errors import HastenError, InputError
 from hasten.core.output import check_file, write_text
-from hasten.show import make_console
 
 Target = str | Path | None
 """A file, ``-`` for standard output, or nothing."""

@@ -10,7 +10,7 @@ import typer
 from hasten.cli.app import app
 from hasten.cli.arguments import DEFAULT_MEMORY_MB, MemoryOption, PackageArgument
 from hasten.cli.output import check_outputs, show
-from hasten.show import make_console, progress_bar
+from hasten.cli.tables import make_console, progress_bar
 
 
 @app.command(epilog="Example: hasten profile my.hasten --as device -o profile.json   (then --as edge on the edge)")
@@ -24,8 +24,8 @@ def profile(
     memory_mb: MemoryOption = DEFAULT_MEMORY_MB,
 ) -> None:
     """Measure a package on this machine as the runtime will run it. An existing PROFILE.json keeps the other side."""
-    from hasten.profiling import measure_to_file
-    from hasten.runtime.overhead import with_overhead
+    from hasten.fidelity.overhead import with_overhead
+    from hasten.fidelity.profiling import measure_to_file
     from hasten.split.package import open_package
 
     console = make_console()

@@ -10,8 +10,8 @@ import typer
 from hasten.cli.app import app
 from hasten.cli.arguments import DEFAULT_SCHEDULERS, JsonOption, ScenarioArgument, SchedulersOption, SeedsOption
 from hasten.cli.output import check_outputs, console_for, interruption, show, write_json
+from hasten.cli.tables import failure_lines, progress_bar, result_table
 from hasten.core.output import check_folder
-from hasten.show import failure_lines, progress_bar, result_table
 
 
 @app.command(epilog="Example: hasten run out/demo/scenario.yaml --schedulers greedy,device-only:deepest --out out/run")
@@ -26,7 +26,7 @@ def run(
     """Run a scenario in real processes on this machine: an edge node, one process per device, a shaped link."""
     from hasten.core.results import result_document
     from hasten.core.scenario import load_scenario
-    from hasten.runtime.local_run import run_scenario
+    from hasten.runtime.local.run import run_scenario
     from hasten.schedulers import split_specs
 
     console = console_for(json_to)
@@ -42,7 +42,7 @@ def run(
     lines = failure_lines(document["failures"])
     if outcome.results:
         if report is not None:
-            from hasten.study.report import write_run_report
+            from hasten.report.page import write_run_report
 
             write_run_report(report, loaded, outcome.results, facts=outcome.facts)
             lines.insert(0, f"report: {report}")

@@ -7,8 +7,8 @@ from contextlib import suppress
 from hasten.cli.app import app, needs
 from hasten.cli.arguments import DEFAULT_SCHEDULERS, JsonOption, ScenarioArgument, SchedulersOption, SeedsOption
 from hasten.cli.output import check_outputs, console_for, interruption, leave_if_nothing, show, write_json
+from hasten.cli.tables import progress_bar, result_table
 from hasten.core.signals import until_asked
-from hasten.show import progress_bar, result_table
 
 
 @app.command(epilog="Example: hasten simulate examples/three-cameras.yaml --schedulers greedy,random --seeds 5")

@@ -10,8 +10,8 @@ import typer
 from hasten.cli.app import app, needs
 from hasten.cli.arguments import JsonOption, ScenarioArgument, SeedsOption
 from hasten.cli.output import check_outputs, console_for, interruption, leave_if_nothing, show, write_json
+from hasten.cli.tables import offline_table, progress_bar
 from hasten.core.signals import until_asked
-from hasten.show import offline_table, progress_bar
 
 
 @app.command(epilog="Example: hasten solve examples/three-cameras.yaml --seeds 3 --time-limit 60")

@@ -9,8 +9,8 @@ import typer
 
 from hasten.cli.app import app, needs
 from hasten.cli.output import show
+from hasten.cli.tables import make_console, progress_bar
 from hasten.core.output import check_folder
-from hasten.show import make_console, progress_bar
 
 
 @app.command(epilog="Example: hasten study arrival-rate --quick   (all of it, hours of one core: hasten study all)")

@@ -10,8 +10,8 @@ import typer
 from hasten.cli.app import app, needs
 from hasten.cli.arguments import ScenarioArgument
 from hasten.cli.output import check_outputs, interruption, show
+from hasten.cli.tables import make_console, progress_bar
 from hasten.core.output import check_folder
-from hasten.show import make_console, progress_bar
 
 
 @app.command(epilog="Example: hasten train examples/three-cameras.yaml -o policy.onnx --streams 1:8")

@@ -9,7 +9,7 @@ import typer
 from hasten.cli.app import app
 from hasten.cli.arguments import JsonOption, PackageArgument
 from hasten.cli.output import check_outputs, console_for, show, write_json
-from hasten.show import verify_table
+from hasten.cli.tables import verify_table
 
 
 @app.command(epilog="Example: hasten verify out/demo/digits.hasten")

@@ -23,7 +23,7 @@ from hasten.core.gain import Gain, OnTimeAccuracy
 from hasten.core.limits import MAX_OPTION_VALUES, SLACK_AFTER_LAST_ARRIVAL, check_seed, check_size
 from hasten.core.options import OptionTable, StreamCosts, option_table
 from hasten.core.profile import Profile
-from hasten.core.profiles import load_profile
+from hasten.core.profile_names import load_profile
 from hasten.core.rates import Rate, RateTrace
 
 FloatArray = NDArray[np.float64]

@@ -18,8 +18,8 @@ from hasten.learn.logs import Logged
 from hasten.learn.settings import Replay, Settings, Values, refuse_unknown
 from hasten.learn.train import train_policy
 from hasten.learn.trainer import OnPoint
-from hasten.schedulers.backlog_policy import BacklogPolicy
-from hasten.schedulers.policy import AnyPolicy, Policy
+from hasten.policies.afterstate_policy import BacklogPolicy
+from hasten.policies.policy import AnyPolicy, Policy
 
 OWN_ARGUMENTS = ("domain", "logs", "start", "checkpoint", "tensorboard", "on_point")
 """Of :func:`train`: a name that is none of a setting may be meant to be one of these."""
@@ -100,4 +100,4 @@ def _check_kinds(scenario: object, domain: object, start: object) -> None:
     if domain is not None and not isinstance(domain, Domain):
         raise InputError("train", "domain", domain, "a hasten.learn.domain.Domain")
     if start is not None and not isinstance(start, Policy | BacklogPolicy):
-        raise InputError("train", "start", start, "a policy, as hasten.schedulers.policy.load_policy gives")
+        raise InputError("train", "start", start, "a policy, as hasten.policies.policy.load_policy gives")

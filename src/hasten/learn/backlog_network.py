@@ -13,12 +13,12 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from hasten.core.backlogs import SITUATION
 from hasten.core.errors import InputError
+from hasten.features.afterstates import SITUATION
 from hasten.learn.layers import through_relu
-from hasten.schedulers.backlog_policy import BacklogPolicy, BacklogWeights, tensor_shapes
-from hasten.schedulers.backlog_values import Layers, action_values, evaluate
-from hasten.schedulers.policy import Manifest
+from hasten.policies.afterstate_policy import BacklogPolicy, BacklogWeights, tensor_shapes
+from hasten.policies.afterstate_values import Layers, action_values, evaluate
+from hasten.policies.policy import Manifest
 
 FIRST_HEAD = 0.1
 """The head begins so much smaller than it would by default: at first known gains decide."""

@@ -16,9 +16,9 @@ from numpy.typing import NDArray
 
 from hasten.core.decision import Scheduler
 from hasten.core.scenario import Realization, Scenario
+from hasten.policies.policy import AnyPolicy
 from hasten.schedulers.greedy import Greedy
 from hasten.schedulers.learned import Learned
-from hasten.schedulers.policy import AnyPolicy
 from hasten.sim import simulate_realizations
 
 RESAMPLES = 100

@@ -14,9 +14,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hasten.core.decision import BoolArray, Context, Decision, FloatArray, IntArray, Scheduler, View
-from hasten.core.observation import STATE_FEATURES, Features
 from hasten.core.options import DROP, OptionTable
 from hasten.core.results import Result
+from hasten.features.observation import STATE_FEATURES, Features
 from hasten.learn.domain import Runs
 from hasten.learn.transitions import UNKNOWN, Experience, gain_alone, joined, transitions_of_episode
 from hasten.sim import simulate_realizations
@@ -172,7 +172,7 @@ MakeSight = Callable[[Context, OptionTable], Sight]
 
 
 def action_sight(context: Context, table: OptionTable) -> Sight:
-    """Observations as :mod:`hasten.core.observation` describes them."""
+    """Observations as :mod:`hasten.features.observation` describes them."""
     features = Features(context, table)
 
     def look(view: View) -> tuple[Observation, Mask]:

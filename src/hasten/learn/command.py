@@ -17,7 +17,7 @@ from hasten.learn.domain import Domain
 from hasten.learn.interruption import interruptible
 from hasten.learn.logs import Logged, read_experience
 from hasten.learn.settings import Settings
-from hasten.schedulers.policy import load_policy
+from hasten.policies.policy import load_policy
 
 Progress = Callable[[str, float], None]
 

@@ -10,8 +10,8 @@ from hasten.core.scenario import Scenario
 from hasten.learn.domain import Domain, envelope_of
 from hasten.learn.settings import Settings
 from hasten.learn.validation import Score
+from hasten.policies.policy import AnyPolicy, Leads, Manifest, network_options
 from hasten.schedulers.learned import Learned
-from hasten.schedulers.policy import AnyPolicy, Leads, Manifest, network_options
 
 
 @dataclass(frozen=True)

@@ -24,7 +24,7 @@ from typing import Any
 from hasten.core.errors import HastenError, InputError
 from hasten.core.options import StreamCosts, option_table
 from hasten.core.profile import Profile
-from hasten.core.profiles import load_profile
+from hasten.core.profile_names import load_profile
 from hasten.learn.champion_challenger import ENOUGH, RESAMPLES, judge
 from hasten.learn.curve import learned_hidden
 from hasten.learn.domain import FIXED
@@ -32,8 +32,8 @@ from hasten.learn.logs import LoggedTask, read_tasks, rebuild
 from hasten.learn.recording import Recording, recording_of, write_scenario
 from hasten.learn.settings import Settings
 from hasten.learn.train import train_policy
-from hasten.schedulers.guard import observed_envelope
-from hasten.schedulers.policy import AnyPolicy, NetworkOptions, load_policy, network_options, save_policy
+from hasten.policies.guard import observed_envelope
+from hasten.policies.policy import AnyPolicy, NetworkOptions, load_policy, network_options, save_policy
 
 TRAINED_SHARE = 2.0 / 3.0
 AROUND = dataclasses.replace(FIXED, uplink_rate=(0.5, 2.0), arrival_rate=(0.5, 2.0))

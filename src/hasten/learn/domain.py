@@ -18,7 +18,7 @@ from hasten.core.rates import BITS_PER_MS_PER_MBPS
 from hasten.core.scenario import Realization, Scenario
 from hasten.learn.change import BURST_SHARE, Change, calm_rate, changed
 from hasten.learn.interruption import check_interrupt
-from hasten.schedulers.policy import Envelope
+from hasten.policies.policy import Envelope
 
 Range = tuple[float, float]
 MOST_STREAMS = 1000

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from hasten.learn.layers import adam, follow
 from hasten.learn.network import DuelingNetwork
 from hasten.learn.transitions import Transitions
-from hasten.schedulers.policy import Float32
+from hasten.policies.policy import Float32
 
 FloatArray = NDArray[np.float64]
 IntArray = NDArray[np.int64]

@@ -14,15 +14,15 @@ from dataclasses import replace
 import numpy as np
 from numpy.typing import NDArray
 
-from hasten.core.backlogs import put_greedy_ahead
 from hasten.core.decision import Context, FloatArray, IntArray, View
 from hasten.core.scenario import Scenario
+from hasten.features.afterstates import put_greedy_ahead
 from hasten.learn.collect import Acting, MakeSight, Mask, Observation, Values
 from hasten.learn.domain import Domain, Runs, draw_runs
 from hasten.learn.interruption import check_interrupt
 from hasten.learn.validation import TASKS
+from hasten.policies.policy import Leads
 from hasten.schedulers.greedy import Greedy
-from hasten.schedulers.policy import Leads
 from hasten.sim import simulate_realizations
 
 SEED = 888_000

@@ -20,12 +20,12 @@ from hasten.core.decision import Context, View
 from hasten.core.errors import InputError
 from hasten.core.files import Record, read_text, validated
 from hasten.core.gain import task_gain
-from hasten.core.observation import STATE_FEATURES
-from hasten.core.observation_single import SingleFeatures
 from hasten.core.options import DROP, OptionTable, StreamCosts, option_table
 from hasten.core.profile import Profile
+from hasten.features.observation import STATE_FEATURES
+from hasten.features.observation_single import SingleFeatures
 from hasten.learn.transitions import UNKNOWN, gain_alone
-from hasten.schedulers.policy import NetworkOptions, fingerprint, network_options
+from hasten.policies.policy import NetworkOptions, fingerprint, network_options
 
 NotNegative = Annotated[float, Field(ge=0)]
 NEWEST_BYTES = 16 * 1024 * 1024

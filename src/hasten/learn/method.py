@@ -9,9 +9,9 @@ import numpy as np
 
 from hasten.core.decision import Context
 from hasten.core.errors import InputError
-from hasten.core.observation import STATE_FEATURES
 from hasten.core.options import OptionTable
 from hasten.core.scenario import Scenario
+from hasten.features.observation import STATE_FEATURES
 from hasten.learn.backlog_network import BacklogNetwork
 from hasten.learn.collect import Actor, Collected, Sight, Values, action_sight, collect
 from hasten.learn.domain import Domain, Runs, in_grant_order
@@ -23,8 +23,8 @@ from hasten.learn.paired_rollouts import collect_twins
 from hasten.learn.pairs import Pairs, backlog_sight, collect_pairs, pairs_of_log
 from hasten.learn.settings import Settings
 from hasten.learn.transitions import Experience, Transitions, joined, transitions_of_episode
-from hasten.schedulers.backlog_policy import BacklogPolicy
-from hasten.schedulers.policy import AnyPolicy, Policy
+from hasten.policies.afterstate_policy import BacklogPolicy
+from hasten.policies.policy import AnyPolicy, Policy
 
 
 class Method(Protocol):

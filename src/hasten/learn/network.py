@@ -14,9 +14,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hasten.core.errors import InputError
-from hasten.core.observation import CLIP
+from hasten.features.observation import CLIP
 from hasten.learn.layers import add_bias_relu, dueling_slope, dueling_values, through_relu
-from hasten.schedulers.policy import Float32, Layer, Manifest, Policy
+from hasten.policies.policy import Float32, Layer, Manifest, Policy
 
 FIRST_HEAD = 0.1
 """Where part of the values is known, the rest begins so much smaller than it would by default."""

@@ -15,7 +15,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from hasten.core.backlogs import SITUATION
+from hasten.features.afterstates import SITUATION
 from hasten.learn.backlog_network import BacklogNetwork
 from hasten.learn.dqn import FloatArray, Learner, Step
 from hasten.learn.pairs import OTHER, TAKEN, Pairs, left_by

@@ -21,9 +21,9 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from hasten.core.backlogs import KINDS, SITUATION, BacklogFeatures, greedy_action, observation_size
 from hasten.core.decision import Context, Decision, FloatArray, IntArray, View
 from hasten.core.scenario import Scenario
+from hasten.features.afterstates import KINDS, SITUATION, BacklogFeatures, greedy_action, observation_size
 from hasten.learn.collect import Values, with_dropping
 from hasten.learn.domain import Domain, Runs, draw_runs
 from hasten.learn.pairs import Pairs, another, left_by, share_lost

@@ -21,11 +21,11 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from hasten.core.backlogs import KINDS, SITUATION, BacklogFeatures, Left, gains_of, observation_size
 from hasten.core.decision import BoolArray, Context, Decision, FloatArray, IntArray, View, useful_limit_ms
 from hasten.core.options import DROP, OptionTable
 from hasten.core.rates import RateTrace
 from hasten.core.timing import edge_ends
+from hasten.features.afterstates import KINDS, SITUATION, BacklogFeatures, Left, gains_of, observation_size
 from hasten.learn.collect import Actor, Collected, Sight, action_of_option, likely_action, random_action, with_dropping
 from hasten.learn.domain import Runs
 from hasten.learn.logs import Logged
@@ -40,7 +40,7 @@ LEAST_GAIN = 1e-3
 @dataclass(frozen=True)
 class Pairs(Experience):
     """T pairs of options, each in the situation it was met in; F features and J+1 actions as in
-    :mod:`hasten.core.backlogs`.
+    :mod:`hasten.features.afterstates`.
     """
 
     MAY_BE_UNKNOWN = frozenset({"lost"})
@@ -202,7 +202,7 @@ class _ScriptedActor:
 
 
 def backlog_sight(context: Context, table: OptionTable) -> Sight:
-    """Observations as :mod:`hasten.core.backlogs` describes them."""
+    """Observations as :mod:`hasten.features.afterstates` describes them."""
     features = BacklogFeatures(context, table)
     return lambda view: features.observe(view)[:2]
 

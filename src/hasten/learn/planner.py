@@ -13,7 +13,7 @@ from hasten.core.options import DROP
 from hasten.core.scenario import Realization
 from hasten.learn.collect import Mask, Observation
 from hasten.learn.interruption import check_interrupt
-from hasten.offline.exact import beam_search
+from hasten.offline.exact.search import beam_search
 from hasten.offline.instance import Costs, Instance, Rates, costs_of, rates_of, tasks_of
 
 WINDOW = 20

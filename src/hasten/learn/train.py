@@ -16,7 +16,7 @@ from hasten.learn.logs import Logged
 from hasten.learn.preconditions import check_trainable
 from hasten.learn.settings import Settings
 from hasten.learn.trainer import OnPoint, Trainer
-from hasten.schedulers.policy import AnyPolicy
+from hasten.policies.policy import AnyPolicy
 
 
 def train_policy(

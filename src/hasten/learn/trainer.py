@@ -18,8 +18,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hasten.core.errors import HastenError, InputError
-from hasten.core.observation import FEATURE_VERSION
 from hasten.core.scenario import Scenario
+from hasten.features.observation import FEATURE_VERSION
 from hasten.learn.backlog_network import BacklogNetwork
 from hasten.learn.checkpoint import load_checkpoint, part, prefixed, save_checkpoint
 from hasten.learn.collect import EpsilonGreedy
@@ -36,8 +36,8 @@ from hasten.learn.replay import PrioritizedReplay
 from hasten.learn.settings import Settings
 from hasten.learn.transitions import Experience, joined
 from hasten.learn.validation import Score, Validation
+from hasten.policies.policy import AnyPolicy, Leads, finite_tensors
 from hasten.schedulers.learned import Learned
-from hasten.schedulers.policy import AnyPolicy, Leads, finite_tensors
 
 UPDATES_PER_TWINS = 40
 """Gradient steps for each batch of twins, which holds a few thousand pairs."""

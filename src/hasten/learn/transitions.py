@@ -61,7 +61,7 @@ class Experience:
 
 @dataclass(frozen=True)
 class Transitions(Experience):
-    """T transitions; features F and actions J+1 as in :mod:`hasten.core.observation`."""
+    """T transitions; features F and actions J+1 as in :mod:`hasten.features.observation`."""
 
     obs: NDArray[np.float32]
     """(T, F)"""

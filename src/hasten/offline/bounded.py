@@ -1,11 +1,12 @@
 """Plan and bound where the exact search does not fit: many streams, ready order, several workers, long horizons.
 
-Prices of uplink and edge time (``offline.decomposition``) prove a bound on every schedule; a beam search under their
-guidance finds a plan (``offline.guided_beam``, ``offline.turn_beam``, ``offline.ready_beam``), and local search
-improves it (``offline.local_search``). In ready order the bound is then tightened (``offline.turns``). No answer falls
-short of what a simple rule decides online (``offline.incumbent``). Long runs are cut into chunks of tasks: their bounds
-add up to a bound on the whole, since starting each chunk with an empty system can only help, and their plans, one after
-the other, are a plan that the simulator executes.
+Prices of uplink and edge time (``offline.bound.decomposition``) prove a bound on every schedule; a beam search under
+their guidance finds a plan (``offline.search.guided_beam``, ``offline.search.turn_beam``,
+``offline.search.ready_beam``), and local search improves it (``offline.search.local_search``). In ready order the bound
+is then tightened (``offline.bound.turns``). No answer falls short of what a simple rule decides online
+(``offline.search.incumbent``). Long runs are cut into chunks of tasks: their bounds add up to a bound on the whole,
+since starting each chunk with an empty system can only help, and their plans, one after the other, are a plan that the
+simulator executes.
 """
 
 from __future__ import annotations
@@ -19,20 +20,20 @@ from numpy.typing import NDArray
 
 from hasten.core.options import DROP
 from hasten.core.scenario import Realization, Scenario
-from hasten.offline.bounds import Relaxation
-from hasten.offline.decomposition import Prices, find_prices
-from hasten.offline.grid import make_grid
-from hasten.offline.guide import Guide, discounted, guide_of
-from hasten.offline.guided_beam import guided_beam
-from hasten.offline.incumbent import incumbent
+from hasten.offline.bound.bounds import Relaxation
+from hasten.offline.bound.decomposition import Prices, find_prices
+from hasten.offline.bound.grid import make_grid
+from hasten.offline.bound.turns import tightened
 from hasten.offline.instance import GAIN_STEPS, Instance, grant_like, instance_of, part_of
 from hasten.offline.limits import TimeLimit
-from hasten.offline.local_search import improve
 from hasten.offline.plan import PROVEN_GAP
-from hasten.offline.ready_beam import ready_beam
-from hasten.offline.splice import spliced
-from hasten.offline.turn_beam import Moments, moments_of, turn_beam
-from hasten.offline.turns import tightened
+from hasten.offline.search.guide import Guide, discounted, guide_of
+from hasten.offline.search.guided_beam import guided_beam
+from hasten.offline.search.incumbent import incumbent
+from hasten.offline.search.local_search import improve
+from hasten.offline.search.ready_beam import ready_beam
+from hasten.offline.search.splice import spliced
+from hasten.offline.search.turn_beam import Moments, moments_of, turn_beam
 from hasten.sim import Replayer
 
 IntArray = NDArray[np.int64]

@@ -6,10 +6,10 @@ With machine code in the cache (``core.compiled``) this takes a moment, else a w
 from __future__ import annotations
 
 from hasten.core.scenario import Realization, Scenario
-from hasten.offline.exact import beam_search, exact_search
-from hasten.offline.incumbent import incumbent
+from hasten.offline.exact.search import beam_search, exact_search
 from hasten.offline.instance import evaluate, grant_like, instance_of, part_of
 from hasten.offline.limits import TimeLimit
+from hasten.offline.search.incumbent import incumbent
 from hasten.sim import Replayer
 
 FEW = slice(0, 2)

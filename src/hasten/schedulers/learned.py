@@ -1,6 +1,6 @@
 """The learned scheduler: the allowed action of largest value by a trained policy, in the simulator and on a device.
 
-Where a decision is outside what the policy was trained on (:mod:`hasten.schedulers.guard`), Greedy decides it, and
+Where a decision is outside what the policy was trained on (:mod:`hasten.policies.guard`), Greedy decides it, and
 ``notes`` tells how often. Dropping a task by choice, so that later ones fare better, is always allowed. A run of one
 row that shows one decision at a time, as on a device, takes a lean path through the same features and weights.
 """
@@ -15,17 +15,16 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from hasten.core.backlogs import BacklogFeatures, put_greedy_ahead
-from hasten.core.backlogs_single import SingleBacklogs
 from hasten.core.decision import Context, Decision, IntArray, View
 from hasten.core.errors import InputError
-from hasten.core.observation import Features
-from hasten.core.observation_single import SingleFeatures
 from hasten.core.options import DROP, OptionTable
-from hasten.schedulers.backlog_policy import BacklogPolicy, SingleBacklogValues
-from hasten.schedulers.greedy import Greedy
-from hasten.schedulers.guard import KINDS, Guard
-from hasten.schedulers.policy import (
+from hasten.features.afterstates import BacklogFeatures, put_greedy_ahead
+from hasten.features.afterstates_single import SingleBacklogs
+from hasten.features.observation import Features
+from hasten.features.observation_single import SingleFeatures
+from hasten.policies.afterstate_policy import BacklogPolicy, SingleBacklogValues
+from hasten.policies.guard import KINDS, Guard
+from hasten.policies.policy import (
     AnyPolicy,
     Float32,
     Layer,
@@ -35,6 +34,7 @@ from hasten.schedulers.policy import (
     load_policy,
     save_policy,
 )
+from hasten.schedulers.greedy import Greedy
 
 
 class Learned:

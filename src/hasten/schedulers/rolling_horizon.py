@@ -17,8 +17,7 @@ from hasten.core.compiled import allocating
 from hasten.core.decision import DEAD_LINK_BITS_PER_MS, Context, Decision, View
 from hasten.core.errors import InputError
 from hasten.core.options import OptionTable
-from hasten.offline.instance import Costs, Instance, Rates, Tasks, alone_gains, costs_of, following_tasks
-from hasten.offline.labels import (
+from hasten.offline.exact.labels import (
     TIE_PRICE_PER_MS,
     Frontier,
     Progress,
@@ -27,6 +26,7 @@ from hasten.offline.labels import (
     clip,
     traced,
 )
+from hasten.offline.instance import Costs, Instance, Rates, Tasks, alone_gains, costs_of, following_tasks
 
 FloatArray = NDArray[np.float64]
 IntArray = NDArray[np.int64]

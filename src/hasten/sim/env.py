@@ -7,7 +7,8 @@ are the same compiled code and give the same transitions.
   options), action J drops the task. ``info["action_mask"]`` (int8) allows the options that are predicted to be worth
   something at the visible backlogs and rate, and dropping only where there is none. A masked option drops the task in
   ready order; in grant order the expired-task rule looks at its true finish. Dropping by choice always works.
-* **Observations** are those of :mod:`hasten.core.observation`: finite float32, independent of the number of streams.
+* **Observations** are those of :mod:`hasten.features.observation`: finite float32, independent of the number of
+  streams.
 * **Reward**: the task's gain. In grant order it is certain at once. In ready order a reward is the sum of the gains
   that became certain between this decision and the next, at the latest when the answer is back.
 * **Episodes** end with the realization's last task by *truncation*; the final observation is that of a task of the same
@@ -32,9 +33,9 @@ from numpy.typing import NDArray
 
 from hasten.core.errors import InputError
 from hasten.core.limits import MAX_SEED, check_seed
-from hasten.core.observation import CLIP
 from hasten.core.options import DROP, OptionTable
 from hasten.core.scenario import Scenario, load_scenario, scenario_from
+from hasten.features.observation import CLIP
 from hasten.sim.arrays import IntArray
 from hasten.sim.fleet import Fleet
 

@@ -10,8 +10,8 @@ from numpy.typing import NDArray
 
 from hasten.core.compiled import direct
 from hasten.core.errors import InputError
-from hasten.core.observation import STATE_FEATURES, deadline_rates, nominal_gaps_ms
 from hasten.core.scenario import Scenario
+from hasten.features.observation import STATE_FEATURES, deadline_rates, nominal_gaps_ms
 from hasten.sim.arrays import BoolArray, FloatArray, IntArray, Links, Log, State, Tasks, new_log, new_state, pack_rules
 from hasten.sim.episodes import EpisodePool
 from hasten.sim.fleet_steps import Play, advance, assign, begin

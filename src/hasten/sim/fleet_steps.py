@@ -13,9 +13,9 @@ from numpy.typing import NDArray
 
 from hasten.core.compiled import compiled, inlined
 from hasten.core.decision import DEAD_LINK_BITS_PER_MS
-from hasten.core.observation import STATE_FEATURES, gain_feature, moving_average, rate_share, time_share
 from hasten.core.options import DROP
 from hasten.core.timing import predict_latency
+from hasten.features.observation import STATE_FEATURES, gain_feature, moving_average, rate_share, time_share
 from hasten.sim.arrays import NOBODY, FloatArray, IntArray, Links, Log, Rules, State, Tasks
 from hasten.sim.sight import visible_rate, visible_resources, write_log
 from hasten.sim.stages import commit_granted, commit_ready, earned, settle
@@ -171,7 +171,7 @@ def look(
     state: State,
     log: Log,
 ) -> None:
-    """Fill the first features of row ``b`` (``core.observation``), and keep what it sees for the others."""
+    """Fill the first features of row ``b`` (``features.observation``), and keep what it sees for the others."""
     k, first_task, number = play.position[b], play.first_task[b], play.number[b]
     m, now_ms, rate_factor = 0, play.nominal_any_gap_ms, 1.0
     if k < number:

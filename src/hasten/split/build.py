@@ -26,9 +26,9 @@ from hasten.split.package import (
     open_package,
     parse_package,
 )
+from hasten.split.segment_times import FittedTimes, fit_times, merged_source, profile_from, role_source, time_segments
 from hasten.split.segments import Segmenter
 from hasten.split.sessions import LOGITS
-from hasten.split.timing import FittedTimes, fit_times, merged_source, profile_from, role_source, time_segments
 from hasten.split.verify import TOLERANCE, VerificationError, option_error, random_inputs_like, relative_error
 
 Array = NDArray[np.generic]

@@ -7,8 +7,8 @@ from collections.abc import Mapping
 import numpy as np
 from numpy.typing import NDArray
 
+from hasten.report.document import Block, Heading, Plot, Table, Text
 from hasten.study import sweep_figures
-from hasten.study.document import Block, Heading, Plot, Table, Text
 from hasten.study.statistics import area_under_curve, first_reaching, interval
 from hasten.study.training import ABLATION_EXPLORE, VARIANTS, Variant
 from hasten.study.work import Plain

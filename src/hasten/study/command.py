@@ -28,7 +28,7 @@ def study(
         HastenError: a package of the extra ``study`` is missing.
     """
     try:
-        from hasten.study.document import write_html, write_markdown
+        from hasten.report.document import write_html, write_markdown
         from hasten.study.results import blocks_of
         from hasten.study.run import plan_of, run_study
     except ImportError as error:

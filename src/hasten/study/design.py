@@ -15,7 +15,7 @@ import numpy as np
 
 from hasten.core.arrivals import RecordedArrivals
 from hasten.core.files import data_folder
-from hasten.core.profiles import load_profile
+from hasten.core.profile_names import load_profile
 from hasten.core.recordings import read_rates
 
 Order = Literal["grant", "ready"]

@@ -14,7 +14,7 @@ from typing import Any
 
 from hasten.core.errors import HastenError
 from hasten.core.files import data_folder, locate
-from hasten.core.profiles import SCISSION_PREFIX, builtin_profiles, load_profile
+from hasten.core.profile_names import SCISSION_PREFIX, builtin_profiles, load_profile
 from hasten.core.scission import scission_profile
 
 ARCHIVE = ".zip/"

@@ -7,11 +7,11 @@ from importlib.metadata import version
 
 import numpy as np
 
+from hasten.report.document import Block, Bullets, Heading, Plot, Table, Text
 from hasten.study import sweep_figures
 from hasten.study.ablation import ablation_blocks
 from hasten.study.analysis import BASELINE, LOADED, Curves, Verdict, verdict
 from hasten.study.design import BASES, SWEEPS, facts
-from hasten.study.document import Block, Bullets, Heading, Plot, Table, Text
 from hasten.study.run import BOUND_NOTE, Study
 from hasten.study.statistics import Interval
 from hasten.study.work import LEARNED, OPTIMUM, PRICED

@@ -10,8 +10,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
+from hasten.report.figures import COLOURS, LINE_STYLES, STYLE, svg_of
 from hasten.study.analysis import BASELINE, Curves
-from hasten.study.figures import COLOURS, LINE_STYLES, STYLE, svg_of
 from hasten.study.statistics import interval
 from hasten.study.training import Variant
 from hasten.study.work import LEARNED, OPTIMUM, PRICED, TUNED_PAIR, TUNED_THRESHOLD

@@ -6,13 +6,13 @@ from collections.abc import Callable
 from typing import Any
 
 from hasten.runtime.clock import Clock
-from hasten.runtime.connections import ConnectionLimits, Connections
-from hasten.runtime.edge_connection import EdgeConnection
-from hasten.runtime.edge_core import EdgeCore
+from hasten.runtime.edge.connection import EdgeConnection
+from hasten.runtime.edge.connections import ConnectionLimits, Connections
+from hasten.runtime.edge.core import EdgeCore
+from hasten.runtime.edge.served import Computed, Refusal, Request, Served
 from hasten.runtime.notes import Notes
-from hasten.runtime.served import Computed, Refusal, Request, Served
 from hasten.runtime.virtual.network import VirtualTransport
-from hasten.runtime.wire import (
+from hasten.runtime.wire.frames import (
     HEADER,
     Answer,
     Code,

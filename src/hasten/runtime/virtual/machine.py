@@ -9,10 +9,10 @@ from typing import Any, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from hasten.runtime.beside import Work
 from hasten.runtime.clock import Clock
-from hasten.runtime.compute import Job, Planned
-from hasten.runtime.machine import Machine
+from hasten.runtime.device.beside import Work
+from hasten.runtime.device.compute import Job, Planned
+from hasten.runtime.device.machine import Machine
 from hasten.runtime.virtual.loop import VirtualClock
 from hasten.split.codec import body_bytes
 from hasten.split.manifest import TensorSpec

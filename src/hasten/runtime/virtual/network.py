@@ -8,7 +8,7 @@ from collections.abc import Callable
 from typing import Any, Protocol
 
 from hasten.runtime.clock import Clock
-from hasten.runtime.wire import HEADER, Kind
+from hasten.runtime.wire.frames import HEADER, Kind
 
 Fate = Callable[[Kind, bytes], float | None]
 """What happens to a frame beside the usual: so many ms more, or None: it is lost. Later frames wait for it."""
@@ -25,7 +25,7 @@ class Peer(Protocol):
 
 
 class VirtualLink:
-    """A :class:`~hasten.runtime.dialing.Dialer` that always ends up at the same peer.
+    """A :class:`~hasten.runtime.device.dialing.Dialer` that always ends up at the same peer.
 
     Attributes:
         rate_bits_per_ms: of the way up; infinite takes no time.

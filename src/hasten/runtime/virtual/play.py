@@ -12,16 +12,16 @@ from numpy.typing import NDArray
 
 from hasten.core.decision import Scheduler
 from hasten.core.profile import Profile
-from hasten.runtime.agent import DeviceAgent
-from hasten.runtime.deciding import AgentSettings
-from hasten.runtime.tasklog import TaskLog
-from hasten.runtime.tasks import Arrival
-from hasten.runtime.uplink import Uplink, UplinkUser
+from hasten.runtime.device.agent import DeviceAgent
+from hasten.runtime.device.deciding import AgentSettings
+from hasten.runtime.device.tasklog import TaskLog
+from hasten.runtime.device.tasks import Arrival
+from hasten.runtime.device.uplink import Uplink, UplinkUser
 from hasten.runtime.virtual.edge import VirtualEdge
 from hasten.runtime.virtual.loop import run_virtual
 from hasten.runtime.virtual.machine import Law, virtual_machine
 from hasten.runtime.virtual.network import VirtualLink
-from hasten.runtime.wire import Hello
+from hasten.runtime.wire.frames import Hello
 from hasten.split.manifest import Cut, TensorSpec
 
 CLASSES = 10

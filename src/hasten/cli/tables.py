@@ -1,0 +1,308 @@
+"""Tables and progress for people at a terminal."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from rich import box
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
+from rich.table import Table
+
+if TYPE_CHECKING:
+    from hasten.offline import OfflinePlan
+    from hasten.split.package import Package
+    from hasten.split.verify import VerifyReport
+
+ProgressCall = Callable[[str, float], None]
+"""Told what is being done and the fraction done, 0 to 1."""
+
+WIDE = 150
+"""A result table with all its columns needs about so many characters."""
+
+
+def make_console(to_stderr: bool = False) -> Console:
+    """A console; where output is not a terminal, as wide as the widest table."""
+    console = Console(stderr=to_stderr)
+    return console if console.is_terminal else Console(stderr=to_stderr, width=WIDE + 30)
+
+
+@contextmanager
+def progress_bar(console: Console) -> Iterator[ProgressCall]:
+    """A progress bar on standard error where that is a terminal; else a line on ``console`` for each new step."""
+    terminal = make_console(to_stderr=True)
+    if not terminal.is_terminal:
+        said: set[str] = set()
+
+        def say(what: str, done: float) -> None:
+            if what not in said:
+                said.add(what)
+                with suppress(OSError, SystemExit):  # results are not lost for want of a reader of this
+                    console.print(f"{what} ...", highlight=False)
+
+        yield say
+        return
+    columns = (TextColumn("{task.description}"), BarColumn(), TimeElapsedColumn())
+    with Progress(*columns, console=terminal, transient=True) as bar:
+        task = bar.add_task("starting", total=1.0)
+        yield lambda what, done: bar.update(task, description=what, completed=done)
+
+
+def result_table(document: dict[str, Any], title: str, width: int = WIDE) -> Table:
+    """One row for each scheduler: means over seeds, with the spread where there are several.
+
+    A terminal narrower than ``WIDE`` gets the columns that matter most.
+    """
+    measured = any("measured_on_time_accuracy" in entry for entry in document["results"])
+    columns = _result_columns(measured, width >= WIDE)
+    table = _table(title)
+    table.add_column("scheduler", overflow="fold", min_width=8)
+    for heading in columns:
+        table.add_column(heading, justify="right", no_wrap=True)
+    for scheduler in dict.fromkeys(entry["scheduler"] for entry in document["results"]):
+        entries = [entry for entry in document["results"] if entry["scheduler"] == scheduler]
+        table.add_row(scheduler, *(cell(entries) for cell in columns.values()))
+    return table
+
+
+Entries = Sequence[dict[str, Any]]
+
+
+def _result_columns(measured: bool, wide: bool) -> dict[str, Callable[[Entries], str]]:
+    """Headings, and how each cell follows from a scheduler's results."""
+
+    def latency(quantile: str) -> Callable[[Entries], str]:
+        return lambda entries: _number([entry["latency_ms"][quantile] for entry in entries], 1)
+
+    def share(key: str, first: int) -> Callable[[Entries], str]:
+        return lambda entries: _share_cell([entry[key] for entry in entries], first)
+
+    def per_task(key: str, form: str, scale: float = 1.0) -> Callable[[Entries], str]:
+        def cell(entries: Entries) -> str:
+            tasks = sum(entry["tasks"] for entry in entries)
+            return form.format(scale * sum(entry[key] for entry in entries) / tasks) if tasks else "-"
+
+        return cell
+
+    columns: dict[str, Callable[[Entries], str]] = {}
+    if measured:
+        columns["on-time acc.\nmeasured"] = lambda es: _spread([entry["measured_on_time_accuracy"] for entry in es])
+    columns["on-time acc.\nprofiled" if measured else "on-time\naccuracy"] = lambda es: _spread(
+        [entry["on_time_accuracy"] for entry in es]
+    )
+    columns["on time"] = lambda es: f"{_mean([entry['on_time_rate'] for entry in es]):.1%}"
+    if wide:
+        columns |= {"dropped": per_task("dropped", "{:.1%}"), "late": per_task("late", "{:.1%}")}
+    columns |= {f"{q}\nms": latency(q) for q in (("p50", "p95", "p99") if wide else ("p95",))}
+    columns["exits"] = share("exit_share", 1)
+    if wide:
+        columns["partitions"] = share("partition_share", 0)
+        columns["KB sent\nper task"] = per_task("uplink_bytes", "{:.2f}", 1e-3)
+    return columns
+
+
+def _share_cell(entries: Sequence[dict[str, float]], first: int, sign: str = "") -> str:
+    """Shares of exits or partitions from ``first``, means over seeds: ``2:31% 4:69%``; tiny ones left out."""
+    numbers = sorted({int(number) for entry in entries for number in entry if int(number) >= first})
+    shares = {number: sum(entry.get(str(number), 0.0) for entry in entries) / len(entries) for number in numbers}
+    return " ".join(f"{number}:{share:{sign}.0%}" for number, share in shares.items() if abs(share) >= 0.005)
+
+
+def conform_tables(document: dict[str, Any], width: int = WIDE) -> list[Table]:
+    """Two tables of a ``hasten.fidelity.conform/1`` document: the runs side by side, and the errors task by task.
+
+    A terminal narrower than ``WIDE`` gets the columns that matter most.
+    """
+    return [_sides_table(document, width >= WIDE), _error_table(document, width >= WIDE)]
+
+
+def conform_legend(document: dict[str, Any]) -> str:
+    """What the figures of :func:`conform_tables` mean."""
+    besides = document["simulated_with"]
+    return (
+        "Both sides met the same arrivals and link rates, with the times of the same profile, plus its "
+        f"{besides['task_ms']:.2f} ms for every task and {besides['offload_ms']:.2f} ms for an offloaded one.\n"
+        "Devices decide by what they see: some decisions differ, and each changes the queues of later tasks. Latency "
+        "errors are of tasks decided and answered alike."
+    )
+
+
+def failure_lines(failures: Sequence[dict[str, Any]]) -> list[str]:
+    """One line for each run that gave no result: scheduler, seed, the side where there are two, and the reason."""
+    return [
+        f"failed: {failure['scheduler']}, seed {failure['seed']}"
+        f"{', ' + failure['side'] if 'side' in failure else ''}: {failure['reason']}"
+        for failure in failures
+    ]
+
+
+def _sides_table(document: dict[str, Any], wide: bool) -> Table:
+    """Three rows for each run: simulated, real, difference."""
+    table = _table(f"{document['scenario']}: simulated, and run in real processes")
+    columns = _side_columns(wide)
+    for heading in ("scheduler", "seed", "", *columns):
+        named = heading == "scheduler"
+        table.add_column(
+            heading,
+            justify="left" if heading in ("scheduler", "") else "right",
+            no_wrap=not named,
+            overflow="fold" if named else "ellipsis",
+            min_width=8 if named else None,
+        )
+    for entry in document["results"]:
+        run = [entry["scheduler"], str(entry["seed"])]
+        table.add_row(*run, "simulated", *(cell(entry["simulated"], "") for cell in columns.values()))
+        table.add_row("", "", "real", *(cell(entry["real"], "") for cell in columns.values()))
+        table.add_row("", "", "difference", *(cell(entry["difference"], "+") for cell in columns.values()))
+        table.add_section()
+    return table
+
+
+def _side_columns(wide: bool) -> dict[str, Callable[[dict[str, Any], str], str]]:
+    """Headings, and how each cell follows from a side's numbers and the sign flag of their format."""
+
+    def latency(name: str) -> Callable[[dict[str, Any], str], str]:
+        return lambda side, sign: _known(side["latency_ms"][name], f"{sign}.1f")
+
+    columns: dict[str, Callable[[dict[str, Any], str], str]] = {
+        "on-time\naccuracy": lambda side, sign: f"{side['on_time_accuracy']:{sign}.3f}",
+        "on time": lambda side, sign: f"{side['on_time_rate']:{sign}.1%}",
+        **{f"{name}\nms": latency(name) for name in (("mean", "p50", "p95") if wide else ("p95",))},
+    }
+    if wide:
+        columns["dropped"] = lambda side, sign: f"{side['dropped']:{sign}d}"
+        columns["late"] = lambda side, sign: f"{side['late']:{sign}d}"
+        columns["exits"] = lambda side, sign: _share_cell([side["exit_share"]], 1, sign)
+        columns["partitions"] = lambda side, sign: _share_cell([side["partition_share"]], 0, sign)
+    return columns
+
+
+def _error_table(document: dict[str, Any], wide: bool) -> Table:
+    """One row for each run."""
+    units = ("ms", "%") if wide else ("ms",)
+    table = _table(f"latency of single tasks, real less simulated{': ms, and % of the deadline' if wide else ''}")
+    table.add_column("scheduler", overflow="fold", min_width=8)
+    same = "same\ndecision"
+    for heading in ("seed", *(("tasks", "fell\nback", same, "compared") if wide else (same,))):
+        table.add_column(heading, justify="right", no_wrap=True)
+    for unit in units:
+        for heading in ("median", "p5", "p95", "mean abs."):
+            table.add_column(f"{heading}\n{unit}", justify="right", no_wrap=True)
+    for entry in document["results"]:
+        error = entry["latency_error"]
+        fallbacks = sum(count for note, count in entry["notes"].items() if note.startswith("fallback"))
+        cells = [_known(entry["same_decision_share"], ".1%")]
+        if wide:
+            cells = [str(entry["tasks"]), str(fallbacks), *cells, str(error["tasks"])]
+        cells += _error_cells(error["ms"], ".2f")
+        cells += _error_cells(error["share_of_deadline"], ".1%") if wide else []
+        table.add_row(entry["scheduler"], str(entry["seed"]), *cells)
+    return table
+
+
+def _error_cells(spread: dict[str, float | None], form: str) -> list[str]:
+    """Median, p5 and p95 with their signs, and the mean absolute error."""
+    signed = [_known(spread[name], "+" + form) for name in ("median", "p5", "p95")]
+    return [*signed, _known(spread["mean_absolute"], form)]
+
+
+def _known(value: float | None, form: str) -> str:
+    return "-" if value is None else format(value, form)
+
+
+def offline_table(plans: Sequence[OfflinePlan], title: str) -> Table:
+    """One row for each seed."""
+    table = _table(title)
+    for name in ("seed", "tasks", "gain", "upper bound", "gap", "optimal", "method", "seconds", "remark"):
+        table.add_column(name, justify="left" if name in ("method", "remark") else "right")
+    for plan in plans:
+        table.add_row(
+            str(plan.seed),
+            str(plan.tasks),
+            f"{plan.gain:.4f}",
+            f"{plan.upper_bound:.4f}",
+            f"{plan.gap:.2%}",
+            "yes" if plan.optimal else "not proven",
+            plan.method,
+            f"{plan.seconds:.2f}",
+            plan.reason,
+        )
+    return table
+
+
+def package_tables(package: Package) -> list[Table]:
+    """The exits and the partition points of a package."""
+    manifest, profile = package.manifest, package.profile
+    exits = _table(f"{manifest.name}: exits")
+    for name in ("exit", "name", "after block", "accuracy", "with codec", "device ms", "edge ms"):
+        exits.add_column(name, justify="left" if name == "name" else "right")
+    for number, (head, times) in enumerate(zip(manifest.exits, profile.exits, strict=True), start=1):
+        before = profile.blocks[: times.after_block]
+        exits.add_row(
+            str(number),
+            head.name,
+            str(head.after_block),
+            f"{head.accuracy:.3f}",
+            f"{times.accuracy:.3f}",
+            f"{sum(b.device_ms for b in before) + times.device_ms:.2f}",
+            f"{sum(b.edge_ms for b in before) + times.edge_ms:.2f}",
+        )
+    cuts = _table("partition points")
+    for name in ("partition", "after", "tensors", "raw bytes", "sent bytes"):
+        cuts.add_column(name, justify="left" if name in ("after", "tensors") else "right")
+    for number, cut in enumerate(manifest.cuts):
+        shapes = " ".join(f"{tensor.dtype}{list(tensor.shape)}" for tensor in cut.tensors)
+        raw = sum(tensor.nbytes for tensor in cut.tensors)
+        name = "input" if number == 0 else profile.blocks[number - 1].name
+        cuts.add_row(str(number), name, shapes, str(raw), str(profile.payload_bytes(number)))
+    return [exits, cuts, _accuracy_table(package)]
+
+
+def _accuracy_table(package: Package) -> Table:
+    """Accuracy of every (exit, partition), codec included; what the codec costs more than 5 points is marked."""
+    manifest = package.manifest
+    table = _table("accuracy by partition, with the codec (! loses more than 0.05)")
+    table.add_column("partition", justify="right")
+    for number in range(1, len(manifest.exits) + 1):
+        table.add_column(f"exit {number}", justify="right")
+    for partition in range(len(manifest.cuts)):
+        cells = []
+        for exit_ in manifest.exits:
+            here = exit_.accuracy_by_partition[partition] if partition <= exit_.after_block else None
+            lost = here is not None and exit_.accuracy - here > 0.05
+            cells.append("" if here is None else f"{here:.3f}{'!' if lost else ''}")
+        table.add_row(str(partition), *cells)
+    return table
+
+
+def verify_table(report: VerifyReport) -> Table:
+    """What the check of every (exit, partition) found."""
+    table = _table(f"every (exit, partition) equals the whole network on {report.inputs} inputs")
+    for name in ("exit", "partition", "largest error", "same answer with codec"):
+        table.add_column(name, justify="right")
+    for check in report.options:
+        agreement = "-" if check.codec_agreement is None else f"{check.codec_agreement:.1%}"
+        table.add_row(str(check.exit), str(check.partition), f"{check.max_error:.1e}", agreement)
+    return table
+
+
+def _table(title: str) -> Table:
+    return Table(title=title, title_justify="left", box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 1))
+
+
+def _mean(values: Sequence[float]) -> float:
+    return float(np.mean(values)) if len(values) else 0.0
+
+
+def _spread(values: Sequence[float]) -> str:
+    if len(values) == 1:
+        return f"{values[0]:.3f}"
+    return f"{np.mean(values):.3f} ±{np.std(values, ddof=1):.3f}"
+
+
+def _number(values: Sequence[float | None], digits: int) -> str:
+    known = [value for value in values if value is not None]
+    return f"{np.mean(known):.{digits}f}" if known else "-"

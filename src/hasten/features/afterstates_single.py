@@ -1,0 +1,242 @@
+"""The observation of :mod:`hasten.features.afterstates` for one decision at a time, made without allocating arrays.
+
+The same formulas as in :class:`hasten.features.afterstates.BacklogFeatures`, on a device's budget of microseconds:
+options that offload come first, so that slices do what masks do there; times stay in ms; gains of useless options are
+left in, as :attr:`SingleBacklogs.useless` tells. Sums over workers and other streams may be added up in another order.
+Numbers that are the same at every decision are arrays of no dimension, as numpy converts other numbers at each call.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from struct import Struct
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hasten.core.decision import DEAD_LINK_BITS_PER_MS, Context, FloatArray, View, useful_limit_ms
+from hasten.core.gain import task_gain
+from hasten.core.options import OptionTable
+from hasten.features.afterstates import (
+    GAIN_FIRST,
+    KINDS,
+    LONG_WEIGHT,
+    POISSON_DEVIATION,
+    SITUATION,
+    longest_shares,
+    moving_swing,
+)
+from hasten.features.observation import (
+    AVERAGE_WEIGHT,
+    CLIP,
+    deadline_rates,
+    gain_feature,
+    moving_average,
+    nominal_gaps_ms,
+)
+
+_write_situation = Struct(f"{SITUATION}f").pack_into
+"""Writes float32 at once, where an assignment would make an array of the numbers first."""
+
+
+class SingleBacklogs:
+    """Situation, gains and backlogs left of the decisions of one run, each view holding one.
+
+    After :meth:`observe`, for the options in the stream's own order and dropping last:
+
+    Attributes:
+        situation: (S + 1,), the last one 1.
+        left_ms: (J+1, 5), cut off at two deadlines; the last column is 1.
+        latency_ms: (J,)
+        useless: (J+1,), which options are predicted to be of no use.
+        useless_options: (J,), the same without dropping.
+    """
+
+    def __init__(self, context: Context, options: OptionTable) -> None:
+        gaps_ms, any_gap_ms = nominal_gaps_ms(context.rate_hz)
+        longest = longest_shares(options, context.deadline_ms)
+        self._any = _Gap(any_gap_ms)
+        self._half_rtt_ms = np.array(0.5 * context.rtt_ms)
+        self._sent_later = bool(context.rtt_ms)
+        self._workers, self._ready_order = context.workers, context.ready_order
+        width = int(options.exit.shape[1])
+        self.situation: NDArray[np.float32] = np.ones(SITUATION + 1, dtype=np.float32)
+        self._situation_data = self.situation.data
+        self.left_ms: NDArray[np.float32] = np.ones((width + 1, KINDS + 1), dtype=np.float32)
+        self.latency_ms = np.zeros(width)
+        self.useless = np.zeros(width + 1, dtype=np.bool_)
+        self.useless_options = self.useless[:-1]
+        self._times = np.zeros((KINDS, width + 1))
+        self._first_ms, self._mean_ms = self._times[2:]
+        self._left, self._by_option = self.left_ms[:, :KINDS], self._times.T
+        self.streams = [
+            SingleStream(context, options, m, _Gap(float(gap_ms)), longest[m].tolist())
+            for m, gap_ms in enumerate(gaps_ms)
+        ]
+        self._parts = {stream: _Parts(self._times, self.latency_ms, stream.offloading) for stream in self.streams}
+
+    def observe(self, view: View) -> SingleStream:
+        """Look at the one decision in ``view``; returns its stream."""
+        stream = self.streams[view.stream.item()]
+        now_ms, rate = view.now_ms.item(), view.rate_bits_per_ms.item()
+        share = rate / (rate + stream.deadline_rate)
+        average = stream.rate
+        average = stream.rate = share if average is None else moving_average(average, share)
+        stream.swing = moving_swing(stream.swing, share, average)
+        gap, any_gap, deadline_ms = stream.gap, self._any, stream.deadline_ms
+        gap.after(now_ms)
+        any_gap.after(now_ms)
+        mean_ms, largest_ms = self._others(view)
+        per = stream.per_deadline
+        before = per if self._ready_order else 0.0
+        _write_situation(
+            self._situation_data,
+            0,
+            min(mean_ms * per, CLIP),
+            min(largest_ms * per, CLIP),
+            share,
+            average,
+            stream.deadline_share,
+            gap.short_ms / (gap.short_ms + deadline_ms),
+            gap.long_ms / (gap.long_ms + deadline_ms),
+            any_gap.short_ms / (any_gap.short_ms + deadline_ms),
+            any_gap.long_ms / (any_gap.long_ms + deadline_ms),
+            *stream.longest,
+            stream.swing,
+            min(gap.uneven, CLIP),
+            min(view.device_wait_ms.item() * before, CLIP),
+            min(view.uplink_wait_ms.item() * before, CLIP),
+            min(view.edge_wait_ms.item(0) * before, CLIP),
+        )
+        self._options(stream, view, max(rate, DEAD_LINK_BITS_PER_MS))
+        return stream
+
+    def _options(self, stream: SingleStream, view: View, rate: float) -> None:
+        """What each option leaves, by ``core.timing.stage_ends``."""
+        device_wait_ms, uplink_wait_ms = view.device_wait_ms.item(), view.uplink_wait_ms.item()
+        part, half_rtt_ms, workers = self._parts[stream], self._half_rtt_ms, view.edge_wait_ms[0].tolist()
+        sent_ms, edge_ms, first_ms = part.sent_ms, part.edge_ms, workers[0]
+        np.add(stream.device_ms, device_wait_ms, out=part.device_ms)
+        np.divide(stream.payload_bits, rate, out=sent_ms)
+        sent_ms += np.maximum(part.offloading_device_ms, uplink_wait_ms, out=part.starts_ms)
+        if self._sent_later:
+            np.maximum(np.add(sent_ms, half_rtt_ms, out=part.starts_ms), first_ms, out=edge_ms)
+        else:
+            np.maximum(sent_ms, first_ms, out=edge_ms)
+        edge_ms += stream.edge_ms
+        np.add(edge_ms, half_rtt_ms, out=part.offloading_latency_ms)
+        part.local_latency_ms[:] = part.local_device_ms
+        np.greater(self.latency_ms, stream.limit_ms, out=self.useless_options)
+        part.device_before_ms[0] = device_wait_ms
+        part.uplink_before_ms.fill(uplink_wait_ms)
+        part.edge_before_ms.fill(first_ms)
+        if self._workers == 1:
+            self._mean_ms[:] = self._first_ms
+        else:  # the others wait as before; one of them may now be the first
+            np.add(self._first_ms, sum(workers[1:]), out=self._mean_ms)
+            self._mean_ms /= self._workers
+            np.minimum(self._first_ms, workers[1], out=self._first_ms)
+        np.minimum(self._times, stream.clip_ms, out=self._times)
+        self._left[:] = self._by_option
+
+    def _others(self, view: View) -> tuple[float, float]:
+        """Mean and largest backlog of the other streams' devices."""
+        count = view.others_wait_ms.shape[1]
+        if count == 1:
+            return 0.0, 0.0
+        others = view.others_wait_ms[0].tolist()
+        others[view.stream.item()] = 0.0
+        return sum(others) / (count - 1), max(others)
+
+
+class _Parts:
+    """Views of the arrays of :class:`SingleBacklogs` for a stream of whose options the first ``n`` offload.
+
+    They are made once, because making a view takes time, too.
+    """
+
+    __slots__ = (
+        "device_before_ms",
+        "device_ms",
+        "edge_before_ms",
+        "edge_ms",
+        "local_device_ms",
+        "local_latency_ms",
+        "offloading_device_ms",
+        "offloading_latency_ms",
+        "sent_ms",
+        "starts_ms",
+        "uplink_before_ms",
+    )
+
+    def __init__(self, times_ms: FloatArray, latency_ms: FloatArray, n: int) -> None:
+        self.device_ms, self.device_before_ms = times_ms[0, :-1], times_ms[0, -1:]
+        self.offloading_device_ms, self.local_device_ms = self.device_ms[:n], self.device_ms[n:]
+        self.sent_ms, self.uplink_before_ms = times_ms[1, :n], times_ms[1, n:]
+        self.edge_ms, self.edge_before_ms = times_ms[2, :n], times_ms[2, n:]
+        self.offloading_latency_ms, self.local_latency_ms = latency_ms[:n], latency_ms[n:]
+        self.starts_ms = np.zeros(n)
+
+
+class SingleStream:
+    """What is known and remembered of one stream.
+
+    Attributes:
+        order: (J+1,), which option (J: dropping) is first, second, ... in this stream's own order.
+    """
+
+    def __init__(
+        self, context: Context, options: OptionTable, stream: int, gap: _Gap, longest: Sequence[float]
+    ) -> None:
+        self.gap, self.longest = gap, longest
+        self.deadline_ms = float(context.deadline_ms[stream])
+        self.per_deadline, self.clip_ms = 1.0 / self.deadline_ms, np.array(CLIP * self.deadline_ms)
+        self.limit_ms = np.array(useful_limit_ms(context)[stream])
+        self.deadline_rate = float(deadline_rates(options, context.deadline_ms)[stream])
+        self.deadline_share = float(context.deadline_ms[stream] / context.deadline_ms.max())
+        order = np.argsort(options.payload_bits[stream] == 0, kind="stable")
+        self.offloading = n = int((options.payload_bits[stream] > 0).sum())
+        self.order = np.append(order, len(order))
+        self.device_ms = options.device_ms[stream, order]
+        self.payload_bits = options.payload_bits[stream, order[:n]]
+        self.edge_ms = options.edge_ms[stream, order[:n]]
+        self._worth = options.worth[stream, order]
+        self._gain_terms, self._timed = context.gain_terms, any(context.gain_terms)
+        self.rate: float | None = None
+        self.swing = 0.0
+        self._gain = np.append(gain_feature(self._worth), gain_feature(context.gain_terms[1])).astype(np.float32)
+        self._rank_ms = self._ranked()
+
+    def gain(self, latency_ms: FloatArray) -> NDArray[np.float32]:
+        """(J+1,): gains of options of use with these latencies (J,), and that of dropping."""
+        if self._timed:
+            self._gain[:-1] = gain_feature(task_gain(self._worth, latency_ms, self.deadline_ms, *self._gain_terms))
+            self._rank_ms = self._ranked()
+        return self._gain
+
+    def greedy_rank(self, latency_ms: FloatArray, out: FloatArray) -> FloatArray:
+        """(J,): Greedy takes the option of use that has the largest one; after :meth:`gain` of the same latencies."""
+        return np.subtract(self._rank_ms, latency_ms, out=out)
+
+    def _ranked(self) -> FloatArray:
+        return np.asarray(self._gain[:-1] * np.float64(GAIN_FIRST * self.deadline_ms))
+
+
+class _Gap:
+    """Mean gaps between arrivals: see ``features.afterstates``."""
+
+    __slots__ = ("arrival_ms", "long_ms", "short_ms", "uneven", "weight")
+
+    def __init__(self, nominal_ms: float) -> None:
+        self.arrival_ms, self.short_ms, self.long_ms, self.weight = -nominal_ms, nominal_ms, nominal_ms, AVERAGE_WEIGHT
+        self.uneven = POISSON_DEVIATION
+
+    def after(self, now_ms: float) -> None:
+        """An arrival now."""
+        gap_ms = now_ms - self.arrival_ms
+        self.arrival_ms = now_ms
+        self.short_ms += AVERAGE_WEIGHT * (gap_ms - self.short_ms)
+        weight = self.weight
+        long_ms = self.long_ms = self.long_ms + weight * (gap_ms - self.long_ms)
+        self.uneven += weight * (abs(gap_ms / long_ms - 1.0) - self.uneven)
+        self.weight = max(weight / (1.0 + weight), LONG_WEIGHT)

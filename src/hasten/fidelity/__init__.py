@@ -1,0 +1,1 @@
+"""How true predictions are: measured profiles and overheads, and real runs held against simulated ones."""

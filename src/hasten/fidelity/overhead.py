@@ -1,0 +1,107 @@
+"""What a task costs besides its segments, its payload and the round trip: known, or measured beforehand in real runs.
+
+The timing law adds up a profile's times. A real agent adds a little to every task (an alarm goes off, the scheduler
+decides, threads hand over) and a little more to those it offloads (framing, the edge's queue, its worker waking up).
+Both are the machines' and not the network's, nearly the same for every option, and measured here with a few of them
+on an idle link. A payload travels in a frame, whose other bytes are known: they belong to what is sent.
+"""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+from hasten.core.profile import Profile
+from hasten.core.scenario import scenario_from
+from hasten.runtime.local.run import read_log, run_scenario
+from hasten.runtime.wire.frames import submit_overhead_bytes
+from hasten.split.executor import Role
+from hasten.split.package import Package, with_profile
+
+RATE_HZ = 12.0
+"""Seldom enough that every task finds the system idle."""
+LINK_MBPS, RTT_MS = 1000.0, 10.0
+"""An easy link, yet one with a round trip, over which everybody waits as they do over a real one."""
+
+
+def with_overhead(
+    profile: Profile,
+    package: Package,
+    role: Role | None = None,
+    tasks: int = 24,
+    progress: Callable[[str, float], None] | None = None,
+) -> Profile:
+    """``profile`` of ``package`` with sizes of whole frames, and ``task_ms`` (of the device) and ``offload_ms`` (of the
+    edge) measured here.
+
+    ``role`` says which of the two to measure; without it both. Runs ``tasks`` tasks each of two options that are
+    offloaded and two that stay on the device: some 12 seconds.
+    """
+    profile = framed(profile, package)
+    bare = profile.model_copy(update={"task_ms": 0.0, "offload_ms": 0.0})
+    last = len(profile.exits)
+    offloaded = sorted({"fixed:1,0", f"fixed:{last},{_smallest_cut(profile)}"})
+    local = [f"fixed:{exit_},{profile.exits[exit_ - 1].after_block}" for exit_ in sorted({1, last})]
+    with tempfile.TemporaryDirectory(prefix="hasten-overhead-") as name:
+        folder = Path(name)
+        timed = with_profile(package, bare, folder / "timed.hasten")
+        scenario = scenario_from(
+            {
+                "schema": "hasten.scenario/1",
+                "streams": [
+                    {
+                        "name": "device",
+                        "profile": str(timed.path),
+                        "deadline_ms": 10_000,
+                        "arrivals": {"kind": "periodic", "rate_hz": RATE_HZ, "jitter": 0.2},
+                    }
+                ],
+                "uplink": {
+                    "order": "ready",
+                    "rtt_ms": RTT_MS,
+                    "rate": {"kind": "constant", "mbps": LINK_MBPS},
+                },
+                "tasks_per_stream": tasks,
+            }
+        )
+
+        def told(text: str, fraction: float) -> None:
+            if progress is not None:
+                progress("measuring what a task costs besides", fraction)
+
+        run_scenario(scenario, [*offloaded, *local], out_dir=folder, progress=told).complete()
+        logs = [read_log(path) for path in sorted(folder.glob("*.jsonl"))]
+    records = [record for log in logs for record in log if record["latency_ms"] is not None]
+    task_ms = median(besides_ms(record) for record in records if not record["bytes"])
+    offload_ms = median(besides_ms(record) for record in records if record["bytes"]) - task_ms
+    found = {"device": ("task_ms", task_ms), "edge": ("offload_ms", offload_ms)}
+    measured = found.values() if role is None else [found[role]]
+    return profile.model_copy(update={name: round(max(value, 0.0), 4) for name, value in measured})
+
+
+def framed(profile: Profile, package: Package) -> Profile:
+    """``profile`` with the bytes of the frame at each cut of ``package`` instead of its payload alone."""
+    cuts = package.manifest.cuts
+    frame_bytes = [cut.payload_bytes + submit_overhead_bytes(cut.tensors) for cut in cuts]
+    blocks = [
+        block.model_copy(update={"output_bytes": size})
+        for block, size in zip(profile.blocks, frame_bytes[1:], strict=True)
+    ]
+    return profile.model_copy(update={"input_bytes": frame_bytes[0], "blocks": tuple(blocks)})
+
+
+def besides_ms(record: dict[str, Any]) -> float:
+    """What of a logged task's latency is neither computing and coding, nor its transfer, nor the pinged round trip."""
+    parts, latency_ms = record["parts"], float(record["latency_ms"])
+    known_ms = sum(parts.get(part, 0.0) for part in ("device", "encode", "edge", "decode"))
+    if record["bytes"]:
+        known_ms += 8.0 * record["bytes"] / (1000.0 * LINK_MBPS) + record["seen"]["rtt_ms"]
+    return float(latency_ms - known_ms)
+
+
+def _smallest_cut(profile: Profile) -> int:
+    """The partition point, behind at least one block, at which the last exit's tensor is smallest."""
+    return min(range(1, profile.exits[-1].after_block), key=profile.payload_bytes, default=0)

@@ -1,0 +1,1 @@
+"""The exact search: dynamic programming over known arrivals by Pareto label-setting."""

@@ -1,0 +1,133 @@
+"""A trained policy that values the backlogs an option leaves: its weights, and what it makes of an observation.
+
+Observations are those of :mod:`hasten.features.afterstates`. A small network looks at the situation; its output is the
+bias of one hidden layer over the backlogs each option leaves, shared by all options, whose head gives what these
+backlogs cost later tasks, and the share of the option's predicted gain that is lost all the same.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hasten.core.decision import FloatArray, View
+from hasten.features.afterstates import KINDS, SITUATION
+from hasten.features.afterstates_single import SingleBacklogs
+
+if TYPE_CHECKING:
+    from hasten.policies.policy import Manifest
+
+Float32 = NDArray[np.float32]
+
+
+class BacklogWeights(NamedTuple):
+    """The tensors of such a network with layers of H1 and H2 units."""
+
+    situation: Float32
+    """(S, H1)"""
+    situation_bias: Float32
+    bias_of: Float32
+    """(H1, H2): the shared layer's bias in a situation."""
+    bias: Float32
+    left: Float32
+    """(4, H2)"""
+    head: Float32
+    """(H2, 2): cost to later tasks, and share lost."""
+    head_bias: Float32
+
+
+@dataclass(frozen=True)
+class BacklogPolicy:
+    """Manifest and weights, as in :class:`BacklogWeights`, for layers of ``manifest.hidden`` units."""
+
+    manifest: Manifest
+    situation: Float32
+    situation_bias: Float32
+    bias_of: Float32
+    bias: Float32
+    left: Float32
+    head: Float32
+    head_bias: Float32
+
+    def q(self, observation: Float32) -> Float32:
+        """Action values (B, J+1) of observations (B, F); Greedy's option is not ahead yet. Needs numba."""
+        from hasten.policies.afterstate_values import action_values  # a device never asks for many at once
+
+        return action_values(self, observation)
+
+
+class SingleBacklogValues:
+    """The values of one decision, in arrays made beforehand.
+
+    Biases are one more row of weights, where inputs have a 1; those of the shared layer are written there anew for each
+    situation. Weights of backlogs are per millisecond, of each stream's deadline.
+    """
+
+    def __init__(self, policy: BacklogPolicy, backlogs: SingleBacklogs, lead: FloatArray) -> None:
+        """``lead`` (M,) is how far each stream's Greedy is ahead."""
+        self._backlogs = backlogs
+        self._lead = dict(zip(backlogs.streams, lead.tolist(), strict=True))
+        actions, (first, shared) = len(backlogs.useless), policy.manifest.hidden
+        self._situation = np.vstack([policy.situation, policy.situation_bias])
+        self._bias_of = np.vstack([policy.bias_of, policy.bias])
+        self._first = np.ones(first + 1, np.float32)
+        self._units = self._first[:-1]
+        self._weights = {}
+        for stream in backlogs.streams:
+            weights = np.zeros((KINDS + 1, shared + 1), np.float32)
+            weights[:KINDS, :shared] = policy.left / stream.deadline_ms
+            weights[KINDS, shared] = 1.0  # one more unit, always 1, for the head's bias
+            self._weights[stream] = weights, weights[KINDS, :shared]
+        self._shared = np.zeros((actions, shared + 1), np.float32)
+        kept_bias = np.array([[0.0, 1.0 - policy.head_bias[1]]], dtype=np.float32)
+        self._head = np.vstack([policy.head * np.array([1.0, -1.0], dtype=np.float32), kept_bias])
+        self._heads = np.zeros((actions, 2), np.float32)
+        self._cost, self._kept = self._heads[:, 0], self._heads[:, 1]
+        self._result, self._rank = np.zeros(actions, np.float32), np.zeros(actions - 1)
+        # As arrays: a number is converted anew at each decision, and keeps numpy from taking many entries at once.
+        self._no_units, self._no_shared = np.zeros_like(self._units), np.zeros_like(self._shared)
+        self._none, self._all = np.zeros_like(self._result), np.ones_like(self._result)
+
+    def observe(self, view: View) -> None:
+        """Observe."""
+        self._stream = self._backlogs.observe(view)
+
+    def best(self) -> int:
+        """The action of largest value among those that are of use."""
+        seen, stream, shared, result = self._backlogs, self._stream, self._shared, self._result
+        weights, bias = self._weights[stream]
+        seen.situation.dot(self._situation, self._units)  # the method is called faster than np.dot
+        np.maximum(self._units, self._no_units, out=self._units)
+        self._first.dot(self._bias_of, bias)
+        seen.left_ms.dot(weights, shared)
+        np.maximum(shared, self._no_shared, out=shared)
+        shared.dot(self._head, self._heads)
+        gain = stream.gain(seen.latency_ms)
+        np.minimum(self._kept, self._all, out=result)
+        np.maximum(result, self._none, out=result)
+        result *= gain
+        result += self._cost
+        lead = self._lead[stream]
+        if lead > 0.0:
+            rank = stream.greedy_rank(seen.latency_ms, self._rank)
+            rank[seen.useless_options] = -np.inf
+            result[rank.argmax()] += lead
+        result[seen.useless] = -np.inf
+        return int(stream.order[result.argmax()])
+
+
+def tensor_shapes(hidden: tuple[int, ...]) -> dict[str, tuple[int, ...]]:
+    """The tensors of such a policy with layers of these widths."""
+    first, shared = hidden
+    return {
+        "situation": (SITUATION, first),
+        "situation_bias": (first,),
+        "bias_of": (first, shared),
+        "bias": (shared,),
+        "left": (KINDS, shared),
+        "head": (shared, 2),
+        "head_bias": (2,),
+    }

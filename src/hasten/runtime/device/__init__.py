@@ -1,0 +1,1 @@
+"""The device's side: the agent, what it believes of link and edge, its decisions, and what becomes of every task."""

@@ -1,0 +1,293 @@
+"""The device agent: decides each task at its arrival, computes, sends, and ends every task in exactly one outcome.
+
+Three stages overlap: the processor serves tasks in order, the link carries frames, the edge answers. Everything but
+computing happens in one event loop, so the agent's state needs no locks. When the edge fails, tasks are finished here
+from the tensors at hand, through the best exit that still meets the deadline.
+
+The agent is wiring: what it believes of link and edge is in ``estimate``, ``edge_times`` and ``outlook``, decisions in
+``deciding``, the processor's work in ``stages``, dealings with the edge in ``contact``, frames under way in
+``flights``, failing over in ``rescue``, and what happens at a task's end in ``endings``.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any
+
+from hasten.core.decision import Scheduler
+from hasten.core.profile import Profile
+from hasten.runtime.device.compute import Runner
+from hasten.runtime.device.contact import Contact, Parts
+from hasten.runtime.device.deciding import AgentSettings, Choice, Decider
+from hasten.runtime.device.edge_times import EdgeTimes
+from hasten.runtime.device.endings import Endings, Teller
+from hasten.runtime.device.estimate import LinkEstimate
+from hasten.runtime.device.flights import Flights
+from hasten.runtime.device.machine import Machine, real_machine
+from hasten.runtime.device.outlook import Outlook
+from hasten.runtime.device.planning import FAILED, PLANNING, Planner
+from hasten.runtime.device.rescue import Punctuality, Rescue
+from hasten.runtime.device.stages import DeviceStage, reason_of
+from hasten.runtime.device.tasklog import TaskLog
+from hasten.runtime.device.tasks import Arrival, Fallback, Outcome, Reason, Task
+from hasten.runtime.device.uplink import Uplink, UplinkUser
+from hasten.runtime.wire.frames import submit_overhead_bytes
+from hasten.split.executor import Executor
+from hasten.split.package import Package
+
+DRAIN_S = 1.0
+"""An agent that is asked to end waits so long for the tasks that it has."""
+
+
+class DeviceAgent:
+    """One stream of tasks on one device. Create it inside a running event loop; ``close`` it in the end.
+
+    Attributes:
+        failure: what the scheduler did wrong, in words, if it did; Greedy has decided since.
+    """
+
+    def __init__(
+        self,
+        package: Package,
+        runner: Runner,
+        scheduler: Scheduler,
+        settings: AgentSettings,
+        connect: Callable[[UplinkUser], Uplink] | None,
+        profile: Profile | None = None,
+        on_note: Callable[[str], None] | None = None,
+        machine: Machine | None = None,
+    ) -> None:
+        """Build the agent.
+
+        Args:
+            package: what runs.
+            runner: its executor.
+            scheduler: decides.
+            settings: the stream.
+            connect: makes the uplink for this agent; None works without an edge.
+            profile: replaces the package's own profile.
+            on_note: told, in words, when the connection to the edge comes and goes.
+            machine: clock, processor and helper; by default this computer's.
+
+        Raises:
+            InputError: the scheduler refuses this network, gain or stream.
+        """
+        self._settings = settings
+        self._profile = profile or package.profile
+        self._machine = machine or real_machine()
+        self._clock = self._machine.clock
+        self._teller = Teller(on_note)
+        self._link, self._times, punctuality = LinkEstimate(), EdgeTimes(), Punctuality()
+        self._outlook = Outlook(self._link)
+        cuts = package.manifest.cuts
+        specs = [list(cut.tensors) for cut in cuts]
+        self._frame_bits = [8.0 * (cut.payload_bytes + submit_overhead_bytes(cut.tensors)) for cut in cuts]
+        planner = Planner(scheduler, self._machine.helper, self._teller.tell)
+        self._planner = planner
+        build_ms = runner.build_ms if isinstance(runner, Executor) else None
+        beliefs = self._link, self._times, self._outlook
+        self._decider = Decider(planner, self._profile, settings, *beliefs, build_ms)
+        self._stage = DeviceStage(self._machine, runner, self._profile, settings.slowdown, specs, build_ms)
+        self._endings = Endings(self._teller, self._decider.learn)
+        rescue = Rescue(self._clock, self._stage, self._endings, punctuality)
+        flights = Flights(self._clock, *beliefs, punctuality, specs, self._no_answer)
+        parts = Parts(
+            clock=self._clock,
+            settings=settings,
+            profile=self._profile,
+            classes=package.manifest.classes,
+            frame_bits=self._frame_bits,
+            link=self._link,
+            times=self._times,
+            outlook=self._outlook,
+            decider=self._decider,
+            stage=self._stage,
+            flights=flights,
+            rescue=rescue,
+            endings=self._endings,
+            teller=self._teller,
+        )
+        self._contact, self._rescue = Contact(parts, connect), rescue
+        self._arrivals: Iterator[Arrival] = iter(())
+        self._start_ms = 0.0
+        self._broken: Exception | None = None
+        self._run = 0
+
+    @property
+    def failure(self) -> str | None:
+        """What the scheduler did wrong, in words, if it did; Greedy has decided since."""
+        return self._planner.failure
+
+    def usable(self) -> list[tuple[int, int]]:
+        """The (exit, partition) pairs that the scheduler may choose: what the runner has to have ready."""
+        return self._decider.usable()
+
+    async def prepare(self) -> None:
+        """Connect, measure the link, and reset the scheduler with what was learned."""
+        await self._contact.start()
+
+    async def run(
+        self,
+        arrivals: Iterable[Arrival],
+        start_ms: float,
+        log: TaskLog,
+        on_task: Callable[[Task], object] | None = None,
+    ) -> None:
+        """Take the tasks of ``arrivals`` (times from ``start_ms``) and return when each has its outcome, logged.
+
+        Arrivals are taken one by one, so they may be endless. When cancelled, no more are taken, and tasks that have
+        arrived get a second to end. A source that fails ends the stream, and is raised when all tasks have ended.
+        """
+        self._run += 1
+        self._arrivals, self._start_ms, self._broken = iter(arrivals), start_ms, None
+        self._endings.begin(start_ms, log, on_task)
+        self._await_next(self._run, 0)
+        watch = asyncio.create_task(self._contact.watch())
+        try:
+            await self._endings.all_ended.wait()
+        except asyncio.CancelledError:
+            await self._drain()
+            raise
+        finally:
+            watch.cancel()
+        if self._broken is not None:
+            raise self._broken
+
+    async def _drain(self) -> None:
+        """Take no more tasks, and see those through that are here."""
+        self._run += 1
+        self._endings.no_more()
+        try:
+            async with asyncio.timeout(DRAIN_S):
+                await self._endings.all_ended.wait()
+        except TimeoutError:
+            for task in list(self._endings.open.values()):
+                self._endings.end(task, Outcome.LATE, Reason.STOPPED)
+
+    def take_over(self, scheduler: Scheduler) -> None:
+        """Have another scheduler decide from the next task on; :class:`InputError` if it is not for this network."""
+        self._decider.take_over(scheduler)
+
+    async def close(self) -> None:
+        """Disconnect and end the threads."""
+        await self._contact.close()
+        await self._machine.close()
+
+    # Arrivals and decisions
+
+    def _await_next(self, run: int, number: int) -> None:
+        """Have the next task decided when it arrives."""
+        try:
+            arrival = next(self._arrivals, None)
+        except Exception as error:  # the source's: raised by run() when the tasks that are here have ended
+            arrival, self._broken = None, error
+        if arrival is None:
+            self._endings.no_more()
+        else:
+            self._clock.call_at(self._start_ms + arrival.at_ms, lambda: self._arrive(run, number, arrival))
+
+    def _arrive(self, run: int, number: int, arrival: Arrival) -> None:
+        if run != self._run:
+            return  # asked to end meanwhile
+        now = self._clock.now_ms()
+        arrived_ms = self._start_ms + arrival.at_ms
+        decider = self._decider
+        task = Task(number, arrival, arrived_ms, self._settings.deadline_ms, arrived_ms + decider.limit_ms)
+        self._endings.arrived(task)
+        task.parts["wake"] = now - arrived_ms
+        task.tensors = [arrival.frame]
+        awake_ms = max(arrived_ms + self._profile.task_ms - now, 0.0)
+        usable = self._contact.usable(now)
+        self._outlook.update(now, usable, max(self._stage.backlog_ms(now), awake_ms))
+        choice = decider.decide(now - self._start_ms)
+        task.decision_us, task.facts, task.choice = decider.decision_us, decider.facts, choice
+        if choice is not None:
+            task.option, task.exit, task.partition = choice.option, choice.exit, choice.partition
+            task.predicted_ms = now - arrived_ms + choice.latency_ms
+        self._note_decision(task, now)
+        self._follow(task, choice, usable, now)
+        self._await_next(run, number + 1)
+
+    def _follow(self, task: Task, choice: Choice | None, usable: bool, now: float) -> None:
+        """Do what was decided, as far as it makes sense."""
+        if not usable and (choice is None or choice.offloads):
+            self._decide_alone(task, Fallback.UNREACHABLE)
+        elif choice is None:
+            self._drop(task, Reason.SCHEDULER)
+        elif task.arrived_ms + task.predicted_ms <= task.limit_ms:
+            self._begin(task, choice, now)
+        elif choice.planned_ms <= self._decider.limit_ms:  # it could not know of late alarms and of the latest times
+            self._decide_alone(task, Fallback.LATE)
+        else:
+            self._drop(task, Reason.EXPIRED)
+        if usable and (choice is None or not choice.offloads):
+            self._contact.learn_more(task, choice, now)
+
+    def _note_decision(self, task: Task, now: float) -> None:
+        """For the log: what the scheduler saw, and what it has to tell, of which each kind is told in words once."""
+        task.seen = {"now_ms": now - self._start_ms} | self._outlook.seen()
+        task.note = note = self._decider.note
+        if note is not None and note not in (PLANNING, FAILED):
+            self._teller.once(note, f"task {task.number}: {note}; greedy decides while that is so")
+
+    def _drop(self, task: Task, why: Reason) -> None:
+        task.exit = task.partition = 0
+        self._endings.end(task, Outcome.DROPPED, why)
+
+    def _decide_alone(self, task: Task, why: Fallback) -> None:
+        """What was meant for the edge, or given up for lack of it, is done here as well as time allows."""
+        best = self._stage.best_way(task, urgent=False)
+        if best is None:
+            self._drop(task, Reason.EXPIRED)
+            return
+        task.exit, task.partition, task.fallback = best.exit, best.after_block, why
+
+        def done(result: Any) -> None:
+            if isinstance(result, tuple):
+                self._endings.answer(task, self._clock.now_ms(), best.exit, best.after_block, *result)
+            else:
+                self._end(task, reason_of(result))
+
+        self._stage.finish(task, best, False, done)
+
+    # The device's stage
+
+    def _begin(self, task: Task, choice: Choice, seen_ms: float) -> None:
+        """Queue the device's part; the link's part is planned with it."""
+        queued_ms = self._clock.now_ms()
+        task.parts["decide"] = queued_ms - seen_ms
+        rest_ms = 0.0
+        if choice.offloads:
+            rest_ms = choice.edge_ms + self._decider.rtt_ms
+            ready_ms = queued_ms + self._outlook.device_wait_ms + choice.device_ms
+            edge_ms = self._times.service_ms(self._decider.profiled_edge_ms(choice.option))
+            task.transfer = self._outlook.plan_transfer(self._frame_bits[choice.partition], ready_ms, edge_ms)
+        self._stage.begin(task, choice, rest_ms, self._computed)
+
+    def _computed(self, task: Task, result: Any) -> None:
+        """The device's part is done, cancelled (None) or failed."""
+        task.device_done_ms = self._clock.now_ms()
+        if isinstance(result, bytes):
+            self._contact.send(task, result)
+            return
+        offloads = task.transfer is not None
+        if task.transfer is not None:
+            self._outlook.transfer_gone(task.transfer)
+        if isinstance(result, tuple):
+            self._endings.answer(task, task.device_done_ms, task.exit, task.partition, *result)
+        elif result is not None:
+            if not task.ended:
+                self._teller.tell(f"task {task.number}: {result}")
+            self._end(task, reason_of(result))
+        elif offloads:
+            self._rescue.now(task, Fallback.LATE, Reason.CANCELLED_DEVICE)
+        else:
+            self._end(task, Reason.CANCELLED_DEVICE)
+
+    def _no_answer(self, task: Task) -> None:
+        self._end(task, Reason.NO_ANSWER)
+
+    def _end(self, task: Task, why: Reason) -> None:
+        """A task that was begun ends without an answer."""
+        self._endings.end(task, Outcome.INVALID if why is Reason.INVALID else Outcome.LATE, why)

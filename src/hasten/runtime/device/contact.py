@@ -1,0 +1,238 @@
+"""An agent's dealings with its edge: what is sent and probed, what comes back, and whether the edge is to be trusted.
+
+The connection itself is the uplink's, frames under way are the flights'. Here their news meet: answers end tasks and
+teach, failures hand tasks to the rescue, a silent link is given up, and where the edge is not trusted, trials go out.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from hasten.core.profile import Profile
+from hasten.runtime.clock import Clock
+from hasten.runtime.device.deciding import AgentSettings, Choice, Decider
+from hasten.runtime.device.edge_times import EdgeTimes
+from hasten.runtime.device.endings import Endings, Teller
+from hasten.runtime.device.estimate import LinkEstimate
+from hasten.runtime.device.flights import Flights
+from hasten.runtime.device.outlook import Outlook
+from hasten.runtime.device.probing import Prober, probe_bytes
+from hasten.runtime.device.rescue import Rescue
+from hasten.runtime.device.stages import DeviceStage
+from hasten.runtime.device.tasks import Fallback, Outcome, Reason, Task
+from hasten.runtime.device.trials import Avoidance, Trials
+from hasten.runtime.device.uplink import Uplink, UplinkUser
+from hasten.runtime.wire.frames import Answer, LoadReport, Refuse, Status, Welcome
+
+SILENT_AT_LEAST_MS = 500.0
+SILENT_DEADLINES = 3.0
+"""With a ping unanswered and nothing heard for so many deadlines (at least the above), the link counts as dead."""
+SLOW_LINK_MS = 5000.0
+"""A link that is busy with own frames may be silent for as long as they take, and at most so much longer."""
+WATCH_EVERY_MS = 50.0
+TRIAL_DEADLINES, TRIAL_MS = 10.0, 5000.0
+"""A trial's answer is of interest for so many deadlines, at least the latter."""
+
+
+@dataclass(frozen=True)
+class Parts:
+    """What of an agent its dealings with the edge have to do with."""
+
+    clock: Clock
+    settings: AgentSettings
+    profile: Profile
+    classes: int
+    frame_bits: list[float]
+    link: LinkEstimate
+    times: EdgeTimes
+    outlook: Outlook
+    decider: Decider
+    stage: DeviceStage
+    flights: Flights
+    rescue: Rescue
+    endings: Endings
+    teller: Teller
+
+
+class Contact:
+    """One agent's edge, or that there is none; told by its uplink what comes (:class:`UplinkUser`)."""
+
+    def __init__(self, parts: Parts, connect: Callable[[UplinkUser], Uplink] | None) -> None:
+        self._clock, self._settings, self._profile = parts.clock, parts.settings, parts.profile
+        self._classes, self._frame_bits = parts.classes, parts.frame_bits
+        self._link, self._times, self._outlook = parts.link, parts.times, parts.outlook
+        self._decider, self._stage = parts.decider, parts.stage
+        self._flights, self._rescue = parts.flights, parts.rescue
+        self._endings, self._teller = parts.endings, parts.teller
+        self._trials, self._avoidance = Trials(parts.settings.deadline_ms), Avoidance()
+        self._edge = (1.0, 1)
+        self._uplink = connect(self) if connect else None
+        exits = parts.profile.exits
+        may_offload = any(p < exits[e - 1].after_block for e, p in parts.decider.usable())
+        link = self._uplink, self._link, self._outlook
+        self._prober = Prober(self._clock, *link, probe_bytes(parts.profile), may_offload)
+
+    async def start(self) -> None:
+        """Connect, measure the link, and have the scheduler plan with what was found."""
+        if self._uplink is not None:
+            if await self._uplink.start():
+                await self._prober.warm_up()
+            elif self._uplink.trouble == "not connected yet":
+                self._teller.tell("edge not reached yet; working alone until it is")
+        self._decider.plan(*self._edge)
+        await self._decider.rehearse()
+
+    async def close(self) -> None:
+        """Disconnect."""
+        if self._uplink is not None:
+            await self._uplink.close()
+
+    def usable(self, now: float) -> bool:
+        """Whether anything should be sent: connected, heard of, and not left alone for a while."""
+        connected = self._uplink is not None and self._uplink.connected
+        return connected and self._link.knows_clock and not self._avoidance.avoids(now)
+
+    def send(self, task: Task, payload: bytes) -> None:
+        """Hand a task's frame to the link, if it still makes sense."""
+        assert task.transfer is not None and task.choice is not None  # planned when the task began
+        now = self._clock.now_ms()
+        if task.ended or not self.usable(now):
+            self._outlook.transfer_gone(task.transfer)
+            self._rescue.now(task, Fallback.LOST, Reason.NO_EXIT_IN_TIME)
+        elif now + task.choice.edge_ms + self._decider.rtt_ms > task.limit_ms:
+            self._outlook.transfer_gone(task.transfer)
+            self._rescue.now(task, Fallback.LATE, Reason.CANCELLED_UPLINK)
+        else:
+            assert self._uplink is not None  # usable
+            self._prober.ahead(now)
+            profiled_ms = self._decider.profiled_edge_ms(task.option)
+            cut, exit_ = task.partition, task.exit
+            self._flights.send(self._uplink, payload, cut, exit_, task.limit_ms, task.transfer, profiled_ms, task)
+            self._rescue.watch(task)
+
+    async def watch(self) -> None:
+        """Notice a dead link, and keep the estimates as fresh as they need to be."""
+        patience_ms = max(SILENT_AT_LEAST_MS, SILENT_DEADLINES * self._settings.deadline_ms)
+        while True:
+            await asyncio.sleep(WATCH_EVERY_MS / 1000.0)
+            if self._uplink is None or not self._uplink.connected:
+                continue
+            now = self._clock.now_ms()
+            self._flights.expire(now)
+            self._prober.watch(now, self._flights.any)
+            oldest_ms = self._prober.oldest_ms()
+            if oldest_ms is not None:
+                silent_ms = now - max(self._uplink.heard_ms, oldest_ms)
+                if silent_ms > patience_ms + min(self._outlook.link_wait_ms(now), SLOW_LINK_MS):
+                    self._uplink.give_up(f"nothing heard for {now - self._uplink.heard_ms:.0f} ms")
+
+    def learn_more(self, task: Task, choice: Choice | None, now: float) -> None:
+        """A task stays here: where a better edge might have had it, find out whether the edge is better by now."""
+        distrusted = self._times.slower or self._outlook.held_up
+        if not distrusted:
+            self._trials.trusted()
+        if distrusted and self._trials.due(now):
+            if self._decider.better_elsewhere(choice):
+                self._try_edge(task, now)
+        elif self._prober.may_want(now) and self._decider.better_elsewhere(choice):
+            self._prober.wanted(now)
+
+    def _try_edge(self, task: Task, now: float) -> None:
+        """Send a copy of the task's input for the sake of the times in its answer."""
+        self._trials.sent(now)
+        option = self._decider.whole_network
+        bits, rate = self._frame_bits[0], self._link.rate_bits_per_ms
+        profiled_ms = self._decider.profiled_edge_ms(option)
+        if rate <= 0 or bits / rate > self._settings.deadline_ms or not task.tensors:
+            self._times.forget()  # too dear: the next task that would go there is the trial
+            return
+        transfer = self._outlook.plan_transfer(bits, now, self._times.service_ms(profiled_ms))
+
+        def encoded(result: Any) -> None:
+            if isinstance(result, bytes) and self._uplink is not None and self._uplink.connected:
+                sent_ms = self._clock.now_ms()
+                limit_ms = sent_ms + max(TRIAL_DEADLINES * self._settings.deadline_ms, TRIAL_MS)
+                exit_ = len(self._profile.exits)
+                self._flights.send(self._uplink, result, 0, exit_, limit_ms, transfer, profiled_ms, None)
+            else:
+                self._outlook.transfer_gone(transfer)
+
+        self._stage.encode(task, encoded)
+
+    def edge_connected(self, welcome: Welcome) -> None:
+        """Plan anew if the edge is not the one planned with."""
+        self._teller.tell("edge connected")
+        self._link.forget()
+        self._prober.connected(welcome.workers)
+        self._flights.workers = welcome.workers
+        if (welcome.slowdown, welcome.workers) != self._edge:
+            self._edge = (welcome.slowdown, welcome.workers)
+            self._times.forget()
+            self._decider.plan(*self._edge)
+
+    def edge_lost(self, reason: str) -> None:
+        """Take back everything that was under way."""
+        self._teller.tell(f"edge lost: {reason}")
+        now = self._clock.now_ms()
+        self._outlook.disconnected(now)
+        self._prober.disconnected()
+        flights = self._flights.lost()
+        self._link.forget()
+        if flights:
+            self._avoidance.failed(now)
+        for flight in flights:
+            if flight.task is not None:
+                self._rescue.now(flight.task, Fallback.LOST, Reason.NO_EXIT_IN_TIME)
+
+    def edge_unreachable(self, reason: str) -> None:
+        """Say why there is no connection."""
+        self._teller.tell(f"edge not reached ({reason}); working alone until it is")
+
+    def edge_answered(self, task: int, answer: Answer) -> None:
+        """Learn from an answer and end its task."""
+        flight = self._flights.answered(task, answer)
+        if flight is None:
+            return
+        self._avoidance.answered()
+        waits = flight.task
+        if waits is None:
+            if self._times.service_ms(flight.profiled_ms) > 2.0 * max(answer.service_ms, flight.profiled_ms):
+                self._trials.promising()
+            return
+        if waits.ended:
+            return
+        waits.came_back(self._clock.now_ms(), answer, 0.5 * self._link.rtt_ms)
+        if answer.status is Status.LATE:
+            self._rescue.now(waits, Fallback.LATE, Reason.CANCELLED_EDGE)
+        elif answer.status is Status.INVALID:
+            self._endings.end(waits, Outcome.INVALID, Reason.INVALID)
+        elif self._possible(waits, answer):
+            waits.fallback = None
+            option, confidence = (waits.exit, waits.partition), min(answer.confidence, 1.0)
+            self._endings.answer(waits, self._clock.now_ms(), *option, answer.class_index, confidence)
+        else:
+            self._teller.once("bad answer", f"task {waits.number}: got an answer that cannot be true ({answer})")
+            self._rescue.now(waits, Fallback.BAD_ANSWER, Reason.BAD_ANSWER)
+
+    def _possible(self, task: Task, answer: Answer) -> bool:
+        """Whether an answer can be one to this task."""
+        sound = math.isfinite(answer.confidence) and 0.0 <= answer.confidence <= 1.0001
+        known = answer.status is Status.DONE and answer.exit == task.exit
+        return known and sound and answer.class_index < self._classes
+
+    def edge_refused(self, task: int, refuse: Refuse) -> None:
+        """Finish a refused task here."""
+        self._teller.once(f"refused {refuse.text}", f"edge refused: {refuse.text}")
+        flight = self._flights.refused(task)
+        if flight is not None and flight.task is not None:
+            self._rescue.now(flight.task, Fallback.REFUSED, Reason.NO_EXIT_IN_TIME)
+
+    def edge_ponged(self, sequence: int, clock_ms: float, report: LoadReport) -> None:
+        """Learn from a ping's answer."""
+        now = self._clock.now_ms()
+        self._prober.ponged(sequence, now, clock_ms, report)
+        self._outlook.edge_reported(report, now)

@@ -1,0 +1,114 @@
+"""What happens when a task ends: it is counted, logged and told; whatever of these fails, no task is lost over it."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Iterable
+from typing import Any
+
+from hasten.runtime.device.tasklog import TaskLog
+from hasten.runtime.device.tasks import Outcome, Reason, Task
+
+
+class Teller:
+    """Tells in words; a listener that fails is told about no more, and nobody notices."""
+
+    def __init__(self, listener: Callable[[str], None] | None) -> None:
+        self._listener = listener
+        self._told: set[str] = set()
+
+    def tell(self, text: str) -> None:
+        """Tell every time."""
+        if self._listener is not None:
+            try:
+                self._listener(text)
+            except Exception:  # a closed terminal, a full disk behind it: there is nobody left to tell
+                self._listener = None
+
+    def once(self, key: str, text: str) -> None:
+        """Tell the first of its kind."""
+        if key not in self._told:
+            self._told.add(key)
+            self.tell(text)
+
+
+class Endings:
+    """Counts open tasks and reports each that ends.
+
+    Attributes:
+        open: the tasks without an outcome, by number.
+        all_ended: set while there is none and none is to come.
+    """
+
+    def __init__(self, teller: Teller, learn: Callable[[Task], None]) -> None:
+        self.open: dict[int, Task] = {}
+        self.all_ended = asyncio.Event()
+        self._teller = teller
+        self._learn = learn
+        self._more = False
+        self._start_ms = 0.0
+        self._log: TaskLog | None = None
+        self._on_task: Callable[[Task], object] | None = None
+
+    def begin(self, start_ms: float, log: TaskLog, on_task: Callable[[Task], object] | None) -> None:
+        """Tasks are to come; times in the log count from ``start_ms``."""
+        self._more, self._start_ms, self._log = True, start_ms, log
+        self.all_ended.clear()
+        log.on_trouble = lambda text: self._teller.once("log", text)
+        self._on_task = on_task
+
+    def arrived(self, task: Task) -> None:
+        """A task that will need an outcome."""
+        self.open[task.number] = task
+
+    def no_more(self) -> None:
+        """No task is to come."""
+        self._more = False
+        self._look()
+
+    def answer(
+        self, task: Task, now_ms: float, exit_: int, partition: int, class_index: int, confidence: float
+    ) -> None:
+        """A task has its answer, by the option (``exit_``, ``partition``); the first one counts."""
+        if not task.ended:
+            task.answer(now_ms, exit_, partition, class_index, confidence)
+            self._close(task)
+
+    def end(self, task: Task, outcome: Outcome, reason: Reason) -> None:
+        """A task ends without an answer."""
+        if not task.ended:
+            task.end(outcome, reason)
+            self._close(task)
+
+    def _close(self, task: Task) -> None:
+        del self.open[task.number]
+        self._guarded("learning", lambda: self._learn(task))
+        record: dict[str, Any] = {}
+        self._guarded("record", lambda: record.update(task.record(self._start_ms)))
+        if self._log is not None and record:
+            self._guarded("log", lambda: self._written(record))
+        listener = self._on_task
+        if listener is not None:
+            self._guarded("on_task", lambda: listener(task))
+        self._look()
+
+    def _written(self, record: dict[str, Any]) -> None:
+        assert self._log is not None  # checked by the caller
+        self._log.write(record)
+
+    def _guarded(self, what: str, call: Callable[[], object]) -> None:
+        """Make a call that must not cost a task its outcome; told once if it fails."""
+        try:
+            call()
+        except Exception as error:
+            self._teller.once(what, f"{what} failed: {type(error).__name__}: {error}; tasks go on without it")
+
+    def _look(self) -> None:
+        if not self._more and not self.open:
+            self.all_ended.set()
+
+
+def ended_all(tasks: Iterable[Task], endings: Endings, reason: Reason) -> None:
+    """End what is open."""
+    for task in list(tasks):
+        endings.end(task, Outcome.LATE, reason)

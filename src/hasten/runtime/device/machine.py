@@ -1,0 +1,45 @@
+"""What an agent stands on: a clock, a processor, a codec and a helper thread. Given to it, so that time can be virtual.
+
+:class:`Machine` of :func:`real_machine` is this computer. :mod:`hasten.runtime.virtual` has one without threads whose
+time passes only when everybody waits.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hasten.runtime.clock import Clock, SystemClock
+from hasten.runtime.device.beside import Helper, HelperThread
+from hasten.runtime.device.compute import Compute, ComputeQueue
+from hasten.split.codec import Codec
+from hasten.split.manifest import TensorSpec
+
+Encode = Callable[[Sequence[NDArray[np.generic]], Sequence[TensorSpec]], bytes]
+
+
+@dataclass(frozen=True)
+class Machine:
+    """Clock, processor, codec, and who plans beside the event loop."""
+
+    clock: Clock
+    compute: Compute
+    encode: Encode
+    helper: Helper
+
+    async def close(self) -> None:
+        """End its threads."""
+        await self.compute.close()
+        self.clock.close()
+        self.helper.close()
+
+
+def real_machine(loop: asyncio.AbstractEventLoop | None = None) -> Machine:
+    """This computer, for one agent in the running event loop."""
+    at: Any = loop or asyncio.get_running_loop()
+    return Machine(SystemClock(at), ComputeQueue(at), Codec().encode, HelperThread())

@@ -1,0 +1,174 @@
+"""What a device can see of the three resources when a task arrives: exact for its own, projected for the others.
+
+The device's own backlog is the planned work in its queue. The uplink's is a projection of all its own transfers that
+are not answered yet, those still in device compute included, at the estimated rate; other devices show only in that
+rate. The edge's is its last report, less the time since, plus own tasks that the report cannot have counted; a task
+that the edge has had for longer than it should have needed keeps a worker busy for as long again.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import deque
+from dataclasses import dataclass
+from typing import Any
+
+from hasten.core.timing import half_way, stage_end
+from hasten.runtime.device.estimate import LinkEstimate
+from hasten.runtime.wire.frames import LoadReport
+
+
+@dataclass(eq=False, slots=True)
+class Transfer:
+    """One own frame: planned, under way, or answered."""
+
+    bits: float
+    ready_ms: float
+    """When it was handed to the link, or is planned to be."""
+    edge_ms: float
+    sent: bool = False
+    due_ms: float = math.inf
+    """When the edge should be done with it; known once the edge is known to have it."""
+
+
+class Outlook:
+    """Projects backlogs; all times are this device's clock in milliseconds.
+
+    After ``update(now)``: ``device_wait_ms``, ``uplink_wait_ms``, ``edge_wait_ms`` (per worker, ascending) and
+    ``rate_bits_per_ms``.
+    """
+
+    def __init__(self, link: LinkEstimate, workers: int = 1) -> None:
+        self.device_wait_ms = 0.0
+        self.uplink_wait_ms = 0.0
+        self.edge_wait_ms = [0.0] * workers
+        self.rate_bits_per_ms = 0.0
+        self.held_up = False
+        """Whether the edge has had an own task for longer than it should have needed."""
+        self._link = link
+        self._transfers: deque[Transfer] = deque()
+        self._left_ms = 0.0
+        self._report_ms = [0.0] * workers
+        self._reported_ms = 0.0
+
+    def plan_transfer(self, bits: float, ready_ms: float, edge_ms: float) -> Transfer:
+        """A transfer was decided on; it will be ready about ``ready_ms``."""
+        transfer = Transfer(bits, ready_ms, edge_ms)
+        self._transfers.append(transfer)
+        return transfer
+
+    def transfer_sent(self, transfer: Transfer, bits: float, now_ms: float) -> None:
+        """A transfer was handed to the link; its true size is known by now."""
+        transfer.bits, transfer.ready_ms, transfer.sent = bits, now_ms, True
+
+    def transfer_gone(self, transfer: Transfer) -> None:
+        """A transfer will not happen, or nobody waits for its answer any more."""
+        if transfer in self._transfers:
+            self._transfers.remove(transfer)
+
+    def arrived_before(self, sent_ms: float, report: LoadReport, now_ms: float) -> None:
+        """A ping that was sent at ``sent_ms`` has been answered: the edge has all frames sent before it.
+
+        They are part of the load that it reports, and should be done when all that is.
+        """
+        at_edge_ms, all_ms = now_ms - 0.5 * self._link.rtt_ms, max(report.backlog_ms)
+        for transfer in self._transfers:
+            if transfer.sent and transfer.ready_ms <= sent_ms and math.isinf(transfer.due_ms):
+                transfer.due_ms = at_edge_ms + max(all_ms, transfer.edge_ms)
+
+    def transfer_answered(self, transfer: Transfer, now_ms: float, edge_total_ms: float) -> None:
+        """An answer came back; ``edge_total_ms`` is the time it spent at the edge."""
+        left_ms = now_ms - edge_total_ms - self._link.rtt_ms
+        self._link.transfer(max(transfer.ready_ms, self._left_ms), left_ms, transfer.bits)
+        self._left_ms = max(self._left_ms, left_ms)
+        self.transfer_gone(transfer)
+
+    def edge_reported(self, report: LoadReport, now_ms: float) -> None:
+        """A load report arrived; one of another number of workers than planned with is cut or filled up."""
+        workers = len(self._report_ms)
+        backlog_ms = list(report.backlog_ms[:workers])
+        self._report_ms = backlog_ms + [backlog_ms[-1]] * (workers - len(backlog_ms))
+        self._reported_ms = now_ms - 0.5 * self._link.rtt_ms
+
+    def planned_for(self, workers: int) -> None:
+        """The edge has so many workers; of their work nothing is known."""
+        self._report_ms = [max(self._report_ms, default=0.0)] * workers
+
+    def disconnected(self, now_ms: float) -> None:
+        """The connection is gone: what the edge was to do stays its backlog until it reports again."""
+        left_ms = sorted(max(self._reported_ms + backlog - now_ms, 0.0) for backlog in self._report_ms)
+        for transfer in self._transfers:
+            if transfer.sent:
+                left_ms[0] += transfer.edge_ms
+                left_ms.sort()
+        self._report_ms, self._reported_ms = left_ms, now_ms
+        self._left_ms = 0.0
+
+    def update(self, now_ms: float, connected: bool, device_wait_ms: float) -> None:
+        """Project everything committed so far to ``now_ms``; the device's own backlog is given."""
+        self.device_wait_ms = device_wait_ms
+        rate = self._link.rate_bits_per_ms if connected else 0.0
+        oldest = self._transfers[0] if self._transfers else None
+        if rate > 0 and oldest is not None and oldest.sent and math.isinf(oldest.due_ms):
+            rate = min(rate, self._rate_bound(oldest, now_ms))
+        self.rate_bits_per_ms = rate
+        free_ms = self._left_ms
+        workers = [max(self._reported_ms + backlog, now_ms) for backlog in self._report_ms]
+        overdue = 0
+        if rate > 0:
+            for transfer in self._transfers:
+                if transfer.due_ms < math.inf:  # the edge has it, and had it when it last reported
+                    overdue += self._holds_up(transfer, workers, overdue, now_ms)
+                    continue
+                free_ms = float(stage_end(transfer.ready_ms, free_ms, transfer.bits / rate))
+                arrives_ms = half_way(free_ms, self._link.rtt_ms)
+                if arrives_ms > self._reported_ms:
+                    earliest = workers.index(min(workers))
+                    workers[earliest] = float(stage_end(arrives_ms, workers[earliest], transfer.edge_ms))
+        self.held_up = overdue > 0
+        self.uplink_wait_ms = max(free_ms - now_ms, 0.0)
+        self.edge_wait_ms = sorted(worker - now_ms for worker in workers)
+
+    @staticmethod
+    def _holds_up(transfer: Transfer, workers: list[float], before: int, now_ms: float) -> int:
+        """A task at the edge that is overdue keeps one more worker busy for as long as it is overdue; 1 if it is."""
+        overdue_ms = now_ms - transfer.due_ms
+        if overdue_ms <= 0 or before >= len(workers):
+            return 0
+        workers[before] = max(workers[before], now_ms + overdue_ms)
+        return 1
+
+    def seen(self) -> dict[str, Any]:
+        """What was last projected, for the log: unrounded, so that a decision can be made again from it."""
+        return {
+            "device_wait_ms": self.device_wait_ms,
+            "uplink_wait_ms": self.uplink_wait_ms,
+            "edge_wait_ms": list(self.edge_wait_ms),
+            "rate_bits_per_ms": self.rate_bits_per_ms,
+            "rtt_ms": round(self._link.rtt_ms, 4),
+        }
+
+    def link_wait_ms(self, now_ms: float) -> float:
+        """How long a frame handed over now waits behind own frames that the edge is not known to have.
+
+        Infinitely, as far as is known, at a rate that was never measured.
+        """
+        rate = self._link.rate_bits_per_ms
+        free_ms = self._left_ms
+        for transfer in self._transfers:
+            if transfer.sent and math.isinf(transfer.due_ms):
+                free_ms = max(transfer.ready_ms, free_ms) + (transfer.bits / rate if rate > 0 else math.inf)
+        return max(free_ms - now_ms, 0.0)
+
+    def link_idle(self) -> bool:
+        """Whether no own frame may still be on its way up."""
+        return not any(transfer.sent and math.isinf(transfer.due_ms) for transfer in self._transfers)
+
+    def _rate_bound(self, oldest: Transfer, now_ms: float) -> float:
+        """A transfer that is overdue bounds the rate from above: it would have been answered at any higher one."""
+        away_ms = now_ms - max(oldest.ready_ms, self._left_ms) - self._link.rtt_ms - oldest.edge_ms - self._waited()
+        return oldest.bits / away_ms if away_ms > 0 else math.inf
+
+    def _waited(self) -> float:
+        """How long a task may have queued at the edge by its last report."""
+        return min(self._report_ms, default=0.0)

@@ -1,0 +1,136 @@
+"""Finishing a task on the device when the edge fails it, or will not answer in time; the first answer counts.
+
+A task that is away is looked at again at the last moment of each way in which the device could still finish it. How
+likely its answer is to come in time is read off the answers before it: of those that were not there so long after
+their predicted time, how many came before this one's deadline. An idle device then computes an answer of its own in
+case none comes, and gives it when the deadline is near; a busy one does so when that is worth more than waiting.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from typing import Any
+
+from hasten.runtime.clock import Clock
+from hasten.runtime.device.endings import Endings
+from hasten.runtime.device.stages import DeviceStage, reason_of
+from hasten.runtime.device.tasks import Fallback, Outcome, Reason, Task
+from hasten.runtime.device.ways import LocalFinish
+
+LATENESS_KEPT = 32
+MARGIN_MS, MARGIN_SHARE = 15.0, 0.1
+"""A task is taken back so much before the last moment (at most this share of its deadline)."""
+SURE, HOPELESS = 0.97, 0.1
+"""An answer this likely is waited for; one less likely than the latter is not."""
+LAST_WORD_MS = 3.0
+"""An answer found here is given so much before the deadline, when the edge's has not come."""
+RUNNING_LATE_MS, RUNNING_LATE_SHARE = 5.0, 0.5
+"""Without experience an answer is still likely until it is so much later than predicted, or this share of it."""
+
+
+class Punctuality:
+    """How much later than predicted answers came; infinitely, if they did not come."""
+
+    def __init__(self) -> None:
+        self._late_ms: deque[float] = deque(maxlen=LATENESS_KEPT)
+
+    def came(self, late_ms: float) -> None:
+        """An answer came so much after its predicted time (before, if negative), or did not."""
+        self._late_ms.append(late_ms)
+
+    def chance(self, late_ms: float, slack_ms: float, away_ms: float) -> float:
+        """Share of answers that come within ``slack_ms`` of their predicted time, of those not here at ``late_ms``.
+
+        ``away_ms`` is how long the answer was predicted to take.
+        """
+        if slack_ms <= late_ms:
+            return 0.0
+        still_away = [late for late in self._late_ms if late > late_ms]
+        if not still_away:  # as late as none before
+            usual_ms = max(RUNNING_LATE_MS, RUNNING_LATE_SHARE * away_ms)
+            return 1.0 if late_ms < usual_ms else 0.0
+        return sum(late <= slack_ms for late in still_away) / len(still_away)
+
+
+class Rescue:
+    """Takes tasks back."""
+
+    def __init__(self, clock: Clock, stage: DeviceStage, endings: Endings, punctuality: Punctuality) -> None:
+        self._clock, self._stage, self._endings, self._punctuality = clock, stage, endings, punctuality
+
+    def watch(self, task: Task) -> None:
+        """A task has been sent: look at it again while it could still be finished here."""
+        ways = self._stage.ways(task)
+        margin_ms = min(MARGIN_MS, MARGIN_SHARE * task.deadline_ms)
+        ends_ms = task.arrived_ms + task.deadline_ms
+        moments = [(ends_ms - way.device_ms - margin_ms, way) for way in reversed(ways)]
+        self._look_again(task, [moment for moment in moments if moment[0] > task.sent_ms])
+
+    def _look_again(self, task: Task, moments: list[tuple[float, LocalFinish]]) -> None:
+        if moments:
+            self._clock.call_at(moments[0][0], lambda: self._look(task, moments))
+
+    def _look(self, task: Task, moments: list[tuple[float, LocalFinish]]) -> None:
+        if task.ended or task.fallback or task.rescuing:
+            return
+        chance = self._chance(task)
+        if chance < SURE:
+            way, next_worth = moments[0][1], moments[1][1].accuracy if len(moments) > 1 else 0.0
+            waiting = chance * self._edge_accuracy(task) + (1.0 - chance) * next_worth
+            if self._stage.idle or way.accuracy > waiting:
+                self._take_back(task, None if chance > HOPELESS else Fallback.SILENT)
+                if task.rescuing or task.ended:
+                    return
+        self._look_again(task, moments[1:])
+
+    def _chance(self, task: Task) -> float:
+        due_ms = task.arrived_ms + task.predicted_ms
+        late_ms = self._clock.now_ms() - due_ms
+        return self._punctuality.chance(late_ms, task.arrived_ms + task.deadline_ms - due_ms, due_ms - task.sent_ms)
+
+    @staticmethod
+    def _edge_accuracy(task: Task) -> float:
+        return task.choice.accuracy if task.choice is not None else 0.0
+
+    def now(self, task: Task, why: Fallback, otherwise: Reason) -> None:
+        """The edge or the link has failed a task: finish it here, or end it for this reason if that is too late."""
+        if task.ended:
+            return
+        if task.held_answer is not None:
+            task.fallback = why
+            self._endings.answer(task, self._clock.now_ms(), *task.held_answer)
+        elif task.rescuing:
+            task.fallback = why
+        elif not task.fallback:
+            self._take_back(task, why)
+            if not task.rescuing:
+                task.fallback = why
+                self._endings.end(task, Outcome.LATE, otherwise)
+
+    def _take_back(self, task: Task, why: Fallback | None) -> None:
+        """Finish a task here before what is queued; without a reason only in case its answer does not come."""
+        way = self._stage.best_way(task, urgent=True)
+        if way is not None:
+            task.rescuing, task.fallback = True, why
+            self._stage.finish(task, way, True, lambda result: self._finished(task, way, result))
+
+    def _finished(self, task: Task, way: LocalFinish, result: Any) -> None:
+        task.rescuing = False
+        if task.ended:
+            return
+        now = self._clock.now_ms()
+        if not isinstance(result, tuple):
+            if task.fallback:
+                self._endings.end(task, Outcome.LATE, reason_of(result))
+            return
+        last_ms = task.arrived_ms + task.deadline_ms - LAST_WORD_MS
+        if task.fallback or way.accuracy >= self._edge_accuracy(task) or now >= last_ms:
+            self._give(task, (way.exit, way.after_block, *result))
+        else:
+            task.held_answer = (way.exit, way.after_block, *result)
+            self._clock.call_at(last_ms, lambda: self._give(task, (way.exit, way.after_block, *result)))
+
+    def _give(self, task: Task, answer: tuple[int, int, int, float]) -> None:
+        if not task.ended:
+            task.fallback = task.fallback or Fallback.SILENT
+            self._endings.answer(task, self._clock.now_ms(), *answer)

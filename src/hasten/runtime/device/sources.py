@@ -1,0 +1,179 @@
+"""Where a device's tasks come from: frames (a package's samples, a folder of arrays, synthetic) and arrival times."""
+
+from __future__ import annotations
+
+import zipfile
+import zlib
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hasten.core.arrivals import Arrivals
+from hasten.core.errors import InputError
+from hasten.core.files import Record, read_yaml, validated
+from hasten.runtime.device.tasks import Arrival
+from hasten.split.package import Package
+
+Array = NDArray[np.generic]
+
+SAMPLES, SYNTHETIC = "samples", "synthetic"
+SYNTHETIC_FRAMES = 64
+STRETCH = 65_536
+"""Arrivals drawn at a time."""
+MAX_ARRAY_BYTES = 2 << 30
+"""A file of arrays beyond this size is refused before it is read."""
+_UNREADABLE = (OSError, ValueError, EOFError, KeyError, RuntimeError, MemoryError, zipfile.BadZipFile, zlib.error)
+SHORT_ARRIVALS = ("poisson", "periodic")
+
+
+@dataclass(frozen=True)
+class Frames:
+    """Frames to draw tasks from: (N, *input shape), and their labels (N,) where known."""
+
+    inputs: Array
+    labels: NDArray[np.int64] | None
+
+    def arrivals(self, times_ms: NDArray[np.float64], seed: int, stream: int = 0) -> Tasks:
+        """One task for each time; which frame each shows is drawn from ``seed`` and ``stream``."""
+        order = np.random.default_rng([seed, 3, stream]).integers(len(self.inputs), size=len(times_ms))
+        return Tasks(self, times_ms, order)
+
+    def stream(self, times_ms: Iterable[float], seed: int, stream: int = 0) -> Iterator[Arrival]:
+        """The same tasks, one after the other, for times that need not end."""
+        rng = np.random.default_rng([seed, 3, stream])
+        for at_ms in times_ms:
+            yield self._arrival(float(at_ms), int(rng.integers(len(self.inputs))))
+
+    def _arrival(self, at_ms: float, sample: int) -> Arrival:
+        label = None if self.labels is None else int(self.labels[sample])
+        return Arrival(at_ms, sample, self.inputs[sample : sample + 1], label)
+
+
+class Tasks(Sequence[Arrival]):
+    """Tasks to come, made when asked for."""
+
+    def __init__(self, frames: Frames, times_ms: NDArray[np.float64], order: NDArray[np.int64]) -> None:
+        self._frames, self._times_ms, self._order = frames, times_ms, order
+
+    def __len__(self) -> int:
+        return len(self._times_ms)
+
+    def __getitem__(self, number: Any) -> Any:
+        return self._frames._arrival(float(self._times_ms[number]), int(self._order[number]))
+
+
+def arrival_times(process: Arrivals, seed: int, tasks: int | None) -> Iterator[float]:
+    """Arrival times in ms, without end if no number is given, drawn in stretches so that memory stays what it is.
+
+    A stretch begins where the one before ended; a process with a memory of its own (bursts, a recording) starts anew.
+    """
+    rng, left, end_ms = np.random.default_rng([seed, 0, 0]), tasks, 0.0
+    while left is None or left > 0:
+        count = STRETCH if left is None else min(left, STRETCH)
+        times_ms = process.times(rng, count, np.inf, 0.0, None)
+        shift_ms = 0.0
+        if end_ms > 0 and process.kind == "periodic":
+            shift_ms = end_ms + 1000.0 / process.rate_hz - float(times_ms[0])
+        elif end_ms > 0:
+            shift_ms = end_ms
+        yield from (times_ms + shift_ms).tolist()
+        if len(times_ms) < count or process.kind == "explicit":
+            return
+        end_ms = float(times_ms[-1]) + shift_ms
+        left = None if left is None else left - count
+
+
+def open_source(source: str, package: Package, seed: int = 0) -> Frames:
+    """Frames named by ``samples`` (the package's own), ``synthetic``, or a folder or file of ``.npy``/``.npz``.
+
+    A ``.npz`` holds ``x`` and, where known, ``y``. Raises :class:`InputError` when the frames do not fit the package.
+    """
+    if source == SAMPLES:
+        return Frames(*package.samples())
+    if source == SYNTHETIC:
+        return _synthetic(package, seed)
+    path = Path(source)
+    try:
+        files = sorted(p for p in path.iterdir() if p.suffix in (".npy", ".npz")) if path.is_dir() else [path]
+        absent = not files or not files[0].is_file()
+    except (OSError, ValueError):  # a folder that is not for us, or a name that no file can have
+        absent = True
+    if absent:
+        raise InputError("device", "source", source, "samples, synthetic, or a folder with .npy or .npz files")
+    parts = [_read_arrays(file, package) for file in files]
+    labels = [part.labels for part in parts]
+    known = [part for part in labels if part is not None]
+    return Frames(
+        np.concatenate([part.inputs for part in parts]),
+        np.concatenate(known) if len(known) == len(parts) else None,
+    )
+
+
+def _synthetic(package: Package, seed: int) -> Frames:
+    spec = package.manifest.input
+    rng = np.random.default_rng([seed, 4])
+    shape = (SYNTHETIC_FRAMES, *spec.shape)
+    if spec.dtype == "float32":
+        return Frames(rng.standard_normal(shape, dtype=np.float32), None)
+    return Frames(rng.integers(0, 256, shape).astype(spec.dtype), None)
+
+
+def _read_arrays(path: Path, package: Package) -> Frames:
+    try:
+        _check_sizes(path)
+        loaded: Any = np.load(path, allow_pickle=False)
+        if isinstance(loaded, np.ndarray):
+            inputs, labels = loaded, None
+        else:
+            with loaded:
+                inputs, labels = loaded["x"], loaded.get("y")
+    except InputError:
+        raise
+    except _UNREADABLE as error:
+        raise InputError(path, "file", path.name, f".npy frames, or .npz with x and optionally y ({error})") from None
+    spec = package.manifest.input
+    if inputs.shape[1:] != spec.shape or inputs.dtype != spec.dtype or not inputs.size:
+        expected = f"{spec.dtype}{['N', *spec.shape]} with N at least 1"
+        raise InputError(path, "frames", f"{inputs.dtype}{list(inputs.shape)}", expected)
+    for number, frame in enumerate(inputs if inputs.dtype.kind == "f" else ()):
+        if not np.all(np.isfinite(frame)):
+            raise InputError(path, f"frame {number}", float(frame[~np.isfinite(frame)][0]), "finite numbers")
+    if labels is not None and (labels.shape != inputs.shape[:1] or labels.dtype.kind not in "iu"):
+        raise InputError(path, "labels", f"{labels.dtype}{list(labels.shape)}", f"{len(inputs)} class numbers")
+    return Frames(inputs, None if labels is None else labels.astype(np.int64))
+
+
+def _check_sizes(path: Path) -> None:
+    """Refuse what is too large before it is read, and arrays that an archive would unpack to too much."""
+    size = path.stat().st_size
+    if zipfile.is_zipfile(path):
+        with zipfile.ZipFile(path) as archive:
+            size = max((info.file_size for info in archive.infolist()), default=0)
+    if size > MAX_ARRAY_BYTES:
+        raise InputError(path, "size", size, f"at most {MAX_ARRAY_BYTES} bytes")
+
+
+class _ArrivalsFile(Record):
+    """A file that holds one arrival process, as a scenario writes it."""
+
+    arrivals: Arrivals
+
+
+def parse_arrivals(text: str) -> Arrivals:
+    """``poisson:RATE_HZ``, ``periodic:RATE_HZ``, or ``file:NAME``: YAML as under ``arrivals`` in a scenario."""
+    if text.startswith("file:"):
+        path = Path(text.removeprefix("file:"))
+        return validated(_ArrivalsFile, {"arrivals": read_yaml(path)}, path).arrivals
+    kind, _, rate = text.partition(":")
+    try:
+        rate_hz = float(rate)
+    except ValueError:
+        rate_hz = 0.0
+    if kind not in SHORT_ARRIVALS or not 0 < rate_hz < float("inf"):
+        expected = f"{' or '.join(f'{name}:RATE_HZ' for name in SHORT_ARRIVALS)} with a rate above 0, or file:NAME.yaml"
+        raise InputError("device", "arrivals", text, expected)
+    return validated(_ArrivalsFile, {"arrivals": {"kind": kind, "rate_hz": rate_hz}}, "arrivals").arrivals

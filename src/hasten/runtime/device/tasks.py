@@ -1,0 +1,202 @@
+"""A task's life on a device, and its line in the log: exactly one outcome, with a reason."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, field
+from enum import Enum
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hasten.core.timing import is_on_time
+from hasten.runtime.device.outlook import Transfer
+from hasten.runtime.wire.frames import Answer
+
+if TYPE_CHECKING:
+    from hasten.runtime.device.deciding import Choice
+
+Array = NDArray[np.generic]
+
+
+class Outcome(Enum):
+    """How a task ended."""
+
+    ON_TIME = "on_time"
+    LATE = "late"
+    DROPPED = "dropped"
+    INVALID = "invalid"
+
+
+class Reason(Enum):
+    """Why it ended so."""
+
+    ANSWERED = "answered"
+    """There is an answer; late if the deadline had passed."""
+    EXPIRED = "expired"
+    """Dropped at the decision: the chosen option would have been useless by its end."""
+    SCHEDULER = "scheduler"
+    """Dropped by the scheduler itself."""
+    CANCELLED_DEVICE = "cancelled_device"
+    """Too late when the device would have started it."""
+    CANCELLED_UPLINK = "cancelled_uplink"
+    """Too late when it would have been handed to the link."""
+    CANCELLED_EDGE = "cancelled_edge"
+    """Too late when the edge would have started it."""
+    NO_EXIT_IN_TIME = "no_exit_in_time"
+    """The edge failed it and no exit could answer on the device before the deadline."""
+    NO_ANSWER = "no_answer"
+    """The edge neither answered nor failed before the agent stopped waiting."""
+    FAILED = "failed"
+    """The segment could not be run on the device."""
+    INVALID = "invalid"
+    """The network's output is not finite: there is no class to tell."""
+    BAD_ANSWER = "bad_answer"
+    """The edge's answer cannot be true, and no exit could answer on the device before the deadline."""
+    STOPPED = "stopped"
+    """The agent was ended before."""
+
+
+class Fallback(Enum):
+    """Why the device finished a task that was meant for the edge."""
+
+    UNREACHABLE = "unreachable"
+    """There was no connection when it arrived; exit and partition are those of the device's own choice."""
+    LOST = "lost"
+    """The connection broke while it was away."""
+    SILENT = "silent"
+    """The answer was no longer to be expected in time."""
+    LATE = "late"
+    """Link or edge would have been too late."""
+    REFUSED = "refused"
+    BAD_ANSWER = "bad_answer"
+    """The answer cannot be true: of another exit, of no class, or without a probability."""
+
+
+@dataclass(frozen=True, slots=True)
+class Arrival:
+    """A task before it arrives: when, relative to the start, and its frame."""
+
+    at_ms: float
+    sample: int
+    frame: Array
+    """(1, *input shape)"""
+    label: int | None
+
+
+@dataclass(eq=False, slots=True)
+class Task:
+    """A task on its way. Times are this device's clock in ms, durations ms."""
+
+    number: int
+    arrival: Arrival
+    arrived_ms: float
+    deadline_ms: float
+    limit_ms: float
+    """Until when an answer is worth anything (this device's clock)."""
+    option: int = -1
+    exit: int = 0
+    partition: int = 0
+    predicted_ms: float = math.inf
+    decision_us: float = 0.0
+    seen: dict[str, Any] = field(default_factory=dict)
+    """What the scheduler saw."""
+    facts: dict[str, Any] = field(default_factory=dict)
+    """What it knew beforehand."""
+    note: str | None = None
+    """What it had to tell of the decision."""
+    tensors: list[Array] = field(default_factory=list)
+    """What the device has of it, kept until the outcome is known."""
+    held_cut: int = 0
+    """The partition point at which the device holds the tensors."""
+    choice: Choice | None = None
+    """What was decided, and what it should cost."""
+    transfer: Transfer | None = None
+    sent_ms: float = math.nan
+    device_done_ms: float = math.nan
+    wire_bytes: int = 0
+    parts: dict[str, float] = field(default_factory=dict)
+    fallback: Fallback | None = None
+    outcome: Outcome | None = None
+    reason: Reason | None = None
+    finish_ms: float = math.inf
+    answered_exit: int = 0
+    answered_partition: int = 0
+    """Blocks that ran on the device for this answer; all those before its exit where the device finished it."""
+    class_index: int | None = None
+    confidence: float | None = None
+
+    rescuing: bool = False
+    """Whether the device is finishing it after all."""
+    held_answer: tuple[int, int, int, float] | None = None
+    """Exit, partition, class and confidence found here in case the edge's better answer does not come in time."""
+
+    @property
+    def ended(self) -> bool:
+        """Whether the outcome is known."""
+        return self.outcome is not None
+
+    @property
+    def latency_ms(self) -> float:
+        """From arrival to answer; infinity without one."""
+        return self.finish_ms - self.arrived_ms
+
+    def came_back(self, now_ms: float, answer: Answer, half_rtt_ms: float) -> None:
+        """Note where the time since sending went; the way back is taken to be half the round trip."""
+        network_ms = now_ms - self.sent_ms - answer.edge_total_ms
+        downlink_ms = min(half_rtt_ms, network_ms)
+        self.parts |= {
+            "uplink": network_ms - downlink_ms,
+            "edge_queue": answer.queue_us / 1000.0,
+            "edge": answer.compute_us / 1000.0,
+            "decode": answer.decode_us / 1000.0,
+            "downlink": downlink_ms,
+        }
+
+    def answer(self, now_ms: float, exit_: int, partition: int, class_index: int, confidence: float) -> None:
+        """An answer is there, by the option (``exit_``, ``partition``)."""
+        self.finish_ms, self.answered_exit, self.answered_partition = now_ms, exit_, partition
+        self.class_index, self.confidence = class_index, confidence
+        on_time = bool(is_on_time(self.latency_ms, self.deadline_ms))
+        self.end(Outcome.ON_TIME if on_time else Outcome.LATE, Reason.ANSWERED)
+
+    def end(self, outcome: Outcome, reason: Reason) -> None:
+        """The one outcome; the tensors are let go."""
+        self.outcome, self.reason = outcome, reason
+        self.tensors = []
+
+    def record(self, start_ms: float) -> dict[str, Any]:
+        """The task's line in the log."""
+        label = self.arrival.label
+        answered = self.class_index is not None
+        return {
+            "task": self.number,
+            "arrival_ms": round(self.arrived_ms - start_ms, 4),
+            "sample": self.arrival.sample,
+            "label": label,
+            "option": self.option,
+            "exit": self.exit,
+            "partition": self.partition,
+            "predicted_ms": _finite(self.predicted_ms),
+            "decision_us": round(self.decision_us, 2),
+            "note": self.note,
+            "seen": self.seen,
+            "facts": self.facts,
+            "parts": {name: round(value, 4) for name, value in self.parts.items()},
+            "bytes": self.wire_bytes,
+            "outcome": self.outcome.value if self.outcome else None,
+            "reason": self.reason.value if self.reason else None,
+            "fallback": self.fallback.value if self.fallback else None,
+            "latency_ms": _finite(self.latency_ms),
+            "deadline_ms": self.deadline_ms,
+            "answered_exit": self.answered_exit,
+            "answered_partition": self.answered_partition,
+            "class": self.class_index,
+            "confidence": None if self.confidence is None else round(self.confidence, 5),
+            "correct": self.class_index == label if answered and label is not None else None,
+        }
+
+
+def _finite(value: float) -> float | None:
+    return round(value, 4) if math.isfinite(value) else None

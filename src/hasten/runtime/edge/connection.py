@@ -1,0 +1,232 @@
+"""One device's connection to an edge: frames on one side, the core's requests and answers on the other.
+
+A broken frame ends the connection it came on, with a word why; a task that cannot be done is refused and the
+connection goes on. What one device may have under way is bounded, so that no device takes all that the edge can hold.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hmac
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+from hasten.runtime.edge.connections import Connections, Guest
+from hasten.runtime.edge.core import EdgeCore
+from hasten.runtime.edge.queue import Ticket
+from hasten.runtime.edge.served import Refusal, Request, Served
+from hasten.runtime.sockets import prepare_socket
+from hasten.runtime.wire.frames import (
+    EDGE_BEFORE_HELLO,
+    Answer,
+    Code,
+    Frame,
+    FrameParser,
+    Kind,
+    Submit,
+    Welcome,
+    WireError,
+    answer_frame,
+    edge_limits,
+    parse_hello,
+    parse_submit,
+    pong_frame,
+    refuse_frame,
+    submit_body_bytes,
+    welcome_frame,
+)
+from hasten.split.codec import Codec
+
+MAX_UNSENT_BYTES = 1 << 20
+"""A device that does not read its answers is cut off when so many bytes wait for it."""
+MAX_IDLE_FRAMES_PER_S = 1000
+"""So is one that sends more pings and refused tasks than so many in a second."""
+LINGER_S = 1.0
+"""So long a last word may take to leave."""
+NAME_CHARACTERS = 40
+TLS_HANDSHAKE = b"\x16\x03"
+"""How a TLS connection begins."""
+
+_codec = Codec()
+"""Decodes for all threads: decoding keeps no state in it."""
+
+
+@dataclass(frozen=True)
+class Quota:
+    """What one device may have under way at a time: tasks, and their bytes unless that is less than two tasks."""
+
+    tasks: int = 64
+    size_bytes: int = 16 << 20
+
+
+class EdgeConnection(asyncio.BufferedProtocol):
+    """The edge's side of one connection. All calls are made in the event loop."""
+
+    def __init__(
+        self, core: EdgeCore, connections: Connections, guest: Guest, token: str, quota: Quota | None = None
+    ) -> None:
+        self._core, self._connections, self._guest = core, connections, guest
+        self._token = token.encode()
+        self._quota = quota or Quota()
+        self._parser = FrameParser(EDGE_BEFORE_HELLO)
+        self._buffer = memoryview(b"")
+        self._served: Served | None = None
+        self._tickets: dict[Ticket, None] = {}
+        self._bytes = 0
+        self._idle_frames, self._counting_since_ms = 0, 0.0
+        self._loop = asyncio.get_running_loop()
+        self._transport: Any = None
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Take the transport."""
+        self._transport = transport
+        prepare_socket(transport.get_extra_info("socket"))
+        self._guest.close = self._close_with
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Leave the queue: nobody waits for these answers any more."""
+        if exc is not None:
+            self._guest.leaving = f"connection lost ({exc})"
+        for ticket in self._tickets:
+            self._core.abandon(ticket)
+        self._tickets.clear()
+        self._connections.remove(self._guest)
+
+    def get_buffer(self, sizehint: int) -> memoryview:
+        """Where received bytes go."""
+        self._buffer = self._parser.buffer()
+        return self._buffer
+
+    def buffer_updated(self, nbytes: int) -> None:
+        """Handle the frames that are complete."""
+        self._guest.heard_ms = self._core.clock.now_ms()
+        begins_tls = self._served is None and self._buffer[: len(TLS_HANDSHAKE)] == TLS_HANDSHAKE
+        try:
+            for frame in self._parser.received(nbytes):
+                self._handle(frame)
+        except WireError as error:
+            text = "got a TLS handshake, expected plain frames: this edge has no certificate"
+            self._end(error.code, text if begins_tls else str(error))
+        self._buffer = memoryview(b"")
+
+    def _handle(self, frame: Frame) -> None:
+        if self._transport.is_closing():
+            return
+        if frame.kind is Kind.SUBMIT:
+            self._submit(frame)
+        elif frame.kind is Kind.PING:
+            self._write(pong_frame(frame.task, self._core.clock.now_ms(), self._core.report()))
+            self._count_idle_frame()
+        else:
+            self._welcome(frame)
+
+    def _welcome(self, frame: Frame) -> None:
+        hello = parse_hello(frame.body)
+        if not hmac.compare_digest(hello.token, self._token):
+            self._end(Code.TOKEN, "HELLO: got another token than this edge's, expected the shared one")
+            return
+        served = self._core.served(hello.digest)
+        if served is None:
+            text = f"HELLO: got package {hello.digest.hex()[:16]}..., expected one of the packages served here"
+            self._end(Code.PACKAGE, text)
+            return
+        refusal = self._connections.welcome(self._guest, hello.name[:NAME_CHARACTERS] or "a device")
+        if refusal is not None:
+            self._end(refusal.code, refusal.text)
+            return
+        self._served = served
+        self._parser.limits = edge_limits(submit_body_bytes((), served.max_submit_bytes))
+        self._write(welcome_frame(Welcome(self._core.clock.now_ms(), self._core.slowdown, self._core.workers)))
+
+    def _submit(self, frame: Frame) -> None:
+        assert self._served is not None  # SUBMIT is not among the kinds accepted before HELLO
+        try:
+            request = task_request(self._served, parse_submit(frame.body))
+            self._require_quota(request)
+        except WireError as error:
+            self._refuse(frame.task, Refusal(error.code, str(error)))
+            return
+        ticket = self._core.submit(request, self._replier(frame.task))
+        self._tickets[ticket] = None
+        self._bytes += request.size_bytes
+
+    def _require_quota(self, request: Request) -> None:
+        quota, tasks = self._quota, len(self._tickets)
+        if tasks >= quota.tasks:
+            raise WireError(Code.BUSY, f"SUBMIT: {tasks} tasks of this device are under way, which is all that may")
+        most = max(quota.size_bytes, 2 * request.served.max_submit_bytes)
+        if self._bytes + request.size_bytes > most:
+            raise WireError(Code.BUSY, f"SUBMIT: {self._bytes} bytes of this device are under way, expected {most}")
+
+    def _replier(self, task: int) -> Callable[[Ticket, Answer | Refusal], None]:
+        def reply(ticket: Ticket, outcome: Answer | Refusal) -> None:
+            try:
+                self._loop.call_soon_threadsafe(self._answer, ticket, task, outcome)
+            except RuntimeError:
+                return  # the server has closed
+
+        return reply
+
+    def _answer(self, ticket: Ticket, task: int, outcome: Answer | Refusal) -> None:
+        if ticket not in self._tickets:
+            return  # the device has gone
+        del self._tickets[ticket]
+        self._bytes -= ticket.request.size_bytes
+        if isinstance(outcome, Refusal):
+            self._refuse(task, outcome)
+            return
+        # What is neither decoding nor computing was waiting, the way back from the worker included: so all that the
+        # device sees beyond these times is the network's.
+        outcome.clock_ms = self._core.clock.now_ms()
+        here_us = int((outcome.clock_ms - ticket.arrived_ms) * 1000.0)
+        outcome.queue_us = max(here_us - outcome.compute_us - outcome.decode_us, 0)
+        self._write(answer_frame(task, outcome))
+
+    def _refuse(self, task: int, refusal: Refusal) -> None:
+        self._connections.refused(self._guest, refusal)
+        self._write(refuse_frame(task, refusal.code, refusal.text))
+        self._count_idle_frame()
+
+    def _count_idle_frame(self) -> None:
+        """End a connection that keeps the edge busy without bringing it work."""
+        now = self._core.clock.now_ms()
+        if now - self._counting_since_ms > 1000.0:
+            self._idle_frames, self._counting_since_ms = 0, now
+        self._idle_frames += 1
+        if self._idle_frames > MAX_IDLE_FRAMES_PER_S:
+            self._end(Code.BUSY, f"more than {MAX_IDLE_FRAMES_PER_S} pings and refused tasks in a second")
+
+    def _write(self, data: bytes) -> None:
+        if self._transport.is_closing():
+            return
+        self._transport.write(data)
+        if self._transport.get_write_buffer_size() > MAX_UNSENT_BYTES:
+            self._guest.leaving = "it does not read its answers"
+            self._transport.abort()
+
+    def _end(self, code: Code, text: str) -> None:
+        if not self._transport.is_closing():
+            self._connections.end(self._guest, code, text)
+
+    def _close_with(self, code: Code, text: str) -> None:
+        self._write(refuse_frame(0, code, text))
+        self._transport.close()
+        self._loop.call_later(LINGER_S, self._transport.abort)
+
+
+def task_request(served: Served, submit: Submit) -> Request:
+    """The task that a SUBMIT frame brings; :class:`WireError` if it brings the tensors of another cut, or none."""
+    cuts = served.package.manifest.cuts
+    if not served.has(submit.cut, submit.exit):
+        text = f"SUBMIT: got cut {submit.cut} for exit {submit.exit}, expected one that this package has"
+        raise WireError(Code.CUT, text)
+    specs, types = cuts[submit.cut].tensors, served.types[submit.cut]
+    if submit.rest[: len(types)] != types:
+        wanted = ", ".join(f"{spec.dtype}{list(spec.shape)}" for spec in specs)
+        raise WireError(Code.CUT, f"SUBMIT: got other tensors at cut {submit.cut}, expected {wanted}")
+    payload = submit.rest[len(types) :]
+    return Request(
+        served, submit.cut, submit.exit, partial(_codec.decode, payload, specs), len(payload), submit.latest_ms
+    )

@@ -1,0 +1,314 @@
+"""The edge node without its sockets: which tasks are taken, when each runs, and the load that is reported.
+
+Typed requests come in, typed answers go out through a call that comes with each request; any server can stand around
+it. The core creates no thread and asks no global clock: both are given. It may be called from several threads.
+
+What is taken is bounded whatever devices ask: by number, by bytes, and by time. A task that could not be in time
+behind those already here is answered LATE at once, while its device can still do something else; one whose last
+moment to start passes while it waits is answered LATE at that moment.
+"""
+
+from __future__ import annotations
+
+import math
+import threading
+from collections import Counter
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import partial
+
+from hasten.core.errors import InputError
+from hasten.runtime.clock import Clock
+from hasten.runtime.edge.queue import FirstComeFirstServed, LastStarts, Reply, TaskQueue, Ticket
+from hasten.runtime.edge.served import Computed, Refusal, Request, Served
+from hasten.runtime.edge.workers import Workers
+from hasten.runtime.notes import Notes
+from hasten.runtime.wire.frames import Answer, Code, LoadReport, Status
+
+CORRECTION_WEIGHT = 0.1
+"""Weight of the newest measurement in the running ratio of measured to profiled service times."""
+CORRECTION_RANGE = (0.2, 5.0)
+CORRECTION_FADES_MS = 10_000.0
+"""Without measurements the ratio goes back to 1, so that an edge that was slow once is tried again."""
+
+OVERDUE_MS = 5_000.0
+"""A task that takes so much longer than predicted is told of."""
+LONGEST_WAIT_MS = 3_600_000.0
+"""What may start later than in so long is not watched for its last moment."""
+
+
+_ANSWERED = {status: status.name.lower() for status in Status}
+_REFUSED = {code: f"refused ({code.name.lower()})" for code in Code}
+
+Start = tuple[int, Request, Callable[[Computed | Refusal], None]]
+"""What :meth:`Workers.execute` is called with."""
+Told = list[tuple[Ticket, Answer | Refusal]]
+"""Who is told what once the lock is let go."""
+
+
+@dataclass(frozen=True)
+class QueueLimits:
+    """How much may wait at an edge."""
+
+    tasks: int = 512
+    size_bytes: int = 64 << 20
+
+
+class EdgeCore:
+    """Packages in service, the queue, and who runs what.
+
+    Args:
+        services: what is served; a device names its package by digest.
+        workers: executes tasks.
+        clock: tells the time, and when a task's last moment has come.
+        limits: how much may wait.
+        queue: the order of service; by default first come, first served.
+        notes: told what an operator should know.
+
+    Attributes:
+        totals: how many tasks ended how.
+    """
+
+    def __init__(
+        self,
+        services: Sequence[Served],
+        workers: Workers,
+        clock: Clock,
+        limits: QueueLimits | None = None,
+        queue: TaskQueue | None = None,
+        notes: Notes | None = None,
+    ) -> None:
+        if not services:
+            raise InputError("edge", "packages", [], "at least one")
+        self.clock = clock
+        self.workers = workers.count
+        self.slowdown = services[0].slowdown
+        self.totals: Counter[str] = Counter()
+        self.notes = notes or Notes(lambda text: None)
+        self._served = {served.digest: served for served in services}
+        self._workers = workers
+        self._limits = limits or QueueLimits()
+        self._queue: TaskQueue = queue if queue is not None else FirstComeFirstServed()
+        self._lock = threading.Lock()
+        self._running: list[Ticket | None] = [None] * workers.count
+        self._free = list(range(workers.count))
+        self._last_starts = LastStarts()
+        self._awaited_ms = math.inf
+        self._correction, self._corrected_ms = 1.0, 0.0
+        self._sequence = 0
+        self._closing: Refusal | None = None
+        self._when_idle: Callable[[], None] | None = None
+
+    def start(self) -> None:
+        """Warm every segment up, then have the workers get ready."""
+        for served in self._served.values():
+            served.warm()
+        self._workers.start()
+
+    def shortfalls(self) -> list[str]:
+        """In words, for each package whose segments the memory does not hold all; told once the core has started."""
+        return [told for served in self._served.values() if (told := served.shortfall()) is not None]
+
+    def drain(self, why: str, when_idle: Callable[[], None]) -> None:
+        """Take no more tasks, refuse those that wait, and call ``when_idle``, from any thread, once nothing runs."""
+        with self._lock:
+            self._closing = Refusal(Code.CLOSING, why)
+            left = [self._queue.take() for _ in range(len(self._queue))]
+            self._count(*[self._closing] * len(left))
+            busy = len(self._free) < self.workers
+            self._when_idle = when_idle if busy else None
+        for ticket in left:
+            self._tell(ticket, self._closing)
+        if not busy:
+            when_idle()
+
+    def close(self, wait_s: float = 1.0) -> None:
+        """End the workers; what they are at is waited for so long at most."""
+        self._workers.close(wait_s)
+
+    def served(self, digest: bytes) -> Served | None:
+        """The package with this digest, None when it is not served here."""
+        return self._served.get(digest)
+
+    def submit(self, request: Request, reply: Reply) -> Ticket:
+        """Take a task. ``reply`` is called once, from any thread, perhaps before this returns."""
+        with self._lock:
+            now = self.clock.now_ms()
+            profiled_ms = request.served.edge_ms(request.cut, request.exit) or 0.0
+            ticket = Ticket(request, reply, now, profiled_ms, profiled_ms * self._corrected(now))
+            outcome = self._objection(ticket, now)
+            start = self._start(self._free.pop(), ticket, now) if outcome is None and self._free else None
+            if outcome is not None:
+                self._count(outcome)
+            elif start is None:
+                self._wait(ticket, now)
+        if outcome is not None:
+            self._tell(ticket, outcome)
+        elif start is not None:
+            self._workers.execute(*start)
+        return ticket
+
+    def abandon(self, ticket: Ticket) -> None:
+        """Nobody waits for this task any more: unless it runs already it will not."""
+        with self._lock:
+            if self._queue.remove(ticket):
+                self.totals["abandoned"] += 1
+
+    def report(self) -> LoadReport:
+        """Predicted backlog of each worker now: the remaining work of all tasks here that will run."""
+        with self._lock:
+            return self._report(self.clock.now_ms())
+
+    def check(self) -> None:
+        """Tell of tasks that run for far longer than predicted; to be called now and then."""
+        with self._lock:
+            now = self.clock.now_ms()
+            running = [ticket for ticket in self._running if ticket is not None]
+        for ticket in running:
+            overdue_ms = now - ticket.started_ms - ticket.predicted_ms
+            if overdue_ms > OVERDUE_MS:
+                text = f"edge: a task runs for {overdue_ms / 1000.0:.0f} s longer than predicted; its worker is stuck"
+                self.notes.tell("stuck", text)
+
+    # All below up to the next heading: with the lock held
+
+    def _corrected(self, now: float) -> float:
+        """The ratio of measured to profiled service times as it is now."""
+        fade = math.exp((self._corrected_ms - now) / CORRECTION_FADES_MS)
+        return 1.0 + (self._correction - 1.0) * fade
+
+    def _objection(self, ticket: Ticket, now: float) -> Answer | Refusal | None:
+        """Why a task is not taken, if it is not."""
+        request, queue, limits = ticket.request, self._queue, self._limits
+        if self._closing is not None:
+            return self._closing
+        if not request.served.has(request.cut, request.exit):
+            text = f"SUBMIT: got cut {request.cut} for exit {request.exit}, expected one that this package has"
+            return Refusal(Code.CUT, text)
+        if len(queue) >= limits.tasks:
+            return Refusal(Code.BUSY, f"{len(queue)} tasks wait, which is all that may")
+        if queue.size_bytes + request.size_bytes > limits.size_bytes:
+            text = f"{queue.size_bytes} bytes wait and {request.size_bytes} came, expected {limits.size_bytes}"
+            return Refusal(Code.BUSY, f"{text} at most")
+        wait_ms = 0.0 if self._free else self._backlog_ms(now)[0]
+        if now + wait_ms > ticket.last_start_ms:
+            return self._late(ticket, now)
+        return None
+
+    def _wait(self, ticket: Ticket, now: float) -> None:
+        self._queue.add(ticket)
+        if ticket.last_start_ms < now + LONGEST_WAIT_MS:
+            self._last_starts.add(ticket, self._queue)
+            self._await_last_start()
+
+    def _start(self, worker: int, ticket: Ticket, now: float) -> Start:
+        ticket.started_ms = now
+        self._running[worker] = ticket
+        return worker, ticket.request, partial(self._done, worker, ticket)
+
+    def _next(self, worker: int, now: float, told: Told) -> Start | None:
+        """What a worker that has become free does next; those whose turn comes too late are told so."""
+        while len(self._queue):
+            ticket = self._queue.take()
+            if now <= ticket.last_start_ms:
+                return self._start(worker, ticket, now)
+            told.append((ticket, self._late(ticket, now)))
+        self._running[worker] = None
+        self._free.append(worker)
+        return None
+
+    def _backlog_ms(self, now: float) -> list[float]:
+        """Of each worker, ascending. A task that is overdue is expected to take as long again as it is overdue."""
+        running = self._running
+        left_ms = [0.0 if it is None else abs(it.started_ms + it.predicted_ms - now) for it in running]
+        return self._queue.forecast(sorted(left_ms))
+
+    def _report(self, now: float) -> LoadReport:
+        self._sequence += 1
+        return LoadReport(self._sequence, len(self._queue), tuple(self._backlog_ms(now)))
+
+    def _late(self, ticket: Ticket, now: float) -> Answer:
+        return Answer(Status.LATE, ticket.request.exit, 0, 0.0, _us(now - ticket.arrived_ms), 0, 0, self._report(now))
+
+    def _learn(self, ticket: Ticket, took_ms: float, now: float) -> None:
+        """Follow the ratio of measured to profiled service times."""
+        if ticket.profiled_ms > 0.0:
+            low, high = CORRECTION_RANGE
+            ratio = min(max(took_ms / ticket.profiled_ms, low), high)
+            before = self._corrected(now)
+            self._correction, self._corrected_ms = before + CORRECTION_WEIGHT * (ratio - before), now
+
+    def _count(self, *outcomes: Answer | Refusal) -> None:
+        for outcome in outcomes:
+            ended = _ANSWERED[outcome.status] if isinstance(outcome, Answer) else _REFUSED[outcome.code]
+            self.totals[ended] += 1
+
+    def _await_last_start(self) -> None:
+        """Be called when the next waiting task's last moment has passed."""
+        next_ms = self._last_starts.next_ms
+        if next_ms < self._awaited_ms:
+            self._awaited_ms = next_ms
+            self.clock.call_at(next_ms, partial(self._last_start_passed, next_ms))
+
+    # Without the lock
+
+    def _last_start_passed(self, awaited_ms: float) -> None:
+        """Those that wait and could not be in time any more are told so."""
+        told: Told = []
+        with self._lock:
+            if awaited_ms != self._awaited_ms:
+                return  # an earlier one came to be awaited meanwhile
+            now = self.clock.now_ms()
+            for ticket in self._last_starts.passed(now):
+                if self._queue.remove(ticket):
+                    told.append((ticket, self._late(ticket, now)))
+            self._awaited_ms = math.inf
+            self._await_last_start()
+            self._count(*(outcome for _, outcome in told))
+        for ticket, outcome in told:
+            self._tell(ticket, outcome)
+
+    def _done(self, worker: int, ticket: Ticket, computed: Computed | Refusal) -> None:
+        """A worker has finished a task: it gets its next one, then the task is answered."""
+        told: Told = []
+        idle = None
+        with self._lock:
+            now = self.clock.now_ms()
+            if isinstance(computed, Computed):
+                self._learn(ticket, computed.decode_ms + computed.compute_ms, now)
+            start = self._next(worker, now, told)
+            told.append((ticket, self._outcome(ticket, computed, now)))
+            self._count(*(outcome for _, outcome in told))
+            if len(self._free) == self.workers:
+                idle, self._when_idle = self._when_idle, None
+        if start is not None:
+            self._workers.execute(*start)
+        for other, outcome in reversed(told):
+            self._tell(other, outcome)
+        if idle is not None:
+            idle()
+
+    def _outcome(self, ticket: Ticket, computed: Computed | Refusal, now: float) -> Answer | Refusal:
+        if isinstance(computed, Refusal):
+            return computed
+        return Answer(
+            computed.status,
+            ticket.request.exit,
+            computed.class_index,
+            computed.confidence,
+            _us(ticket.started_ms - ticket.arrived_ms),
+            _us(computed.compute_ms),
+            _us(computed.decode_ms),
+            self._report(now),
+        )
+
+    def _tell(self, ticket: Ticket, outcome: Answer | Refusal) -> None:
+        """Reply; a reply that fails is its asker's trouble and nobody else's."""
+        try:
+            ticket.reply(ticket, outcome)
+        except Exception as error:
+            self.notes.tell("reply", f"edge: an answer could not be handed over: {type(error).__name__}: {error}")
+
+
+def _us(milliseconds: float) -> int:
+    return min(max(int(milliseconds * 1000.0), 0), 0xFFFFFFFF)

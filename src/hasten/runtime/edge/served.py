@@ -1,0 +1,166 @@
+"""What an edge node serves: packages with what each of their segments costs here, tasks for them, what comes out.
+
+These types know nothing of frames or sockets: a task brings a call that gives its tensors, so any codec, or none, can
+stand before it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hasten.core.errors import InputError
+from hasten.core.options import OptionTable, StreamCosts, option_table
+from hasten.core.profile import Profile
+from hasten.runtime.fit import require_fit
+from hasten.runtime.outputs import NotFiniteError, top_class
+from hasten.runtime.pace import dilated, now_ms
+from hasten.runtime.wire.frames import Code, Status, types_bytes
+from hasten.split.codec import CodecError, max_payload_bytes
+from hasten.split.executor import Executor
+from hasten.split.package import Package
+
+Array = NDArray[np.generic]
+
+
+class Runner(Protocol):
+    """What executes segments; :class:`hasten.split.executor.Executor` does."""
+
+    def finish(self, partition: int, exit_: int, tensors: Sequence[Array]) -> NDArray[np.float32]:
+        """Run from ``partition`` to the logits of ``exit_``."""
+
+
+class Served:
+    """A package in service: its segments and what each costs here.
+
+    Args:
+        package: what is served.
+        runner: executes its segments; by default ONNX Runtime does, within its usual memory.
+        slowdown: this edge plays a machine so many times slower.
+        profile: replaces the package's own.
+    """
+
+    def __init__(
+        self, package: Package, runner: Runner | None = None, slowdown: float = 1.0, profile: Profile | None = None
+    ) -> None:
+        if profile is not None:
+            require_fit(profile, package)
+        times = profile or package.profile
+        if not slowdown >= 1.0:
+            raise InputError("edge", "slowdown", slowdown, "at least 1 (a machine cannot be made faster)")
+        self.package = package
+        self.digest = bytes.fromhex(package.digest)
+        self.runner = runner if runner is not None else Executor(package, role="edge")
+        self.slowdown = slowdown
+        self.classes = package.manifest.classes
+        self.types = [types_bytes(cut.tensors) for cut in package.manifest.cuts]
+        self._edge_ms = _edge_times(option_table([StreamCosts(times, edge_slowdown=slowdown)]))
+
+    def warm(self) -> None:
+        """Run every segment once."""
+        if isinstance(self.runner, Executor):
+            self.runner.warm()
+
+    def has(self, cut: int, exit_: int) -> bool:
+        """Whether there is something to compute from ``cut`` to ``exit_``."""
+        return (exit_, cut) in self._edge_ms
+
+    def edge_ms(self, cut: int, exit_: int) -> float | None:
+        """Service time from ``cut`` to ``exit_`` at this edge, None if the two do not go together.
+
+        As profiled, and what building adds where the segment is not held.
+        """
+        profiled_ms = self._edge_ms.get((exit_, cut))
+        if profiled_ms is None or not isinstance(self.runner, Executor):
+            return profiled_ms
+        return profiled_ms + self.slowdown * self.runner.build_ms("finish", cut, exit_)
+
+    def shortfall(self) -> str | None:
+        """In words, when memory does not hold all segments; known once they are warm."""
+        found = self.runner.shortfall() if isinstance(self.runner, Executor) else None
+        return None if found is None else f"{self.package.manifest.name}: {found}"
+
+    @property
+    def max_submit_bytes(self) -> int:
+        """The largest tensor types and payload that any cut can need."""
+        cuts = self.package.manifest.cuts
+        return max(len(types) + max_payload_bytes(cut.tensors) for types, cut in zip(self.types, cuts, strict=True))
+
+
+def _edge_times(table: OptionTable) -> dict[tuple[int, int], float]:
+    """(exit, partition) -> edge time; partitions that leave nothing to the edge are not in it."""
+    return {
+        (int(table.exit[0, j]), int(table.partition[0, j])): float(table.edge_ms[0, j])
+        for j in range(int(table.count[0]))
+        if table.payload_bits[0, j] > 0
+    }
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """A task for the edge: run ``served`` from ``cut`` to ``exit``."""
+
+    served: Served
+    cut: int
+    exit: int
+    tensors: Callable[[], Sequence[Array]]
+    """Gives the cut's tensors, each (1, *shape); called once, by whoever executes the task."""
+    size_bytes: int
+    """What the task holds in memory while it waits."""
+    latest_ms: float
+    """On the edge's clock, when the answer must leave at the latest; infinity: any time."""
+
+
+@dataclass(frozen=True, slots=True)
+class Computed:
+    """What became of a task that was run, and how long decoding and computing took."""
+
+    status: Status
+    class_index: int
+    confidence: float
+    decode_ms: float
+    compute_ms: float
+
+
+@dataclass(frozen=True, slots=True)
+class Refusal:
+    """A task, or a connection, that is not taken: why."""
+
+    code: Code
+    text: str
+
+
+def compute(request: Request) -> Computed | Refusal:
+    """Run a task on the calling thread; whatever goes wrong with it is a refusal."""
+    served = request.served
+    started_ms = now_ms()
+    decode_ms = worked_ms = 0.0
+
+    def work() -> NDArray[np.float32]:
+        nonlocal decode_ms, worked_ms
+        tensors = request.tensors()
+        decode_ms = now_ms() - started_ms
+        logits = served.runner.finish(request.cut, request.exit, tensors)
+        worked_ms = now_ms() - started_ms
+        return logits
+
+    try:
+        profiled_ms = (served.edge_ms(request.cut, request.exit) or 0.0) / served.slowdown
+        logits, took_ms = dilated(served.slowdown, profiled_ms, work)
+        if logits.shape != (served.classes,):
+            text = f"edge: got logits of shape {list(logits.shape)}, expected [{served.classes}]"
+            return Refusal(Code.FAILED, text)
+        try:
+            status, (class_index, confidence) = Status.DONE, top_class(logits)
+        except NotFiniteError:
+            status, class_index, confidence = Status.INVALID, 0, 0.0
+    except CodecError as error:
+        return Refusal(Code.PAYLOAD, str(error))
+    except BaseException as error:  # one task's failure must not end the thread that serves all streams
+        return Refusal(Code.FAILED, f"edge: {type(error).__name__}: {error}")
+    decode_ms *= took_ms / worked_ms if worked_ms > 0 else 1.0  # a slower machine decodes more slowly, too
+    return Computed(status, class_index, confidence, decode_ms, took_ms - decode_ms)

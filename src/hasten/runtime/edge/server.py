@@ -1,0 +1,203 @@
+"""The edge node's server: TCP (or TLS) connections around an :class:`~hasten.runtime.edge.core.EdgeCore`."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import ssl
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from hasten.core.errors import InputError
+from hasten.core.profile import Profile, read_profile
+from hasten.runtime.clock import SystemClock
+from hasten.runtime.edge.connection import EdgeConnection
+from hasten.runtime.edge.connections import ConnectionLimits, Connections, Guest, fitting
+from hasten.runtime.edge.core import EdgeCore
+from hasten.runtime.edge.listening import Acceptor, free_descriptors, listen
+from hasten.runtime.edge.served import Runner, Served
+from hasten.runtime.edge.workers import WorkerThreads
+from hasten.runtime.notes import Notes
+from hasten.runtime.sockets import read_token, run_loop
+from hasten.runtime.wire.frames import Code
+from hasten.split.executor import DEFAULT_MEMORY_BYTES, Executor
+from hasten.split.package import Package, open_package
+
+CHECK_EVERY_MS = 500.0
+"""Silent connections are looked for so often."""
+DRAIN_S, LAST_WORDS_S = 1.0, 0.5
+"""An edge that ends waits so long for what runs, then so long for its answers to leave."""
+
+
+class EdgeServer:
+    """A listening edge node; :func:`start_edge` makes it.
+
+    Attributes:
+        host: where it listens.
+        port: likewise.
+        core: what it serves.
+        connections: who is connected.
+    """
+
+    def __init__(
+        self, core: EdgeCore, host: str, port: int, token: str, tls: ssl.SSLContext | None, limits: ConnectionLimits
+    ) -> None:
+        listening = listen(host, port)
+        self.host, self.port = host, int(listening[0].getsockname()[1])
+        self.core = core
+        self.connections = Connections(limits, core.clock, core.notes)
+        self._token = token
+        self._closed = False
+        self._acceptors = [Acceptor(sock, self.connections, self._connection, tls, core.notes) for sock in listening]
+        self._check()
+
+    def _connection(self, guest: Guest) -> EdgeConnection:
+        return EdgeConnection(self.core, self.connections, guest, self._token)
+
+    def _check(self) -> None:
+        if not self._closed:
+            self.core.clock.call_at(self.core.clock.now_ms() + CHECK_EVERY_MS, self._check)
+            self.connections.check()
+            self.core.check()
+
+    async def close(self) -> None:
+        """Stop listening, answer what runs, refuse what waits, close connections, end the workers."""
+        self._closed = True
+        for acceptor in self._acceptors:
+            await acceptor.close()
+        loop, idle = asyncio.get_running_loop(), asyncio.Event()
+
+        def when_idle() -> None:
+            loop.call_soon_threadsafe(idle.set)
+
+        self.core.drain("the edge is about to end", when_idle)
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(DRAIN_S):
+                await idle.wait()
+        for guest in self.connections.everybody():
+            self.connections.end(guest, Code.CLOSING, "the edge ends")
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(LAST_WORDS_S):
+                while self.connections.everybody():
+                    await asyncio.sleep(0.005)
+        await asyncio.to_thread(self.core.close, 0.0 if not idle.is_set() else DRAIN_S)
+        await asyncio.to_thread(self.core.clock.close)
+
+
+def real_core(
+    packages: Sequence[Package],
+    workers: int = 1,
+    slowdown: float = 1.0,
+    profiles: Sequence[Profile] | None = None,
+    runners: Sequence[Runner] | None = None,
+    notes: Notes | None = None,
+    memory_bytes: int = DEFAULT_MEMORY_BYTES,
+) -> EdgeCore:
+    """An edge's core on this machine's clock and threads; to be made in a running event loop.
+
+    Args:
+        packages: what is served.
+        workers: how many tasks run at a time, each on one thread.
+        slowdown: this edge plays a machine so many times slower.
+        profiles: replace the packages' own, one per package.
+        runners: replace what executes segments, one per package.
+        notes: told what an operator should know; by default nobody is.
+        memory_bytes: limit for the segments that are kept ready, shared evenly by the packages.
+
+    Raises:
+        InputError: a number is out of range, or a profile is of another network.
+    """
+    times = profiles if profiles is not None else [package.profile for package in packages]
+    share = memory_bytes // max(len(packages), 1)
+    run = runners or [Executor(package, memory_bytes=share, role="edge") for package in packages]
+    served = [
+        Served(package, runner, slowdown, profile)
+        for package, runner, profile in zip(packages, run, times, strict=True)
+    ]
+    threads = WorkerThreads(workers)
+    return EdgeCore(served, threads, SystemClock(asyncio.get_running_loop()), notes=notes)
+
+
+async def start_edge(
+    core: EdgeCore,
+    host: str = "127.0.0.1",
+    port: int = 0,
+    token: str = "",
+    tls: ssl.SSLContext | None = None,
+    limits: ConnectionLimits | None = None,
+) -> EdgeServer:
+    """Start serving ``core``; port 0 takes a free one. A port in use is an :class:`InputError`."""
+    await asyncio.to_thread(core.start)
+    try:
+        return EdgeServer(core, host, port, token, tls, limits or ConnectionLimits())
+    except InputError:
+        await asyncio.to_thread(core.close)
+        await asyncio.to_thread(core.clock.close)
+        raise
+
+
+def server_tls(certificate: Path, key: Path) -> ssl.SSLContext:
+    """A TLS context for the edge from PEM files; :class:`InputError` when they cannot be used."""
+    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    try:
+        context.load_cert_chain(certificate, key)
+    except (OSError, ssl.SSLError) as error:
+        raise InputError(certificate, "certificate", str(key), f"a PEM certificate and its key ({error})") from None
+    return context
+
+
+def serve_edge(
+    packages: Sequence[Path],
+    host: str = "127.0.0.1",
+    port: int = 7700,
+    workers: int = 1,
+    slowdown: float = 1.0,
+    profile: Path | None = None,
+    token_file: Path | None = None,
+    tls_cert: Path | None = None,
+    tls_key: Path | None = None,
+    max_devices: int = ConnectionLimits.devices,
+    memory_mb: int = DEFAULT_MEMORY_BYTES >> 20,
+) -> None:
+    """Serve packages until interrupted or terminated: ``hasten edge``.
+
+    Prints one line when it listens and one when it has ended; who comes, goes or is refused is told on standard error.
+
+    Raises:
+        InputError: a package is not intact, a number is out of range, the port is taken, or a file does not fit.
+    """
+    if (tls_cert is None) != (tls_key is None):
+        raise InputError("edge", "tls", str(tls_cert or tls_key), "a certificate and a key, or neither")
+    tls = server_tls(tls_cert, tls_key) if tls_cert and tls_key else None
+    opened = [open_package(path) for path in packages]
+    times = read_profile(profile) if profile else None
+    token = read_token(token_file)
+    notes = Notes()
+
+    async def serve() -> None:
+        asyncio.get_running_loop().set_exception_handler(lambda loop, context: notes.tell("error", _error(context)))
+        profiles = [times] * len(opened) if times else None
+        core = real_core(opened, workers, slowdown, profiles, notes=notes, memory_bytes=memory_mb << 20)
+        limits = fitting(max_devices, free_descriptors(max_devices + 2 * ConnectionLimits.strangers))
+        server = await start_edge(core, host, port, token, tls, limits)
+        for shortfall in core.shortfalls():
+            notes.tell("memory", shortfall)
+        names = ", ".join(package.manifest.name for package in opened)
+        print(f"edge serves {names} on {server.host}:{server.port}", flush=True)
+        if limits.devices < max_devices:
+            notes.tell("limits", f"edge: takes {limits.devices} devices: there are no more file descriptors")
+        try:
+            await asyncio.Event().wait()
+        finally:
+            await server.close()
+            told = ", ".join(f"{count} {kind}" for kind, count in sorted(core.totals.items())) or "no tasks"
+            print(f"edge ended; {server.connections.welcomed} devices came; tasks: {told}", flush=True)
+
+    run_loop(serve())
+
+
+def _error(context: dict[str, Any]) -> str:
+    error = context.get("exception")
+    told = f" ({type(error).__name__}: {error})" if error is not None else ""
+    return f"edge: {context.get('message')}{told}"

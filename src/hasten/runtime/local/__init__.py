@@ -1,0 +1,1 @@
+"""Runs on one machine: real processes for devices, edge and an emulated link, and their results."""

@@ -1,0 +1,88 @@
+"""From per-task logs to a :class:`~hasten.core.results.Result`."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hasten.core.gain import Gain, task_gain
+from hasten.core.options import DROP, OptionTable, StreamCosts, option_table
+from hasten.core.profile import Profile
+from hasten.core.results import Result
+from hasten.runtime.device.tasks import Reason
+
+FloatArray = NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class StreamLog:
+    """One stream's tasks: its profile, deadline, arrivals (n,) and the record of each."""
+
+    profile: Profile
+    deadline_ms: float
+    arrival_ms: FloatArray
+    records: Sequence[dict[str, Any]]
+    slowdown: float = 1.0
+
+
+def collect(scheduler: str, seed: int, streams: Sequence[StreamLog], gain: Gain) -> Result:
+    """Merge the streams' logs in order of arrival (ties: stream order).
+
+    Accuracy and gain are those of the (exit, partition) that answered; energy is that of the option as decided.
+    """
+    stream = np.repeat(np.arange(len(streams)), [len(log.records) for log in streams])
+    arrival_ms = np.concatenate([log.arrival_ms for log in streams])
+    order = np.lexsort((stream, arrival_ms))
+    records = [record for log in streams for record in log.records]
+    records = [records[i] for i in order]
+    stream, arrival_ms = stream[order], arrival_ms[order]
+    deadline_ms = np.array([log.deadline_ms for log in streams])[stream]
+    table = option_table([StreamCosts(log.profile, log.slowdown) for log in streams])
+    latency_ms = np.array([np.inf if r["latency_ms"] is None else r["latency_ms"] for r in records], dtype=float)
+    answered = np.array([r["answered_exit"] for r in records], dtype=np.int64)
+    accuracy = np.array(
+        [
+            streams[m].profile.accuracy(r["answered_exit"], r["answered_partition"])
+            for m, r in zip(stream.tolist(), records, strict=True)
+        ],
+        dtype=np.float64,
+    )
+    energy_mj = _energy(table, stream, records)
+    worth = accuracy - (gain.energy_weight_per_mj * energy_mj if gain.energy_weight_per_mj > 0 else 0.0)
+    labelled = all(r["label"] is not None for r in records)
+    return Result(
+        scheduler=scheduler,
+        seed=seed,
+        arrival_ms=arrival_ms,
+        stream=stream,
+        decisions=np.array([(r["exit"], r["partition"]) for r in records], dtype=np.int64).reshape(-1, 2),
+        finish_ms=arrival_ms + latency_ms,
+        deadline_ms=deadline_ms,
+        accuracy=accuracy,
+        gain=np.asarray(task_gain(worth, latency_ms, deadline_ms, *gain.terms())),
+        uplink_bytes=float(sum(r["bytes"] for r in records)),
+        decision_us=np.array([r["decision_us"] for r in records], dtype=float),
+        energy_mj=None if np.all(np.isnan(energy_mj)) else energy_mj,
+        correct=np.array([bool(r["correct"]) for r in records]) if labelled and records else None,
+        answered_exit=answered,
+        notes=_notes(records),
+    )
+
+
+def _energy(table: OptionTable, stream: NDArray[np.int64], records: Sequence[dict[str, Any]]) -> FloatArray:
+    option = np.array([r["option"] if r["exit"] else DROP for r in records], dtype=np.int64)
+    energy_mj: FloatArray = np.where(option == DROP, 0.0, table.energy_mj[stream, np.maximum(option, 0)])
+    return np.where(np.isnan(table.energy_mj[stream, 0]), np.nan, energy_mj)
+
+
+def _notes(records: Sequence[dict[str, Any]]) -> dict[str, int]:
+    """How often tasks ended otherwise than answered as planned, or the scheduler had something to tell."""
+    reasons = Counter(r["reason"] for r in records if r["reason"] != Reason.ANSWERED.value)
+    fallbacks = Counter(f"fallback_{r['fallback']}" for r in records if r["fallback"])
+    told = Counter(r["note"] for r in records if r["note"])
+    return dict(sorted((reasons + fallbacks + told).items()))

@@ -1,0 +1,201 @@
+"""Processes of a run on one machine: ``python -m hasten.runtime.local.roles edge|relay|device``.
+
+A child obeys JSON lines on its standard input and answers on its standard output, one line each. It ends when its
+input ends, so no child outlives the process that started it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import signal
+import sys
+import threading
+import time
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from pydantic import TypeAdapter
+
+from hasten.core.arrivals import Arrivals
+from hasten.core.errors import HastenError
+from hasten.core.profile import read_profile
+from hasten.core.rates import rate_trace
+from hasten.runtime.sockets import run_loop
+
+Message = dict[str, Any]
+Obey = Callable[[Message], Awaitable[Message]]
+REPORT_EVERY_S = 0.5
+END_S = 0.5
+"""From the end of the input to the end of the process, at most."""
+
+
+def say(message: Message) -> None:
+    """Write one line to the parent."""
+    sys.stdout.write(json.dumps(message) + "\n")
+    sys.stdout.flush()
+
+
+class Edge:
+    """Serves packages."""
+
+    async def start(self, message: Message) -> Message:
+        """Open the packages and listen."""
+        from hasten.runtime.edge.server import real_core, start_edge
+        from hasten.split.package import open_package
+
+        packages = [open_package(path) for path in message["packages"]]
+        profiles = [
+            read_profile(Path(path)) if path else package.profile
+            for path, package in zip(message["profiles"], packages, strict=True)
+        ]
+        core = real_core(packages, message["workers"], message["slowdown"], profiles)
+        self._server = await start_edge(core, port=message["port"])
+        return {"port": self._server.port}
+
+
+class RelayProcess:
+    """Emulates the link."""
+
+    async def start(self, message: Message) -> Message:
+        """Listen for devices."""
+        from hasten.runtime.clock import SystemClock
+        from hasten.runtime.local.link import Relay
+
+        clock = SystemClock(asyncio.get_running_loop())
+        self._relay = Relay(message["host"], message["port"], message["rtt_ms"], clock)
+        await self._relay.listen(message["devices"])
+        return {"ports": self._relay.ports}
+
+    async def load(self, message: Message) -> Message:
+        """Take the link's rates."""
+        self._relay.load(
+            [
+                rate_trace(
+                    np.array(trace["from_ms"]),
+                    np.array(trace["bits_per_ms"]),
+                    np.inf if trace["period_ms"] is None else trace["period_ms"],
+                )
+                for trace in message["traces"]
+            ]
+        )
+        return {}
+
+    async def begin(self, message: Message) -> Message:
+        """Time 0 is at ``at_ms``."""
+        self._relay.start(message["at_ms"])
+        return {}
+
+    async def fault(self, message: Message) -> Message:
+        """``silent``: swallow everything, or stop to; ``cut``: break every connection."""
+        if message["kind"] == "cut":
+            self._relay.cut()
+        else:
+            self._relay.silent = message["on"]
+        return {}
+
+
+class Device:
+    """Runs an agent, round after round."""
+
+    async def start(self, message: Message) -> Message:
+        """Open the package and warm every segment up."""
+        from hasten.split.executor import Executor
+        from hasten.split.package import open_package
+
+        self._package = open_package(message["package"])
+        self._profile = read_profile(Path(message["profile"])) if message["profile"] else self._package.profile
+        self._executor = Executor(self._package, role="device")
+        self._executor.warm()
+        return {}
+
+    async def prepare(self, message: Message) -> Message:
+        """Set up an agent for one round: connect, measure the link, reset the scheduler."""
+        from hasten.runtime.device.agent import DeviceAgent
+        from hasten.runtime.device.deciding import AgentSettings
+        from hasten.runtime.device.sources import Frames
+        from hasten.runtime.device.tasklog import TaskLog
+        from hasten.runtime.device.uplink import Uplink
+        from hasten.runtime.wire.frames import Hello
+        from hasten.schedulers import make_scheduler
+
+        given = dict(message["settings"])
+        given["arrivals"] = TypeAdapter(Arrivals).validate_python(given["arrivals"])
+        given["gain_terms"] = tuple(given["gain_terms"])
+        settings = AgentSettings(**given)
+        frames = Frames(*self._package.samples())
+        self._tasks = frames.arrivals(np.array(message["arrival_ms"]), settings.seed, settings.stream)
+        self._log = TaskLog(Path(message["log"]))
+        hello = Hello(bytes.fromhex(self._package.digest), b"", message["name"])
+        self._agent = DeviceAgent(
+            self._package,
+            self._executor,
+            make_scheduler(message["scheduler"]),
+            settings,
+            lambda user: Uplink("127.0.0.1", message["port"], hello, None, user),
+            self._profile,
+        )
+        await self._agent.prepare()
+        return {}
+
+    async def run(self, message: Message) -> Message:
+        """Run the round from ``at_ms`` on; tells how many tasks are done now and then."""
+        done, told_s = 0, time.monotonic()
+
+        def count(task: object) -> None:
+            nonlocal done, told_s
+            done += 1
+            if time.monotonic() - told_s > REPORT_EVERY_S:
+                told_s = time.monotonic()
+                say({"done": done})
+
+        try:
+            await self._agent.run(self._tasks, message["at_ms"], self._log, count)
+        finally:
+            self._log.close()
+            await self._agent.close()
+        if failure := self._agent.failure or self._log.trouble:
+            raise HastenError(failure)
+        return {"tasks": done}
+
+
+ROLES: dict[str, Callable[[], Any]] = {"edge": Edge, "relay": RelayProcess, "device": Device}
+
+
+async def obey(role: Any) -> None:
+    """Do what each line says, in order, until the input ends."""
+    loop = asyncio.get_running_loop()
+    lines: asyncio.Queue[str] = asyncio.Queue()
+
+    def read() -> None:
+        for line in sys.stdin:
+            loop.call_soon_threadsafe(lines.put_nowait, line)
+        # The parent is gone or done; whatever runs, nobody is interested any more.
+        sys.stdout = None
+        signal.raise_signal(signal.SIGTERM)
+        time.sleep(END_S)
+        os._exit(1)  # a loop that is held up, or a thread that computes, is not waited for
+
+    threading.Thread(target=read, name="obey", daemon=True).start()
+    while True:
+        message = json.loads(await lines.get())
+        method: Obey = getattr(role, message.pop("do"))
+        try:
+            answer = await method(message)
+        except HastenError as error:
+            say({"error": str(error)})
+        else:
+            say({"ok": True, **answer})
+
+
+def main() -> None:
+    """Entry of a child process."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the parent, which then closes our input
+    run_loop(obey(ROLES[sys.argv[1]]()))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,1 @@
+"""What devices and edge say to each other: frames and the bodies in them."""

@@ -1,0 +1,195 @@
+"""Whole runs with real processes and sockets on a tiny network."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+
+import numpy as np
+import pytest
+import yaml
+
+from hasten.core.errors import InputError
+from hasten.core.scenario import scenario_from
+from hasten.runtime.local import run as local_run
+from hasten.runtime.local.processes import ChildError
+from hasten.runtime.local.run import Stage, run_scenario, stream_packages
+
+
+def scenario(package, tasks=40, **streams):
+    stream = {
+        "name": "cam",
+        "count": 2,
+        "profile": str(package.path),
+        "deadline_ms": 200,
+        "arrivals": {"kind": "poisson", "rate_hz": 30},
+    }
+    return scenario_from(
+        {
+            "schema": "hasten.scenario/1",
+            "streams": [stream | streams],
+            "uplink": {"order": "ready", "rtt_ms": 2, "rate": {"kind": "constant", "mbps": 20}},
+            "edge": {"slowdown": 2},
+            "tasks_per_stream": tasks,
+        }
+    )
+
+
+@pytest.fixture(scope="module")
+def stage(package, tmp_path_factory):
+    """The processes, kept for several rounds."""
+    with Stage(scenario(package), None, tmp_path_factory.mktemp("logs")) as running:
+        yield running
+
+
+def play(stage):
+    result = stage.play("edge-only:deepest", 0, lambda share: None)
+    assert result.tasks == 80
+    assert result.on_time.sum() + result.late.sum() + result.dropped.sum() == 80
+    return result
+
+
+def test_the_same_tasks_for_every_scheduler(package, tmp_path):
+    told = []
+    run = scenario(package, tasks=20, count=1)
+    outcome = run_scenario(
+        run, ["edge-only:deepest", "device-only"], [3], None, tmp_path, lambda *step: told.append(step)
+    )
+    edge_only, device_only = outcome.results
+    for result in outcome.results:
+        np.testing.assert_array_equal(result.arrival_ms, run.realize(3).arrival_ms)
+        np.testing.assert_array_equal(result.stream, run.realize(3).stream)
+        assert result.correct is not None
+        assert result.on_time.mean() > 0.7
+    assert edge_only.uplink_bytes > 14 * 500
+    assert device_only.uplink_bytes == 0
+    assert (device_only.decisions[~device_only.dropped, 1] > 0).all()
+    assert outcome.facts["link"].startswith("relay")
+    assert told[-1] == ("done", 1.0)
+    assert [fraction for _, fraction in told] == sorted(fraction for _, fraction in told)
+    assert len(list(tmp_path.glob("*.jsonl"))) == 2
+
+
+def test_a_silent_link_loses_no_task(stage):
+    silence = threading.Timer(0.7, lambda: stage.relay.tell("fault", kind="silent", on=True))
+    silence.start()
+    result = play(stage)
+    assert result.on_time.mean() > 0.3
+    assert sum(count for note, count in result.notes.items() if note.startswith("fallback")) > 5
+    stage.relay.wait()
+    stage.relay.ask("fault", kind="silent", on=False)
+
+
+def test_a_killed_edge_loses_no_task(stage):
+    threading.Timer(0.7, lambda: os.kill(stage.edge.pid, signal.SIGKILL)).start()
+    result = play(stage)
+    assert not stage.edge.alive
+    assert result.on_time.mean() > 0.7
+    assert result.notes["fallback_unreachable"] > 10
+    again = play(stage)  # a new edge is started for the next round
+    assert result.notes["edge_ended"] == 1
+    assert not {"fallback_unreachable", "edge_ended"} & set(again.notes)
+    assert again.uplink_bytes > result.uplink_bytes
+
+
+def test_what_cannot_be_run_is_said_before_anything_starts(package):
+    with pytest.raises(InputError, match=r"got 'alexnet-pi', expected a \.hasten package"):
+        run_scenario(scenario(package, profile="alexnet-pi"), ["greedy"])
+    with pytest.raises(InputError, match="expected at least 1 for a real run"):
+        run_scenario(scenario(package, slowdown=0.5), ["greedy"])
+    with pytest.raises(InputError, match="nonsense"):
+        run_scenario(scenario(package), ["nonsense"])
+    with pytest.raises(InputError, match="blocks, exits"):
+        stream_packages(scenario(package, profile="alexnet-pi"), package.path)
+
+
+def test_a_device_that_dies_is_named_and_the_next_round_has_new_processes(stage):
+    before = [device.pid for device in stage.devices]
+    os.kill(before[0], signal.SIGKILL)
+    with pytest.raises(ChildError, match=r"cam-1: the process ended \(killed by SIGKILL\)"):
+        play(stage)
+    stage.stop()
+    assert play(stage).on_time.mean() > 0.7
+    assert not set(before) & {device.pid for device in stage.devices}
+
+
+class Scripted:
+    """Stands for the processes: some rounds fail."""
+
+    def __init__(self, *_):
+        self.stopped = 0
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        pass
+
+    def stop(self):
+        self.stopped += 1
+
+    def play(self, name, seed, tell):
+        if name == "random":
+            raise ChildError("cam-1: the process ended")
+        if seed == 2:
+            raise KeyboardInterrupt
+        tell(1.0)
+        return (name, seed)
+
+
+def test_finished_results_outlive_those_that_fail(package, monkeypatch):
+    monkeypatch.setattr(local_run, "Stage", Scripted)
+    outcome = run_scenario(scenario(package), ["greedy", "random"], range(2))
+    assert outcome.results == [("greedy", 0), ("greedy", 1)]
+    assert outcome.failures == [("random", seed, "cam-1: the process ended") for seed in range(2)]
+    with pytest.raises(ChildError, match="random, seed 0: cam-1"):
+        outcome.complete()
+
+
+def test_finished_results_outlive_an_interrupt(package, monkeypatch):
+    monkeypatch.setattr(local_run, "Stage", Scripted)
+    outcome = run_scenario(scenario(package), ["greedy"], range(4))
+    assert outcome.results == [("greedy", 0), ("greedy", 1)]
+    assert outcome.failures == [("greedy", 2, "interrupted"), ("greedy", 3, "interrupted")]
+    with pytest.raises(KeyboardInterrupt):
+        outcome.complete()
+
+
+def test_interrupting_ends_every_process_and_keeps_what_has_finished(package, tmp_path):
+    path, results = tmp_path / "scenario.yaml", tmp_path / "results.json"
+    plain = scenario(package, tasks=3).model_dump(mode="json", by_alias=True, exclude_none=True)
+    path.write_text(yaml.safe_dump(plain))
+    order = ["run", str(path), "--schedulers", "device-only", "--seeds", "200", "--out", str(tmp_path)]
+    run = subprocess.Popen(
+        [sys.executable, "-m", "hasten.cli", *order, "--json", str(results)],
+        stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, start_new_session=True, text=True,
+    )  # fmt: skip
+    wait_until(lambda: (tmp_path / "device-only-1-cam-1.jsonl").exists())
+    os.killpg(run.pid, signal.SIGINT)
+    out, _ = run.communicate(timeout=60)
+    wait_until(lambda: not group_lives(run.pid))
+    assert run.returncode != 0
+    assert "interrupted" in out
+    document = json.loads(results.read_text())
+    assert [entry["seed"] for entry in document["results"]][:1] == [0]
+    assert len(document["results"]) + len(document["failures"]) == 200
+
+
+def wait_until(holds):
+    end = time.monotonic() + 60
+    while not holds():
+        assert time.monotonic() < end
+        time.sleep(0.05)
+
+
+def group_lives(group):
+    try:
+        os.killpg(group, 0)
+    except ProcessLookupError:
+        return False
+    return True

@@ -1,0 +1,85 @@
+"""Policies with random weights for a scenario, and scenarios for them."""
+
+from __future__ import annotations
+
+from itertools import pairwise
+from typing import Any, Literal
+
+import numpy as np
+
+from hasten.core.scenario import Scenario, scenario_from
+from hasten.policies.afterstate_policy import BacklogPolicy, tensor_shapes
+from hasten.policies.policy import AnyPolicy, Envelope, Layer, Leads, Manifest, Policy, network_options
+
+
+def cameras(count: int = 3, profile: str = "alexnet-pi", tasks: int = 200, **more: Any) -> Scenario:
+    """Streams with one network behind a shared uplink."""
+    stream = {"name": "cam", "count": count, "profile": profile, "deadline_ms": 80.0}
+    stream["arrivals"] = {"kind": "poisson", "rate_hz": 15}
+    return scenario_from(
+        {
+            "schema": "hasten.scenario/1",
+            "streams": [stream],
+            "uplink": {"rate": {"kind": "constant", "mbps": 10}},
+            "tasks_per_stream": tasks,
+            **more,
+        }
+    )
+
+
+LEADS = Leads(streams=(2, 4), deadline_ms=(40.0, 120.0), lead=((0.2, 0.1), (0.1, 0.02)))
+WIDE = Envelope(
+    rate_mbps=(0.01, 1000),
+    rate_hz=(0.01, 1000),
+    deadline_ms=(1, 10_000),
+    streams=(1, 64),
+    device_ms=(0, 10_000),
+    edge_ms=(0, 10_000),
+)
+
+
+def random_policy(
+    scenario: Scenario,
+    seed: int = 0,
+    hidden: tuple[int, ...] = (128, 128),
+    envelope: Envelope = WIDE,
+    values: Literal["actions", "backlogs"] = "actions",
+) -> AnyPolicy:
+    """A policy for the scenario's networks that prefers options at random, yet depending on everything it sees."""
+    rng = np.random.default_rng(seed)
+    names = [stream.profile.name for stream in scenario.devices]
+    manifest = Manifest(
+        hasten="0.1.0",
+        values=values,
+        hidden=hidden,
+        leads=LEADS if values == "backlogs" else None,
+        networks=network_options(names, scenario.options),
+        gain_terms=scenario.gain.terms(),
+        envelope=envelope,
+        training={"seed": seed},
+    )
+
+    def layer(n_in: int, n_out: int) -> Layer:
+        scale = np.sqrt(2.0 / n_in)
+        weight = (rng.standard_normal((n_in, n_out)) * scale).astype(np.float32)
+        return weight, (0.1 * rng.standard_normal(n_out)).astype(np.float32)
+
+    if manifest.values == "backlogs":
+        return random_backlog_policy(manifest, rng)
+    widths = [manifest.features, *hidden]
+    trunk = tuple(layer(a, b) for a, b in pairwise(widths))
+    if trunk:  # observations are seldom negative: without their mean, they all look alike to random weights
+        trunk = ((5 * trunk[0][0], trunk[0][1] - 2 * trunk[0][0].sum(axis=0)), *trunk[1:])
+    return Policy(manifest, trunk, layer(widths[-1], 1), layer(widths[-1], manifest.width + 1))
+
+
+def random_backlog_policy(manifest: Manifest, rng: np.random.Generator) -> BacklogPolicy:
+    """Costs of a tenth of a gain or so, differing between backlogs and situations, and shares lost around a fifth."""
+    weights = {
+        name: (rng.standard_normal(shape) / np.sqrt(max(shape[0], 4) if len(shape) > 1 else 4)).astype(np.float32)
+        for name, shape in tensor_shapes(manifest.hidden).items()
+    }
+    weights["left"] *= np.float32(4.0)
+    weights["head"] *= np.float32(0.3)  # with larger ones some draws take one option always
+    weights["head_bias"][1] = 0.2
+    return BacklogPolicy(manifest, **weights)
