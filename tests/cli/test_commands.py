@@ -151,7 +151,7 @@ def test_train_writes_a_policy_that_simulate_takes(
 ) -> None:
     policy = tmp_path / "policy.onnx"
     assert hasten("train", small, "-o", policy, "--values", values, "--updates", 2) == 0
-    assert hasten("simulate", small, "--schedulers", f"dqn:{policy}") == 0
+    assert hasten("simulate", small, "--schedulers", f"policy:{policy}") == 0
 
 
 def test_the_version_is_shown_by_every_way_in(hasten: Callable[..., int], capsys: pytest.CaptureFixture[str]) -> None:

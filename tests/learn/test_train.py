@@ -111,7 +111,7 @@ def test_a_checkpoint_of_another_training_is_refused(scenario, tmp_path):
 
 def test_the_saved_policy_decides_as_the_trained_one(scenario, trained, tmp_path):
     trained.save(tmp_path / "policy.onnx")
-    loaded = hs.make_scheduler(f"dqn:{tmp_path / 'policy.onnx'}")
+    loaded = hs.make_scheduler(f"policy:{tmp_path / 'policy.onnx'}")
     for one, other in zip(
         simulate_batch(scenario, trained, range(2)), simulate_batch(scenario, loaded, range(2)), strict=True
     ):

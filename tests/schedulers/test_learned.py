@@ -101,14 +101,14 @@ def test_a_masked_action_is_never_chosen(scenario, seeds, values):
 
 def test_a_policy_is_for_its_own_network_and_gain(tmp_path):
     save_policy(tmp_path / "p.onnx", random_policy(cameras()))
-    scheduler = hs.make_scheduler(f"dqn:{tmp_path / 'p.onnx'}")
-    assert scheduler.name == f"dqn:{tmp_path / 'p.onnx'}"
+    scheduler = hs.make_scheduler(f"policy:{tmp_path / 'p.onnx'}")
+    assert scheduler.name == f"policy:{tmp_path / 'p.onnx'}"
     with pytest.raises(InputError, match=r"p\.onnx: networks: got 'alexnet-pi \(.*, expected the network of stream 0"):
         simulate(cameras(profile="efficientnet-b0"), scheduler)
     with pytest.raises(InputError, match=r"p\.onnx: gain_terms: got \(0.0"):
         simulate(cameras(gain={"kind": "soft"}), scheduler)
-    with pytest.raises(InputError, match="dqn:PATH"):
-        make_scheduler("dqn")
+    with pytest.raises(InputError, match="policy:FILE"):
+        make_scheduler("policy")
 
 
 def test_a_policy_may_know_more_networks_than_a_run_has():
@@ -136,5 +136,5 @@ def test_a_saved_scheduler_decides_the_same(tmp_path, values):
     scenario = cameras()
     scheduler = Learned(random_policy(scenario, values=values))
     scheduler.save(tmp_path / "p.onnx")
-    again = simulate(scenario, make_scheduler(f"dqn:{tmp_path / 'p.onnx'}"))
+    again = simulate(scenario, make_scheduler(f"policy:{tmp_path / 'p.onnx'}"))
     assert np.array_equal(simulate(scenario, scheduler).decisions, again.decisions)

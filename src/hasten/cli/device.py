@@ -32,7 +32,7 @@ def device(
     tls_ca: Annotated[Path | None, typer.Option("--tls-ca", help="Trust this certificate (PEM); turns TLS on.")] = None,
     memory_mb: MemoryOption = DEFAULT_MEMORY_MB,
     learn: Annotated[
-        bool, typer.Option("--learn", help="Go on training the policy of --scheduler dqn:POLICY on what happens.")
+        bool, typer.Option("--learn", help="Go on training the policy of --scheduler policy:FILE on what happens.")
     ] = False,
     json_to: JsonOption = None,
 ) -> None:

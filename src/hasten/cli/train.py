@@ -51,7 +51,7 @@ def train(
     ] = None,
     tensorboard: Annotated[Path | None, typer.Option("--tensorboard", metavar="DIR", help="Write event files.")] = None,
 ) -> None:
-    """Train a policy for a range of scenarios around this one; use it as the scheduler dqn:POLICY."""
+    """Train a policy for a range of scenarios around this one; use it as the scheduler policy:FILE."""
     from hasten.core.scenario import load_scenario
     from hasten.learn.command import domain_of, train_to_file
     from hasten.learn.curve import Interrupted

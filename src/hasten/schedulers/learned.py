@@ -40,7 +40,7 @@ from hasten.schedulers.greedy import Greedy
 class Learned:
     """Decides by a policy; ``where`` names it in errors."""
 
-    def __init__(self, policy: AnyPolicy, name: str = "dqn", where: str | Path = "policy") -> None:
+    def __init__(self, policy: AnyPolicy, name: str = "policy", where: str | Path = "policy") -> None:
         self.name = name
         self.policy = policy
         self._where = where
@@ -195,7 +195,7 @@ def _padded(table: OptionTable, column: IntArray, width: int) -> tuple[OptionTab
 
 
 def from_file(argument: str) -> Learned:
-    """``dqn:PATH``."""
+    """``policy:FILE``."""
     if not argument:
-        raise InputError("schedulers", "dqn", argument, "the file of a trained policy: dqn:PATH")
-    return Learned(load_policy(argument), f"dqn:{argument}", argument)
+        raise InputError("schedulers", "policy", argument, "the file of a trained policy: policy:FILE")
+    return Learned(load_policy(argument), f"policy:{argument}", argument)

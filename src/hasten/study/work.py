@@ -148,7 +148,7 @@ def _scheduler(name: str, scenario: Scenario, policy: bytes) -> Scheduler:
         with tempfile.TemporaryDirectory() as folder:
             path = Path(folder) / "policy.onnx"
             path.write_bytes(policy)
-            return make_scheduler(f"{LEARNED}:{path}")
+            return make_scheduler(f"policy:{path}")
     return make_scheduler(name)
 
 

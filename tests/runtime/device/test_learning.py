@@ -137,7 +137,7 @@ def test_a_device_refuses_a_worse_policy_and_takes_a_better_one(slow, package):
         "learning.LearnPlan.__init__.__defaults__ = (80, 10); from hasten.cli import main; main()"
     )
     arguments = {
-        "--scheduler": f"dqn:{slow / 'policy.onnx'}", "--deadline-ms": str(DEADLINE_MS), "--log": str(log),
+        "--scheduler": f"policy:{slow / 'policy.onnx'}", "--deadline-ms": str(DEADLINE_MS), "--log": str(log),
         "--arrivals": f"poisson:{RATE_HZ:g}", "--profile": str(slow / "slow.json"), "--json": str(slow / "result.json"),
     }  # fmt: skip
     try:
@@ -189,8 +189,8 @@ def _read_until(process: subprocess.Popen[str], text: str) -> str:
 
 
 def test_what_cannot_learn_says_so(package, slow, monkeypatch):
-    with pytest.raises(InputError, match=r"device: learn: got 'greedy', expected --scheduler dqn:PATH"):
+    with pytest.raises(InputError, match=r"device: learn: got 'greedy', expected --scheduler policy:FILE"):
         run_device(package.path, "127.0.0.1:1", scheduler="greedy", learn=LearnPlan())
     monkeypatch.setattr("hasten.runtime.device.learning.find_spec", lambda name: None if name == "numba" else name)
     with pytest.raises(HastenError, match=r"--learn needs numba beside the device: pip install"):
-        run_device(package.path, "127.0.0.1:1", scheduler=f"dqn:{slow / 'policy.onnx'}", learn=LearnPlan())
+        run_device(package.path, "127.0.0.1:1", scheduler=f"policy:{slow / 'policy.onnx'}", learn=LearnPlan())

@@ -16,9 +16,8 @@ from hasten.core.errors import HastenError, InputError
 from hasten.core.profile import Profile
 from hasten.runtime.device.agent import DeviceAgent
 from hasten.runtime.local.processes import Child
-from hasten.schedulers.learned import from_file
+from hasten.schedulers import make_scheduler, policy_file
 
-LEARNED = "dqn:"
 TRAINER = "hasten.learn.deploy"
 POLL_S = 0.2
 
@@ -47,12 +46,13 @@ class Learning:
             InputError: the scheduler is not a policy from a file.
             HastenError: what training needs is not installed.
         """
-        if not scheduler.startswith(LEARNED):
-            raise InputError("device", "learn", scheduler, "--scheduler dqn:PATH, the policy to go on from")
+        path = policy_file(scheduler)
+        if path is None:
+            raise InputError("device", "learn", scheduler, "--scheduler policy:FILE, the policy to go on from")
         missing = [name for name in ("numba", "gymnasium", "threadpoolctl") if find_spec(name) is None]
         if missing:
             raise HastenError(f"--learn needs {', '.join(missing)} beside the device: pip install 'hasten[learn]'")
-        self._policy = Path(scheduler.removeprefix(LEARNED))
+        self._policy = path
         self._scheduler, self._plan, self._on_note = scheduler, plan, on_note
         self.folder = self._policy.with_name(f"{self._policy.name}.learning")
         self.folder.mkdir(parents=True, exist_ok=True)
@@ -82,7 +82,7 @@ class Learning:
                 if verdict is None:
                     continue
                 if verdict["accepted"]:
-                    agent.take_over(await asyncio.to_thread(from_file, str(self._policy)))
+                    agent.take_over(await asyncio.to_thread(make_scheduler, self._scheduler))
                 self._on_note(f"learning, round {verdict['round']}: {verdict['text']}")
             except HastenError as error:
                 self._on_note(f"learning has ended: {error}")
