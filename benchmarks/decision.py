@@ -19,7 +19,7 @@ from hasten.core.scenario import Scenario, scenario_from
 from hasten.policies.afterstate_policy import BacklogPolicy, tensor_shapes
 from hasten.policies.guard import observed_envelope
 from hasten.policies.policy import AnyPolicy, Float32, Layer, Leads, Manifest, Policy, network_options
-from hasten.schedulers import make_scheduler, schedulers
+from hasten.schedulers import make_scheduler, scheduler_names
 from hasten.schedulers.learned import Learned
 
 ARGUMENTS = {"fixed": "fixed:2,1", "fixed-exit": "fixed-exit:2", "load-threshold": "load-threshold"}
@@ -27,7 +27,7 @@ GROUPS, WARM, PAUSED = 20, 200, 30
 DEADLINE_MS = {"alexnet-pi": 80, "efficientnet-b0": 150}
 LEADS = Leads(streams=(1,), deadline_ms=(100.0,), lead=((0.01,),))
 """Looking for Greedy's option takes time, too."""
-LEARNED = {"dqn, backlogs": "backlogs", "dqn, actions": "actions"}
+LEARNED = {"policy, backlogs": "backlogs", "policy, actions": "actions"}
 """The two kinds of policies."""
 
 
@@ -118,7 +118,7 @@ def main() -> None:
     print(
         f"{'scheduler':18}{'network':17}{'streams':>8}{'back to back us':>17}{'after a pause us':>18}{'x greedy':>10}"
     )
-    rows = [(name, "alexnet-pi") for name in (*schedulers(), *LEARNED) if name != "dqn"]
+    rows = [(name, "alexnet-pi") for name in (*scheduler_names(), *LEARNED) if name != "policy"]
     rows += [(name, "efficientnet-b0") for name in ("greedy", *LEARNED)]
     for name, profile in rows:
         streams = 1 if name == "mdp" else 3

@@ -11,8 +11,19 @@ from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from hasten.core.decision import Context as Context
+    from hasten.core.decision import Decision as Decision
+    from hasten.core.decision import Noting as Noting
+    from hasten.core.decision import Observer as Observer
+    from hasten.core.decision import Outcomes as Outcomes
+    from hasten.core.decision import Scheduler as Scheduler
+    from hasten.core.decision import Selective as Selective
+    from hasten.core.decision import View as View
+    from hasten.core.decision import predicted_latency as predicted_latency
     from hasten.core.errors import HastenError as HastenError
     from hasten.core.errors import InputError as InputError
+    from hasten.core.options import DROP as DROP
+    from hasten.core.options import OptionTable as OptionTable
     from hasten.core.profile import Profile as Profile
     from hasten.core.profile_names import load_profile as load_profile
     from hasten.core.results import Result as Result
@@ -21,34 +32,45 @@ if TYPE_CHECKING:
     from hasten.core.scenario import load_scenario as load_scenario
     from hasten.core.scenario import scenario_from as scenario_from
     from hasten.learn.api import train as train
+    from hasten.learn.domain import Domain as Domain
     from hasten.networks.attach import attach_exits as attach_exits
     from hasten.offline import OfflinePlan as OfflinePlan
     from hasten.offline import solve_offline as solve_offline
     from hasten.schedulers import make_scheduler as make_scheduler
     from hasten.schedulers import scheduler_names as scheduler_names
-    from hasten.schedulers import schedulers as schedulers
     from hasten.split.build import build_package as build_package
     from hasten.split.package import open_package as open_package
 
 __version__ = "0.1.0"
 
 _HOMES = {
+    "Context": "hasten.core.decision",
+    "DROP": "hasten.core.options",
+    "Decision": "hasten.core.decision",
+    "Domain": "hasten.learn.domain",
     "HastenError": "hasten.core.errors",
     "InputError": "hasten.core.errors",
+    "Noting": "hasten.core.decision",
+    "Observer": "hasten.core.decision",
     "OfflinePlan": "hasten.offline",
+    "OptionTable": "hasten.core.options",
+    "Outcomes": "hasten.core.decision",
     "Profile": "hasten.core.profile",
     "Realization": "hasten.core.scenario",
     "Result": "hasten.core.results",
     "Scenario": "hasten.core.scenario",
+    "Scheduler": "hasten.core.decision",
+    "Selective": "hasten.core.decision",
+    "View": "hasten.core.decision",
     "attach_exits": "hasten.networks.attach",
     "build_package": "hasten.split.build",
     "load_profile": "hasten.core.profile_names",
     "load_scenario": "hasten.core.scenario",
     "make_scheduler": "hasten.schedulers",
     "open_package": "hasten.split.package",
+    "predicted_latency": "hasten.core.decision",
     "scenario_from": "hasten.core.scenario",
     "scheduler_names": "hasten.schedulers",
-    "schedulers": "hasten.schedulers",
     "simulate": "hasten.api",
     "solve_offline": "hasten.offline",
     "train": "hasten.learn.api",
@@ -61,10 +83,7 @@ def __getattr__(name: str) -> Any:
     """Load the home of a public name on first use."""
     if name not in _HOMES:
         raise AttributeError(f"module 'hasten' has no attribute {name!r}")
-    home = import_module(_HOMES[name])
-    if name == "schedulers":
-        return home  # the package of that name, which can be called like the function
-    value = getattr(home, name)
+    value = getattr(import_module(_HOMES[name]), name)
     globals()[name] = value
     return value
 

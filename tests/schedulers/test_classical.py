@@ -9,7 +9,7 @@ from hasten.core.decision import View, predicted_latency
 from hasten.core.errors import HastenError, InputError
 from hasten.core.options import DROP
 from hasten.core.scenario import Scenario, scenario_from
-from hasten.schedulers import make_scheduler, make_schedulers, schedulers, split_specs
+from hasten.schedulers import make_scheduler, make_schedulers, scheduler_names, split_specs
 
 
 def scenario(**changes: object) -> Scenario:
@@ -208,7 +208,7 @@ def test_a_dead_link_keeps_tasks_on_the_device() -> None:
 
 
 def test_names() -> None:
-    assert "greedy" in schedulers()
+    assert "greedy" in scheduler_names()
     assert split_specs("greedy,fixed:2,1, random") == ["greedy", "fixed:2,1", "random"]
     assert [scheduler.name for scheduler in make_schedulers("greedy,fixed:2,1")] == ["greedy", "fixed:2,1"]
     for wrong in ["nope", "greedy:1", "fixed:x", "fixed", "edgent:fast", "random:all", "fixed-exit:0", ""]:

@@ -103,6 +103,7 @@ def test_a_policy_is_for_its_own_network_and_gain(tmp_path):
     save_policy(tmp_path / "p.onnx", random_policy(cameras()))
     scheduler = hs.make_scheduler(f"policy:{tmp_path / 'p.onnx'}")
     assert scheduler.name == f"policy:{tmp_path / 'p.onnx'}"
+    assert make_scheduler(f"dqn:{tmp_path / 'p.onnx'}").name == f"dqn:{tmp_path / 'p.onnx'}"
     with pytest.raises(InputError, match=r"p\.onnx: networks: got 'alexnet-pi \(.*, expected the network of stream 0"):
         simulate(cameras(profile="efficientnet-b0"), scheduler)
     with pytest.raises(InputError, match=r"p\.onnx: gain_terms: got \(0.0"):

@@ -6,12 +6,12 @@ that runs ``greedy`` never imports what only a planner needs.
 
 from __future__ import annotations
 
-import sys
 from importlib import import_module
-from types import ModuleType
+from pathlib import Path
 
 from hasten.core.decision import Scheduler
 from hasten.core.errors import HastenError, InputError, one_of
+from hasten.schedulers.plugins import make_plugin, plugin_names
 
 _FACTORIES = {
     "greedy": "greedy:Greedy",
@@ -29,35 +29,53 @@ _FACTORIES = {
     "linucb": "linucb:LinUcb",
     "mdp": "mdp:OnlineOptimum",
     "priced": "priced:Priced",
-    "dqn": "learned:from_file",
+    "policy": "learned:from_file",
 }
 """Name to ``module:factory``; a factory takes the argument after the colon ("" when there is none)."""
+_ALIASES = {"dqn": "policy"}
+"""Names of before that go on working, and what they stand for."""
 
 
 def scheduler_names() -> list[str]:
-    """Names of all schedulers."""
-    return sorted(_FACTORIES)
-
-
-schedulers = scheduler_names
+    """Names of all schedulers: hasten's own and those of other packages (entry point group ``hasten.schedulers``)."""
+    return sorted({*_FACTORIES, *plugin_names()})
 
 
 def make_scheduler(spec: str) -> Scheduler:
-    """Make the scheduler that ``NAME`` or ``NAME:ARGUMENT`` names.
+    """Make the scheduler that ``NAME`` or ``NAME:ARGUMENT`` names; its ``name`` is then ``spec``.
+
+    A name that hasten does not have itself is looked up among the entry points of the group ``hasten.schedulers``.
 
     Raises:
-        InputError: unknown name, or an argument that the scheduler does not take.
+        InputError: unknown name, an argument that the scheduler does not take, or a scheduler of another package that
+            cannot be used.
+        HastenError: the scheduler needs an extra that is not installed.
     """
-    name, _, argument = spec.strip().partition(":")
-    if name not in _FACTORIES:
+    asked = spec.strip()
+    name, _, argument = asked.partition(":")
+    home = _FACTORIES.get(_ALIASES.get(name, name))
+    scheduler = make_plugin(asked) if home is None else _own(name, home, argument)
+    if scheduler is None:
         raise InputError("schedulers", "name", name, one_of(name, scheduler_names()))
-    module, _, factory = _FACTORIES[name].partition(":")
+    scheduler.name = asked
+    return scheduler
+
+
+def _own(name: str, home: str, argument: str) -> Scheduler:
+    """One of hasten's own schedulers."""
+    module, _, factory = home.partition(":")
     try:
         make = getattr(import_module(f"hasten.schedulers.{module}"), factory)
     except ImportError as error:
         raise HastenError(f"scheduler {name} needs {error.name}: pip install 'hasten[plan]'") from None
     scheduler: Scheduler = make(argument)
     return scheduler
+
+
+def policy_file(spec: str) -> Path | None:
+    """The policy file that ``policy:FILE`` names; None for any other scheduler."""
+    name, _, argument = spec.strip().partition(":")
+    return Path(argument) if _ALIASES.get(name, name) == "policy" and argument else None
 
 
 def make_schedulers(specs: str) -> list[Scheduler]:
@@ -87,14 +105,3 @@ def no_argument(name: str, argument: str) -> None:
     """Refuse an argument for a scheduler that takes none."""
     if argument:
         raise InputError("schedulers", name, argument, f"{name} without an argument")
-
-
-class _CallableModule(ModuleType):
-    """``hasten.schedulers`` is this package and, by contract, a function of the public API too."""
-
-    def __call__(self) -> list[str]:
-        """Names of all schedulers."""
-        return scheduler_names()
-
-
-sys.modules[__name__].__class__ = _CallableModule
