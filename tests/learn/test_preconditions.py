@@ -27,6 +27,8 @@ NOTHING = Transitions(
     np.zeros(0, np.float32),
 )
 
+LONG = {"tasks_per_stream": None, "horizon_ms": 1000.0}
+
 
 def altered(scenario, **parts):
     data = scenario.model_dump(mode="json", by_alias=True)
@@ -48,9 +50,9 @@ def test_a_deadline_that_nothing_can_meet_is_refused_before_the_training(values)
             "horizon_ms: got 0.5, expected a horizon in which tasks arrive",
         ),
         ({"tasks_per_stream": 0}, "tasks_per_stream: got 0, expected at least 1 task"),
-        ({"stream": {"arrivals": {"kind": "explicit", "times_ms": []}}}, "streams.arrivals: got '0 tasks'"),
+        (LONG | {"stream": {"arrivals": {"kind": "explicit", "times_ms": []}}}, "streams.arrivals: got '0 tasks'"),
         (
-            {"stream": {"count": 1, "arrivals": {"kind": "explicit", "times_ms": [5.0]}}},
+            LONG | {"stream": {"count": 1, "arrivals": {"kind": "explicit", "times_ms": [5.0]}}},
             "got '1 tasks', expected at least",
         ),
         (
@@ -92,7 +94,8 @@ def test_a_training_without_experience_ends_with_a_reason(monkeypatch):
 
 
 def test_runs_too_short_for_twins_go_on_without():
-    scenario = altered(cameras(2), stream={"arrivals": {"kind": "explicit", "times_ms": [1.0, 30.0, 60.0]}})
+    times = {"kind": "explicit", "times_ms": [1.0, 30.0, 60.0]}
+    scenario = altered(cameras(2), stream={"arrivals": times}, **LONG)
     small = {"updates": 4, "round_updates": 2, "validate_every": 1, "batches": 1, "demonstrations": 50}
     found = hs.train(scenario, twins_from=0.0, hidden=(4, 8), **small).training
     assert found.notes == (
@@ -102,6 +105,25 @@ def test_runs_too_short_for_twins_go_on_without():
 
 
 def test_a_run_of_rare_tasks_has_a_bounded_number_of_link_rates():
-    rare = changed(cameras(rate_hz=1e-7), Change(link_variation=0.5), 3, 100)
-    assert rare.uplink.rate.step_ms == pytest.approx(1000 * 100 / 1e-7 / 20_000)
+    rare = changed(cameras(rate_hz=1e-6), Change(link_variation=0.5), 3, 100)
+    assert rare.uplink.rate.step_ms == pytest.approx(1000 * 100 / 1e-6 / 20_000)
     assert changed(cameras(), Change(link_variation=0.5), 3, 100).uplink.rate.step_ms == 100
+
+
+def test_runs_of_explicit_times_have_as_many_tasks_as_there_are_times():
+    explicit = altered(cameras(2), stream={"arrivals": {"kind": "explicit", "times_ms": [1.0, 30.0, 60.0]}}, **LONG)
+    assert changed(explicit, Change(arrival_rate=2.0), 2, 100).realize(0).arrival_ms.tolist() == [
+        0.5,
+        0.5,
+        15,
+        15,
+        30,
+        30,
+    ]
+    assert changed(explicit, Change(), 2, 2).realize(0).tasks == 4
+
+    streams = explicit.model_dump(mode="json", by_alias=True)["streams"]
+    regular = streams[0] | {"name": "regular", "count": 1, "arrivals": {"kind": "periodic", "rate_hz": 50}}
+    mixed = altered(explicit, streams=[streams[0] | {"count": 1}, regular])
+    run = changed(mixed, Change(arrival_rate=2.0), 2, 100).realize(0)
+    assert np.bincount(run.stream).tolist() == [3, 100] and run.arrival_ms.max() < 1000

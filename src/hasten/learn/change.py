@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -32,7 +33,10 @@ class Change:
 
 
 def changed(scenario: Scenario, change: Change, streams: int, tasks_per_stream: int) -> Scenario:
-    """The scenario with this change, this many streams (its kinds in turn) and this length."""
+    """The scenario with this change, this many streams (its kinds in turn) and this length.
+
+    Streams of explicit times have no more tasks than they have times; then all streams end at one time.
+    """
     kinds = scenario.streams
     data = scenario.model_dump(by_alias=True)
     data["streams"] = []
@@ -41,12 +45,15 @@ def changed(scenario: Scenario, change: Change, streams: int, tasks_per_stream: 
         stream["count"] = len(range(i, streams, len(kinds)))
         stream["deadline_ms"] *= change.deadline
         stream["arrivals"] = _in_bursts(_scaled_arrivals(stream["arrivals"], change.arrival_rate), change)
+        if stream["arrivals"]["kind"] == "explicit":
+            stream["arrivals"]["times_ms"] = stream["arrivals"]["times_ms"][:tasks_per_stream]
         data["streams"].append(stream)
     data["uplink"]["rate"] = _varying(
         _scaled_rate(data["uplink"]["rate"], change.uplink_rate), change, _link_step_ms(scenario, tasks_per_stream)
     )
     data["edge"]["slowdown"] *= change.edge_time
-    data["tasks_per_stream"], data["horizon_ms"] = tasks_per_stream, None
+    horizon_ms = _horizon_ms(scenario, data["streams"], change.arrival_rate, tasks_per_stream)
+    data["tasks_per_stream"], data["horizon_ms"] = (tasks_per_stream if horizon_ms is None else None), horizon_ms
     folder = scenario.folder
     return scenario_from(data, Path(folder) / "training" if folder is not None else "training")
 
@@ -66,6 +73,20 @@ def _in_bursts(arrivals: dict[str, Any], change: Change) -> dict[str, Any]:
         "rates_hz": [change.burst * rate_hz, calm_rate(change.burst) * rate_hz],
         "dwell_ms": [change.burst_ms, change.burst_ms * (1.0 - BURST_SHARE) / BURST_SHARE],
     }
+
+
+def _horizon_ms(scenario: Scenario, streams: list[dict[str, Any]], factor: float, tasks: int) -> float | None:
+    """When a run ends of which some stream has not that many times; None if all have ``tasks`` tasks each.
+
+    When the fastest of the streams that are drawn has them; without such, just after the last of the given times.
+    """
+    given = [stream["arrivals"]["times_ms"] for stream in streams if stream["arrivals"]["kind"] == "explicit"]
+    if all(len(times_ms) >= tasks for times_ms in given):
+        return None
+    drawn = [kind.arrivals for kind in scenario.streams if kind.arrivals.kind != "explicit"]
+    if drawn:
+        return 1000.0 * tasks / (factor * max(arrivals.mean_rate_hz(scenario.folder) for arrivals in drawn))
+    return math.nextafter(max((times_ms[-1] for times_ms in given if times_ms), default=0.0), math.inf)
 
 
 def _link_step_ms(scenario: Scenario, tasks_per_stream: int) -> float:
