@@ -15,11 +15,11 @@ from __future__ import annotations
 import argparse
 import time
 
+from hasten.api import simulate
 from hasten.core.scenario import Scenario, scenario_from
 from hasten.offline.bounded import Effort, solve_bounded
 from hasten.offline.limits import TimeLimit
 from hasten.schedulers import make_scheduler
-from hasten.sim import simulate
 
 PROFILES = {
     "alexnet-pi": ({"deadline_ms": 80, "arrivals": {"kind": "poisson", "rate_hz": 15}}, 4.0),

@@ -17,6 +17,7 @@ from typing import Any
 
 import numpy as np
 
+from hasten.api import simulate_batch
 from hasten.core.options import DROP
 from hasten.core.scenario import Scenario, scenario_from
 from hasten.offline import solve_offline
@@ -24,7 +25,6 @@ from hasten.schedulers import make_scheduler
 from hasten.schedulers.load_threshold import tune_load_threshold
 from hasten.schedulers.mdp import OnlineOptimum
 from hasten.schedulers.mdp_values import solve
-from hasten.sim import simulate_batch
 
 WARM_UP = 50
 """Tasks left out of averages: a run starts with empty queues, the long run does not."""

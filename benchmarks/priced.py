@@ -16,11 +16,11 @@ import time
 import numpy as np
 from certificate import PROFILES, compile_kernels, study
 
+from hasten.api import simulate_batch
 from hasten.core.decision import View
 from hasten.offline.bounded import solve_bounded
 from hasten.offline.limits import TimeLimit
 from hasten.schedulers import make_scheduler
-from hasten.sim import simulate_batch
 
 DECISIONS = 3000
 BOUND_LIMIT_S = 30.0

@@ -25,6 +25,7 @@ import numpy as np
 import simpy
 from simpy_peer import SimpyGreedy
 
+import hasten.api
 import hasten.sim
 from hasten.core.scenario import Realization, Scenario, scenario_from
 from hasten.features.observation import CLIP, STATE_FEATURES, deadline_rates
@@ -244,7 +245,7 @@ def executed(scenario: Scenario, realization: Realization) -> np.ndarray:
 def memory_for_a_million() -> tuple[int, float]:
     """Tasks and peak memory in MB of a process that simulates a million tasks in one batch."""
     if "--million" in sys.argv:
-        results = hasten.sim.simulate_batch(scenario("ready", VARYING, 3), make_scheduler("greedy"), range(667))
+        results = hasten.api.simulate_batch(scenario("ready", VARYING, 3), make_scheduler("greedy"), range(667))
         print(sum(result.tasks for result in results), resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024)
         sys.exit(0)
     command = [sys.executable, __file__, "--million"]

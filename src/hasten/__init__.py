@@ -11,6 +11,9 @@ from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from hasten.api import simulate as simulate
+    from hasten.api import simulate_batch as simulate_batch
+    from hasten.core.decision import Clairvoyant as Clairvoyant
     from hasten.core.decision import Context as Context
     from hasten.core.decision import Decision as Decision
     from hasten.core.decision import Noting as Noting
@@ -44,6 +47,7 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 
 _HOMES = {
+    "Clairvoyant": "hasten.core.decision",
     "Context": "hasten.core.decision",
     "DROP": "hasten.core.options",
     "Decision": "hasten.core.decision",
@@ -72,6 +76,7 @@ _HOMES = {
     "scenario_from": "hasten.core.scenario",
     "scheduler_names": "hasten.schedulers",
     "simulate": "hasten.api",
+    "simulate_batch": "hasten.api",
     "solve_offline": "hasten.offline",
     "train": "hasten.learn.api",
 }

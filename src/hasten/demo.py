@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 import yaml
 
+from hasten.api import simulate
 from hasten.core.output import write_text
 from hasten.core.profile import Profile
 from hasten.core.results import Result, result_document
@@ -24,7 +25,6 @@ from hasten.fidelity.conform import predict
 from hasten.report.figures import FixedPairs, fixed_pairs
 from hasten.report.page import Report, Section, network_section, run_sections, score, write_report
 from hasten.schedulers import make_scheduler
-from hasten.sim import simulate
 
 ProgressCall = Callable[[str, float], None]
 

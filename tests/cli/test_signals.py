@@ -10,8 +10,8 @@ from typing import Any
 
 import pytest
 
+from hasten.api import simulate_batch
 from hasten.offline import solve_offline
-from hasten.sim import simulate_batch
 
 
 def after(calls: int, work: Callable[..., Any], number: signal.Signals) -> Callable[..., Any]:
@@ -38,7 +38,7 @@ def test_simulate_writes_the_schedulers_that_are_finished(
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    monkeypatch.setattr("hasten.sim.simulate_batch", after(1, simulate_batch, number), raising=False)
+    monkeypatch.setattr("hasten.api.simulate_batch", after(1, simulate_batch, number), raising=False)
     target = tmp_path / "r.json"
     assert hasten("simulate", small, "--schedulers", "greedy,edgent,neurosurgeon", "--json", target) == code
     document = json.loads(target.read_text())
@@ -80,7 +80,7 @@ def test_without_any_result_one_line_is_said_and_an_older_file_stays(
     def interrupted(*arguments: Any) -> None:
         signal.raise_signal(signal.SIGTERM)
 
-    monkeypatch.setattr("hasten.sim.simulate_batch", interrupted, raising=False)
+    monkeypatch.setattr("hasten.api.simulate_batch", interrupted, raising=False)
     monkeypatch.setattr("hasten.offline.solve_offline", interrupted)
     target = tmp_path / "r.json"
     target.write_text("old")

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 import hasten as hs
+from hasten.api import simulate_batch
 from hasten.core.errors import HastenError, InputError
 from hasten.learn.collect import action_sight
 from hasten.learn.curve import TrainedScheduler, Training
@@ -13,7 +14,6 @@ from hasten.learn.domain import FIXED
 from hasten.learn.settings import Settings
 from hasten.learn.validation import Validation
 from hasten.policies.afterstate_policy import BacklogPolicy, tensor_shapes
-from hasten.sim import simulate_batch
 
 HIDDEN = {"actions": (16,), "backlogs": (8, 16)}
 SIZE = {

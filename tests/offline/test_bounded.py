@@ -9,6 +9,7 @@ import pytest
 from offline_scenarios import alexnet
 from sim_cases import COMBINATIONS, random_scenario, with_outages
 
+from hasten.api import simulate
 from hasten.offline import bounded
 from hasten.offline.bound.bounds import Relaxation
 from hasten.offline.bound.decomposition import find_prices
@@ -27,7 +28,7 @@ from hasten.offline.search.splice import spliced
 from hasten.offline.search.turn_beam import moments_of, next_step_ms, turn_beam
 from hasten.offline.solve import solve_offline
 from hasten.schedulers import make_scheduler
-from hasten.sim import Replayer, replay, simulate
+from hasten.sim import Replayer, replay
 
 LIGHT = Effort(rounds=25, grid_work=200.0, grant_labels=4e3, ready_labels=1e3, search_work=40_000)
 

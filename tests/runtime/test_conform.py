@@ -11,12 +11,12 @@ import pytest
 import yaml
 
 from hasten import cli
+from hasten.api import simulate
 from hasten.core.results import Failure
 from hasten.core.scenario import load_scenario, scenario_from
 from hasten.fidelity.conform import predict
 from hasten.runtime.local.run import RunOutcome
 from hasten.schedulers import make_scheduler
-from hasten.sim import simulate
 
 PATIENT_MS = 20_000.0
 """No task can miss this deadline, so that fixed decisions do not depend on how busy the machine is."""

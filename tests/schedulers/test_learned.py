@@ -9,6 +9,7 @@ import pytest
 from random_policies import cameras, random_policy
 
 import hasten as hs
+from hasten.api import simulate, simulate_batch
 from hasten.core.decision import Decision, View
 from hasten.core.errors import InputError
 from hasten.core.options import DROP
@@ -17,7 +18,6 @@ from hasten.policies.policy import save_policy
 from hasten.schedulers import make_scheduler
 from hasten.schedulers.greedy import Greedy
 from hasten.schedulers.learned import Learned
-from hasten.sim import simulate, simulate_batch
 
 MIXED = {
     "streams": [

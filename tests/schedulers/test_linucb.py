@@ -7,11 +7,11 @@ from typing import Any
 import numpy as np
 import pytest
 
+from hasten.api import simulate, simulate_batch
 from hasten.core.decision import Observer, Outcomes, Scheduler, View
 from hasten.core.scenario import Scenario, scenario_from
 from hasten.schedulers import make_scheduler
 from hasten.schedulers.linucb import LinUcb
-from hasten.sim import simulate, simulate_batch
 
 
 def scenario(mbps: float = 10, tasks: int = 400, **changes: Any) -> Scenario:

@@ -7,12 +7,12 @@ from typing import Any
 import numpy as np
 import pytest
 
+from hasten.api import simulate_batch
 from hasten.core.decision import View
 from hasten.core.errors import HastenError, InputError
 from hasten.core.scenario import Scenario, scenario_from
 from hasten.schedulers import make_scheduler
 from hasten.schedulers.load_threshold import tune_load_threshold
-from hasten.sim import simulate_batch
 
 CAM = {"name": "cam", "profile": "alexnet-pi", "deadline_ms": 80, "arrivals": {"kind": "poisson", "rate_hz": 15}}
 PHONE = {

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from hasten.api import simulate_batch
 from hasten.core.decision import View
 from hasten.core.errors import HastenError, InputError
 from hasten.core.gain import task_gain
@@ -15,7 +16,6 @@ from hasten.core.scenario import Scenario, scenario_from
 from hasten.schedulers import make_scheduler
 from hasten.schedulers.mdp import OnlineOptimum
 from hasten.schedulers.mdp_values import Problem, Values, solve
-from hasten.sim import simulate_batch
 
 ALEXNET = {"profile": "alexnet-pi", "deadline_ms": 80}
 BURSTY = {"kind": "mmpp", "rates_hz": [5, 40], "dwell_ms": [500, 500]}

@@ -5,12 +5,12 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from hasten.api import simulate, simulate_batch
 from hasten.core.decision import View
 from hasten.core.scenario import scenario_from
 from hasten.schedulers import make_scheduler, priced_values
 from hasten.schedulers.priced import Priced
 from hasten.schedulers.priced_values import EDGE, FREE, NODES, UPLINK, Choice, Prices, learn_prices
-from hasten.sim import simulate, simulate_batch
 
 
 @pytest.fixture(autouse=True)

@@ -7,6 +7,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from hasten.api import simulate, simulate_batch
 from hasten.core.compiled import KernelCache
 from hasten.core.decision import Context, View
 from hasten.core.errors import InputError
@@ -14,7 +15,6 @@ from hasten.core.options import DROP, StreamCosts, option_table
 from hasten.core.profile import Profile
 from hasten.core.scenario import Scenario, scenario_from
 from hasten.schedulers import make_scheduler
-from hasten.sim import simulate, simulate_batch
 
 HASTY = {"after_block": 1, "accuracy": 0.5, "device_ms": 25}
 THOROUGH = {"after_block": 2, "accuracy": 0.52, "device_ms": 50}

@@ -10,11 +10,11 @@ import numpy as np
 import pytest
 
 import hasten as hs
+from hasten.api import simulate
 from hasten.core.decision import View
 from hasten.core.scenario import Scenario, scenario_from
 from hasten.policies.policy import fingerprint
 from hasten.schedulers import make_scheduler
-from hasten.sim import simulate
 
 SOUND, RUINED = 0.9, 0.3
 FASTEST = (2, 1)

@@ -10,14 +10,15 @@ import pytest
 from sim_cases import COMBINATIONS, Scripted, random_options, random_scenario, with_outages
 from simpy_model import simulate_slowly
 
-from hasten.core.decision import Decision
+from hasten.api import simulate, simulate_batch
+from hasten.core.decision import Decision, Observer
 from hasten.core.errors import HastenError
 from hasten.core.options import DROP
 from hasten.core.ranking import ranking_of
 from hasten.core.scenario import scenario_from
 from hasten.schedulers import make_scheduler
 from hasten.schedulers.greedy import Greedy
-from hasten.sim import Replayer, engine, replay, simulate, simulate_batch
+from hasten.sim import Replayer, engine, replay
 
 CASES = [(seed, *combination) for combination in COMBINATIONS for seed in range(16)]
 
@@ -140,7 +141,7 @@ def test_a_scheduler_that_decides_otherwise_or_learns_is_asked_every_time():
         def decide(self, view):
             return Decision(np.full(len(view.row), DROP))
 
-    class Learning(Greedy):
+    class Learning(Greedy, Observer):
         def observe(self, outcomes):
             pass
 
@@ -261,7 +262,7 @@ def test_an_impossible_decision_is_refused(bad):
         replay(scenario, scenario.realize(0), np.zeros(3, dtype=np.int64))
 
 
-class Listener(Scripted):
+class Listener(Scripted, Observer):
     """Also listens to outcomes."""
 
     name = "listener"

@@ -12,10 +12,11 @@ from gymnasium.vector import AutoresetMode, SyncVectorEnv
 from sim_cases import COMBINATIONS, Scripted, random_scenario
 
 import hasten.sim
+from hasten.api import simulate
 from hasten.core.errors import HastenError, InputError
 from hasten.core.options import DROP
 from hasten.features.observation import Features
-from hasten.sim import OffloadEnv, OffloadVectorEnv, simulate
+from hasten.sim import OffloadEnv, OffloadVectorEnv
 
 ID = "hasten/Offload-v0"
 

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
+from hasten.core.decision import Clairvoyant, Decision
 from hasten.core.rates import rate_trace
 from hasten.core.scenario import Realization, scenario_from
 
@@ -97,7 +98,7 @@ def with_outages(realization: Realization, rng) -> Realization:
     )
 
 
-class Scripted:
+class Scripted(Clairvoyant):
     """Decides what it was told to, row by row, and keeps what it saw."""
 
     name = "scripted"
@@ -112,8 +113,6 @@ class Scripted:
         self.views = [[] for _ in range(context.batch)]
 
     def decide(self, view):
-        from hasten.core.decision import Decision
-
         option = np.array([self.script[b][self.step[b]] for b in view.row], dtype=np.int64)
         self.step[view.row] += 1
         for i, b in enumerate(view.row):

@@ -20,10 +20,10 @@ def simulate(
     json_to: JsonOption = None,
 ) -> None:
     """Simulate schedulers on the same realizations of a scenario."""
+    from hasten.api import simulate_batch
     from hasten.core.results import result_document
     from hasten.core.scenario import load_scenario
     from hasten.schedulers import make_schedulers
-    from hasten.sim import simulate_batch
 
     console = console_for(json_to)
     loaded = load_scenario(scenario)

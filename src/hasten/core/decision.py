@@ -2,10 +2,14 @@
 
 Everything is a batch over B decisions: B = 1 in a device agent, thousands in the simulator, so a vectorised
 scheduler is fast in both without a second implementation.
+
+What a scheduler can do beyond the protocol it declares by inheriting from ``Observer``, ``Noting``, ``Selective`` or
+``Clairvoyant``; a method that happens to have such a name declares nothing.
 """
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from dataclasses import dataclass, field
 from typing import Any, Protocol, runtime_checkable
 
@@ -107,33 +111,48 @@ class Outcomes:
     """From arrival until the answer was back; infinity for a task that was dropped or cancelled."""
 
 
-@runtime_checkable
-class Observer(Protocol):
-    """A scheduler that learns from what came of its decisions: an optional part of the protocol.
+class Observer(ABC):
+    """Inherited by a scheduler that learns from what came of its decisions.
 
     Before each call of ``decide`` the simulator and the device agent hand over, once, the outcomes that became known
     by then: answers that are back and cancellations. A task dropped at the decision, by the expired-task rule, is
     known at the next decision. What the scheduler itself dropped (``DROP``) is not reported.
     """
 
+    @abstractmethod
     def observe(self, outcomes: Outcomes) -> None:
         """Learn from outcomes of earlier decisions of the same rows."""
 
 
-@runtime_checkable
-class Noting(Protocol):
-    """A scheduler with something to tell of its decisions: an optional part of the protocol."""
+class Noting(ABC):
+    """Inherited by a scheduler with something to tell of its decisions."""
 
+    @abstractmethod
     def notes(self, row: int) -> dict[str, int]:
         """How often something worth telling happened in a row since ``reset``, by its name."""
 
 
-@runtime_checkable
-class Selective(Protocol):
-    """A scheduler that chooses among a part of the options only: an optional part of the protocol."""
+class Selective(ABC):
+    """Inherited by a scheduler that chooses among a part of the options only."""
 
+    @abstractmethod
     def usable(self) -> list[list[int]]:
         """The options (columns of the table) that each stream may get, once it was reset."""
+
+
+class Clairvoyant:
+    """Inherited by a scheduler that knows the future, e.g. a plan that is replayed.
+
+    Where the expired-task rule rests on a prediction, that is in ready order, it is spared the rule.
+    """
+
+    clairvoyant: bool = True
+    """False for an object that turns out to know nothing of the future after all."""
+
+
+def is_clairvoyant(scheduler: object) -> bool:
+    """Whether a scheduler says that it knows the future."""
+    return isinstance(scheduler, Clairvoyant) and scheduler.clairvoyant
 
 
 def predicted_latency(context: Context, view: View, options: OptionTable | None = None) -> FloatArray:

@@ -13,7 +13,17 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from hasten.core.decision import BoolArray, Context, Decision, FloatArray, IntArray, Scheduler, View
+from hasten.core.decision import (
+    BoolArray,
+    Clairvoyant,
+    Context,
+    Decision,
+    FloatArray,
+    IntArray,
+    Scheduler,
+    View,
+    is_clairvoyant,
+)
 from hasten.core.options import DROP, OptionTable
 from hasten.core.results import Result
 from hasten.features.observation import STATE_FEATURES, Features
@@ -108,7 +118,7 @@ class Scheduled:
 
     def __init__(self, scheduler: Scheduler) -> None:
         self._scheduler = scheduler
-        self.clairvoyant = bool(getattr(scheduler, "clairvoyant", False))
+        self.clairvoyant = is_clairvoyant(scheduler)
 
     def reset(self, context: Context, column: IntArray) -> None:
         """Reset the scheduler."""
@@ -183,7 +193,7 @@ def action_sight(context: Context, table: OptionTable) -> Sight:
     return look
 
 
-class Acting:
+class Acting(Clairvoyant):
     """An actor as a scheduler."""
 
     name = "actor"
@@ -203,7 +213,7 @@ class Acting:
         return Decision(self._actor.act(view, *self._sight(view)))
 
 
-class Recorder:
+class Recorder(Clairvoyant):
     """An actor as a scheduler that keeps what it saw and did in up to ``tasks`` decisions of each run."""
 
     name = "actor"

@@ -73,7 +73,6 @@ class TwinRecorder:
     """
 
     name = "twins"
-    clairvoyant = False
 
     def __init__(self, values: Values, tasks: int, span: int, rng: np.random.Generator) -> None:
         """For up to ``tasks`` decisions a run."""

@@ -21,7 +21,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from hasten.core.decision import BoolArray, Context, Decision, FloatArray, IntArray, View, useful_limit_ms
+from hasten.core.decision import BoolArray, Clairvoyant, Context, Decision, FloatArray, IntArray, View, useful_limit_ms
 from hasten.core.options import DROP, OptionTable
 from hasten.core.rates import RateTrace
 from hasten.core.timing import edge_ends
@@ -61,7 +61,7 @@ class Pairs(Experience):
     """(T, 2, J+1)"""
 
 
-class PairRecorder:
+class PairRecorder(Clairvoyant):
     """An actor as a scheduler that keeps what it saw, did and could have done in up to ``tasks`` decisions a run."""
 
     name = "actor"

@@ -15,7 +15,7 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from hasten.core.decision import Context, Decision, IntArray, View
+from hasten.core.decision import Context, Decision, IntArray, Noting, View
 from hasten.core.errors import InputError
 from hasten.core.options import DROP, OptionTable
 from hasten.features.afterstates import BacklogFeatures, put_greedy_ahead
@@ -37,7 +37,7 @@ from hasten.policies.policy import (
 from hasten.schedulers.greedy import Greedy
 
 
-class Learned:
+class Learned(Noting):
     """Decides by a policy; ``where`` names it in errors."""
 
     def __init__(self, policy: AnyPolicy, name: str = "policy", where: str | Path = "policy") -> None:

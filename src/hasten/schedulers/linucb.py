@@ -20,7 +20,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from hasten.core.decision import Context, Decision, FloatArray, IntArray, Outcomes, View, useful_limit_ms
+from hasten.core.decision import Context, Decision, FloatArray, IntArray, Observer, Outcomes, View, useful_limit_ms
 from hasten.core.options import OptionTable
 from hasten.schedulers import no_argument
 
@@ -36,7 +36,7 @@ MISSED = 2.0
 """A task without an answer counts as answered after this many times the longest useful latency."""
 
 
-class LinUcb:
+class LinUcb(Observer):
     """The cut of the final exit whose optimistic estimate of device time plus learned delay is least."""
 
     name = "linucb"

@@ -10,7 +10,7 @@ from collections.abc import Callable
 
 import numpy as np
 
-from hasten.core.decision import Context
+from hasten.core.decision import Context, Selective
 from hasten.core.errors import HastenError, InputError
 from hasten.core.options import DROP, OptionTable
 from hasten.core.ranking import RankedScheduler
@@ -20,7 +20,7 @@ Part = Callable[[OptionTable, int], list[int]]
 """Which columns of a stream's row a scheduler may use."""
 
 
-class Restricted(RankedScheduler):
+class Restricted(RankedScheduler, Selective):
     """The greedy rule over the part of each stream's options that ``part`` names."""
 
     def __init__(self, name: str, part: Part) -> None:

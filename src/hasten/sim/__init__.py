@@ -13,8 +13,6 @@ from hasten.environments import register as register
 if TYPE_CHECKING:
     from hasten.sim.engine import Replayer as Replayer
     from hasten.sim.engine import replay as replay
-    from hasten.sim.engine import simulate as simulate
-    from hasten.sim.engine import simulate_batch as simulate_batch
     from hasten.sim.engine import simulate_realizations as simulate_realizations
     from hasten.sim.env import OffloadEnv as OffloadEnv
     from hasten.sim.env import OffloadVectorEnv as OffloadVectorEnv
@@ -24,8 +22,6 @@ _HOMES = {
     "OffloadVectorEnv": "hasten.sim.env",
     "Replayer": "hasten.sim.engine",
     "replay": "hasten.sim.engine",
-    "simulate": "hasten.sim.engine",
-    "simulate_batch": "hasten.sim.engine",
     "simulate_realizations": "hasten.sim.engine",
 }
 

@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hasten.core.compiled import direct
-from hasten.core.decision import Context, Noting, Observer, Outcomes, Scheduler, View
+from hasten.core.decision import Context, Noting, Observer, Outcomes, Scheduler, View, is_clairvoyant
 from hasten.core.errors import HastenError
 from hasten.core.options import DROP
 from hasten.core.ranking import ranking_of
@@ -43,30 +43,18 @@ TIMED_STEPS = 16
 """So many decisions of a batch, and steps, are always left to ``decide`` and timed."""
 
 
-def simulate(scenario: Scenario, scheduler: Scheduler, seed: int = 0) -> Result:
-    """Run ``scheduler`` on one realization of the scenario.
-
-    Decisions in the result are as executed: a task that the expired-task rule dropped is (0, 0). A scheduler with the
-    attribute ``clairvoyant = True`` (a plan being replayed) is not subject to the rule where it rests on a prediction,
-    that is in ready order; a scheduler with ``observe`` is told outcomes (``core.decision.Observer``).
-    """
-    return simulate_batch(scenario, scheduler, [seed])[0]
-
-
-def simulate_batch(scenario: Scenario, scheduler: Scheduler, seeds: Sequence[int]) -> list[Result]:
-    """Run ``scheduler`` on one realization for each seed, all at once; bit for bit what single runs give.
-
-    The scheduler is reset once, for a batch of ``len(seeds)`` rows. The arrays of the views that it gets are valid
-    until its next decision.
-    """
-    check_scenario(scenario, "simulate")
-    return simulate_realizations(scenario, scheduler, [scenario.realize(seed) for seed in seeds])
-
-
 def simulate_realizations(
     scenario: Scenario, scheduler: Scheduler, realizations: Sequence[Realization]
 ) -> list[Result]:
-    """Like :func:`simulate_batch` on realizations drawn before, e.g. once for several schedulers."""
+    """Run ``scheduler`` on realizations of the scenario, all at once; bit for bit what single runs give.
+
+    Decisions in the results are as executed: a task that the expired-task rule dropped is (0, 0). What a scheduler can
+    do beyond deciding it declares (``Clairvoyant``, ``Observer``, ``Noting`` of ``core.decision``).
+
+    The scheduler is reset once, for a batch of as many rows. The arrays of the views that it gets are valid until its
+    next decision.
+    """
+    check_scenario(scenario, "simulate")
     if not realizations:
         return []
     batch = _Batch(scenario, realizations)
@@ -135,7 +123,7 @@ class _Batch:
         """
         tasks, log = self.tasks, self.log
         world = (self.rules, tasks, self.links, self.state)
-        predicts = self.rules.ready and not getattr(scheduler, "clairvoyant", False)
+        predicts = self.rules.ready and not is_clairvoyant(scheduler)
         told = _Outcomes(self) if isinstance(scheduler, Observer) else None
         scheduler.reset(context)
         ranking = ranking_of(scheduler)

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from offline_scenarios import SLACK, alexnet, random_prices
 from sim_cases import COMBINATIONS, random_options, random_scenario, with_outages
 
+from hasten.api import simulate
 from hasten.core.scenario import scenario_from
 from hasten.offline.bound.bounds import Relaxation, paid_before
 from hasten.offline.bound.decomposition import find_prices
@@ -21,7 +22,7 @@ from hasten.offline.exact.search import exact_search
 from hasten.offline.instance import instance_of
 from hasten.offline.limits import TimeLimit
 from hasten.schedulers import make_scheduler
-from hasten.sim import Replayer, simulate
+from hasten.sim import Replayer
 
 PLANS_PER_SCENARIO = 60
 

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from hasten.api import simulate
 from hasten.core import compiled
 from hasten.core.options import DROP
 from hasten.core.scenario import Scenario, scenario_from
@@ -19,7 +20,7 @@ from hasten.offline.exact.search import Search, exact_search
 from hasten.offline.instance import Instance, instance_of
 from hasten.offline.plan import CertificateError, offline_document
 from hasten.schedulers import make_scheduler
-from hasten.sim import replay, simulate
+from hasten.sim import replay
 
 ARRIVALS = [
     {"kind": "poisson", "rate_hz": 15},

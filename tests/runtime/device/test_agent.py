@@ -10,7 +10,7 @@ import time
 import numpy as np
 import pytest
 
-from hasten.core.decision import Decision
+from hasten.core.decision import Decision, Observer
 from hasten.core.errors import InputError
 from hasten.runtime.device.agent import DeviceAgent
 from hasten.runtime.device.deciding import AgentSettings
@@ -282,7 +282,7 @@ def test_a_task_too_late_at_its_turn_is_cancelled(package):
 
 
 def test_a_scheduler_that_learns_hears_every_outcome_once(package):
-    class Learner:
+    class Learner(Observer):
         name = "learner"
 
         def reset(self, context):

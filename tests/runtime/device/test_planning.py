@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from virtual_cases import offloaded, profile, run, worth
 
-from hasten.core.decision import Decision
+from hasten.core.decision import Decision, Observer
 from hasten.core.errors import InputError
 from hasten.runtime.device.planning import FAILED, PLANNING
 from hasten.schedulers import make_scheduler
@@ -67,7 +67,7 @@ def test_a_scheduler_that_becomes_slow_is_asked_beside_from_then_on():
 
 @pytest.mark.parametrize("how", ["raises", "answers outside its table", "answers nothing", "raises when it learns"])
 def test_a_scheduler_that_fails_is_named_and_greedy_goes_on(how):
-    class Broken(Plain):
+    class Broken(Plain, Observer):
         def decide(self, view):
             super().decide(view)
             if self.views < 10 or how == "raises when it learns":
