@@ -242,7 +242,7 @@ def test_a_logged_gain_is_that_of_the_pair_that_answered(run, tmp_path):
     records = [json.loads(line) for line in path.read_text().splitlines()]
     records.sort(key=lambda record: record["task"])
     answered = [record for record in records if record["answered_exit"]]
-    assert {record["answered_partition"] for record in answered} >= {0, 1}
+    assert len({record["answered_partition"] for record in answered}) > 1
 
     def gains(file):
         return np.concatenate([logged.seen.gain for logged in read_experience([file], varied)])

@@ -15,7 +15,8 @@ from hasten.api import simulate
 from hasten.core import compiled
 from hasten.core.options import DROP
 from hasten.core.scenario import Scenario, scenario_from
-from hasten.offline import bounded, exact, limits, solve, solve_offline, warmup
+from hasten.offline import bounded, limits, solve, solve_offline, warmup
+from hasten.offline.exact import search as exact
 from hasten.offline.exact.search import Search, exact_search
 from hasten.offline.instance import Instance, instance_of
 from hasten.offline.plan import CertificateError, offline_document
