@@ -1,11 +1,10 @@
-"""The public recordings in the data folder, each against a plain reading of its own; skipped without ``HASTEN_DATA``."""
+"""The public recordings in the data folder, each against a plain reading of its own; skipped without one."""
 
 from __future__ import annotations
 
 import csv
 import gzip
 import json
-import os
 import zipfile
 from collections.abc import Iterator
 from datetime import datetime
@@ -16,10 +15,11 @@ import numpy as np
 import pytest
 
 from hasten.core.errors import InputError
+from hasten.core.files import data_folder
 from hasten.core.recorded_arrivals import read_arrivals
 from hasten.core.recordings import read_rates
 
-DATA = Path(os.environ.get("HASTEN_DATA", "absent"))
+DATA = data_folder() or Path("absent")
 
 
 def needs(name: str) -> str:
