@@ -32,6 +32,7 @@ from hasten.runtime.device.stages import DeviceStage, reason_of
 from hasten.runtime.device.tasklog import TaskLog
 from hasten.runtime.device.tasks import Arrival, Fallback, Outcome, Reason, Task
 from hasten.runtime.device.uplink import Uplink, UplinkUser
+from hasten.runtime.device.ways import LocalFinish
 from hasten.runtime.wire.frames import submit_overhead_bytes
 from hasten.split.executor import Executor
 from hasten.split.package import Package
@@ -243,9 +244,9 @@ class DeviceAgent:
             return
         task.exit, task.partition, task.fallback = best.exit, best.after_block, why
 
-        def done(result: Any) -> None:
+        def done(way: LocalFinish, result: Any) -> None:
             if isinstance(result, tuple):
-                self._endings.answer(task, self._clock.now_ms(), best.exit, best.after_block, *result)
+                self._endings.answer(task, self._clock.now_ms(), way.exit, way.after_block, *result)
             else:
                 self._end(task, reason_of(result))
 
@@ -271,19 +272,16 @@ class DeviceAgent:
         if isinstance(result, bytes):
             self._contact.send(task, result)
             return
-        offloads = task.transfer is not None
         if task.transfer is not None:
             self._outlook.transfer_gone(task.transfer)
         if isinstance(result, tuple):
             self._endings.answer(task, task.device_done_ms, task.exit, task.partition, *result)
         elif result is not None:
             if not task.ended:
-                self._teller.tell(f"task {task.number}: {result}")
+                self._teller.once(type(result).__name__, f"task {task.number}: {result}")
             self._end(task, reason_of(result))
-        elif offloads:
+        else:  # a shorter way may still be in time
             self._rescue.now(task, Fallback.LATE, Reason.CANCELLED_DEVICE)
-        else:
-            self._end(task, Reason.CANCELLED_DEVICE)
 
     def _no_answer(self, task: Task) -> None:
         self._end(task, Reason.NO_ANSWER)

@@ -93,7 +93,7 @@ class Rescue:
         return task.choice.accuracy if task.choice is not None else 0.0
 
     def now(self, task: Task, why: Fallback, otherwise: Reason) -> None:
-        """The edge or the link has failed a task: finish it here, or end it for this reason if that is too late."""
+        """A task cannot go on as decided: finish it here, or end it for this reason if that is too late."""
         if task.ended:
             return
         if task.held_answer is not None:
@@ -112,7 +112,7 @@ class Rescue:
         way = self._stage.best_way(task, urgent=True)
         if way is not None:
             task.rescuing, task.fallback = True, why
-            self._stage.finish(task, way, True, lambda result: self._finished(task, way, result))
+            self._stage.finish(task, way, True, lambda taken, result: self._finished(task, taken, result))
 
     def _finished(self, task: Task, way: LocalFinish, result: Any) -> None:
         task.rescuing = False

@@ -69,20 +69,33 @@ class DeviceStage:
 
         self._machine.compute.submit(Job(encode_ms, work, done))
 
-    def finish(self, task: Task, way: LocalFinish, urgent: bool, done: Callable[[Any], None]) -> None:
-        """Queue finishing a task from the tensors at hand; ``done`` as for :meth:`begin`, without payloads."""
+    def finish(self, task: Task, way: LocalFinish, urgent: bool, done: Callable[[LocalFinish, Any], None]) -> None:
+        """Queue finishing a task from the tensors at hand; ``done`` is told how, and as for :meth:`begin`, no payloads.
+
+        What has become too late for this way at its turn takes the best that is still in time.
+        """
+        taken = way
 
         def work(started_ms: float) -> Label | None:
-            too_late = started_ms + way.device_ms > task.limit_ms
-            return None if task.ended or too_late else self._exit(task, way.exit, way.device_ms)
+            nonlocal taken
+            if task.ended:
+                return None
+            if started_ms + way.device_ms > task.limit_ms:
+                other = self._best_within(task, task.arrived_ms + task.deadline_ms - started_ms)
+                if other is None:
+                    return None
+                taken = other
+            return self._exit(task, taken.exit, taken.device_ms)
 
-        self._machine.compute.submit(Job(way.device_ms, work, done), urgent)
+        self._machine.compute.submit(Job(way.device_ms, work, lambda result: done(taken, result)), urgent)
 
     def best_way(self, task: Task, urgent: bool) -> LocalFinish | None:
         """The best exit that still meets the deadline here, before or after what is queued."""
         now, compute = self._machine.clock.now_ms(), self._machine.compute
         wait_ms = compute.running_left_ms(now) if urgent else compute.backlog_ms(now)
-        left_ms = task.arrived_ms + task.deadline_ms - now - wait_ms
+        return self._best_within(task, task.arrived_ms + task.deadline_ms - now - wait_ms)
+
+    def _best_within(self, task: Task, left_ms: float) -> LocalFinish | None:
         cut = task.held_cut
         feasible = (way for way in self._ways[cut] if way.device_ms + self._building_ms(cut, way.exit) <= left_ms)
         return max(feasible, default=None)

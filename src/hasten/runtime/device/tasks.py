@@ -59,7 +59,7 @@ class Reason(Enum):
 
 
 class Fallback(Enum):
-    """Why the device finished a task that was meant for the edge."""
+    """Why the device finished a task otherwise than was decided."""
 
     UNREACHABLE = "unreachable"
     """There was no connection when it arrived; exit and partition are those of the device's own choice."""
@@ -68,7 +68,7 @@ class Fallback(Enum):
     SILENT = "silent"
     """The answer was no longer to be expected in time."""
     LATE = "late"
-    """Link or edge would have been too late."""
+    """Link or edge, or the device's own part at its turn, would have been too late."""
     REFUSED = "refused"
     BAD_ANSWER = "bad_answer"
     """The answer cannot be true: of another exit, of no class, or without a probability."""
