@@ -18,6 +18,7 @@ from hasten.runtime.device.tasklog import TaskLog
 from hasten.runtime.device.tasks import Arrival
 from hasten.runtime.device.ways import local_finishes
 from hasten.runtime.pace import now_ms
+from hasten.runtime.virtual.play import play as play_virtually
 from hasten.runtime.wire.frames import (
     HEADER,
     Answer,
@@ -109,10 +110,6 @@ def refuses(edge, task, submit):
 
 def dies(edge, task, submit):
     edge.lose()
-
-
-def is_silent(edge, task, submit):
-    return None
 
 
 def play(
@@ -231,9 +228,13 @@ def test_without_an_edge_everything_is_finished_here(package):
 
 
 def test_a_silent_edge_is_not_waited_for(package):
-    records, edge, _ = play(package, is_silent, tasks=2, deadline_ms=300.0)
+    def setting(world):
+        world.link.up = lambda kind, frame: None if kind is Kind.SUBMIT else 0.0
+
+    chosen, settings = make_scheduler("fixed:2,1"), AgentSettings(300.0, 100.0)
+    records, world = play_virtually(package.profile, chosen, settings, [0.0, 5.0], setting)
     assert outcomes(records) == [("on_time", "answered", "silent")] * 2
-    assert edge.gave_up == []  # its pings are answered
+    assert world.notes == ["edge connected"]  # its pings are answered
 
 
 def test_expired_options_and_drops_use_nothing(package):
@@ -322,10 +323,11 @@ def test_the_view_is_that_of_the_protocol(package):
             return Decision(np.array([-1]))
 
     looker = Looker()
-    play(package, answers, scheduler=looker, tasks=2, streams=3, stream=2)
+    settings = AgentSettings(DEADLINE_MS, 100.0, streams=3, stream=2)
+    play_virtually(package.profile, looker, settings, [0.0, 5.0], lambda world: world.link.rtt(10.0))
     assert looker.context.streams == 3
-    assert looker.context.rtt_ms > 0
-    assert all(100.0 < rate < 20_000.0 for rate in looker.views)  # 10 Mbit/s, on a machine that is busy
+    assert looker.context.rtt_ms == pytest.approx(10.0 + package.profile.offload_ms, abs=0.1)
+    assert looker.views == pytest.approx([10_000.0] * 2, rel=0.05)  # 10 Mbit/s
 
 
 @pytest.mark.parametrize("given", [{"slowdown": 0.5}, {"deadline_ms": 0.0}, {"deadline_ms": math.nan}])
