@@ -68,8 +68,9 @@ def test_an_output_that_is_not_finite_is_an_outcome_of_its_own():
         def finish(self, partition, exit_, tensors):
             return np.full(CLASSES, np.nan, np.float32)
 
-    local, _ = run(tasks=20, edge=False, runner=Broken())
+    local, alone = run(tasks=20, edge=False, runner=Broken())
     assert told(local) == {("invalid", "invalid", None): 20}
+    assert len(alone.notes) == 1  # told once
     assert "NaN" not in json.dumps(local)
 
     def setting(world):
