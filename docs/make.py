@@ -7,10 +7,12 @@ compiled.
 
 from __future__ import annotations
 
+import ast
 import inspect
 import re
 import subprocess
 import sys
+import textwrap
 from pathlib import Path
 
 import hasten as hs
@@ -72,17 +74,65 @@ def command_page() -> str:
 
 
 def api_page() -> str:
-    """Signature and docstring of every public name."""
+    """Signature, docstring and, of a type, the public attributes and methods of every public name."""
     page = "# Python API\n\n`import hasten as hs`. Written by `make docs` from the docstrings.\n"
     for name in hs.__all__:
         thing = getattr(hs, name)
-        try:
-            signature = str(inspect.signature(thing)) if not inspect.isclass(thing) else ""
-        except ValueError:
-            signature = ""
+        signature = f" = {thing!r}"
+        if callable(thing):
+            signature = "" if inspect.isclass(thing) else str(inspect.signature(thing))
         signature = re.sub(r"'|hasten\.[a-z_.]+\.", "", signature)
-        page += f"\n## hs.{name}\n\n```\n{name}{signature}\n```\n\n{inspect.getdoc(thing)}\n"
+        doc = inspect.getdoc(thing) if callable(thing) else "The option index that drops a task."
+        page += f"\n## hs.{name}\n\n```\n{name}{signature}\n```\n\n{doc}\n"
+        rows = members(thing) if inspect.isclass(thing) else []
+        if rows:
+            page += "\n| Name | Is | |\n|---|---|---|\n" + "".join(f"| {' | '.join(row)} |\n" for row in rows)
     return page
+
+
+def members(cls: type) -> list[tuple[str, str, str]]:
+    """Name, type or signature, and the docstring's first paragraph, of the public attributes and methods of a type.
+
+    Read from the source, where attributes have docstrings; what a base of hasten's own defines comes first.
+    """
+    found: dict[str, tuple[str, str, str]] = {}
+    for base in reversed(cls.__mro__):
+        if not base.__module__.startswith("hasten."):
+            continue
+        (node,) = ast.parse(textwrap.dedent(inspect.getsource(base))).body
+        assert isinstance(node, ast.ClassDef)
+        for part, after in zip(node.body, [*node.body[1:], None], strict=True):
+            row = _member(part, after)
+            if row is not None and not row[0].startswith(("_", "model_")):
+                found[row[0]] = (f"`{row[0]}`", f"`{row[1]}`".replace("|", "\\|"), row[2].replace("|", "\\|"))
+    return list(found.values())
+
+
+def _member(part: ast.stmt, after: ast.stmt | None) -> tuple[str, str, str] | None:
+    """Name, kind and docstring of one statement of a class, if it is an attribute's, a property's or a method's."""
+    if isinstance(part, ast.AnnAssign) and isinstance(part.target, ast.Name):
+        said = after.value.value if isinstance(after, ast.Expr) and isinstance(after.value, ast.Constant) else ""
+        return part.target.id, _type(part.annotation), _paragraph(str(said))
+    if isinstance(part, ast.FunctionDef):
+        doc = _paragraph(ast.get_docstring(part) or "")
+        returns = ast.unparse(part.returns) if part.returns is not None else "None"
+        if any(isinstance(mark, ast.Name) and mark.id == "property" for mark in part.decorator_list):
+            return part.name, returns, doc
+        arguments = re.sub(r"^(self|cls)(, )?", "", ast.unparse(part.args))
+        return part.name, f"({arguments}) -> {returns}", doc
+    return None
+
+
+def _type(annotation: ast.expr) -> str:
+    """A type as it is written, without what only a check of files needs (``Annotated``)."""
+    if isinstance(annotation, ast.Subscript) and ast.unparse(annotation.value) == "Annotated":
+        assert isinstance(annotation.slice, ast.Tuple)
+        return ast.unparse(annotation.slice.elts[0])
+    return ast.unparse(annotation)
+
+
+def _paragraph(doc: str) -> str:
+    return " ".join(doc.strip().split("\n\n")[0].split())
 
 
 def examples(page: Path) -> list[str]:

@@ -172,3 +172,17 @@ def test_the_example_of_an_own_scheduler_runs_by_name(scenario, monkeypatch):
     assert isinstance(hs.make_scheduler("cautious"), hs.Scheduler)
     with pytest.raises(hs.InputError, match=r"scheduler cautious \(own_scheduler:Cautious\): argument: got 'x'"):
         hs.make_scheduler("cautious:x")
+
+
+def test_the_reference_page_has_every_name_and_the_attributes_of_types():
+    page = (ROOT / "docs" / "api.md").read_text()
+    sections = dict(re.findall(r"^## hs\.(\w+)\n(.*?)(?=^## |\Z)", page, re.MULTILINE | re.DOTALL))
+    assert sorted(sections) == hs.__all__
+    for name in ("Context", "View", "Decision", "Outcomes", "OptionTable", "Result", "OfflinePlan", "Realization"):
+        for field in getattr(hs, name).__dataclass_fields__:
+            assert f"| `{field}` |" in sections[name], (name, field)
+    for name in ("Profile", "Scenario"):
+        for field in getattr(hs, name).model_fields:
+            assert f"| `{field}` |" in sections[name], (name, field)
+    for name, member in (("Result", "on_time_accuracy"), ("Scenario", "realize"), ("InputError", "expected")):
+        assert f"| `{member}` |" in sections[name], (name, member)

@@ -19,6 +19,11 @@ class HastenError(Exception):
 class InputError(HastenError, ValueError):
     """A file, key or argument that cannot be used: names where, which field, the value and what was expected."""
 
+    where: str
+    field: str
+    value: object
+    expected: str
+
     def __init__(self, where: str | Path, field: str, value: object, expected: str) -> None:
         place, name = _one_line(str(where), MAX_PLACE), _one_line(field, MAX_PLACE)
         super().__init__(f"{place}: {name}: got {brief(value)}, expected {_one_line(expected, MAX_EXPECTED)}")

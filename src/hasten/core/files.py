@@ -33,13 +33,8 @@ def _make_numbers_strict(schema: Any) -> None:
             _make_numbers_strict(part)
 
 
-class Record(BaseModel):
-    """Base of everything read from a file: frozen, no unknown keys, no NaN or infinity, no silent conversion.
-
-    A number is a number: neither ``true`` nor ``"3"`` is taken for one, nor 3.5 or 3.0 for a whole one.
-    """
-
-    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False, strict=False, populate_by_name=True)
+class StrictNumbers:
+    """A number is a number: neither ``true`` nor ``"3"`` is taken for one, nor 3.5 or 3.0 for a whole one."""
 
     @classmethod
     def __get_pydantic_core_schema__(cls, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
@@ -47,6 +42,12 @@ class Record(BaseModel):
         schema = handler(source)
         _make_numbers_strict(schema)
         return schema
+
+
+class Record(StrictNumbers, BaseModel):
+    """Base of everything read from a file: frozen, no unknown keys, no NaN or infinity, no silent conversion."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False, strict=False, populate_by_name=True)
 
 
 MAX_MS = 1e12

@@ -25,10 +25,11 @@ from hasten.core.errors import HastenError, InputError
 from hasten.core.options import StreamCosts, option_table
 from hasten.core.profile import Profile
 from hasten.core.profile_names import load_profile
+from hasten.core.task_log import LoggedTask
 from hasten.learn.champion_challenger import ENOUGH, RESAMPLES, judge
 from hasten.learn.curve import learned_hidden
 from hasten.learn.domain import FIXED
-from hasten.learn.logs import LoggedTask, read_tasks, rebuild
+from hasten.learn.logs import read_tasks, rebuild
 from hasten.learn.recording import Recording, recording_of, write_scenario
 from hasten.learn.settings import Settings
 from hasten.learn.train import train_policy

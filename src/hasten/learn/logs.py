@@ -6,83 +6,30 @@ decided. The reward is the task's gain by the exit that did answer. Every line i
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from itertools import groupby, pairwise
 from pathlib import Path
-from typing import Annotated, Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import ConfigDict, Field
 
 from hasten.core.decision import Context, View
 from hasten.core.errors import InputError
-from hasten.core.files import Record, read_text, validated
+from hasten.core.files import read_text
 from hasten.core.gain import task_gain
 from hasten.core.options import DROP, OptionTable, StreamCosts, option_table
 from hasten.core.profile import Profile
+from hasten.core.task_log import LoggedTask, parse_task
 from hasten.features.observation import STATE_FEATURES
 from hasten.features.observation_single import SingleFeatures
 from hasten.learn.transitions import UNKNOWN, gain_alone
 from hasten.policies.policy import NetworkOptions, fingerprint, network_options
 
-NotNegative = Annotated[float, Field(ge=0)]
 NEWEST_BYTES = 16 * 1024 * 1024
 """More than ten thousand tasks."""
 UNREACHABLE = "unreachable"
 """The fallback of a task that the device decided by itself, without an edge: no decision of a scheduler."""
-
-
-class _Part(Record):
-    """Part of a log line; keys that are not needed here are passed over."""
-
-    model_config = ConfigDict(extra="ignore")
-
-
-class Seen(_Part):
-    """The view of a decision; waits and times in ms."""
-
-    now_ms: float
-    device_wait_ms: NotNegative
-    uplink_wait_ms: NotNegative
-    edge_wait_ms: Annotated[tuple[NotNegative, ...], Field(min_length=1)]
-    rate_bits_per_ms: NotNegative
-
-
-class Facts(_Part):
-    """What a scheduler was told before; ``plan`` counts how often, its time began at ``from_ms``."""
-
-    plan: int
-    from_ms: NotNegative
-    rtt_ms: NotNegative
-    workers: Annotated[int, Field(ge=1)]
-    edge_slowdown: Annotated[float, Field(gt=0)]
-    slowdown: Annotated[float, Field(gt=0)]
-    rate_hz: Annotated[float, Field(gt=0)]
-    stream: Annotated[int, Field(ge=0)]
-    streams: Annotated[int, Field(ge=1, le=100_000)]
-    shared_uplink: bool
-    gain_terms: tuple[float, float, float]
-    energy_weight_per_mj: NotNegative
-
-
-class LoggedTask(_Part):
-    """One line of a log."""
-
-    task: Annotated[int, Field(ge=0)]
-    arrival_ms: float
-    option: Annotated[int, Field(ge=DROP)]
-    exit: Annotated[int, Field(ge=0)]
-    partition: Annotated[int, Field(ge=0)]
-    deadline_ms: Annotated[float, Field(gt=0)]
-    latency_ms: NotNegative | None
-    answered_exit: Annotated[int, Field(ge=0)]
-    answered_partition: Annotated[int, Field(ge=0)] | None = None
-    """None in logs of before: see :func:`_answered_partition`."""
-    fallback: str | None
-    seen: Seen
-    facts: Facts
 
 
 class Episode(NamedTuple):
@@ -140,7 +87,7 @@ def read_tasks(path: Path, growing: bool = False) -> list[LoggedTask]:
     lines = text.split("\n")
     if growing:
         lines = lines[:-1]
-    tasks = [_task(line, f"{path}:{number}") for number, line in enumerate(lines, start=first) if line.strip()]
+    tasks = [parse_task(line, f"{path}:{number}") for number, line in enumerate(lines, start=first) if line.strip()]
     tasks.sort(key=lambda task: task.task)
     for before, task in pairwise(tasks):
         if task.task == before.task:
@@ -167,17 +114,6 @@ def _newest(path: Path) -> tuple[int, str]:
             file.readline()
             before += 1
         return before + 1, file.read().decode("utf-8", "replace")
-
-
-def _task(line: str, where: str) -> LoggedTask:
-    def refuse(token: str) -> Any:
-        raise InputError(where, "line", token, "a finite number")
-
-    try:
-        data = json.loads(line, parse_constant=refuse)
-    except json.JSONDecodeError as error:
-        raise InputError(where, "line", line, f"valid JSON ({error.msg})") from None
-    return validated(LoggedTask, data, where)
 
 
 def _own(profile: Profile) -> NetworkOptions:

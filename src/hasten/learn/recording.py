@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -19,7 +19,7 @@ from hasten.core.errors import InputError
 from hasten.core.profile import Profile
 from hasten.core.rates import BITS_PER_MS_PER_MBPS, RateTrace, rate_trace
 from hasten.core.scenario import Realization, Scenario, load_scenario
-from hasten.learn.logs import Facts, LoggedTask
+from hasten.core.task_log import Facts, LoggedTask
 
 FloatArray = NDArray[np.float64]
 
@@ -109,7 +109,7 @@ def _alike(facts: Facts, last: Facts) -> bool:
     measured = {name: getattr(last, name) for name in ("plan", "from_ms", "rtt_ms", "edge_slowdown")}
     near = math.isclose(facts.rtt_ms, last.rtt_ms, rel_tol=MEASURED_SHARE, abs_tol=MEASURED_MS)
     as_fast = math.isclose(facts.edge_slowdown, last.edge_slowdown, rel_tol=MEASURED_SHARE)
-    return near and as_fast and facts.model_copy(update=measured) == last
+    return near and as_fast and replace(facts, **measured) == last
 
 
 def _recording(

@@ -17,9 +17,10 @@ from random_policies import cameras, random_policy
 
 from hasten.core.errors import HastenError, InputError
 from hasten.core.profile_names import load_profile
+from hasten.core.task_log import LoggedTask, logged_task
 from hasten.learn.champion_challenger import judge
 from hasten.learn.deploy import continue_policy, settings_for
-from hasten.learn.logs import LoggedTask, read_tasks
+from hasten.learn.logs import read_tasks
 from hasten.learn.recording import recording_of, write_scenario
 from hasten.policies.policy import load_policy, save_policy
 from hasten.runtime.device.command import run_device
@@ -68,7 +69,7 @@ def logged(profile, tasks=300) -> list[LoggedTask]:
             "latency_ms": 9.0, "answered_exit": 1, "fallback": None, "facts": facts,
             "seen": seen | {"rate_bits_per_ms": 2e5 * (1 + 0.1 * rng.random())},
         }  # fmt: skip
-        found.append(LoggedTask.model_validate(record))
+        found.append(logged_task(record, "log"))
     return found
 
 
@@ -98,13 +99,11 @@ def test_a_recording_is_its_log_and_resamples_are_like_it(slow):
         assert 0.7 * len(tasks) < run.tasks < 1.4 * len(tasks)
         assert run.rates[0].bits_per_ms.min() >= 2e5 and run.rates[0].bits_per_ms.max() <= 2.2e5
     changed = [
-        task if i < 200 else task.model_copy(update={"facts": task.facts.model_copy(update={"workers": 1, "plan": 3})})
-        for i, task in enumerate(tasks)
+        task if i < 200 else replace(task, facts=replace(task.facts, workers=1, plan=3)) for i, task in enumerate(tasks)
     ]
     assert len(recording_of(changed, "log").arrival_ms) == len(tasks)  # another plan on the same facts
     moved = [
-        task if i < 200 else task.model_copy(update={"facts": task.facts.model_copy(update={"edge_slowdown": 2.0})})
-        for i, task in enumerate(tasks)
+        task if i < 200 else replace(task, facts=replace(task.facts, edge_slowdown=2.0)) for i, task in enumerate(tasks)
     ]
     assert len(recording_of(moved, "log").arrival_ms) == len(tasks) - 200
     with pytest.raises(InputError, match=r"log: tasks: got 10, expected at least 20"):

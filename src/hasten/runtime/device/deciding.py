@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import math
 import time
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -22,6 +21,7 @@ from hasten.core.decision import (
 from hasten.core.errors import InputError
 from hasten.core.options import DROP, StreamCosts, option_table
 from hasten.core.profile import Profile
+from hasten.core.task_log import Facts
 from hasten.core.timing import predict_latency
 from hasten.runtime.device.edge_times import EdgeTimes
 from hasten.runtime.device.estimate import LinkEstimate
@@ -166,19 +166,20 @@ class Decider:
             rate_bits_per_ms=np.zeros(1),
             others_wait_ms=np.zeros((1, s.streams)),
         )
-        self.facts: dict[str, Any] = {
-            "plan": self._plans,
-            "rtt_ms": self._context.rtt_ms,
-            "workers": self._workers,
-            "edge_slowdown": self._edge_slowdown * factor,
-            "slowdown": s.slowdown,
-            "rate_hz": s.rate_hz,
-            "stream": s.stream,
-            "streams": s.streams,
-            "shared_uplink": s.shared_uplink,
-            "gain_terms": list(s.gain_terms),
-            "energy_weight_per_mj": s.energy_weight_per_mj,
-        }
+        self.facts = Facts(
+            plan=self._plans,
+            from_ms=0.0,
+            rtt_ms=self._context.rtt_ms,
+            workers=self._workers,
+            edge_slowdown=self._edge_slowdown * factor,
+            slowdown=s.slowdown,
+            rate_hz=s.rate_hz,
+            stream=s.stream,
+            streams=s.streams,
+            shared_uplink=s.shared_uplink,
+            gain_terms=s.gain_terms,
+            energy_weight_per_mj=s.energy_weight_per_mj,
+        )
         self._planner.begin(self._context, patience_ms)
         self._begun()
 
@@ -192,7 +193,7 @@ class Decider:
         self._notes = {}
         self._plans += 1
         self._from_ms = self._last_ms  # a scheduler's time begins at 0, or the first gap between tasks would be long
-        self.facts = self.facts | {"plan": self._plans, "from_ms": self._from_ms}
+        self.facts = replace(self.facts, plan=self._plans, from_ms=self._from_ms)
 
     def usable(self) -> list[tuple[int, int]]:
         """The (exit, partition) pairs that the scheduler may choose, as far as it tells."""

@@ -11,8 +11,8 @@ from __future__ import annotations
 import math
 from collections import deque
 from dataclasses import dataclass
-from typing import Any
 
+from hasten.core.task_log import Seen
 from hasten.core.timing import half_way, stage_end
 from hasten.runtime.device.estimate import LinkEstimate
 from hasten.runtime.wire.frames import LoadReport
@@ -138,15 +138,19 @@ class Outlook:
         workers[before] = max(workers[before], now_ms + overdue_ms)
         return 1
 
-    def seen(self) -> dict[str, Any]:
-        """What was last projected, for the log: unrounded, so that a decision can be made again from it."""
-        return {
-            "device_wait_ms": self.device_wait_ms,
-            "uplink_wait_ms": self.uplink_wait_ms,
-            "edge_wait_ms": list(self.edge_wait_ms),
-            "rate_bits_per_ms": self.rate_bits_per_ms,
-            "rtt_ms": round(self._link.rtt_ms, 4),
-        }
+    def seen(self, now_ms: float) -> Seen:
+        """What was last projected, for the log: unrounded, so that a decision can be made again from it.
+
+        ``now_ms`` counts from the start of the run.
+        """
+        return Seen(
+            now_ms=now_ms,
+            device_wait_ms=self.device_wait_ms,
+            uplink_wait_ms=self.uplink_wait_ms,
+            edge_wait_ms=tuple(self.edge_wait_ms),
+            rate_bits_per_ms=self.rate_bits_per_ms,
+            rtt_ms=round(self._link.rtt_ms, 4),
+        )
 
     def link_wait_ms(self, now_ms: float) -> float:
         """How long a frame handed over now waits behind own frames that the edge is not known to have.

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from hasten.core.task_log import Facts, LoggedTask, Seen
 from hasten.core.timing import is_on_time
 from hasten.runtime.device.outlook import Transfer
 from hasten.runtime.wire.frames import Answer
@@ -100,9 +101,9 @@ class Task:
     partition: int = 0
     predicted_ms: float = math.inf
     decision_us: float = 0.0
-    seen: dict[str, Any] = field(default_factory=dict)
+    seen: Seen | None = None
     """What the scheduler saw."""
-    facts: dict[str, Any] = field(default_factory=dict)
+    facts: Facts | None = None
     """What it knew beforehand."""
     note: str | None = None
     """What it had to tell of the decision."""
@@ -168,34 +169,35 @@ class Task:
 
     def record(self, start_ms: float) -> dict[str, Any]:
         """The task's line in the log."""
+        assert self.seen is not None and self.facts is not None  # since its decision
         label = self.arrival.label
         answered = self.class_index is not None
-        return {
-            "task": self.number,
-            "arrival_ms": round(self.arrived_ms - start_ms, 4),
-            "sample": self.arrival.sample,
-            "label": label,
-            "option": self.option,
-            "exit": self.exit,
-            "partition": self.partition,
-            "predicted_ms": _finite(self.predicted_ms),
-            "decision_us": round(self.decision_us, 2),
-            "note": self.note,
-            "seen": self.seen,
-            "facts": self.facts,
-            "parts": {name: round(value, 4) for name, value in self.parts.items()},
-            "bytes": self.wire_bytes,
-            "outcome": self.outcome.value if self.outcome else None,
-            "reason": self.reason.value if self.reason else None,
-            "fallback": self.fallback.value if self.fallback else None,
-            "latency_ms": _finite(self.latency_ms),
-            "deadline_ms": self.deadline_ms,
-            "answered_exit": self.answered_exit,
-            "answered_partition": self.answered_partition,
-            "class": self.class_index,
-            "confidence": None if self.confidence is None else round(self.confidence, 5),
-            "correct": self.class_index == label if answered and label is not None else None,
-        }
+        return LoggedTask(
+            task=self.number,
+            arrival_ms=round(self.arrived_ms - start_ms, 4),
+            sample=self.arrival.sample,
+            label=label,
+            option=self.option,
+            exit=self.exit,
+            partition=self.partition,
+            predicted_ms=_finite(self.predicted_ms),
+            decision_us=round(self.decision_us, 2),
+            note=self.note,
+            seen=self.seen,
+            facts=self.facts,
+            parts={name: round(value, 4) for name, value in self.parts.items()},
+            bytes=self.wire_bytes,
+            outcome=self.outcome.value if self.outcome else None,
+            reason=self.reason.value if self.reason else None,
+            fallback=self.fallback.value if self.fallback else None,
+            latency_ms=_finite(self.latency_ms),
+            deadline_ms=self.deadline_ms,
+            answered_exit=self.answered_exit,
+            answered_partition=self.answered_partition,
+            class_index=self.class_index,
+            confidence=None if self.confidence is None else round(self.confidence, 5),
+            correct=self.class_index == label if answered and label is not None else None,
+        ).line()
 
 
 def _finite(value: float) -> float | None:
