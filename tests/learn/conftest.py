@@ -1,4 +1,4 @@
-"""Makes the shared scenario importable, and trainings quick."""
+"""Makes trainings quick."""
 
 from functools import partial
 
