@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import signal
+from functools import partial
 
 import pytest
 from hypothesis import settings
@@ -20,3 +21,14 @@ if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Start with the longest test, so that the two processors finish together."""
     items.sort(key=lambda item: "test_demo" not in item.nodeid)
+
+
+@pytest.fixture
+def quick_validation(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Trainings that judge by a handful of short runs, where what they end with does not matter."""
+    from hasten.learn.validation import Validation
+
+    monkeypatch.setattr("hasten.learn.trainer.Validation", partial(Validation, runs=2, tasks=30))
+    monkeypatch.setattr("hasten.learn.validation.BATCHES", 2)
+    monkeypatch.setattr("hasten.learn.improvement_margin.BATCHES", 1)
+    monkeypatch.setattr("hasten.learn.improvement_margin.DEADLINES", 2)

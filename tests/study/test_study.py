@@ -163,7 +163,8 @@ def test_ablation_variants_differ_in_initial_experience_replay_values_and_twins_
     assert all(settings == kept[0] for settings in kept)
 
 
-def test_a_small_training_becomes_a_scheduler_of_the_study(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.usefixtures("quick_validation")
+def test_a_small_training_becomes_a_scheduler_of_the_study() -> None:
     conditions = points_of(SWEEPS["deadline"], ("generated",), quick=True)[1].conditions
     job = policy_training(policy_for(conditions), quick=True)
     cell = job.run()[job.key]
