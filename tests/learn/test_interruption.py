@@ -5,6 +5,7 @@ import time
 
 import numpy as np
 import pytest
+from learn_scenarios import SMALL as QUICK
 from learn_scenarios import cameras
 
 import hasten as hs
@@ -17,18 +18,7 @@ from hasten.policies.policy import load_policy
 
 pytestmark = pytest.mark.usefixtures("quick_validation")
 
-SMALL = {
-    "updates": 600,
-    "round_updates": 3,
-    "validate_every": 1,
-    "runs": 2,
-    "tasks": 40,
-    "batches": 1,
-    "batch": 8,
-    "demonstrations": 60,
-    "capacity": 200,
-    "hidden": (4, 8),
-}
+SMALL = {name: value for name, value in QUICK.items() if name != "values"} | {"updates": 600, "hidden": (4, 8)}
 
 
 def raise_at(number, updates):

@@ -66,7 +66,7 @@ class Compute(Protocol):
 
 
 class Planned:
-    """The bookkeeping of a processor: what is queued, what runs, and how much planned work that is."""
+    """What every processor knows: what is queued, what runs, and how much planned work that is."""
 
     def __init__(self) -> None:
         self.jobs: deque[Job] = deque()
@@ -111,12 +111,12 @@ class Planned:
         return self.running is None and not self.jobs
 
 
-class ComputeQueue:
+class ComputeQueue(Planned):
     """First come, first served, on one thread."""
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         self._loop = loop
-        self._planned = Planned()
+        super().__init__()
         self._changed = threading.Condition()
         self._closing = False
         self._thread = threading.Thread(target=self._run, name="compute", daemon=True)
@@ -125,31 +125,18 @@ class ComputeQueue:
     def submit(self, job: Job, urgent: bool = False) -> None:
         """Queue a job; an urgent one goes to the front."""
         with self._changed:
-            self._planned.add(job, urgent)
+            self.add(job, urgent)
             self._changed.notify()
 
     def play(self, slowdown: float, profiled_ms: float, work: Callable[[], T]) -> tuple[T, float]:
         """Do ``work``, then wait out the rest of ``slowdown`` times its profiled time."""
         return dilated(slowdown, profiled_ms, work)
 
-    def backlog_ms(self, now: float) -> float:
-        """Planned work that is left: queued, plus what remains of the running job."""
-        return self._planned.backlog_ms(now)
-
-    def running_left_ms(self, now: float) -> float:
-        """What remains of the running job: how long an urgent one waits."""
-        return self._planned.running_left_ms(now)
-
-    @property
-    def idle(self) -> bool:
-        """Whether nothing runs and nothing waits."""
-        return self._planned.idle
-
     async def close(self) -> None:
         """Drop queued jobs and end the thread after the running one."""
         with self._changed:
             self._closing = True
-            self._planned.jobs.clear()
+            self.jobs.clear()
             self._changed.notify()
         await asyncio.to_thread(self._thread.join)
 
@@ -157,17 +144,17 @@ class ComputeQueue:
         sharpen_sleep()
         while True:
             with self._changed:
-                while not self._planned.jobs and not self._closing:
+                while not self.jobs and not self._closing:
                     self._changed.wait()
                 if self._closing:
                     return
-                job = self._planned.begin(now_ms())
+                job = self.begin(now_ms())
             try:
                 result = job.work(job.started_ms)
             except Exception as error:  # handed to whoever submitted the job; the thread serves the next
                 result = error
             with self._changed:
-                self._planned.end()
+                self.end()
             try:
                 self._loop.call_soon_threadsafe(job.done, result)
             except RuntimeError:  # the loop has closed

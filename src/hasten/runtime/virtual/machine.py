@@ -22,18 +22,18 @@ Law = Callable[[float], float]
 """What work planned at so many milliseconds takes."""
 
 
-class VirtualCompute:
+class VirtualCompute(Planned):
     """Serves jobs in order; each takes the sum of what it plays."""
 
     def __init__(self, clock: Clock, law: Law = lambda planned_ms: planned_ms) -> None:
         self._clock, self._law = clock, law
-        self._planned = Planned()
+        super().__init__()
         self._spent_ms = 0.0
 
     def submit(self, job: Job, urgent: bool = False) -> None:
         """Queue a job; an urgent one goes to the front."""
-        self._planned.add(job, urgent)
-        if self._planned.running is None:
+        self.add(job, urgent)
+        if self.running is None:
             self._begin()
 
     def play(self, slowdown: float, profiled_ms: float, work: Callable[[], T]) -> tuple[T, float]:
@@ -42,26 +42,13 @@ class VirtualCompute:
         self._spent_ms += took_ms
         return work(), took_ms
 
-    def backlog_ms(self, now: float) -> float:
-        """Planned work that is left."""
-        return self._planned.backlog_ms(now)
-
-    def running_left_ms(self, now: float) -> float:
-        """What remains of the running job."""
-        return self._planned.running_left_ms(now)
-
-    @property
-    def idle(self) -> bool:
-        """Whether nothing runs and nothing waits."""
-        return self._planned.idle
-
     async def close(self) -> None:
         """Drop queued jobs."""
-        self._planned.jobs.clear()
+        self.jobs.clear()
 
     def _begin(self) -> None:
         now = self._clock.now_ms()
-        job = self._planned.begin(now)
+        job = self.begin(now)
         self._spent_ms = 0.0
         try:
             result = job.work(now)
@@ -70,8 +57,8 @@ class VirtualCompute:
         self._clock.call_at(now + self._spent_ms, lambda: self._end(job, result))
 
     def _end(self, job: Job, result: Any) -> None:
-        self._planned.end()
-        if self._planned.jobs:
+        self.end()
+        if self.jobs:
             self._begin()
         job.done(result)
 
