@@ -175,7 +175,6 @@ def test_a_small_training_becomes_a_scheduler_of_the_study() -> None:
 
 
 def test_jobs_run_on_ray(tmp_path: Path) -> None:
-    pytest.importorskip("ray")
     conditions = points_of(SWEEPS["deadline"], ("generated",), quick=True)[0].conditions
     jobs = [Simulate(conditions.scenario(), ("greedy",), (seed,)) for seed in range(3)]
     found: Plain = {}

@@ -8,7 +8,6 @@ import math
 import numpy as np
 import pytest
 
-pytest.importorskip("ortools")
 from cp_sat_peer import solve_with_cp_sat
 from random_instances import Case, random_case
 
