@@ -134,14 +134,13 @@ def test_a_changed_recording_is_scaled_anew(tmp_path: Path, monkeypatch: pytest.
     assert conditions.scenario()["uplink"]["rate"]["scale"] == pytest.approx(2.5)
 
 
-@pytest.mark.skipif(os.name != "posix" or os.geteuid() == 0, reason="root writes anywhere")
-def test_folders_that_cannot_be_written_are_named_before_the_work(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_folders_that_cannot_be_written_are_named_before_the_work(tmp_path: Path) -> None:
     locked = tmp_path / "locked"
     locked.mkdir(mode=0o555)
+    # Nobody makes files in /proc, not even root, who may write into a locked folder.
+    unwritable = Path("/proc") if Path("/proc/self").exists() else locked
     with pytest.raises(InputError, match="docs"):
-        study("deadline", tmp_path / "out", locked, 2, True, None, lambda what, done: None)
+        study("deadline", tmp_path / "out", unwritable, 2, True, None, lambda what, done: None)
 
 
 @pytest.mark.parametrize("field", ["out", "docs"])
