@@ -5,6 +5,7 @@ Ctrl-C or SIGTERM ends everything, and so does the end of the process that waits
 
 from __future__ import annotations
 
+import logging
 import multiprocessing
 import os
 import threading
@@ -62,7 +63,7 @@ def _on_ray(jobs: Sequence[Job], address: str) -> Iterator[Plain]:
     except ImportError:
         raise HastenError("--ray needs Ray: pip install 'hasten[ray]'") from None
     try:
-        ray.init(address=address, runtime_env={"env_vars": ONE_THREAD}, log_to_driver=False, logging_level="ERROR")
+        ray.init(address=address, runtime_env={"env_vars": ONE_THREAD}, log_to_driver=False, logging_level=logging.ERROR)
     except (ConnectionError, RuntimeError, ValueError) as error:
         raise HastenError(f"--ray {address}: {error}") from None
     waiting = []
