@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass, field
-from typing import Any, Protocol, runtime_checkable
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -56,6 +56,16 @@ class Context:
     """The uplink's rate where it is known never to change."""
 
 
+@dataclass(frozen=True)
+class EdgeView:
+    """What is visible of one more edge, at B decisions; arrays as in :class:`View`."""
+
+    uplink_wait_ms: FloatArray
+    edge_wait_ms: FloatArray
+    rate_bits_per_ms: FloatArray
+    rtt_ms: float
+
+
 @dataclass
 class View:
     """What is visible at B decisions, each falling at the arrival of a task. Arrays are (B,) unless said otherwise.
@@ -75,6 +85,8 @@ class View:
     rate_bits_per_ms: FloatArray
     others_wait_ms: FloatArray
     """(B, M): device backlogs of all streams (own included) where visible, else zeros; see the scenario's view."""
+    further_edges: tuple[EdgeView, ...] = ()
+    """Edges 1, 2, ... of the options' ``edge``, where a device may choose; the fields above are those of edge 0."""
 
 
 @dataclass
@@ -160,38 +172,37 @@ def predicted_latency(context: Context, view: View, options: OptionTable | None 
 
     ``options`` replaces the context's table, e.g. by :meth:`OptionTable.undominated` of it.
     """
-    waits = view.device_wait_ms[:, None], view.uplink_wait_ms[:, None], view.edge_wait_ms[:, :1]
-    return _latency(context, view, options, *waits)
+    return _latency(context, view, options, loaded=True)
 
 
 def unloaded_latency(context: Context, view: View, options: OptionTable | None = None) -> FloatArray:
     """Latency (B, J) of every option in an empty system at the visible rate: what queue-oblivious methods see."""
-    return _latency(context, view, options, 0.0, 0.0, 0.0)
+    return _latency(context, view, options, loaded=False)
 
 
-def _latency(
-    context: Context,
-    view: View,
-    options: OptionTable | None,
-    device_wait_ms: Any,
-    uplink_wait_ms: Any,
-    edge_wait_ms: Any,
-) -> FloatArray:
-    """Latency (B, J) of every option behind these backlogs, (B, 1) or one for all."""
+def _latency(context: Context, view: View, options: OptionTable | None, loaded: bool) -> FloatArray:
+    """Latency (B, J) of every option, ``loaded``: behind the view's backlogs."""
     table = context.options if options is None else options
     # Broadcasting one row is much cheaper than gathering it B times.
     stream = slice(None) if table.streams == 1 else view.stream
-    latency: FloatArray = predict_latency(
-        device_wait_ms,
-        uplink_wait_ms,
-        edge_wait_ms,
-        table.device_ms[stream],
-        table.payload_bits[stream],
-        table.edge_ms[stream],
-        np.maximum(view.rate_bits_per_ms, DEAD_LINK_BITS_PER_MS)[:, None],
-        context.rtt_ms,
-    )
-    return latency
+
+    def at(edge: View | EdgeView, rtt_ms: float) -> FloatArray:
+        latency: FloatArray = predict_latency(
+            view.device_wait_ms[:, None] if loaded else 0.0,
+            edge.uplink_wait_ms[:, None] if loaded else 0.0,
+            edge.edge_wait_ms[:, :1] if loaded else 0.0,
+            table.device_ms[stream],
+            table.payload_bits[stream],
+            table.edge_ms[stream],
+            np.maximum(edge.rate_bits_per_ms, DEAD_LINK_BITS_PER_MS)[:, None],
+            rtt_ms,
+        )
+        return latency
+
+    latency_ms = at(view, context.rtt_ms)
+    for number, edge in enumerate(view.further_edges, start=1):
+        latency_ms = np.where(table.edge[stream] == number, at(edge, edge.rtt_ms), latency_ms)
+    return latency_ms
 
 
 def useful_limit_ms(context: Context) -> FloatArray:

@@ -8,7 +8,7 @@ options of infinite device time, which no scheduler can find feasible.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields, replace
 from typing import Any
 
 import numpy as np
@@ -45,6 +45,8 @@ class OptionTable:
     """Accuracy less weighted device energy: what an on-time answer is worth (see ``core.gain``)."""
     energy_mj: NDArray[np.float64]
     """Energy the device spends; NaN where the profile does not know it."""
+    edge: NDArray[np.int64]
+    """Which of the edges that the device may use the rest runs at; 0 where there is one, and for local options."""
     count: NDArray[np.int64]
     """(M,): options that are not padding."""
 
@@ -73,15 +75,16 @@ class OptionTable:
         """The options that are worth considering, and the column (M, J') each had in this table.
 
         An option is left out when another of its stream needs no more of device, uplink and edge and is worth at
-        least as much: by the timing law it can never finish earlier nor earn more.
+        least as much: by the timing law it can never finish earlier nor earn more. Needs of different edges cannot be
+        compared; a local option needs none.
         """
         known: dict[bytes, list[int]] = {}  # thousands of streams may be alike
         kept = []
         for m in range(self.streams):
-            costs = self._costs(m)
-            key = costs.tobytes()
+            costs, edge = self._costs(m), self.edge[m, : self.count[m]]
+            key = costs.tobytes() + edge.tobytes()
             if key not in known:
-                known[key] = _undominated_columns(costs)
+                known[key] = _undominated_columns(costs, edge)
             kept.append(known[key])
         return self.columns(kept)
 
@@ -106,6 +109,7 @@ class OptionTable:
             accuracy=pick(self.accuracy, 0.0),
             worth=pick(self.worth, 0.0),
             energy_mj=pick(self.energy_mj, np.nan),
+            edge=pick(self.edge, 0),
             count=np.array([len(columns) for columns in kept]),
         )
         return table, np.where(column == padding, DROP, column)
@@ -117,11 +121,12 @@ class OptionTable:
         return np.stack([*needed, -self.worth[stream, :n]])
 
 
-def _undominated_columns(costs: NDArray[np.float64]) -> list[int]:
-    """Columns of the undominated options among ``costs`` (4, J); of equal ones the first."""
+def _undominated_columns(costs: NDArray[np.float64], edge: NDArray[np.int64]) -> list[int]:
+    """Columns of the undominated options among ``costs`` (4, J) at ``edge`` (J,); of equal ones the first."""
     kept = []
+    local = costs[1] == 0.0
     for j in range(costs.shape[1]):
-        no_worse = np.all(costs <= costs[:, j : j + 1], axis=0)
+        no_worse = np.all(costs <= costs[:, j : j + 1], axis=0) & (local | (edge == edge[j]))
         better = no_worse & np.any(costs < costs[:, j : j + 1], axis=0)
         equal_before = no_worse[:j] & ~better[:j]
         if not better.any() and not equal_before.any():
@@ -147,8 +152,29 @@ def option_table(streams: Sequence[StreamCosts]) -> OptionTable:
         accuracy=table[5].copy(),
         worth=table[6].copy(),
         energy_mj=table[7].copy(),
+        edge=np.zeros((len(rows), width), dtype=np.int64),
         count=np.array([row.shape[1] for row in rows], dtype=np.int64),
     )
+
+
+def of_several_edges(tables: Sequence[OptionTable]) -> OptionTable:
+    """One table for streams that may choose among edges, from their table at each edge; local options come once."""
+    first = tables[0]
+    kept = [
+        [[j for j in range(table.count[m]) if e == 0 or table.payload_bits[m, j] > 0] for m in range(first.streams)]
+        for e, table in enumerate(tables)
+    ]
+    parts = [
+        replace(table.columns(columns)[0], edge=np.full((first.streams, max(map(len, columns))), e))
+        for e, (table, columns) in enumerate(zip(tables, kept, strict=True))
+    ]
+    names = [field.name for field in fields(OptionTable) if field.name != "count"]
+    joined = OptionTable(
+        **{name: np.concatenate([getattr(part, name) for part in parts], axis=1) for name in names},
+        count=np.full(first.streams, sum(part.exit.shape[1] for part in parts)),
+    )
+    real = [np.flatnonzero(joined.device_ms[m] < np.inf).tolist() for m in range(first.streams)]
+    return joined.columns(real)[0]
 
 
 def _stream_options(costs: StreamCosts) -> NDArray[np.float64]:

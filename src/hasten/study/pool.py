@@ -63,7 +63,9 @@ def _on_ray(jobs: Sequence[Job], address: str) -> Iterator[Plain]:
     except ImportError:
         raise HastenError("--ray needs Ray: pip install 'hasten[ray]'") from None
     try:
-        ray.init(address=address, runtime_env={"env_vars": ONE_THREAD}, log_to_driver=False, logging_level=logging.ERROR)
+        ray.init(
+            address=address, runtime_env={"env_vars": ONE_THREAD}, log_to_driver=False, logging_level=logging.ERROR
+        )
     except (ConnectionError, RuntimeError, ValueError) as error:
         raise HastenError(f"--ray {address}: {error}") from None
     waiting = []

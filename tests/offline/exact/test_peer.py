@@ -7,7 +7,6 @@ import math
 
 import numpy as np
 import pytest
-
 from cp_sat_peer import solve_with_cp_sat
 from random_instances import Case, random_case
 
