@@ -11,6 +11,7 @@ from random_policies import cameras, random_policy
 
 from hasten.core.decision import Decision
 from hasten.core.errors import InputError
+from hasten.core.gain import GainTerms
 from hasten.core.options import DROP
 from hasten.features.observation import Features
 from hasten.learn.domain import FIXED
@@ -66,7 +67,7 @@ def run(package, tmp_path_factory):
     folder = tmp_path_factory.mktemp("experience")
     (folder / "tiny.json").write_text(package.profile.to_json())
     spy = Spy(random_policy(cameras(1, str(folder / "tiny.json"), gain={"kind": "tradeoff", "lambda": 0.2})))
-    settings = AgentSettings(30.0, 50.0, gain_terms=(0.2, 0.0, 0.0), stream=2, streams=3)
+    settings = AgentSettings(30.0, 50.0, gain_terms=GainTerms(0.2, 0.0, 0.0), stream=2, streams=3)
 
     async def play():
         server = await start_edge(real_core([package], workers=2))

@@ -10,7 +10,7 @@ import pytest
 from hasten.api import simulate_batch
 from hasten.core.decision import View
 from hasten.core.errors import HastenError, InputError
-from hasten.core.gain import task_gain
+from hasten.core.gain import PLAIN_ACCURACY, GainTerms, task_gain
 from hasten.core.options import DROP
 from hasten.core.scenario import Scenario, scenario_from
 from hasten.schedulers import make_scheduler
@@ -46,7 +46,7 @@ def problem(**changes: Any) -> Problem:
         "edge_ms": (0.0, 0.0, 9.0, 12.0),
         "worth": (0.5, 0.7, 0.8, 0.8),
         "deadline_ms": 80.0,
-        "gain_terms": (0.0, 0.0, 0.0),
+        "gain_terms": PLAIN_ACCURACY,
         "rtt_ms": 4.0,
         "rate_bits_per_ms": 10_000.0,
         "rates_hz": (25.0,),
@@ -119,8 +119,8 @@ def best_value(p: Problem, values: Values, state: np.ndarray) -> np.ndarray:
     return best
 
 
-@pytest.mark.parametrize("gain_terms", [(0.0, 0.0, 0.0), (0.3, -0.1, 0.0), (0.0, 0.0, 0.5)])
-def test_values_solve_their_equation(gain_terms: tuple[float, float, float]) -> None:
+@pytest.mark.parametrize("gain_terms", [PLAIN_ACCURACY, GainTerms(0.3, -0.1, 0.0), GainTerms(0.0, 0.0, 0.5)])
+def test_values_solve_their_equation(gain_terms: GainTerms) -> None:
     p = problem(gain_terms=gain_terms)
     values = solve(p, 64, 1)
     rng = np.random.default_rng(5)
@@ -156,7 +156,7 @@ def test_belief_grid_is_fine_enough() -> None:
 
 def test_nothing_useful_is_worth_nothing() -> None:
     assert solve(problem(deadline_ms=10.0), 8, 1).mean_gain == 0.0
-    assert solve(problem(deadline_ms=10.0, gain_terms=(0.2, -0.3, 0.0)), 8, 1).mean_gain == pytest.approx(-0.3)
+    assert solve(problem(deadline_ms=10.0, gain_terms=GainTerms(0.2, -0.3, 0.0)), 8, 1).mean_gain == pytest.approx(-0.3)
 
 
 @pytest.mark.parametrize("deadline_ms", [120.0, 160.0, 300.0])

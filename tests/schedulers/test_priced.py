@@ -10,7 +10,8 @@ from hasten.core.decision import View
 from hasten.core.scenario import scenario_from
 from hasten.schedulers import make_scheduler, priced_values
 from hasten.schedulers.priced import Priced
-from hasten.schedulers.priced_values import EDGE, FREE, NODES, UPLINK, Choice, Prices, learn_prices
+from hasten.schedulers.priced_rule import EDGE, FREE, NODES, UPLINK, BacklogPrices, PricedRule
+from hasten.schedulers.priced_values import learn_prices
 
 
 @pytest.fixture(autouse=True)
@@ -56,10 +57,9 @@ def some_views(context, number, rng):
 
 
 def choose(context, prices, view):
-    choice = Choice(context)
-    waits = view.device_wait_ms, view.uplink_wait_ms
-    effects = choice.effects(view.stream, *waits, view.edge_wait_ms[:, 0], view.rate_bits_per_ms)
-    return choice.choose(view.stream, *waits, view.edge_wait_ms, effects, prices)[1]
+    rule = PricedRule(context)
+    effects = rule.effects(view.stream, view.waits, view.rate_bits_per_ms)
+    return rule.choose(view.stream, view.device_wait_ms, view.uplink_wait_ms, view.edge_wait_ms, effects, prices)[1]
 
 
 def test_without_prices_it_is_greedy():
@@ -75,17 +75,17 @@ def test_dear_uplink_time_is_not_bought():
     view = some_views(context, 300, np.random.default_rng(1))
     dear = np.zeros((3, len(NODES)))
     dear[UPLINK] = -100.0 * NODES
-    option = choose(context, Prices(dear, FREE.trust), view)
+    option = choose(context, BacklogPrices(dear, FREE.calibration), view)
     sent = context.options.payload_bits[view.stream, np.maximum(option, 0)] * (option >= 0)
     assert not sent.any()
     assert (option >= 0).any()
 
 
-def test_an_untrusted_prediction_counts_for_less():
+def test_a_prediction_calibrated_to_nothing_counts_for_less():
     context = study(order="ready").context(np.zeros(1, dtype=np.int64))
     view = some_views(context, 300, np.random.default_rng(2))
     free = choose(context, FREE, view)
-    wary = choose(context, Prices(FREE.at_node, np.zeros_like(FREE.trust)), view)
+    wary = choose(context, BacklogPrices(FREE.at_node, np.zeros_like(FREE.calibration)), view)
     bits = context.options.payload_bits
     assert bits[view.stream, np.maximum(free, 0)][free >= 0].any()
     assert not bits[view.stream, np.maximum(wary, 0)][wary >= 0].any()
@@ -94,7 +94,7 @@ def test_an_untrusted_prediction_counts_for_less():
 def test_learnt_values_never_reward_a_fuller_queue():
     prices = learn_prices(study().context(np.zeros(1, dtype=np.int64)), 10_000.0)
     assert np.all(np.diff(prices.at_node, axis=1) <= 0.0)
-    assert np.all(np.diff(prices.trust) >= 0.0) and np.all(prices.trust <= 1.0)
+    assert np.all(np.diff(prices.calibration) >= 0.0) and np.all(prices.calibration <= 1.0)
     assert prices.of(EDGE, np.array([0.0]))[0] == 0.0
 
 
@@ -122,7 +122,7 @@ def test_prices_are_found_once_and_do_not_depend_on_the_seeds():
     priced_values._known.clear()
     again = learn_prices(scenario.context(np.array([1])), 10_000.0)
     np.testing.assert_array_equal(again.at_node, first.at_node)
-    np.testing.assert_array_equal(again.trust, first.trust)
+    np.testing.assert_array_equal(again.calibration, first.calibration)
 
 
 def test_a_varying_link_gets_prices_for_each_rate_it_shows():

@@ -7,12 +7,13 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from hasten.core.gain import PLAIN_ACCURACY, GainTerms
 from hasten.core.options import OptionTable, StreamCosts, option_table
 from hasten.core.profile import Block, ExitHead, Profile
 from hasten.core.rates import RateTrace, rate_trace
 from hasten.offline.instance import Instance, costs_of, rates_of, tasks_of
 
-GAINS = [(0.0, 0.0, 0.0), (0.2, 0.0, 0.0), (0.3, -0.25, 0.0), (0.0, 0.0, 0.5)]
+GAINS = [PLAIN_ACCURACY, GainTerms(0.2, 0.0, 0.0), GainTerms(0.3, -0.25, 0.0), GainTerms(0.0, 0.0, 0.5)]
 
 
 @dataclass
@@ -21,7 +22,7 @@ class Case:
 
     table: OptionTable
     deadline_ms: np.ndarray
-    gain_terms: tuple[float, float, float]
+    gain_terms: GainTerms
     rtt_ms: float
     workers: int
     shared: bool
@@ -144,7 +145,7 @@ def plain_transfer_end(trace: RateTrace, start: float, bits: float) -> float:
 
 def brute_force(case: Case) -> float:
     """Largest sum of gains over all sequences of decisions, every option of the full table tried on every task."""
-    table, late_gain = case.table, case.gain_terms[1]
+    table, late_gain = case.table, case.gain_terms.late_gain
     options = [
         [
             tuple(float(x[m, j]) for x in (table.device_ms, table.payload_bits, table.edge_ms, table.worth))

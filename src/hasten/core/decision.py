@@ -17,9 +17,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hasten.core.arrivals import Arrivals
-from hasten.core.gain import useful_until_ms
+from hasten.core.gain import PLAIN_ACCURACY, GainTerms, useful_until_ms
 from hasten.core.options import OptionTable
-from hasten.core.timing import ON_TIME_TOLERANCE_MS, predict_latency
+from hasten.core.timing import ON_TIME_TOLERANCE_MS, Waits, predict_latency
 
 DEAD_LINK_BITS_PER_MS = 1e-9
 """Stands for a rate of zero in predictions: nothing arrives within any deadline, and nothing divides by zero."""
@@ -38,8 +38,8 @@ class Context:
     """(M,): each stream's relative deadline."""
     rate_hz: FloatArray
     """(M,): each stream's nominal arrival rate."""
-    gain_terms: tuple[float, float, float] = (0.0, 0.0, 0.0)
-    """The gain's (time_weight, late_gain, fade): see :func:`hasten.core.gain.task_gain`."""
+    gain_terms: GainTerms = PLAIN_ACCURACY
+    """The gain's numbers: see :func:`hasten.core.gain.task_gain`."""
     rtt_ms: float = 0.0
     workers: int = 1
     shared_uplink: bool = True
@@ -87,6 +87,11 @@ class View:
     """(B, M): device backlogs of all streams (own included) where visible, else zeros; see the scenario's view."""
     further_edges: tuple[EdgeView, ...] = ()
     """Edges 1, 2, ... of the options' ``edge``, where a device may choose; the fields above are those of edge 0."""
+
+    @property
+    def waits(self) -> Waits:
+        """Each (B,): the visible backlogs of device, uplink and edge 0's worker that is free first."""
+        return Waits(self.device_wait_ms, self.uplink_wait_ms, self.edge_wait_ms[:, 0])
 
 
 @dataclass
@@ -207,4 +212,4 @@ def _latency(context: Context, view: View, options: OptionTable | None, loaded: 
 
 def useful_limit_ms(context: Context) -> FloatArray:
     """(M,): latency beyond which an answer of each stream is worthless, the comparison's tolerance included."""
-    return np.asarray(useful_until_ms(context.deadline_ms, context.gain_terms[2]) + ON_TIME_TOLERANCE_MS)
+    return np.asarray(useful_until_ms(context.deadline_ms, context.gain_terms.fade) + ON_TIME_TOLERANCE_MS)

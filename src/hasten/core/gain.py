@@ -7,7 +7,7 @@ the deadline. All are non-increasing in latency, which the offline solver's domi
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, NamedTuple
 
 import numpy as np
 from pydantic import Field
@@ -17,15 +17,30 @@ from hasten.core.jit import jitable, select
 from hasten.core.timing import ON_TIME_TOLERANCE_MS
 
 
+class GainTerms(NamedTuple):
+    """The numbers of a gain: see :func:`task_gain`. In files it is a list of three numbers in this order."""
+
+    time_weight: float
+    """What a latency of a whole deadline takes off."""
+    late_gain: float
+    """Gain of a task that is late or dropped."""
+    fade: float
+    """Share of the deadline, after it, over which the worth falls to 0."""
+
+
+PLAIN_ACCURACY = GainTerms(0.0, 0.0, 0.0)
+"""The terms of ``on_time_accuracy``."""
+
+
 class OnTimeAccuracy(Record):
     """Accuracy when on time, else 0."""
 
     kind: Literal["on_time_accuracy"] = "on_time_accuracy"
     energy_weight_per_mj: Weight = 0.0
 
-    def terms(self) -> tuple[float, float, float]:
-        """The gain's numbers (time_weight, late_gain, fade): see :func:`task_gain`."""
-        return 0.0, 0.0, 0.0
+    def terms(self) -> GainTerms:
+        """The gain's numbers: see :func:`task_gain`."""
+        return PLAIN_ACCURACY
 
 
 class Tradeoff(Record):
@@ -36,9 +51,9 @@ class Tradeoff(Record):
     late_cost: Annotated[Weight, Field(alias="rho")] = 0.0
     energy_weight_per_mj: Weight = 0.0
 
-    def terms(self) -> tuple[float, float, float]:
-        """The gain's numbers (time_weight, late_gain, fade): see :func:`task_gain`."""
-        return self.time_weight, -self.late_cost, 0.0
+    def terms(self) -> GainTerms:
+        """The gain's numbers: see :func:`task_gain`."""
+        return GainTerms(self.time_weight, -self.late_cost, 0.0)
 
 
 class Soft(Record):
@@ -48,9 +63,9 @@ class Soft(Record):
     fade: Annotated[Factor, Field(alias="kappa")] = 0.5
     energy_weight_per_mj: Weight = 0.0
 
-    def terms(self) -> tuple[float, float, float]:
-        """The gain's numbers (time_weight, late_gain, fade): see :func:`task_gain`."""
-        return 0.0, 0.0, self.fade
+    def terms(self) -> GainTerms:
+        """The gain's numbers: see :func:`task_gain`."""
+        return GainTerms(0.0, 0.0, self.fade)
 
 
 Gain = Annotated[OnTimeAccuracy | Tradeoff | Soft, Field(discriminator="kind")]

@@ -46,7 +46,7 @@ class LoadWindow(NamedTuple):
     high: FloatArray
 
 
-class Choice(Protocol):
+class DecisionRule(Protocol):
     """What decides for a :class:`RankedScheduler`."""
 
     def decide(self, view: View) -> Decision:
@@ -87,8 +87,7 @@ class Ranking:
         stream = slice(None) if self.table.streams == 1 else view.stream  # one row broadcasts, which is cheaper
         key = score(latency_ms, self.limit_ms[stream][:, None], self.useful_ms[stream], self.late_ms[stream])
         if self._windowed:
-            waits = view.device_wait_ms, view.uplink_wait_ms, view.edge_wait_ms[:, 0]
-            load = load_share(*waits, self._context.deadline_ms[view.stream])[:, None]
+            load = load_share(*view.waits, self._context.deadline_ms[view.stream])[:, None]
             considered = (load >= self.window.low[stream]) & (load < self.window.high[stream])
             key = np.where(considered, key, -np.inf)
         best = key.argmax(axis=1)
@@ -97,10 +96,10 @@ class Ranking:
 
 
 class RankedScheduler:
-    """A scheduler that leaves its decisions to a choice, which ``reset`` makes."""
+    """A scheduler that leaves its decisions to a rule, which ``reset`` makes."""
 
     name: str
-    choice: Choice
+    choice: DecisionRule
 
     def decide(self, view: View) -> Decision:
         """The best option of each decision, or DROP."""

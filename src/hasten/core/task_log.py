@@ -15,6 +15,7 @@ from pydantic import ConfigDict, Field, RootModel
 
 from hasten.core.errors import InputError
 from hasten.core.files import StrictNumbers, validated
+from hasten.core.gain import GainTerms
 from hasten.core.options import DROP
 
 TASKS_SCHEMA = "hasten.tasks/1"
@@ -52,7 +53,7 @@ class Facts(StrictNumbers):
     stream: Annotated[int, Field(ge=0)]
     streams: Annotated[int, Field(ge=1, le=100_000)]
     shared_uplink: bool
-    gain_terms: tuple[float, float, float]
+    gain_terms: GainTerms
     energy_weight_per_mj: NotNegative
 
 

@@ -8,7 +8,7 @@ common clock, sizes in bits, rates in bits per millisecond (= kbit/s).
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -25,6 +25,18 @@ ROUNDING = 1e-12
 
 NEAR_STEPS = 8
 """Steps of a rate trace that are tried one by one before a binary search."""
+
+
+class Waits(NamedTuple):
+    """Backlogs in ms of what a task passes through: how long until each has done all that is committed to it."""
+
+    device_ms: Any
+    uplink_ms: Any
+    edge_ms: Any
+
+    def for_options(self) -> Waits:
+        """Arrays (B,) as columns (B, 1), which broadcast over options (B, J)."""
+        return Waits(self.device_ms[:, None], self.uplink_ms[:, None], self.edge_ms[:, None])
 
 
 @jitable

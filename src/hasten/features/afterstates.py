@@ -176,7 +176,7 @@ class BacklogFeatures:
             situation[:, column] = np.minimum(wait_ms * per_deadline[:, 0], CLIP)
         worth = options.worth[slice(None) if options.streams == 1 else view.stream]
         gain = task_gain(worth, left.latency_ms, deadline_ms, *context.gain_terms)
-        dropped = np.full((len(situation), 1), context.gain_terms[1])
+        dropped = np.full((len(situation), 1), context.gain_terms.late_gain)
         never = np.full_like(dropped, np.inf)
         first_ms = left.edge_ms[:, :, 0]
         times_ms = (

@@ -204,7 +204,7 @@ class SingleStream:
         self._gain_terms, self._timed = context.gain_terms, any(context.gain_terms)
         self.rate: float | None = None
         self.swing = 0.0
-        self._gain = np.append(gain_feature(self._worth), gain_feature(context.gain_terms[1])).astype(np.float32)
+        self._gain = np.append(gain_feature(self._worth), gain_feature(context.gain_terms.late_gain)).astype(np.float32)
         self._rank_ms = self._ranked()
 
     def gain(self, latency_ms: FloatArray) -> NDArray[np.float32]:

@@ -67,7 +67,7 @@ def _check_gain(scenario: Scenario, best: Scenario, bits_per_ms: float) -> None:
     context = best.context(np.zeros(1, dtype=np.int64))
     table, _ = context.options.undominated()
     latency_ms = unloaded_latency(context, _idle(context, bits_per_ms), table)
-    dropping = context.gain_terms[1]
+    dropping = context.gain_terms.late_gain
     if (_gain(context, table, latency_ms) > dropping).any():
         return
     if (latency_ms <= useful_limit_ms(context)[:, None]).any():

@@ -170,7 +170,7 @@ def _solve_chunk(
         return np.where(chosen == DROP, DROP, column[realization.stream, np.maximum(chosen, 0)])
 
     rounding = tasks / GAIN_STEPS
-    base_gain = scenario.gain.terms()[1] * tasks
+    base_gain = scenario.gain.terms().late_gain * tasks
     bound = base_gain + float(instance.tasks.remaining[0]) + rounding
     enough = replayer.total_gain(known) + 0.5 * tasks * PROVEN_GAP
     if limit.expired or bound <= enough:

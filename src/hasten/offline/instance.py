@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hasten.core.compiled import allocating, compiled
-from hasten.core.gain import task_gain, useful_until_ms
+from hasten.core.gain import GainTerms, task_gain, useful_until_ms
 from hasten.core.options import DROP, OptionTable
 from hasten.core.rates import RateTrace
 from hasten.core.scenario import Realization, Scenario
@@ -38,7 +38,7 @@ class Costs(NamedTuple):
     deadline_ms: FloatArray
     limit_ms: FloatArray
     """(M,): latency beyond which an answer is expired, tolerance included."""
-    gain_terms: tuple[float, float, float]
+    gain_terms: GainTerms
     rtt_ms: float
     workers: int
     links: int
@@ -116,7 +116,7 @@ def grant_like(scenario: Scenario) -> bool:
 def costs_of(
     table: OptionTable,
     deadline_ms: FloatArray,
-    gain_terms: tuple[float, float, float],
+    gain_terms: GainTerms,
     rtt_ms: float,
     workers: int,
     shared_uplink: bool,
@@ -130,8 +130,8 @@ def costs_of(
         worth=np.ascontiguousarray(table.worth),
         options=np.ascontiguousarray(table.count, dtype=np.int64),
         deadline_ms=np.ascontiguousarray(deadline_ms, dtype=np.float64),
-        limit_ms=np.asarray(useful_until_ms(deadline_ms, gain_terms[2]) + ON_TIME_TOLERANCE_MS, dtype=np.float64),
-        gain_terms=(float(gain_terms[0]), float(gain_terms[1]), float(gain_terms[2])),
+        limit_ms=np.asarray(useful_until_ms(deadline_ms, gain_terms.fade) + ON_TIME_TOLERANCE_MS, dtype=np.float64),
+        gain_terms=GainTerms(*map(float, gain_terms)),
         rtt_ms=float(rtt_ms),
         workers=int(workers),
         links=1 if shared_uplink else table.streams,

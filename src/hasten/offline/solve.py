@@ -117,13 +117,15 @@ def _solve_exact(
     instance, column = instance_of(scenario, realization)
     nothing = why_nothing(scenario, instance)
     if nothing:
-        late_gain = scenario.gain.terms()[1]
+        late_gain = scenario.gain.terms().late_gain
         gain = late_gain if realization.tasks else 0.0
         return make_plan(
             scenario, realization, all_dropped(realization.tasks), gain, gain, "exact", limit.spent_s, nothing
         )
     if not grant_like(scenario):
-        alone = scenario.gain.terms()[1] + float(instance.tasks.remaining[0]) / realization.tasks + 1.0 / GAIN_STEPS
+        alone = (
+            scenario.gain.terms().late_gain + float(instance.tasks.remaining[0]) / realization.tasks + 1.0 / GAIN_STEPS
+        )
         gain = Replayer(scenario, realization).total_gain(at_once) / realization.tasks
         if alone - gain <= PROVEN_GAP:  # each task gains what it would gain alone
             return make_plan(scenario, realization, at_once, gain, alone, "prices", limit.spent_s)
@@ -140,7 +142,7 @@ def _solve_exact(
     if any(search.complete for search in searches):
         peak = max(search.peak for search in searches)
         return make_plan(scenario, realization, option, gain, gain, "exact", limit.spent_s, peak_labels=peak)
-    bound = min(search.bound for search in searches) / realization.tasks + scenario.gain.terms()[1]
+    bound = min(search.bound for search in searches) / realization.tasks + scenario.gain.terms().late_gain
     best = max(option, at_once, key=Replayer(scenario, realization).total_gain)
     return _Unproven(best, bound, WHY_STOPPED.get(searches[-1].stopped, WHY_STOPPED["time"]))
 

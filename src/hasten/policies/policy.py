@@ -23,6 +23,7 @@ from pydantic import Field, model_validator
 from hasten.core.decision import Context, FloatArray
 from hasten.core.errors import InputError
 from hasten.core.files import Record, validated
+from hasten.core.gain import GainTerms
 from hasten.core.options import OptionTable
 from hasten.core.output import write_bytes
 from hasten.core.protobuf import Malformed
@@ -138,7 +139,7 @@ class Manifest(Record):
     networks: Annotated[tuple[NetworkOptions, ...], Field(min_length=1, max_length=256)]
     order: Literal["grant", "ready"] | None = None
     """The order of service that it was trained for and sees backlogs for; None for that of the run at hand."""
-    gain_terms: tuple[float, float, float]
+    gain_terms: GainTerms
     """The gain it maximises: see :func:`hasten.core.gain.task_gain`."""
     envelope: Envelope
     training: dict[str, str | int | float | bool | None] = Field(default_factory=dict)

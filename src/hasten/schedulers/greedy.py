@@ -11,7 +11,7 @@ import numpy as np
 from hasten.core.decision import Context, Decision, IntArray, View, predicted_latency, useful_limit_ms
 from hasten.core.gain import task_gain
 from hasten.core.options import DROP, OptionTable
-from hasten.core.ranking import Choice, RankedScheduler, Ranking, rank_bonus_ms
+from hasten.core.ranking import DecisionRule, RankedScheduler, Ranking, rank_bonus_ms
 from hasten.schedulers import no_argument
 
 
@@ -28,10 +28,9 @@ class Greedy(RankedScheduler):
         self.choice = best_gain(context, *context.options.undominated())
 
 
-def best_gain(context: Context, table: OptionTable, column: IntArray) -> Choice:
+def best_gain(context: Context, table: OptionTable, column: IntArray) -> DecisionRule:
     """The greedy rule over any table of options, each with its ``column`` (M, J') in the context's table."""
-    time_weight, _, fade = context.gain_terms
-    if time_weight > 0.0 or fade > 0.0:
+    if context.gain_terms.time_weight > 0.0 or context.gain_terms.fade > 0.0:
         return _LargestTimedGain(context, table, column)
     _, rank = np.unique(table.worth, return_inverse=True)  # options of equal worth share a rank
     bonus_ms = rank_bonus_ms(context, rank.reshape(table.worth.shape))

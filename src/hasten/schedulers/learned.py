@@ -58,7 +58,9 @@ class Learned(Noting):
         """
         manifest = self.policy.manifest
         if context.gain_terms != manifest.gain_terms:
-            raise InputError(self._where, "gain_terms", manifest.gain_terms, f"{context.gain_terms}, this run's gain")
+            raise InputError(
+                self._where, "gain_terms", tuple(manifest.gain_terms), f"{tuple(context.gain_terms)}, this run's gain"
+            )
         table, column = self._options(context.options)
         self._actions = np.pad(column, ((0, 0), (0, 1)), constant_values=DROP)
         self._lead = manifest.lead(context)

@@ -27,7 +27,7 @@ from numpy.typing import NDArray
 
 from hasten.core.compiled import compiled
 from hasten.core.errors import HastenError
-from hasten.core.gain import task_gain, useful_until_ms
+from hasten.core.gain import GainTerms, task_gain, useful_until_ms
 from hasten.core.options import DROP
 from hasten.core.timing import ON_TIME_TOLERANCE_MS, predict_latency, stage_ends
 from hasten.schedulers.modulated import ModulatedArrivals
@@ -55,7 +55,7 @@ class Problem:
     edge_ms: tuple[float, ...]
     worth: tuple[float, ...]
     deadline_ms: float
-    gain_terms: tuple[float, float, float]
+    gain_terms: GainTerms
     rtt_ms: float
     rate_bits_per_ms: float
     rates_hz: tuple[float, ...]
@@ -123,7 +123,7 @@ def solve(problem: Problem, cells: int, beliefs: int) -> Values:
 
 
 def _rules(problem: Problem, cells: int) -> Rules:
-    limit_ms = float(useful_until_ms(problem.deadline_ms, problem.gain_terms[2]))
+    limit_ms = float(useful_until_ms(problem.deadline_ms, problem.gain_terms.fade))
     return Rules(
         problem.rate_bits_per_ms, problem.rtt_ms, problem.deadline_ms, limit_ms, limit_ms / cells, *problem.gain_terms
     )

@@ -13,7 +13,8 @@ import numpy as np
 
 from hasten.core.decision import DEAD_LINK_BITS_PER_MS, Context, Decision, FloatArray, IntArray, View
 from hasten.schedulers import no_argument
-from hasten.schedulers.priced_values import Choice, Prices, learn_prices
+from hasten.schedulers.priced_rule import BacklogPrices, PricedRule
+from hasten.schedulers.priced_values import learn_prices
 
 RATE_RATIO = 1.5
 """Rates within this factor of each other share their prices."""
@@ -30,23 +31,22 @@ class Priced:
     def reset(self, context: Context) -> None:
         """Find the prices where the rate is known beforehand."""
         self._context = context
-        self._choice = Choice(context)
-        self._prices: dict[int, Prices] = {}
+        self._rule = PricedRule(context)
+        self._prices: dict[int, BacklogPrices] = {}
         if context.uplink_bits_per_ms is not None:
             self._at_rate(_rate_step(np.array([context.uplink_bits_per_ms]))[0], context.uplink_bits_per_ms)
 
     def decide(self, view: View) -> Decision:
         """The option of best score for each decision, or DROP."""
         rate = np.maximum(view.rate_bits_per_ms, DEAD_LINK_BITS_PER_MS)
-        waits = view.device_wait_ms, view.uplink_wait_ms
-        effects = self._choice.effects(view.stream, *waits, view.edge_wait_ms[:, 0], rate)
+        effects = self._rule.effects(view.stream, view.waits, rate)
         option = np.empty(len(rate), dtype=np.int64)
         steps = _rate_step(rate)
         for step in np.unique(steps):
             here = steps == step
             prices = self._at_rate(int(step), float(RATE_RATIO ** float(step)))
             some = slice(None) if here.all() else here
-            _, option[some] = self._choice.choose(
+            _, option[some] = self._rule.choose(
                 view.stream[some],
                 view.device_wait_ms[some],
                 view.uplink_wait_ms[some],
@@ -56,7 +56,7 @@ class Priced:
             )
         return Decision(option)
 
-    def _at_rate(self, step: int, rate_bits_per_ms: float) -> Prices:
+    def _at_rate(self, step: int, rate_bits_per_ms: float) -> BacklogPrices:
         """The values for rates around this one, learnt when first needed."""
         if step not in self._prices:
             self._prices[step] = learn_prices(self._context, rate_bits_per_ms)

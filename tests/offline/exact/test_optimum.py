@@ -24,4 +24,4 @@ def test_exact_search_equals_brute_force(tasks: int, blocks: int, exits: int, in
         assert search.complete
         np.testing.assert_array_equal(executed, search.option, err_msg=f"instance {number}")
         assert gain * tasks == pytest.approx(brute_force(case), abs=1e-8), f"instance {number}"
-        assert search.gain + tasks * case.gain_terms[1] == pytest.approx(gain * tasks, abs=1e-8)
+        assert search.gain + tasks * case.gain_terms.late_gain == pytest.approx(gain * tasks, abs=1e-8)

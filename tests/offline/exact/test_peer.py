@@ -10,6 +10,7 @@ import pytest
 from cp_sat_peer import solve_with_cp_sat
 from random_instances import Case, random_case
 
+from hasten.core.gain import PLAIN_ACCURACY
 from hasten.core.options import OptionTable, StreamCosts, option_table
 from hasten.core.profile import Profile
 from hasten.core.rates import rate_trace
@@ -68,7 +69,7 @@ def whole_case(seed: int) -> tuple[Case, list[np.ndarray]]:
         base,
         table=table,
         deadline_ms=rng.choice([50.0, 80.0, 100.0], size=streams),
-        gain_terms=(0.0, 0.0, 0.0),
+        gain_terms=PLAIN_ACCURACY,
         rtt_ms=0.0,
         workers=1,
         shared=shared,

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from random_instances import Case, random_case
 
-from hasten.core.gain import task_gain, useful_until_ms
+from hasten.core.gain import PLAIN_ACCURACY, task_gain, useful_until_ms
 from hasten.core.options import DROP
 from hasten.core.rates import RateTrace, rate_trace
 from hasten.offline.exact import search as exact
@@ -19,7 +19,7 @@ from hasten.offline.limits import TimeLimit
 
 def plain_dp(case: Case) -> float:
     """Label setting with nothing but dominance by free times: no clipping, no prices, no bounds, all options."""
-    table, streams, late_gain = case.table, case.table.streams, case.gain_terms[1]
+    table, streams, late_gain = case.table, case.table.streams, case.gain_terms.late_gain
     links = 1 if case.shared else streams
     labels = [(0.0, (0.0,) * (streams + links + case.workers))]
     for now, m in zip(case.arrival_ms, case.stream, strict=True):
@@ -36,7 +36,7 @@ def plain_dp(case: Case) -> float:
                     after[edge:] = sorted([*state[edge + 1 :], end])
                     answer = end + case.rtt_ms / 2
                 deadline = case.deadline_ms[m]
-                if answer - now <= useful_until_ms(deadline, case.gain_terms[2]) + 1e-6:
+                if answer - now <= useful_until_ms(deadline, case.gain_terms.fade) + 1e-6:
                     gain = float(task_gain(table.worth[m, j], answer - now, deadline, *case.gain_terms))
                     grown.append((value + gain, tuple(after)))
         labels = []
@@ -48,7 +48,7 @@ def plain_dp(case: Case) -> float:
 
 def total(case: Case, gain: float) -> float:
     """A sum of gains above dropping as a sum of gains."""
-    return gain + len(case.arrival_ms) * case.gain_terms[1]
+    return gain + len(case.arrival_ms) * case.gain_terms.late_gain
 
 
 @pytest.mark.parametrize("seed", range(80))
@@ -71,7 +71,7 @@ def long_case(seed: int, tasks: int = 300) -> Case:
 @pytest.mark.parametrize("seed", range(10))
 def test_optimum_grows_with_deadline_rate_and_edge_speed(seed: int) -> None:
     case = long_case(seed, tasks=60)
-    case.gain_terms = (0.0, 0.0, 0.0)
+    case.gain_terms = PLAIN_ACCURACY
     value = exact_search(case.instance()).gain
 
     def faster(trace: RateTrace) -> RateTrace:

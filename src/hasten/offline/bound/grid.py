@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from hasten.core.gain import useful_until_ms
+from hasten.core.gain import GainTerms, useful_until_ms
 from hasten.core.options import OptionTable
 from hasten.core.rates import RateTrace
 from hasten.core.scenario import Realization, Scenario
@@ -65,7 +65,7 @@ class Grid:
     """(M, J): options that could be useful in an empty system."""
     column: IntArray
     """(M, J): index of each option in the scenario's table."""
-    gain_terms: tuple[float, float, float]
+    gain_terms: GainTerms
     rtt_half: int
     rtt_half_part: float
     link: IntArray
@@ -78,7 +78,7 @@ class Grid:
     @property
     def base_gain(self) -> float:
         """Gain of dropping every task; all values are counted from here."""
-        return self.gain_terms[1] * len(self.arrival)
+        return self.gain_terms.late_gain * len(self.arrival)
 
     @property
     def width(self) -> int:
@@ -103,7 +103,7 @@ def make_grid(
     order = np.argsort(realization.stream, kind="stable")
     stream = realization.stream[order]
     arrival_ms = realization.arrival_ms[order]
-    useful_ms = useful_until_ms(scenario.deadlines_ms, scenario.gain.terms()[2])
+    useful_ms = useful_until_ms(scenario.deadlines_ms, scenario.gain.terms().fade)
     limit_ms = arrival_ms + useful_ms[stream] + ON_TIME_TOLERANCE_MS
     arrival = np.floor(arrival_ms / cell_ms).astype(np.int64)
     origin = int(arrival.min()) // aligned * aligned if len(arrival) else 0
@@ -177,7 +177,7 @@ def _usable(
     latency_ms = table.device_ms + send_ms + table.edge_ms + way_ms
     real = np.arange(table.exit.shape[1]) < table.count[:, None]
     usable: NDArray[np.bool_] = real & (latency_ms <= useful_ms[:, None] + 2 * ON_TIME_TOLERANCE_MS)
-    return usable & (table.worth > scenario.gain.terms()[1])
+    return usable & (table.worth > scenario.gain.terms().late_gain)
 
 
 def _sent_bits(rates: tuple[RateTrace, ...], origin: int, cells: int, cell_ms: float) -> FloatArray:

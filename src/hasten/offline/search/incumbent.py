@@ -34,7 +34,7 @@ class _LargestGain(RankedScheduler):
     def reset(self, context: Context) -> None:
         """Rank the undominated options by gain; where gain falls with latency, by what latency it is worth."""
         table, column = context.options.undominated()
-        time_weight = context.gain_terms[0]
+        time_weight = context.gain_terms.time_weight
         if time_weight > 0.0:
             bonus_ms = table.worth * context.deadline_ms[:, None] / time_weight
         else:

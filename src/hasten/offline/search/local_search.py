@@ -83,7 +83,8 @@ def _adopt(instance: Instance, ready: bool, plan: Schedule, trial: Trial, option
 @inlined
 def _worth(instance: Instance, k: int, option: int) -> Any:
     """What task ``k`` would gain if time cost nothing."""
-    return instance.costs.worth[instance.tasks.stream[k], option] if option != DROP else instance.costs.gain_terms[1]
+    costs = instance.costs
+    return costs.worth[instance.tasks.stream[k], option] if option != DROP else costs.gain_terms.late_gain
 
 
 @compiled

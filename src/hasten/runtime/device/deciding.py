@@ -19,6 +19,7 @@ from hasten.core.decision import (
     useful_limit_ms,
 )
 from hasten.core.errors import InputError
+from hasten.core.gain import PLAIN_ACCURACY, GainTerms
 from hasten.core.options import DROP, StreamCosts, option_table
 from hasten.core.profile import Profile
 from hasten.core.task_log import Facts
@@ -43,7 +44,7 @@ class AgentSettings:
     """Nominal arrival rate, for schedulers that plan with it."""
     slowdown: float = 1.0
     """This device plays a machine so many times slower."""
-    gain_terms: tuple[float, float, float] = (0.0, 0.0, 0.0)
+    gain_terms: GainTerms = PLAIN_ACCURACY
     energy_weight_per_mj: float = 0.0
     seed: int = 0
     stream: int = 0

@@ -22,6 +22,7 @@ from pydantic import TypeAdapter
 
 from hasten.core.arrivals import Arrivals
 from hasten.core.errors import HastenError
+from hasten.core.gain import GainTerms
 from hasten.core.profile import read_profile
 from hasten.core.rates import rate_trace
 from hasten.runtime.sockets import run_loop
@@ -124,7 +125,7 @@ class Device:
 
         given = dict(message["settings"])
         given["arrivals"] = TypeAdapter(Arrivals).validate_python(given["arrivals"])
-        given["gain_terms"] = tuple(given["gain_terms"])
+        given["gain_terms"] = GainTerms(*given["gain_terms"])
         settings = AgentSettings(**given)
         frames = Frames(*self._package.samples())
         self._tasks = frames.arrivals(np.array(message["arrival_ms"]), settings.seed, settings.stream)

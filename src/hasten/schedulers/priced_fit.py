@@ -1,0 +1,82 @@
+"""What sample runs say of backlogs and predictions: the estimates that :mod:`hasten.schedulers.priced_values` uses.
+
+Least-squares temporal differences with traces fit the values of backlogs, a comparison of gained with predicted the
+calibration factors.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from hasten.core.decision import BoolArray, FloatArray
+from hasten.schedulers.priced_rule import NODES, SLACK_NODES
+
+CALIBRATION_PRIOR = 5.0
+"""Gain's worth of tasks that keep what they promise, added to each node's statistics."""
+TRACE = 0.8
+RIDGE = 1e-3
+
+
+@dataclass
+class SampleLog:
+    """What sample runs leave behind, (K, R) unless said otherwise."""
+
+    features: FloatArray
+    """(K, R, F): of the backlogs after each decision."""
+    gain: FloatArray
+    """What became of each task, above dropping it."""
+    predicted: FloatArray
+    sends: BoolArray
+    slack: FloatArray
+
+    @classmethod
+    def empty(cls, decisions: int, runs: int) -> SampleLog:
+        """Room for all decisions."""
+        size = 3 * (len(NODES) - 1)
+        return cls(
+            np.zeros((decisions, runs, size)),
+            np.zeros((decisions, runs)),
+            np.zeros((decisions, runs)),
+            np.zeros((decisions, runs), dtype=np.bool_),
+            np.zeros((decisions, runs)),
+        )
+
+
+def fit_values(log: SampleLog, counted: slice, average: float) -> FloatArray:
+    """Least-squares temporal differences with traces: (3, nodes)."""
+    features, gain = log.features[counted], log.gain[counted]
+    size = features.shape[2]
+    matrix, target = np.zeros((size, size)), np.zeros(size)
+    trace = np.zeros(features.shape[1:])
+    for k in range(len(features) - 1):
+        trace = TRACE * trace + features[k]
+        matrix += trace.T @ (features[k] - features[k + 1])
+        target += trace.T @ (gain[k + 1] - average)
+    ridge = RIDGE * max(float(np.trace(matrix)) / size, 1.0)
+    weight = np.linalg.solve(matrix + ridge * np.eye(size), target)
+    at_node = np.concatenate([np.zeros((3, 1)), weight.reshape(3, -1)], axis=1)
+    return np.minimum.accumulate(at_node, axis=1)  # a fuller queue is never worth more
+
+
+def fit_calibration(log: SampleLog, counted: slice) -> FloatArray:
+    """(slack nodes,): share of the predicted gain that tasks that were sent with this much slack did bring."""
+    sends = log.sends[counted]
+    slack, gain, predicted = log.slack[counted][sends], log.gain[counted][sends], log.predicted[counted][sends]
+    nearest = np.abs(slack[:, None] - SLACK_NODES).argmin(axis=1)
+    brought = np.bincount(nearest, gain, len(SLACK_NODES)) + CALIBRATION_PRIOR
+    promised = np.bincount(nearest, predicted, len(SLACK_NODES)) + CALIBRATION_PRIOR
+    calibration: FloatArray = np.clip(brought / promised, 0.0, 1.0)
+    return np.maximum.accumulate(calibration)  # more slack is never worse
+
+
+def backlog_features(backlog: FloatArray) -> FloatArray:
+    """(R, nodes - 1): hat functions of each backlog (R, n) at all nodes but the first, summed over n."""
+    place = np.clip(np.searchsorted(NODES, backlog, side="right") - 1, 0, len(NODES) - 2)
+    part = np.minimum((backlog - NODES[place]) / (NODES[place + 1] - NODES[place]), 1.0)
+    hats = np.zeros((len(backlog), len(NODES)))
+    rows = np.repeat(np.arange(len(backlog)), backlog.shape[1])
+    np.add.at(hats, (rows, place.ravel()), 1.0 - part.ravel())
+    np.add.at(hats, (rows, place.ravel() + 1), part.ravel())
+    return hats[:, 1:]
