@@ -54,6 +54,9 @@ class Context:
     """Each stream's arrival process where it is known (always in the simulator, seldom on a device); else empty."""
     uplink_bits_per_ms: float | None = None
     """The uplink's rate where it is known never to change."""
+    exact: bool = False
+    """Whether an option that is predicted to be useful by its end is sure to be: nothing is random, stale or overtaken.
+    """
 
 
 @dataclass(frozen=True)
@@ -87,6 +90,8 @@ class View:
     """(B, M): device backlogs of all streams (own included) where visible, else zeros; see the scenario's view."""
     further_edges: tuple[EdgeView, ...] = ()
     """Edges 1, 2, ... of the options' ``edge``, where a device may choose; the fields above are those of edge 0."""
+    kept_share: FloatArray | None = None
+    """(B, 2, K): the deciding stream's calibration curves, local and offloaded: see :mod:`hasten.core.calibration`."""
 
     @property
     def waits(self) -> Waits:

@@ -199,7 +199,16 @@ class Scenario(Record):
             seeds=seeds,
             arrivals=tuple(s.spec.arrivals for s in self.devices),
             uplink_bits_per_ms=self.uplink.rate.constant_bits_per_ms(),
+            exact=self._predicts_exactly,
         )
+
+    @property
+    def _predicts_exactly(self) -> bool:
+        """Whether the timing law tells at each decision what will be."""
+        alone = len(self.devices) == 1  # nobody else's tasks can overtake
+        fresh = self.view.age_ms == 0 and self.view.rate_error == 0
+        in_turn = alone or self.uplink.order == "grant"
+        return in_turn and fresh and self.uplink.rate.constant_bits_per_ms() is not None
 
     def realize(self, seed: int = 0) -> Realization:
         """Draw arrivals, rates and estimation errors; each stream and link has a random stream of its own.

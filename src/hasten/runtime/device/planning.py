@@ -11,7 +11,6 @@ import asyncio
 import copy
 import time
 from collections.abc import Callable
-from dataclasses import fields
 from typing import Any
 
 from hasten.core.decision import Context, Noting, Observer, Outcomes, Scheduler, View
@@ -75,7 +74,7 @@ class Planner:
             double = copy.deepcopy(self._scheduler)
         except Exception:  # one that cannot be copied is not rehearsed
             return
-        shown = _copy(view)
+        shown = copy.deepcopy(view)  # stays as it is while the next one is filled in
         work = self._helper.start(lambda: double.decide(shown))
         for _ in range(REHEARSAL_STEPS):
             if work.done:
@@ -183,7 +182,7 @@ class Planner:
             self._judge(self._deciding)
             if self.failure is not None:
                 return None
-        scheduler, shown = self._scheduler, _copy(view)
+        scheduler, shown = self._scheduler, copy.deepcopy(view)
         work = self._deciding = self._helper.start(lambda: scheduler.decide(shown))
         if not work.wait(SLOW_PATIENCE_MS if self._slow else FIRST_PATIENCE_MS):
             self._slow = True
@@ -217,8 +216,3 @@ class Planner:
         what = str(error) if isinstance(error, InputError) else f"{type(error).__name__}: {error}"
         self.failure = f"scheduler {self._scheduler.name} failed: {what}"
         self._tell(f"{self.failure}; greedy decides from now on")
-
-
-def _copy(view: View) -> View:
-    """A view that stays as it is while the next one is filled in."""
-    return View(**{field.name: getattr(view, field.name).copy() for field in fields(View)})

@@ -1,0 +1,157 @@
+"""Kept promises: the share of tasks predicted with so much slack that are on time, learnt from a stream's own outcomes.
+
+A prediction is not a promise: others overtake, rates change, machines vary. A stream has one curve for local options
+and one for offloaded ones, each a share at a few nodes of slack, linear in between. Slack is the latency that is left
+until an answer is worthless, as a share of the deadline; its nodes are even in its root, so that they are close where
+it is small. An outcome counts at the two nodes next to its slack. Each fades as more come, so that about the last
+``MEMORY`` of them count, and what was not seen for long goes back to the prior: with that an option is tried again. A
+share never falls with slack: the reading is the isotonic regression of the nodes' shares, by pooling adjacent
+violators (Zadrozny and Elkan, "Transforming classifier scores into accurate multiclass probability estimates", KDD
+2002). That outcomes correct the promises as they come, under any drift, is the idea of adaptive conformal inference
+(Gibbs and Candès, NeurIPS 2021).
+
+The functions on numbers are the law for the compiled simulator and for a device alike.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hasten.core.jit import jitable
+
+if TYPE_CHECKING:
+    from hasten.core.decision import View
+
+FloatArray = NDArray[np.float64]
+BoolArray = NDArray[np.bool_]
+
+LOCAL, SENT = 0, 1
+"""The kinds of options: a stream's curves in this order."""
+INTERVALS = 8
+NODES = INTERVALS + 1
+SLACK_NODES = (np.arange(NODES) / INTERVALS) ** 2
+"""(K,): slack of each node, in deadlines; there is none above 1."""
+MEMORY = 200.0
+"""About so many of a stream's last outcomes count."""
+KEEP = 1.0 - 1.0 / MEMORY
+PRIOR_WEIGHT = 0.5
+"""Outcomes that a node's prior share is worth."""
+RESOLUTION = 0.1
+"""So few outcomes cannot tell shares apart that differ by less: see :func:`counted_share`."""
+
+
+@jitable
+def node_below(slack: float) -> tuple[int, float]:
+    """The node at or below a slack, and how far it is to the next one, 0 to 1."""
+    place = INTERVALS * math.sqrt(min(max(slack, 0.0), 1.0))
+    node = min(int(place), INTERVALS - 1)
+    return node, place - node
+
+
+@jitable
+def fade(kept: Any, told: Any) -> None:
+    """Let all outcomes of one kind count a little less; ``kept`` and ``told`` (K,) are weights."""
+    for node in range(NODES):
+        kept[node] *= KEEP
+        told[node] *= KEEP
+
+
+@jitable
+def count_outcome(slack: float, on_time: bool, kept: Any, told: Any) -> None:
+    """Add one outcome of one kind to its weights (K,)."""
+    node, part = node_below(slack)
+    told[node] += 1.0 - part
+    told[node + 1] += part
+    if on_time:
+        kept[node] += 1.0 - part
+        kept[node + 1] += part
+
+
+@jitable
+def read_shares(kept: Any, told: Any, prior: Any, share: Any) -> None:
+    """Fill one kind's ``share`` (K,): isotonic regression of the weights (K,), the prior shares (K,) among them."""
+    for node in range(NODES):
+        weight = told[node] + PRIOR_WEIGHT
+        value = (kept[node] + PRIOR_WEIGHT * prior[node]) / weight
+        first = node
+        while first > 0 and share[first - 1] > value:
+            block = share[first - 1]  # is pooled whole: its nodes have one share
+            while first > 0 and share[first - 1] == block:
+                first -= 1
+                more = told[first] + PRIOR_WEIGHT
+                value = (weight * value + more * block) / (weight + more)
+                weight += more
+        for pooled in range(first, node + 1):
+            share[pooled] = value
+
+
+@jitable
+def share_at(slack: float, share: Any) -> float:
+    """The share to expect at a slack, from one kind's nodes (K,)."""
+    node, part = node_below(slack)
+    expected: float = share[node] * (1.0 - part) + share[node + 1] * part
+    return expected
+
+
+@jitable
+def counted_share(share: Any) -> Any:
+    """The share to weigh an option by: the next higher one of those that the outcomes can tell apart. Elementwise.
+
+    Else noise would decide between options of equal gain, whose earliest leaves most to later tasks.
+    """
+    return 1.0 - np.floor((1.0 - share) / RESOLUTION) * RESOLUTION
+
+
+def prior_shares() -> FloatArray:
+    """(2, K): the shares of a stream that nothing is known of. Its promises are taken at their word."""
+    return np.ones((2, NODES))
+
+
+def expected_share(view: View, slack: FloatArray, sends: BoolArray) -> FloatArray:
+    """(B, J): the share of tasks on time to expect of options with these slacks (B, J) in deadlines.
+
+    ``sends`` (B, J) or (1, J) tells which are offloaded. A view without curves promises what it predicts. What an
+    option of negative slack has to expect is not told: it is taken for one without slack.
+    """
+    if view.kept_share is None:
+        return np.ones_like(slack)
+    place = INTERVALS * np.sqrt(np.clip(slack, 0.0, 1.0))
+    node = np.minimum(place.astype(np.int64), INTERVALS - 1)
+    part = place - node
+    flat = view.kept_share.reshape(-1)
+    at = NODES * (2 * np.arange(len(slack))[:, None] + sends) + node
+    share: FloatArray = flat[at] * (1.0 - part) + flat[at + 1] * part
+    return share
+
+
+class Curves:
+    """The two curves of one stream on a device.
+
+    Attributes:
+        share: (1, 2, K), always up to date: part of a view.
+    """
+
+    def __init__(self, prior: FloatArray | None = None) -> None:
+        self._prior = (prior_shares() if prior is None else prior).tolist()
+        self._kept = [[0.0] * NODES, [0.0] * NODES]
+        self._told = [[0.0] * NODES, [0.0] * NODES]
+        self._share = [list(shares) for shares in self._prior]
+        self.share = np.array([self._share])
+
+    def tell(self, slack: float, sends: bool, on_time: bool) -> None:
+        """An option predicted with this slack in deadlines has come to its end."""
+        kind = SENT if sends else LOCAL
+        for kept, told in zip(self._kept, self._told, strict=True):
+            fade(kept, told)
+        count_outcome(slack, on_time, self._kept[kind], self._told[kind])
+        for kind in (LOCAL, SENT):
+            read_shares(self._kept[kind], self._told[kind], self._prior[kind], self._share[kind])
+        self.share[0] = self._share
+
+    def promised(self, slack: float, sends: bool) -> float:
+        """The share to expect of an option with this slack in deadlines."""
+        return share_at(slack, self._share[SENT if sends else LOCAL])

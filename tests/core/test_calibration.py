@@ -1,0 +1,162 @@
+"""Calibration curves, against slow definitions."""
+
+import math
+
+import numpy as np
+import pytest
+
+from hasten.core.calibration import (
+    KEEP,
+    LOCAL,
+    NODES,
+    PRIOR_WEIGHT,
+    SENT,
+    SLACK_NODES,
+    Curves,
+    count_outcome,
+    counted_share,
+    expected_share,
+    prior_shares,
+    read_shares,
+    share_at,
+)
+from hasten.core.compiled import compiled
+from hasten.core.decision import View
+
+
+def isotonic(value: np.ndarray, weight: np.ndarray) -> np.ndarray:
+    """The non-decreasing fit by its min-max formula: the least mean of what follows in the largest of what precedes."""
+    n = len(value)
+
+    def mean(i: int, j: int) -> float:
+        return float(np.dot(value[i : j + 1], weight[i : j + 1]) / weight[i : j + 1].sum())
+
+    return np.array([max(min(mean(i, j) for j in range(k, n)) for i in range(k + 1)) for k in range(n)])
+
+
+def hats(slack: float) -> np.ndarray:
+    """Weights (K,) of a slack at the nodes."""
+    place = math.sqrt(min(max(slack, 0.0), 1.0)) * (NODES - 1)
+    return np.maximum(1.0 - np.abs(np.arange(NODES) - place), 0.0)
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_reading_is_the_isotonic_regression_of_the_nodes(seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    told = rng.uniform(0.0, 20.0, NODES) * (rng.random(NODES) < 0.7)
+    kept = told * rng.random(NODES)
+    prior = np.sort(rng.random(NODES))
+    share = np.full(NODES, np.nan)
+    read_shares(kept, told, prior, share)
+    weight = told + PRIOR_WEIGHT
+    np.testing.assert_allclose(share, isotonic((kept + PRIOR_WEIGHT * prior) / weight, weight), rtol=1e-12)
+    assert np.all(np.diff(share) >= 0.0)
+
+
+def test_compiled_reading_is_the_same() -> None:
+    rng = np.random.default_rng(1)
+    told = rng.uniform(0.0, 20.0, NODES)
+    kept, prior = told * rng.random(NODES), np.ones(NODES)
+    share, again = np.zeros(NODES), np.zeros(NODES)
+
+    @compiled
+    def reading(kept: np.ndarray, told: np.ndarray, prior: np.ndarray, share: np.ndarray) -> float:
+        read_shares(kept, told, prior, share)
+        return share_at(0.3, share)
+
+    found = reading(kept, told, prior, again)
+    read_shares(kept, told, prior, share)
+    np.testing.assert_array_equal(share, again)
+    assert found == share_at(0.3, share)
+
+
+@pytest.mark.parametrize("slack", [-0.2, 0.0, 0.003, 0.2, 0.25, 0.999, 1.0, 1.7])
+def test_an_outcome_counts_at_the_nodes_next_to_its_slack(slack: float) -> None:
+    kept, told = np.zeros(NODES), np.zeros(NODES)
+    count_outcome(slack, True, kept, told)
+    count_outcome(slack, False, kept, told)
+    np.testing.assert_allclose(told, 2.0 * hats(slack), atol=1e-12)
+    np.testing.assert_allclose(kept, hats(slack), atol=1e-12)
+    assert share_at(slack, SLACK_NODES) == pytest.approx(float(hats(slack) @ SLACK_NODES))
+
+
+def test_curves_forget_by_the_rule() -> None:
+    rng = np.random.default_rng(2)
+    outcomes = [
+        (float(slack), bool(sends), bool(kept))
+        for slack, sends, kept in zip(rng.random(300), rng.random(300) < 0.6, rng.random(300) < 0.8, strict=True)
+    ]
+    curves = Curves()
+    for outcome in outcomes:
+        curves.tell(*outcome)
+    for kind in (LOCAL, SENT):
+        told, kept = np.zeros(NODES), np.zeros(NODES)
+        for age, (slack, sends, on_time) in enumerate(reversed(outcomes)):
+            if sends == (kind == SENT):
+                told += KEEP**age * hats(slack)
+                kept += KEEP**age * on_time * hats(slack)
+        weight = told + PRIOR_WEIGHT
+        expected = isotonic((kept + PRIOR_WEIGHT) / weight, weight)
+        np.testing.assert_allclose(curves.share[0, kind], expected, rtol=1e-9)
+        assert curves.promised(0.1, kind == SENT) == pytest.approx(float(hats(0.1) @ expected))
+
+
+def test_what_was_not_seen_for_long_is_promised_again() -> None:
+    curves = Curves()
+    for _ in range(50):
+        curves.tell(0.1, sends=True, on_time=False)
+    assert curves.promised(0.1, sends=True) < 0.05
+    for _ in range(2000):
+        curves.tell(0.5, sends=False, on_time=True)
+    assert curves.promised(0.1, sends=True) > 0.99
+
+
+def test_promises_that_are_kept_stay_exactly_sure() -> None:
+    curves = Curves()
+    rng = np.random.default_rng(3)
+    for slack in rng.random(500):
+        curves.tell(float(slack), sends=True, on_time=True)
+    assert np.all(curves.share == 1.0)
+
+
+def test_many_shares_at_once_are_those_of_each_curve() -> None:
+    rng = np.random.default_rng(4)
+    shares = np.sort(rng.random((6, 2, NODES)), axis=2)
+    slack, sends = rng.uniform(-0.1, 1.2, (6, 5)), rng.random((6, 5)) < 0.5
+    found = expected_share(a_view(shares), slack, sends)
+    slow = [[share_at(slack[b, j], shares[b, int(sends[b, j])]) for j in range(5)] for b in range(6)]
+    np.testing.assert_array_equal(found, slow)
+    one_row = expected_share(a_view(shares), slack, sends[:1])
+    np.testing.assert_array_equal(one_row[0], found[0])
+
+
+def test_a_view_without_curves_is_taken_at_its_word() -> None:
+    assert np.all(expected_share(a_view(None), np.zeros((2, 3)), np.zeros((1, 3), dtype=bool)) == 1.0)
+
+
+def test_shares_count_in_steps_upwards() -> None:
+    np.testing.assert_allclose(
+        counted_share(np.array([1.0, 0.95, 0.901, 0.899, 0.5, 0.0])), [1.0, 1.0, 1.0, 0.9, 0.5, 0.0], atol=1e-12
+    )
+
+
+def test_promises_of_a_stream_that_nothing_is_known_of_are_sure() -> None:
+    assert np.all(prior_shares() == 1.0)
+    assert prior_shares().shape == (2, NODES)
+
+
+def a_view(shares: np.ndarray | None) -> View:
+    """A view with these curves (B, 2, K)."""
+    rows = 2 if shares is None else len(shares)
+    nothing = np.zeros(rows)
+    return View(
+        row=np.arange(rows),
+        now_ms=nothing,
+        stream=np.zeros(rows, dtype=np.int64),
+        device_wait_ms=nothing,
+        uplink_wait_ms=nothing,
+        edge_wait_ms=np.zeros((rows, 1)),
+        rate_bits_per_ms=nothing,
+        others_wait_ms=np.zeros((rows, 1)),
+        kept_share=shares,
+    )
