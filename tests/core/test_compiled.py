@@ -198,7 +198,7 @@ def test_solver_schedulers_and_simulator_follow_an_edit_of_the_law_with_warm_cac
     as_it_is = latencies()
     assert as_it_is[1:] == ["8.0", "3.0", "8.0", "8.0"]
     compiled_first = kernels()
-    edited = first.replace("return larger(ready_ms, free_ms) + service_ms", "return ready_ms + service_ms + 10.0")
+    edited = first.replace("return stage_start(ready_ms, free_ms) + service_ms", "return ready_ms + service_ms + 10.0")
     edited = edited.replace("return time_ms + 0.5 * rtt_ms", "return time_ms + 0.5 * rtt_ms + 7.0")
     law.write_text(edited)
     assert law.read_text() != first

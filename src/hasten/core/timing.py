@@ -39,10 +39,16 @@ class Waits(NamedTuple):
         return Waits(self.device_ms[:, None], self.uplink_ms[:, None], self.edge_ms[:, None])
 
 
+@jitable_inline
+def stage_start(ready_ms: Any, free_ms: Any) -> Any:
+    """When a first-come-first-served stage starts: once the task is ready and the resource is free."""
+    return larger(ready_ms, free_ms)
+
+
 @jitable
 def stage_end(ready_ms: Any, free_ms: Any, service_ms: Any) -> Any:
-    """When a first-come-first-served stage ends: it starts once the task is ready and the resource is free."""
-    return larger(ready_ms, free_ms) + service_ms
+    """When a first-come-first-served stage ends."""
+    return stage_start(ready_ms, free_ms) + service_ms
 
 
 @jitable
@@ -74,7 +80,7 @@ def offload_ends(
     ``transfer(start_ms, payload_bits, *way)`` tells when a transfer ends: :func:`sent_at_rate`, or
     :func:`transfer_end` and the arrays that it reads.
     """
-    sent_ms = transfer(larger(device_end_ms, uplink_free_ms), payload_bits, *way)
+    sent_ms = transfer(stage_start(device_end_ms, uplink_free_ms), payload_bits, *way)
     edge_end_ms, answer_ms = edge_ends(sent_ms, worker_free_ms, edge_ms, rtt_ms)
     return sent_ms, edge_end_ms, answer_ms
 

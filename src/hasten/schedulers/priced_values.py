@@ -25,6 +25,7 @@ from hasten.schedulers.priced_fit import SampleLog, backlog_features, fit_calibr
 from hasten.schedulers.priced_rule import FREE, BacklogPrices, PricedRule
 from hasten.sim.arrays import Rules, new_log, new_state, pack_links, pack_tasks
 from hasten.sim.steps import commit, finish, observe
+from hasten.sim.world import World, shown
 
 SAMPLE_SEED = 2_000_000
 ROUNDS = 6
@@ -145,35 +146,20 @@ class _SampleRuns:
         slots = self._runs * number
         state = new_state(rules, self._runs, slots, number, context.workers)
         log = new_log(rules, self._runs, slots, context.workers)
-        links = pack_links(self._realizations)
+        world = World(rules, tasks, pack_links(self._realizations), state, log)
         row = np.arange(self._runs)
         view = _new_view(row, context.workers, self._streams)
         found = SampleLog.empty(number, self._runs)
         deadline_ms = context.deadline_ms[np.arange(self._streams) % self._rows]
         for k in range(number):
-            observe(
-                k,
-                row,
-                view.now_ms,
-                view.stream,
-                view.device_wait_ms,
-                view.uplink_wait_ms,
-                view.edge_wait_ms,
-                view.rate_bits_per_ms,
-                view.others_wait_ms,
-                rules,
-                tasks,
-                links,
-                state,
-                log,
-            )
+            observe(k, shown(view), world)
             stream = view.stream % self._rows
             effects = self._rule.effects(stream, view.waits, view.rate_bits_per_ms)
             best, option = self._rule.choose(
                 stream, view.device_wait_ms, view.uplink_wait_ms, view.edge_wait_ms, effects, prices
             )
             taken = option >= 0
-            commit(k, row, option, False, rules, tasks, links, state, log)
+            commit(k, row, option, False, world)
             after = effects.of((row, np.maximum(best, 0)))
             device_ms = view.others_wait_ms.copy()
             device_ms[row, view.stream] = np.where(taken, after.device_ms, view.device_wait_ms)
@@ -191,7 +177,7 @@ class _SampleRuns:
             found.sends[k] = taken & after.sends
             found.slack[k] = after.slack
             found.predicted[k] = np.where(taken, after.gain, 0.0)
-        finish(rules, tasks, links, state)
+        finish(world)
         stream, option = tasks.stream % self._rows, np.maximum(state.option, 0)
         latency_ms = np.where(state.option >= 0, state.finish_ms - tasks.arrival_ms, np.inf)
         worth, terms = context.options.worth[stream, option], context.gain_terms

@@ -10,10 +10,8 @@ from __future__ import annotations
 import time
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from hasten.core.compiled import direct
 from hasten.core.decision import Context, Noting, Observer, Outcomes, Scheduler, View, is_clairvoyant
@@ -25,10 +23,7 @@ from hasten.core.scenario import Realization, Scenario, check_scenario
 from hasten.sim.arrays import (
     FloatArray,
     IntArray,
-    Links,
-    Rules,
     State,
-    Tasks,
     new_log,
     new_state,
     pack_links,
@@ -37,6 +32,7 @@ from hasten.sim.arrays import (
     pack_tasks,
 )
 from hasten.sim.steps import collect, commit, describe, finish, observe, run_plan, run_ranked
+from hasten.sim.world import Ends, OptionFacts, Told, World, shown
 
 TIMED_DECISIONS = 128
 TIMED_STEPS = 16
@@ -86,9 +82,8 @@ class Replayer:
 
     def total_gain(self, option: IntArray) -> float:
         """Sum of the gains of all tasks when ``option`` (N,) is executed."""
-        batch = self._batch
         option = _checked("a plan", option, self._realization.tasks, self._scenario)
-        return float(run_plan(option, batch.rules, batch.tasks, batch.links, batch.state, self._gain))
+        return float(run_plan(option, self._batch.world, self._gain))
 
     def gain(self, option: IntArray) -> FloatArray:
         """Gain of each task (N,)."""
@@ -107,94 +102,89 @@ class _Batch:
 
     def __init__(self, scenario: Scenario, realizations: Sequence[Realization]) -> None:
         self.scenario = scenario
-        self.rules: Rules = pack_rules(scenario, scenario.options)
-        self.tasks: Tasks = pack_tasks(realizations)
-        self.links: Links = pack_links(realizations)
-        slots = len(self.tasks.arrival_ms)
+        rules, tasks = pack_rules(scenario, scenario.options), pack_tasks(realizations)
+        slots, workers = len(tasks.arrival_ms), scenario.edge.workers
         self.rows = len(realizations)
-        self.steps = int(self.tasks.number.max())
-        self.state: State = new_state(self.rules, self.rows, slots, self.steps, scenario.edge.workers)
-        self.log = new_log(self.rules, self.rows, slots, scenario.edge.workers)
+        self.steps = int(tasks.number.max())
+        self.world = World(
+            rules=rules,
+            tasks=tasks,
+            links=pack_links(realizations),
+            state=new_state(rules, self.rows, slots, self.steps, workers),
+            log=new_log(rules, self.rows, slots, workers),
+        )
 
     def run(self, scheduler: Scheduler, context: Context) -> FloatArray:
         """Run all rows to their end; returns the time of each step's decisions, each row's share.
 
         What a ranking decides needs no view: after some steps, which are timed, compiled code does the rest.
         """
-        tasks, log = self.tasks, self.log
-        world = (self.rules, tasks, self.links, self.state)
-        predicts = self.rules.ready and not is_clairvoyant(scheduler)
-        told = _Outcomes(self) if isinstance(scheduler, Observer) else None
+        world, tasks = self.world, self.world.tasks
+        predicts = world.rules.ready and not is_clairvoyant(scheduler)
         scheduler.reset(context)
         ranking = ranking_of(scheduler)
         steps = self.steps if ranking is None else min(self.steps, max(TIMED_DECISIONS // self.rows, TIMED_STEPS))
         step_us = np.zeros(steps)
         chosen = np.full(len(tasks.arrival_ms), DROP, dtype=np.int64)
+        told = _Outcomes(world, chosen) if isinstance(scheduler, Observer) else None
         ends = set(tasks.number.tolist())
         row = np.arange(self.rows)
-        view, seen = _new_view(row, context)
-        observe_now = direct(observe, 0, row, *seen, *world, log)
-        commit_now = direct(commit, 0, row, row, predicts, *world, log)
+        view = _new_view(row, context)
+        arrays = shown(view)
+        observe_now = direct(observe, 0, arrays, world)
+        commit_now = direct(commit, 0, row, row, predicts, world)
         for k in range(steps):
             if k in ends:
                 row = np.flatnonzero(tasks.number > k)
-                view, seen = _new_view(row, context)
-            observe_now(k, row, *seen, *world, log)
+                view = _new_view(row, context)
+                arrays = shown(view)
+            observe_now(k, arrays, world)
             if told is not None and isinstance(scheduler, Observer):
-                scheduler.observe(told.until(k, row, chosen))
+                scheduler.observe(told.until(k, row))
             started = time.perf_counter()
             decision = scheduler.decide(view)
             step_us[k] = (time.perf_counter() - started) * 1e6 / len(row)
             option = _checked(scheduler.name, decision.option, len(row), self.scenario)
             chosen[tasks.first[row] + k] = option
-            commit_now(k, row, option, predicts, *world, log)
+            commit_now(k, row, option, predicts, world)
         if ranking is not None:
-            run_ranked(steps, predicts, pack_ranking(ranking), *world, log)
-        finish(*world)
+            run_ranked(steps, predicts, pack_ranking(ranking), world)
+        finish(world)
         return step_us
 
 
 class _Outcomes:
     """Keeps track of which outcomes a learning scheduler has been told."""
 
-    def __init__(self, batch: _Batch) -> None:
-        self._batch = batch
-        tasks = len(batch.tasks.arrival_ms)
-        self._reported = np.zeros(tasks, dtype=np.bool_)
-        self._oldest = np.zeros(batch.rows, dtype=np.int64)
-        self._task_of = np.zeros(tasks, dtype=np.int64)
-        self._row_of = np.zeros(tasks, dtype=np.int64)
-
-    def until(self, k: int, row: IntArray, chosen: IntArray) -> Outcomes:
-        """What became known by the k-th decision of each row and has not been told before."""
-        batch, tasks, state = self._batch, self._batch.tasks, self._batch.state
-        found = collect(
-            k,
-            row,
-            chosen,
-            self._reported,
-            self._oldest,
-            self._task_of,
-            self._row_of,
-            batch.rules,
-            tasks,
-            batch.links,
-            state,
+    def __init__(self, world: World, chosen: IntArray) -> None:
+        """``chosen`` (T,) is where the scheduler's options are noted."""
+        self._world = world
+        self._told = Told(
+            chosen=chosen,
+            reported=np.zeros(len(chosen), dtype=np.bool_),
+            oldest=np.zeros(len(world.tasks.first), dtype=np.int64),
+            task_of=np.zeros(len(chosen), dtype=np.int64),
+            row_of=np.zeros(len(chosen), dtype=np.int64),
         )
-        task = self._task_of[:found].copy()
+
+    def until(self, k: int, row: IntArray) -> Outcomes:
+        """What became known by the k-th decision of each row and has not been told before."""
+        told, tasks, state = self._told, self._world.tasks, self._world.state
+        found = collect(k, row, told, self._world)
+        task = told.task_of[:found].copy()
         return Outcomes(
-            row=self._row_of[:found].copy(),
+            row=told.row_of[:found].copy(),
             stream=tasks.stream[task],
-            option=chosen[task],
+            option=told.chosen[task],
             device_done_ms=state.device_done_ms[task] - tasks.arrival_ms[task],
             latency_ms=state.finish_ms[task] - tasks.arrival_ms[task],
         )
 
 
-def _new_view(row: IntArray, context: Context) -> tuple[View, tuple[NDArray[Any], ...]]:
-    """A view of these rows, and those of its arrays that ``observe`` fills."""
+def _new_view(row: IntArray, context: Context) -> View:
+    """A view of these rows, to be filled."""
     rows = len(row)
-    view = View(
+    return View(
         row=row.copy(),
         now_ms=np.zeros(rows),
         stream=np.zeros(rows, dtype=np.int64),
@@ -203,15 +193,6 @@ def _new_view(row: IntArray, context: Context) -> tuple[View, tuple[NDArray[Any]
         edge_wait_ms=np.zeros((rows, context.workers)),
         rate_bits_per_ms=np.zeros(rows),
         others_wait_ms=np.zeros((rows, context.streams)),
-    )
-    return view, (
-        view.now_ms,
-        view.stream,
-        view.device_wait_ms,
-        view.uplink_wait_ms,
-        view.edge_wait_ms,
-        view.rate_bits_per_ms,
-        view.others_wait_ms,
     )
 
 
@@ -228,14 +209,16 @@ def _checked(who: str, option: IntArray, decisions: int, scenario: Scenario) -> 
 
 def _results(scheduler: str, batch: _Batch, realizations: Sequence[Realization], step_us: FloatArray) -> list[Result]:
     """What happened to the tasks of each row."""
-    scenario, tasks, state = batch.scenario, batch.tasks, batch.state
+    scenario, tasks, state = batch.scenario, batch.world.tasks, batch.world.state
     options, number = scenario.options, len(tasks.arrival_ms)
-    pair = np.empty((number, 2), dtype=np.int64)
-    accuracy, gain, uplink_bits = np.empty(number), np.empty(number), np.zeros(batch.rows)
-    describe(
-        options.exit, options.partition, options.accuracy, batch.rules, tasks, state, pair, accuracy, gain, uplink_bits
+    ends = Ends(
+        pair=np.empty((number, 2), dtype=np.int64),
+        accuracy=np.empty(number),
+        gain=np.empty(number),
+        uplink_bits=np.zeros(batch.rows),
     )
-    deadline_ms = batch.rules.deadline_ms[tasks.stream]
+    describe(OptionFacts(options.exit, options.partition, options.accuracy), batch.world, ends)
+    deadline_ms = batch.world.rules.deadline_ms[tasks.stream]
     energy_mj = _energy_mj(scenario, tasks.stream, state)
     results = []
     for b, realization in enumerate(realizations):
@@ -246,12 +229,12 @@ def _results(scheduler: str, batch: _Batch, realizations: Sequence[Realization],
                 seed=realization.seed,
                 arrival_ms=realization.arrival_ms,
                 stream=realization.stream,
-                decisions=pair[own],
+                decisions=ends.pair[own],
                 finish_ms=state.finish_ms[own],
                 deadline_ms=deadline_ms[own],
-                accuracy=accuracy[own],
-                gain=gain[own],
-                uplink_bytes=float(uplink_bits[b]) / 8.0,
+                accuracy=ends.accuracy[own],
+                gain=ends.gain[own],
+                uplink_bytes=float(ends.uplink_bits[b]) / 8.0,
                 decision_us=step_us[: realization.tasks].copy(),
                 energy_mj=None if energy_mj is None else energy_mj[own],
             )

@@ -14,7 +14,8 @@ from hasten.core.scenario import Scenario
 from hasten.features.observation import STATE_FEATURES, deadline_rates, nominal_gaps_ms
 from hasten.sim.arrays import BoolArray, FloatArray, IntArray, Links, Log, State, Tasks, new_log, new_state, pack_rules
 from hasten.sim.episodes import EpisodePool
-from hasten.sim.fleet_steps import Play, advance, assign, begin
+from hasten.sim.fleet_steps import Play, Transition, advance, assign, begin
+from hasten.sim.world import World
 
 
 class Fleet:
@@ -83,7 +84,7 @@ class Fleet:
             self._assign(np.arange(self._rows), self._pool.rows(self._seeds, self._seeds))
         tasks, links = self._assign(rows, episodes)
         self._make_room(int(tasks.number[episodes].max(initial=0)))
-        begin(rows, observation, self._play, self._rules, tasks, links, self._state, self._log)
+        begin(rows, observation, self._play, World(self._rules, tasks, links, self._state, self._log))
 
     def _assign(self, rows: IntArray, episodes: IntArray) -> tuple[Tasks, Links]:
         """Let ``rows`` play ``episodes`` of the pool; returns its tasks and the rows' links."""
@@ -109,17 +110,8 @@ class Fleet:
         expected = f"{self._rows} whole numbers from 0 to {actions - 1}"
         if action.shape != (self._rows,):
             raise InputError("step", "actions", f"{action.size} numbers", expected)
-        arguments = (
-            action,
-            observation,
-            reward,
-            ended,
-            self._play,
-            self._rules,
-            *self._episodes,
-            self._state,
-            self._log,
-        )
+        world = World(self._rules, *self._episodes, self._state, self._log)
+        arguments = action, Transition(observation, reward, ended), self._play, world
         if self._advance is None:
             self._advance = direct(advance, *arguments)
         endings = self._advance(*arguments)

@@ -16,9 +16,10 @@ from hasten.core.decision import DEAD_LINK_BITS_PER_MS
 from hasten.core.options import DROP
 from hasten.core.timing import predict_latency
 from hasten.features.observation import STATE_FEATURES, gain_feature, moving_average, rate_share, time_share
-from hasten.sim.arrays import NOBODY, FloatArray, IntArray, Links, Log, Rules, State, Tasks
+from hasten.sim.arrays import NOBODY, FloatArray, IntArray, Links, Rules, Tasks
 from hasten.sim.sight import visible_rate, visible_resources, write_log
 from hasten.sim.stages import commit_granted, commit_ready, earned, settle
+from hasten.sim.world import Lane, World
 
 
 class Play(NamedTuple):
@@ -63,6 +64,21 @@ class Play(NamedTuple):
     """Slots of each row."""
 
 
+class Transition(NamedTuple):
+    """What a step of B rows comes to."""
+
+    observation: NDArray[np.float32]
+    """(B, features)"""
+    reward: FloatArray
+    ended: NDArray[np.bool_]
+
+
+@inlined
+def lane_in(b: int, play: Play) -> Lane:
+    """Where the tasks of a row's episode lie."""
+    return Lane(b, b * play.room, play.first_task[b])
+
+
 @compiled
 def assign(rows: IntArray, episodes: IntArray, play: Play, tasks: Tasks, pool: Links, links: Links) -> None:
     """Note for ``rows`` where their ``episodes``, rows of the ``pool``, lie."""
@@ -75,17 +91,9 @@ def assign(rows: IntArray, episodes: IntArray, play: Play, tasks: Tasks, pool: L
 
 
 @compiled
-def begin(
-    rows: IntArray,
-    observation: NDArray[np.float32],
-    play: Play,
-    rules: Rules,
-    tasks: Tasks,
-    links: Links,
-    state: State,
-    log: Log,
-) -> None:
+def begin(rows: IntArray, observation: NDArray[np.float32], play: Play, world: World) -> None:
     """Let ``rows`` begin the episodes assigned to them from an empty system, and observe their first decisions."""
+    rules, _, _, state, log = world
     for i in range(len(rows)):
         b = rows[i]
         play.position[b] = 0
@@ -107,28 +115,19 @@ def begin(
             log.visible_uplink_ms[b] = 0.0
             log.visible_device_ms[b, :] = 0.0
             log.visible_worker_ms[b, :] = 0.0
-        look(b, observation, play, rules, tasks, links, state, log)
+        look(b, observation, play, world)
         predict(b, b + 1, observation, play, rules)
 
 
 @compiled
-def advance(
-    action: IntArray,
-    observation: NDArray[np.float32],
-    reward: FloatArray,
-    ended: NDArray[np.bool_],
-    play: Play,
-    rules: Rules,
-    tasks: Tasks,
-    links: Links,
-    state: State,
-    log: Log,
-) -> int:
+def advance(action: IntArray, step: Transition, play: Play, world: World) -> int:
     """Step all rows; returns how many of them have ended their episode, -1 if an action is none.
 
     A row that has ended shows the observation of a task that would come one mean gap later. The reward is the gain
     that became certain between this decision and the next, at the end all of it.
     """
+    rules, tasks, _, _, _ = world
+    observation, reward, ended = step
     dropping = rules.device_ms.shape[1]
     endings = 0
     for b in range(len(action)):
@@ -136,42 +135,34 @@ def advance(
             return -1
     for b in range(len(action)):
         k, number = play.position[b], play.number[b]
-        first_task, first_slot = play.first_task[b], b * play.room
+        lane = lane_in(b, play)
+        first_task = lane.first_task
         gain = 0.0
         if k < number:
             option = action[b] if action[b] < dropping else DROP
-            now_ms, m = tasks.arrival_ms[first_task + k], tasks.stream[first_task + k]
             if rules.ready:
                 if play.mask[b, action[b]] == 0:
                     option = DROP
-                gain += commit_ready(b, first_slot, first_task, k, option, rules, tasks, links, state)
+                gain += commit_ready(lane, k, option, world)
             else:
-                gain += commit_granted(b, b, now_ms, m, option, rules, links, state)
-            write_log(b, first_slot + k, m, rules, state, log)
+                gain += commit_granted(b, b, first_task + k, option, world)
+            write_log(b, lane.first_slot + k, tasks.stream[first_task + k], world)
             play.position[b] = k + 1
         ended[b] = k + 1 >= number
         if rules.ready:
             until_ms = np.inf if ended[b] else tasks.arrival_ms[first_task + k + 1]
-            gain += settle(b, first_slot, first_task, until_ms, rules, tasks, links, state)
+            gain += settle(lane, until_ms, world)
         endings += ended[b]
         reward[b] = gain
-        look(b, observation, play, rules, tasks, links, state, log)
+        look(b, observation, play, world)
     predict(0, len(action), observation, play, rules)
     return endings
 
 
 @inlined
-def look(
-    b: int,
-    observation: NDArray[np.float32],
-    play: Play,
-    rules: Rules,
-    tasks: Tasks,
-    links: Links,
-    state: State,
-    log: Log,
-) -> None:
+def look(b: int, observation: NDArray[np.float32], play: Play, world: World) -> None:
     """Fill the first features of row ``b`` (``features.observation``), and keep what it sees for the others."""
+    rules, tasks, links, state, _ = world
     k, first_task, number = play.position[b], play.first_task[b], play.number[b]
     m, now_ms, rate_factor = 0, play.nominal_any_gap_ms, 1.0
     if k < number:
@@ -184,9 +175,7 @@ def look(
         m, now_ms = tasks.stream[first_task + k - 1], tasks.arrival_ms[first_task + k - 1] + play.nominal_any_gap_ms
     link = 0 if rules.shared else m
     per_deadline = play.per_deadline[m]
-    device_free_ms, uplink_free_ms, worker_free_ms = visible_resources(
-        b, k, b * play.room, first_task, now_ms, link, rules, tasks, state, log
-    )
+    device_free_ms, uplink_free_ms, worker_free_ms = visible_resources(lane_in(b, play), k, now_ms, link, world)
     device_wait_ms = max(state.device_free_ms[b, m] - now_ms, 0.0)
     uplink_wait_ms = max(uplink_free_ms - now_ms, 0.0)
     edge_wait_ms = max(worker_free_ms[0] - now_ms, 0.0)

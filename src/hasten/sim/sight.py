@@ -9,28 +9,22 @@ from __future__ import annotations
 
 from hasten.core.compiled import inlined
 from hasten.core.timing import rate_at
-from hasten.sim.arrays import FloatArray, Links, Log, Rules, State, Tasks
+from hasten.sim.arrays import FloatArray, Links, Rules
 from hasten.sim.stages import copy
+from hasten.sim.world import Lane, World
 
 
 @inlined
 def visible_resources(
-    row: int,
-    k: int,
-    first_slot: int,
-    first_task: int,
-    now_ms: float,
-    link: int,
-    rules: Rules,
-    tasks: Tasks,
-    state: State,
-    log: Log,
+    lane: Lane, k: int, now_ms: float, link: int, world: World
 ) -> tuple[FloatArray, float, FloatArray]:
     """Times from which devices (M,), the deciding stream's uplink and workers (W,) seem to be free at decision k."""
+    rules, _, _, state, log = world
+    row = lane.row
     device_free_ms, worker_free_ms = state.device_free_ms[row], state.worker_free_ms[row]
     uplink_free_ms = state.uplink_free_ms[row, link]
     if rules.age_ms > 0:
-        advance_log(row, k, first_slot, first_task, now_ms - rules.age_ms, tasks, log)
+        advance_log(lane, k, now_ms - rules.age_ms, world)
         device_free_ms, worker_free_ms = log.visible_device_ms[row], log.visible_worker_ms[row]
         if rules.shared:
             uplink_free_ms = log.visible_uplink_ms[row]
@@ -47,8 +41,10 @@ def visible_rate(row: int, link: int, now_ms: float, rate_factor: float, rules: 
 
 
 @inlined
-def advance_log(row: int, k: int, first_slot: int, first_task: int, seen_ms: float, tasks: Tasks, log: Log) -> None:
-    """Make visible, for the row's k-th decision, what earlier ones did up to ``seen_ms``."""
+def advance_log(lane: Lane, k: int, seen_ms: float, world: World) -> None:
+    """Make visible, for the lane's k-th decision, what earlier ones did up to ``seen_ms``."""
+    row, first_slot, first_task = lane
+    tasks, log = world.tasks, world.log
     i = log.visible[row]
     while i < k and tasks.arrival_ms[first_task + i] <= seen_ms:
         log.visible_device_ms[row, tasks.stream[first_task + i]] = log.device_free_ms[first_slot + i]
@@ -60,8 +56,9 @@ def advance_log(row: int, k: int, first_slot: int, first_task: int, seen_ms: flo
 
 
 @inlined
-def write_log(row: int, slot: int, stream: int, rules: Rules, state: State, log: Log) -> None:
+def write_log(row: int, slot: int, stream: int, world: World) -> None:
     """Keep the state after a decision, if it will be seen late."""
+    rules, _, _, state, log = world
     if rules.age_ms > 0:
         log.device_free_ms[slot] = state.device_free_ms[row, stream]
         log.uplink_free_ms[slot] = state.uplink_free_ms[row, 0]

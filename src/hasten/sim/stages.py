@@ -13,8 +13,9 @@ import numpy as np
 from hasten.core.compiled import inlined
 from hasten.core.gain import task_gain
 from hasten.core.options import DROP
-from hasten.core.timing import edge_ends, half_way, stage_end, transfer_end
-from hasten.sim.arrays import NOBODY, FloatArray, Links, Rules, State, Tasks
+from hasten.core.timing import edge_ends, half_way, stage_end, stage_start, transfer_end
+from hasten.sim.arrays import NOBODY, FloatArray, Links, Rules, State
+from hasten.sim.world import Lane, World
 
 
 @inlined
@@ -67,17 +68,10 @@ def drop(slot: int, now_ms: float, state: State) -> None:
 
 
 @inlined
-def commit_granted(
-    row: int,
-    slot: int,
-    now_ms: float,
-    stream: int,
-    option: int,
-    rules: Rules,
-    links: Links,
-    state: State,
-) -> float:
+def commit_granted(row: int, slot: int, task: int, option: int, world: World) -> float:
     """Execute a decision in grant order, or drop the task if it would finish too late; returns its gain."""
+    rules, tasks, links, state, _ = world
+    now_ms, stream = tasks.arrival_ms[task], tasks.stream[task]
     if option == DROP:
         drop(slot, now_ms, state)
         return rules.late_gain
@@ -87,7 +81,7 @@ def commit_granted(
     finish_ms, sent_ms = done_ms, 0.0
     link = 0 if rules.shared else stream
     if payload_bits > 0:
-        start_ms = max(done_ms, state.uplink_free_ms[row, link])
+        start_ms = stage_start(done_ms, state.uplink_free_ms[row, link])
         sent_ms = transfer(start_ms, payload_bits, links, row, link)
         _, finish_ms = edge_ends(sent_ms, state.worker_free_ms[row, 0], edge_ms, rules.rtt_ms)
     if not finish_ms - now_ms <= rules.useful_ms[stream]:
@@ -106,22 +100,13 @@ def commit_granted(
 
 
 @inlined
-def commit_ready(
-    row: int,
-    first_slot: int,
-    first_task: int,
-    k: int,
-    option: int,
-    rules: Rules,
-    tasks: Tasks,
-    links: Links,
-    state: State,
-) -> float:
-    """Execute a decision in ready order and project all committed work; returns the gain that is certain by now.
+def commit_ready(lane: Lane, k: int, option: int, world: World) -> float:
+    """Execute the decision of a lane's k-th task in ready order and project all committed work.
 
-    The row must be settled up to the decision. ``k`` counts the row's tasks; its slot is ``first_slot + k`` and its
-    facts are at ``first_task + k``.
+    Returns the gain that is certain by now. The lane must be settled up to the decision.
     """
+    rules, tasks, _, state, _ = world
+    row, first_slot, first_task = lane
     slot = first_slot + k
     now_ms, stream = tasks.arrival_ms[first_task + k], tasks.stream[first_task + k]
     if option == DROP:
@@ -130,7 +115,7 @@ def commit_ready(
     state.option[slot] = option
     device_ms, payload_bits = rules.device_ms[stream, option], rules.payload_bits[stream, option]
     ahead_ms = device_ms + (rules.edge_ms[stream, option] + rules.rtt_ms if payload_bits > 0 else 0.0)
-    start_ms = max(now_ms, state.device_free_ms[row, stream])
+    start_ms = stage_start(now_ms, state.device_free_ms[row, stream])
     if too_late(start_ms, ahead_ms, now_ms, stream, rules):
         cancel(slot, start_ms, state)
         return rules.late_gain
@@ -143,31 +128,22 @@ def commit_ready(
         return earned(option, stream, done_ms - now_ms, rules)
     state.due_ms[slot] = done_ms
     state.uplink_head[row] = insert(state.uplink_head[row], k, first_slot, state)
-    project(row, first_slot, first_task, rules, tasks, links, state)
+    project(lane, world)
     return 0.0
 
 
 @inlined
-def settle(
-    row: int,
-    first_slot: int,
-    first_task: int,
-    until_ms: float,
-    rules: Rules,
-    tasks: Tasks,
-    links: Links,
-    state: State,
-) -> float:
+def settle(lane: Lane, until_ms: float, world: World) -> float:
     """Serve, for good, whatever no decision after ``until_ms`` can overtake; returns the gain that becomes certain."""
+    rules, tasks, _, state, _ = world
+    row, first_slot, first_task = lane
     gain = 0.0
     uplink_free_ms, worker_free_ms = state.settled_uplink_ms[row], state.settled_worker_ms[row]
     k = state.uplink_head[row]
     while k != NOBODY and state.due_ms[first_slot + k] <= until_ms:
         slot = first_slot + k
         after = state.next[slot]
-        start_ms, arrive_ms = send(
-            row, state.due_ms[slot], slot, first_task + k, uplink_free_ms, rules, tasks, links, state
-        )
+        start_ms, arrive_ms = send(lane, k, uplink_free_ms, world)
         if np.isnan(arrive_ms):
             cancel(slot, start_ms, state)
             gain += rules.late_gain
@@ -180,7 +156,7 @@ def settle(
     k = state.edge_head[row]
     while k != NOBODY and state.due_ms[first_slot + k] <= until_ms:
         slot = first_slot + k
-        start_ms, finish_ms = serve(state.due_ms[slot], slot, first_task + k, worker_free_ms, rules, tasks, state)
+        start_ms, finish_ms = serve(lane, k, state.due_ms[slot], worker_free_ms, world)
         if np.isnan(finish_ms):
             cancel(slot, start_ms, state)
             gain += rules.late_gain
@@ -195,8 +171,10 @@ def settle(
 
 
 @inlined
-def project(row: int, first_slot: int, first_task: int, rules: Rules, tasks: Tasks, links: Links, state: State) -> None:
+def project(lane: Lane, world: World) -> None:
     """Find when uplinks and workers would be free if nothing else were decided."""
+    state = world.state
+    row, first_slot, _ = lane
     uplink_free_ms, worker_free_ms = state.uplink_free_ms[row], state.worker_free_ms[row]
     copy(state.settled_uplink_ms[row], uplink_free_ms)
     copy(state.settled_worker_ms[row], worker_free_ms)
@@ -209,8 +187,7 @@ def project(row: int, first_slot: int, first_task: int, rules: Rules, tasks: Tas
         k = state.next[first_slot + k]
     k = state.uplink_head[row]
     while k != NOBODY:
-        slot = first_slot + k
-        _, at_ms = send(row, state.due_ms[slot], slot, first_task + k, uplink_free_ms, rules, tasks, links, state)
+        _, at_ms = send(lane, k, uplink_free_ms, world)
         if not np.isnan(at_ms):
             i = n
             while i > 0 and (arrive_ms[i - 1] > at_ms or (arrive_ms[i - 1] == at_ms and arriving[i - 1] > k)):
@@ -218,28 +195,19 @@ def project(row: int, first_slot: int, first_task: int, rules: Rules, tasks: Tas
                 i -= 1
             arrive_ms[i], arriving[i] = at_ms, k
             n += 1
-        k = state.next[slot]
+        k = state.next[first_slot + k]
     for i in range(n):
-        k = arriving[i]
-        serve(arrive_ms[i], first_slot + k, first_task + k, worker_free_ms, rules, tasks, state)
+        serve(lane, arriving[i], arrive_ms[i], worker_free_ms, world)
 
 
 @inlined
-def send(
-    row: int,
-    ready_ms: float,
-    slot: int,
-    task: int,
-    uplink_free_ms: FloatArray,
-    rules: Rules,
-    tasks: Tasks,
-    links: Links,
-    state: State,
-) -> tuple[float, float]:
+def send(lane: Lane, k: int, uplink_free_ms: FloatArray, world: World) -> tuple[float, float]:
     """A task's turn on the uplink: its start and its arrival at the edge, NaN when it is cancelled instead."""
+    rules, tasks, links, state, _ = world
+    row, slot, task = lane.row, lane.first_slot + k, lane.first_task + k
     stream, option = tasks.stream[task], state.option[slot]
     link = 0 if rules.shared else stream
-    start_ms = max(ready_ms, uplink_free_ms[link])
+    start_ms = stage_start(state.due_ms[slot], uplink_free_ms[link])
     if too_late(start_ms, rules.edge_ms[stream, option] + rules.rtt_ms, tasks.arrival_ms[task], stream, rules):
         return start_ms, np.nan
     sent_ms = transfer(start_ms, rules.payload_bits[stream, option], links, row, link)
@@ -248,13 +216,13 @@ def send(
 
 
 @inlined
-def serve(
-    arrive_ms: float, slot: int, task: int, worker_free_ms: FloatArray, rules: Rules, tasks: Tasks, state: State
-) -> tuple[float, float]:
+def serve(lane: Lane, k: int, arrive_ms: float, worker_free_ms: FloatArray, world: World) -> tuple[float, float]:
     """A task's turn at the edge: its start and when the answer is back, NaN when it is cancelled instead."""
+    rules, tasks, _, state, _ = world
+    slot, task = lane.first_slot + k, lane.first_task + k
     stream, option = tasks.stream[task], state.option[slot]
     edge_ms = rules.edge_ms[stream, option]
-    start_ms = max(arrive_ms, worker_free_ms[0])
+    start_ms = stage_start(arrive_ms, worker_free_ms[0])
     if too_late(start_ms, half_way(edge_ms, rules.rtt_ms), tasks.arrival_ms[task], stream, rules):
         return start_ms, np.nan
     return start_ms, half_way(take_worker(worker_free_ms, arrive_ms, edge_ms), rules.rtt_ms)

@@ -13,60 +13,42 @@ from hasten.core.decision import DEAD_LINK_BITS_PER_MS
 from hasten.core.options import DROP
 from hasten.core.ranking import load_share, score
 from hasten.core.timing import predict_latency
-from hasten.sim.arrays import BoolArray, FloatArray, IntArray, Links, Log, Ranked, Rules, State, Tasks
+from hasten.sim.arrays import FloatArray, IntArray, Ranked, Rules, State
 from hasten.sim.sight import visible_rate, visible_resources, write_log
 from hasten.sim.stages import commit_granted, commit_ready, earned, settle
+from hasten.sim.world import Ends, Lane, OptionFacts, Shown, Told, World
+
+
+@inlined
+def lane_of(row: int, world: World) -> Lane:
+    """Where the tasks of one of a batch's rows lie."""
+    first = world.tasks.first[row]
+    return Lane(row, first, first)
 
 
 @compiled
-def observe(
-    k: int,
-    row: IntArray,
-    now_ms: FloatArray,
-    stream: IntArray,
-    device_wait_ms: FloatArray,
-    uplink_wait_ms: FloatArray,
-    edge_wait_ms: FloatArray,
-    rate_bits_per_ms: FloatArray,
-    others_wait_ms: FloatArray,
-    rules: Rules,
-    tasks: Tasks,
-    links: Links,
-    state: State,
-    log: Log,
-) -> None:
-    """Fill a view's arrays (see ``core.decision.View``) for the k-th task of each of ``row``'s rows (A,)."""
-    for a in range(len(row)):
-        b = row[a]
+def observe(k: int, view: Shown, world: World) -> None:
+    """Fill the view for the k-th task of each of its rows."""
+    rules, tasks, links, state, _ = world
+    for a in range(len(view.row)):
+        b = view.row[a]
         task = tasks.first[b] + k
         now, m = tasks.arrival_ms[task], tasks.stream[task]
         link = 0 if rules.shared else m
-        now_ms[a], stream[a] = now, m
-        device_free_ms, uplink_free_ms, worker_free_ms = visible_resources(
-            b, k, tasks.first[b], tasks.first[b], now, link, rules, tasks, state, log
-        )
-        device_wait_ms[a] = max(state.device_free_ms[b, m] - now, 0.0)
-        uplink_wait_ms[a] = max(uplink_free_ms - now, 0.0)
+        view.now_ms[a], view.stream[a] = now, m
+        device_free_ms, uplink_free_ms, worker_free_ms = visible_resources(lane_of(b, world), k, now, link, world)
+        view.device_wait_ms[a] = max(state.device_free_ms[b, m] - now, 0.0)
+        view.uplink_wait_ms[a] = max(uplink_free_ms - now, 0.0)
         for w in range(len(worker_free_ms)):
-            edge_wait_ms[a, w] = max(worker_free_ms[w] - now, 0.0)
+            view.edge_wait_ms[a, w] = max(worker_free_ms[w] - now, 0.0)
         for other in range(len(device_free_ms)):
-            others_wait_ms[a, other] = max(device_free_ms[other] - now, 0.0)
-        others_wait_ms[a, m] = device_wait_ms[a]
-        rate_bits_per_ms[a] = visible_rate(b, link, now, tasks.rate_factor[task], rules, links)
+            view.others_wait_ms[a, other] = max(device_free_ms[other] - now, 0.0)
+        view.others_wait_ms[a, m] = view.device_wait_ms[a]
+        view.rate_bits_per_ms[a] = visible_rate(b, link, now, tasks.rate_factor[task], rules, links)
 
 
 @compiled
-def commit(
-    k: int,
-    row: IntArray,
-    option: IntArray,
-    predicts: bool,
-    rules: Rules,
-    tasks: Tasks,
-    links: Links,
-    state: State,
-    log: Log,
-) -> None:
+def commit(k: int, row: IntArray, option: IntArray, predicts: bool, world: World) -> None:
     """Execute the decisions (A,) of step ``k``; what can no longer be overtaken is served for good.
 
     With ``predicts`` an option that the view calls useless by its end is not run: the expired-task rule where finish
@@ -75,43 +57,32 @@ def commit(
     for a in range(len(row)):
         chosen = option[a]
         if predicts and chosen != DROP:
-            waits = look(row[a], k, rules, tasks, links, state, log)
-            chosen = unless_expired(row[a], k, chosen, waits, rules, tasks)
-        execute(row[a], k, chosen, rules, tasks, links, state, log)
+            waits = look(row[a], k, world)
+            chosen = unless_expired(row[a], k, chosen, waits, world)
+        execute(row[a], k, chosen, world)
 
 
 @compiled
-def run_ranked(
-    first_step: int,
-    predicts: bool,
-    ranked: Ranked,
-    rules: Rules,
-    tasks: Tasks,
-    links: Links,
-    state: State,
-    log: Log,
-) -> None:
+def run_ranked(first_step: int, predicts: bool, ranked: Ranked, world: World) -> None:
     """Let a ranking (``core.ranking``) decide all tasks of all rows from step ``first_step`` on."""
+    rules, tasks, _, _, _ = world
     for b in range(len(tasks.first)):
         for k in range(first_step, tasks.number[b]):
-            waits = look(b, k, rules, tasks, links, state, log)
+            waits = look(b, k, world)
             option = best_ranked(tasks.stream[tasks.first[b] + k], waits, ranked, rules)
             if predicts and option != DROP:
-                option = unless_expired(b, k, option, waits, rules, tasks)
-            execute(b, k, option, rules, tasks, links, state, log)
+                option = unless_expired(b, k, option, waits, world)
+            execute(b, k, option, world)
 
 
 @inlined
-def look(
-    b: int, k: int, rules: Rules, tasks: Tasks, links: Links, state: State, log: Log
-) -> tuple[float, float, float, float]:
+def look(b: int, k: int, world: World) -> tuple[float, float, float, float]:
     """What the timing law predicts from at a row's k-th decision: waits of device, uplink and edge, and the rate."""
+    rules, tasks, links, state, _ = world
     task = tasks.first[b] + k
     now, m = tasks.arrival_ms[task], tasks.stream[task]
     link = 0 if rules.shared else m
-    _, uplink_free_ms, worker_free_ms = visible_resources(
-        b, k, tasks.first[b], tasks.first[b], now, link, rules, tasks, state, log
-    )
+    _, uplink_free_ms, worker_free_ms = visible_resources(lane_of(b, world), k, now, link, world)
     device_wait_ms = max(state.device_free_ms[b, m] - now, 0.0)
     uplink_wait_ms = max(uplink_free_ms - now, 0.0)
     edge_wait_ms = max(worker_free_ms[0] - now, 0.0)
@@ -147,10 +118,9 @@ def best_ranked(m: int, waits: tuple[float, float, float, float], ranked: Ranked
 
 
 @inlined
-def unless_expired(
-    b: int, k: int, option: int, waits: tuple[float, float, float, float], rules: Rules, tasks: Tasks
-) -> int:
+def unless_expired(b: int, k: int, option: int, waits: tuple[float, float, float, float], world: World) -> int:
     """The option, or DROP if it is predicted to be useless by its end."""
+    rules, tasks, _, _, _ = world
     m = tasks.stream[tasks.first[b] + k]
     device_wait_ms, uplink_wait_ms, edge_wait_ms, rate = waits
     latency_ms = predict_latency(
@@ -167,52 +137,42 @@ def unless_expired(
 
 
 @inlined
-def execute(b: int, k: int, option: int, rules: Rules, tasks: Tasks, links: Links, state: State, log: Log) -> None:
+def execute(b: int, k: int, option: int, world: World) -> None:
     """Execute a row's k-th decision."""
-    first = tasks.first[b]
-    now, m = tasks.arrival_ms[first + k], tasks.stream[first + k]
-    if rules.ready:
-        settle(b, first, first, now, rules, tasks, links, state)
-        commit_ready(b, first, first, k, option, rules, tasks, links, state)
+    tasks = world.tasks
+    lane = lane_of(b, world)
+    task = lane.first_task + k
+    if world.rules.ready:
+        settle(lane, tasks.arrival_ms[task], world)
+        commit_ready(lane, k, option, world)
     else:
-        commit_granted(b, first + k, now, m, option, rules, links, state)
-    write_log(b, first + k, m, rules, state, log)
+        commit_granted(b, task, task, option, world)
+    write_log(b, task, tasks.stream[task], world)
 
 
 @compiled
-def finish(rules: Rules, tasks: Tasks, links: Links, state: State) -> None:
+def finish(world: World) -> None:
     """Serve everything that is still waiting; in grant order nothing is."""
-    if rules.ready:
-        for b in range(len(tasks.first)):
-            settle(b, tasks.first[b], tasks.first[b], np.inf, rules, tasks, links, state)
+    if world.rules.ready:
+        for b in range(len(world.tasks.first)):
+            settle(lane_of(b, world), np.inf, world)
 
 
 @compiled
-def collect(
-    k: int,
-    row: IntArray,
-    chosen: IntArray,
-    reported: BoolArray,
-    oldest: IntArray,
-    task_of: IntArray,
-    row_of: IntArray,
-    rules: Rules,
-    tasks: Tasks,
-    links: Links,
-    state: State,
-) -> int:
-    """List tasks whose outcome became known by the k-th decision of each row and was not ``reported`` (T,) before.
+def collect(k: int, row: IntArray, told: Told, world: World) -> int:
+    """List tasks whose outcome became known by the k-th decision of each of the rows (A,) and was not told before.
 
-    ``oldest`` (B,) is each row's first task that may still be open, ``chosen`` (T,) the options as the scheduler
-    chose them. Fills ``task_of`` and ``row_of`` and returns how many.
+    Fills ``told.task_of`` and ``told.row_of`` and returns how many.
     """
+    rules, tasks, _, state, _ = world
+    chosen, reported, oldest, task_of, row_of = told
     found = 0
     for a in range(len(row)):
         b = row[a]
         first = tasks.first[b]
         now = tasks.arrival_ms[first + k]
         if rules.ready:
-            settle(b, first, first, now, rules, tasks, links, state)
+            settle(lane_of(b, world), now, world)
         while oldest[b] < k and reported[first + oldest[b]]:
             oldest[b] += 1
         for i in range(oldest[b], k):
@@ -238,21 +198,21 @@ def restart(rules: Rules, state: State) -> None:
 
 
 @compiled
-def run_plan(option: IntArray, rules: Rules, tasks: Tasks, links: Links, state: State, gain: FloatArray) -> float:
+def run_plan(option: IntArray, world: World, gain: FloatArray) -> float:
     """Run all rows with given decisions (T,) from empty resources; fills the gains (T,) and returns their sum."""
+    rules, tasks, _, state, _ = world
     restart(rules, state)
     total = 0.0
     for b in range(len(tasks.first)):
-        first = tasks.first[b]
+        lane = lane_of(b, world)
         for k in range(tasks.number[b]):
-            task = first + k
-            now, m = tasks.arrival_ms[task], tasks.stream[task]
+            task = lane.first_task + k
             if rules.ready:
-                settle(b, first, first, now, rules, tasks, links, state)
-                commit_ready(b, first, first, k, option[task], rules, tasks, links, state)
+                settle(lane, tasks.arrival_ms[task], world)
+                commit_ready(lane, k, option[task], world)
             else:
-                commit_granted(b, task, now, m, option[task], rules, links, state)
-    finish(rules, tasks, links, state)
+                commit_granted(b, task, task, option[task], world)
+    finish(world)
     for task in range(len(option)):
         latency_ms = state.finish_ms[task] - tasks.arrival_ms[task]
         gain[task] = earned(state.option[task], tasks.stream[task], latency_ms, rules)
@@ -261,27 +221,17 @@ def run_plan(option: IntArray, rules: Rules, tasks: Tasks, links: Links, state: 
 
 
 @compiled
-def describe(
-    exit_number: IntArray,
-    partition: IntArray,
-    option_accuracy: FloatArray,
-    rules: Rules,
-    tasks: Tasks,
-    state: State,
-    pair: IntArray,
-    accuracy: FloatArray,
-    gain: FloatArray,
-    uplink_bits: FloatArray,
-) -> None:
-    """Fill each task's ``pair`` (T, 2), ``accuracy`` and ``gain`` (T,), and each row's ``uplink_bits`` (B,)."""
+def describe(table: OptionFacts, world: World, ends: Ends) -> None:
+    """Tell, in ``ends``, what became of every task."""
+    rules, tasks, _, state, _ = world
     for b in range(len(tasks.first)):
         for task in range(tasks.first[b], tasks.first[b] + tasks.number[b]):
             option, m = state.option[task], tasks.stream[task]
             finish_ms = state.finish_ms[task]
             dropped = option == DROP
-            pair[task, 0] = 0 if dropped else exit_number[m, option]
-            pair[task, 1] = 0 if dropped else partition[m, option]
-            accuracy[task] = option_accuracy[m, option] if np.isfinite(finish_ms) else 0.0
-            gain[task] = earned(option, m, finish_ms - tasks.arrival_ms[task], rules)
+            ends.pair[task, 0] = 0 if dropped else table.exit[m, option]
+            ends.pair[task, 1] = 0 if dropped else table.partition[m, option]
+            ends.accuracy[task] = table.accuracy[m, option] if np.isfinite(finish_ms) else 0.0
+            ends.gain[task] = earned(option, m, finish_ms - tasks.arrival_ms[task], rules)
             if state.sent[task]:
-                uplink_bits[b] += rules.payload_bits[m, option]
+                ends.uplink_bits[b] += rules.payload_bits[m, option]

@@ -1,0 +1,86 @@
+"""What kernels are handed: the arrays of ``sim.arrays`` bundled by what they are about."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from hasten.core.decision import View
+from hasten.sim.arrays import BoolArray, FloatArray, IntArray, Links, Log, Rules, State, Tasks
+
+
+class World(NamedTuple):
+    """All that runs are made of; kernels take it as a whole."""
+
+    rules: Rules
+    tasks: Tasks
+    links: Links
+    state: State
+    log: Log
+
+
+class Lane(NamedTuple):
+    """A row of the batch, and where its tasks lie: slots in the state's arrays, facts in the tasks' arrays."""
+
+    row: int
+    first_slot: int
+    first_task: int
+
+
+class Shown(NamedTuple):
+    """The arrays of a view (``core.decision.View``) that ``steps.observe`` fills, and the rows (A,) that it is of."""
+
+    row: IntArray
+    now_ms: FloatArray
+    stream: IntArray
+    device_wait_ms: FloatArray
+    uplink_wait_ms: FloatArray
+    edge_wait_ms: FloatArray
+    rate_bits_per_ms: FloatArray
+    others_wait_ms: FloatArray
+
+
+def shown(view: View) -> Shown:
+    """A view's own arrays, for a kernel to fill."""
+    return Shown(
+        row=view.row,
+        now_ms=view.now_ms,
+        stream=view.stream,
+        device_wait_ms=view.device_wait_ms,
+        uplink_wait_ms=view.uplink_wait_ms,
+        edge_wait_ms=view.edge_wait_ms,
+        rate_bits_per_ms=view.rate_bits_per_ms,
+        others_wait_ms=view.others_wait_ms,
+    )
+
+
+class Told(NamedTuple):
+    """Which outcomes a learning scheduler has been told, of T tasks."""
+
+    chosen: IntArray
+    """(T,): options as the scheduler chose them."""
+    reported: BoolArray
+    """(T,)"""
+    oldest: IntArray
+    """(B,): each row's first task that may still be open."""
+    task_of: IntArray
+    """(T,): the tasks whose outcome is told now, and their rows."""
+    row_of: IntArray
+
+
+class OptionFacts(NamedTuple):
+    """The (exit, partition) of each option and its accuracy, (M, J)."""
+
+    exit: IntArray
+    partition: IntArray
+    accuracy: FloatArray
+
+
+class Ends(NamedTuple):
+    """What became of T tasks of B rows."""
+
+    pair: IntArray
+    """(T, 2): exit and partition; zeros for a task that was dropped."""
+    accuracy: FloatArray
+    gain: FloatArray
+    uplink_bits: FloatArray
+    """(B,)"""
