@@ -28,7 +28,7 @@ import numpy as np
 from segments import built_here
 
 from hasten.runtime.device.agent import DeviceAgent
-from hasten.runtime.device.deciding import AgentSettings
+from hasten.runtime.device.settings import AgentSettings
 from hasten.runtime.device.sources import open_source
 from hasten.runtime.device.tasklog import TaskLog
 from hasten.runtime.device.uplink import Uplink

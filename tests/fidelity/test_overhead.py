@@ -1,4 +1,4 @@
-"""What a task costs besides, measured with real processes."""
+"""The overhead of a task, measured with real processes."""
 
 from __future__ import annotations
 

@@ -73,7 +73,7 @@ def predicted(scenario, *names, seeds=(0,)):
 
 @pytest.fixture
 def costly(package, tmp_path):
-    """The package's profile with what a task costs besides, 3 and 5 ms, in a file of its own."""
+    """The package's profile with the overhead of a task, 3 and 5 ms, in a file of its own."""
     path = tmp_path / "costly.json"
     path.write_text(package.profile.model_copy(update={"task_ms": 3.0, "offload_ms": 5.0}).to_json())
     return path
@@ -92,17 +92,17 @@ def test_a_prediction_is_in_ready_order_whatever_the_scenario_says(package):
     np.testing.assert_allclose(result.finish_ms, simulate(ready, make_scheduler("random")).finish_ms)
 
 
-def test_a_prediction_counts_what_a_task_costs_besides(package, costly):
+def test_a_prediction_counts_what_a_task_overhead(package, costly):
     """With every task alone in the system: 3 ms for each, 5 ms more for one that is offloaded."""
     spread = {"kind": "periodic", "rate_hz": 1, "jitter": 0.0}
-    for name, besides_ms in (("device-only:deepest", 3.0), ("fixed:2,0", 8.0)):
+    for name, overhead_ms in (("device-only:deepest", 3.0), ("fixed:2,0", 8.0)):
         latency_ms = []
         for profile in (package.path, costly):
             data = plain(profile)
             data["streams"][0] |= {"arrivals": spread, "count": 1}
             (result,) = predicted(scenario_from(data), name)
             latency_ms.append(result.latency_ms)
-        np.testing.assert_allclose(latency_ms[1] - latency_ms[0], besides_ms, atol=1e-6)
+        np.testing.assert_allclose(latency_ms[1] - latency_ms[0], overhead_ms, atol=1e-6)
 
 
 def test_a_prediction_keeps_arrivals_and_deadlines(costly):

@@ -22,7 +22,7 @@ from hasten.learn.trainer import Trainer
 from hasten.learn.transitions import UNKNOWN
 from hasten.policies.policy import network_options
 from hasten.runtime.device.agent import DeviceAgent
-from hasten.runtime.device.deciding import AgentSettings
+from hasten.runtime.device.settings import AgentSettings
 from hasten.runtime.device.sources import Frames
 from hasten.runtime.device.tasklog import TaskLog
 from hasten.runtime.device.uplink import Uplink

@@ -5,12 +5,13 @@ from __future__ import annotations
 import pytest
 
 from hasten.core.profile import Profile
+from hasten.runtime.device.backlog_estimate import BacklogEstimator
 from hasten.runtime.device.beside import HelperThread
-from hasten.runtime.device.deciding import AgentSettings, Decider
 from hasten.runtime.device.edge_times import EdgeTimes
 from hasten.runtime.device.estimate import LinkEstimate
-from hasten.runtime.device.outlook import Outlook
-from hasten.runtime.device.planning import Planner
+from hasten.runtime.device.scheduler_adapter import SchedulerAdapter
+from hasten.runtime.device.scheduler_host import SchedulerHost
+from hasten.runtime.device.settings import AgentSettings
 from hasten.runtime.edge.served import Served
 from hasten.schedulers import make_scheduler
 from hasten.split.executor import Executor
@@ -21,22 +22,22 @@ def profile(package) -> Profile:
     return package.profile
 
 
-def decider(profile: Profile, scheduler: str, build_ms=None) -> Decider:
+def adapter(profile: Profile, scheduler: str, build_ms=None) -> SchedulerAdapter:
     link = LinkEstimate()
-    planner = Planner(make_scheduler(scheduler), HelperThread(), print)
+    host = SchedulerHost(make_scheduler(scheduler), HelperThread(), print)
     settings = AgentSettings(100.0, 10.0)
-    return Decider(planner, profile, settings, link, EdgeTimes(), Outlook(link), build_ms)
+    return SchedulerAdapter(host, profile, settings, link, EdgeTimes(), BacklogEstimator(link), build_ms)
 
 
 def test_a_scheduler_of_one_option_needs_that_one_only(profile):
-    assert decider(profile, "fixed:1,0").usable() == [(1, 0)]
+    assert adapter(profile, "fixed:1,0").usable() == [(1, 0)]
     everything = sum(exit_.after_block + 1 for exit_ in profile.exits)
-    assert len(decider(profile, "greedy").usable()) == everything
+    assert len(adapter(profile, "greedy").usable()) == everything
 
 
 def test_decisions_reckon_with_building_what_is_not_held(profile):
-    held = decider(profile, "greedy")
-    missing = decider(profile, "greedy", lambda kind, partition, exit_: 30.0 if kind == "prefix" else 0.0)
+    held = adapter(profile, "greedy")
+    missing = adapter(profile, "greedy", lambda kind, partition, exit_: 30.0 if kind == "prefix" else 0.0)
     table, slower = held._table, missing._table
     for j in range(int(table.count[0])):
         local = table.payload_bits[0, j] == 0

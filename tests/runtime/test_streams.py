@@ -14,7 +14,7 @@ from virtual_cases import offloaded, profile, run, told
 
 from hasten.core.arrivals import PeriodicArrivals, PoissonArrivals
 from hasten.core.gain import OnTimeAccuracy
-from hasten.runtime.device.deciding import AgentSettings
+from hasten.runtime.device.settings import AgentSettings
 from hasten.runtime.device.sources import Frames, arrival_times
 from hasten.runtime.device.tally import EXACT, Spread, Tally
 from hasten.runtime.device.tasklog import TaskLog

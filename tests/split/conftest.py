@@ -13,7 +13,7 @@ from torch import nn
 
 from hasten.split.build import build_package
 from hasten.split.export import export_network
-from hasten.split.graph import Network
+from hasten.split.graph import ExportedNetwork
 from hasten.split.package import Package
 
 
@@ -136,11 +136,11 @@ def make_net() -> Callable[[str], tuple[nn.Module, int, tuple[int, ...]]]:
 
 
 @pytest.fixture(scope="session")
-def exported(make_net) -> Callable[[str], tuple[nn.Module, int, tuple[int, ...], Network]]:
+def exported(make_net) -> Callable[[str], tuple[nn.Module, int, tuple[int, ...], ExportedNetwork]]:
     """As ``make_net``, and the exported graph; each exported once."""
 
     @functools.cache
-    def export(name: str) -> tuple[nn.Module, int, tuple[int, ...], Network]:
+    def export(name: str) -> tuple[nn.Module, int, tuple[int, ...], ExportedNetwork]:
         module, exits, shape = make_net(name)
         return module, exits, shape, export_network(module, torch.rand(1, *shape))
 

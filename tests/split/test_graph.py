@@ -10,7 +10,7 @@ from torch import nn
 
 from hasten.core.errors import InputError
 from hasten.split.export import export_network
-from hasten.split.graph import CutPlan, CutPoint, Network, _Analysis, plan_cuts
+from hasten.split.graph import CutPlan, CutPoint, ExportedNetwork, _Analysis, plan_cuts
 from hasten.split.segments import Segmenter
 
 
@@ -87,7 +87,7 @@ def test_max_blocks_drops_the_smallest_but_never_an_exit(exported):
 def test_exits_that_cannot_be_placed_are_named(why, nodes):
     values = "".join(f"float[1,3] {name}," for name in "yz").rstrip(",")
     text = f"g (float[1,3] input) => (float[1,3] first, float[1,3] second) <float[3,3] w, {values}> {{ {nodes} }}"
-    network = Network(onnx.parser.parse_graph(text))
+    network = ExportedNetwork(onnx.parser.parse_graph(text))
     with pytest.raises(InputError, match=r"exits: got '(first|second)'"):
         plan_cuts(network, ["first", "second"], max_blocks=12)
 

@@ -7,7 +7,7 @@ from collections import Counter
 import numpy as np
 
 from hasten.core.profile import Profile
-from hasten.runtime.device.deciding import AgentSettings
+from hasten.runtime.device.settings import AgentSettings
 from hasten.runtime.virtual.play import play
 from hasten.schedulers import make_scheduler
 

@@ -46,6 +46,6 @@ def profile(
     show(
         console,
         measured.source,
-        f"besides: {measured.task_ms:.2f} ms per task, {measured.offload_ms:.2f} ms more when it is offloaded",
+        f"overhead: {measured.task_ms:.2f} ms per task, {measured.offload_ms:.2f} ms more when it is offloaded",
         f"wrote {output}",
     )

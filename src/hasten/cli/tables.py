@@ -121,10 +121,10 @@ def conform_tables(document: dict[str, Any], width: int = WIDE) -> list[Table]:
 
 def conform_legend(document: dict[str, Any]) -> str:
     """What the figures of :func:`conform_tables` mean."""
-    besides = document["simulated_with"]
+    overhead = document["simulated_with"]
     return (
         "Both sides met the same arrivals and link rates, with the times of the same profile, plus its "
-        f"{besides['task_ms']:.2f} ms for every task and {besides['offload_ms']:.2f} ms for an offloaded one.\n"
+        f"{overhead['task_ms']:.2f} ms for every task and {overhead['offload_ms']:.2f} ms for an offloaded one.\n"
         "Devices decide by what they see: some decisions differ, and each changes the queues of later tasks. Latency "
         "errors are of tasks decided and answered alike."
     )

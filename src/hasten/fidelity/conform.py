@@ -1,7 +1,7 @@
 """``hasten conform``: simulate and run the same tasks, and say how well the simulator predicts the real system.
 
 Both sides take the scenario with the profiles inside its packages. A run differs from a scenario as it is simulated in
-what no real system can choose: ``order`` is ``ready``, and what a task costs besides its segments (``task_ms``,
+what no real system can choose: ``order`` is ``ready``, and what a task costs beyond its segments (``task_ms``,
 ``offload_ms`` of the profiles) is paid. The prediction here has both.
 """
 
@@ -123,7 +123,7 @@ def as_played(scenario: Scenario) -> Scenario:
 
 
 def task_ms(scenario: Scenario) -> float:
-    """What every task costs besides, by the profiles: the mean over the streams, for one machine plays them all."""
+    """The overhead of every task by the profiles: the mean over the streams, for one machine plays them all."""
     return float(np.mean([stream.profile.task_ms for stream in scenario.devices]))
 
 

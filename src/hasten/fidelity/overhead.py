@@ -1,4 +1,4 @@
-"""What a task costs besides its segments, its payload and the round trip: known, or measured beforehand in real runs.
+"""The overhead of a task beyond its segments, payload and round trip: known, or measured beforehand in real runs.
 
 The timing law adds up a profile's times. A real agent adds a little to every task (an alarm goes off, the scheduler
 decides, threads hand over) and a little more to those it offloads (framing, the edge's queue, its worker waking up).
@@ -70,13 +70,13 @@ def with_overhead(
 
         def told(text: str, fraction: float) -> None:
             if progress is not None:
-                progress("measuring what a task costs besides", fraction)
+                progress("measuring the overhead of a task", fraction)
 
         run_scenario(scenario, [*offloaded, *local], out_dir=folder, progress=told).complete()
         logs = [read_log(path) for path in sorted(folder.glob("*.jsonl"))]
     records = [record for log in logs for record in log if record["latency_ms"] is not None]
-    task_ms = median(besides_ms(record) for record in records if not record["bytes"])
-    offload_ms = median(besides_ms(record) for record in records if record["bytes"]) - task_ms
+    task_ms = median(overhead_ms(record) for record in records if not record["bytes"])
+    offload_ms = median(overhead_ms(record) for record in records if record["bytes"]) - task_ms
     found = {"device": ("task_ms", task_ms), "edge": ("offload_ms", offload_ms)}
     measured = found.values() if role is None else [found[role]]
     return profile.model_copy(update={name: round(max(value, 0.0), 4) for name, value in measured})
@@ -93,7 +93,7 @@ def framed(profile: Profile, package: Package) -> Profile:
     return profile.model_copy(update={"input_bytes": frame_bytes[0], "blocks": tuple(blocks)})
 
 
-def besides_ms(record: dict[str, Any]) -> float:
+def overhead_ms(record: dict[str, Any]) -> float:
     """What of a logged task's latency is neither computing and coding, nor its transfer, nor the pinged round trip."""
     parts, latency_ms = record["parts"], float(record["latency_ms"])
     known_ms = sum(parts.get(part, 0.0) for part in ("device", "encode", "edge", "decode"))

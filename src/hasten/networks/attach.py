@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from hasten.core.errors import InputError
-from hasten.networks.heads import ExitHead
+from hasten.networks.heads import AttachedHead
 from hasten.networks.layout import STATED, find_layouts, main_tensor
 from hasten.split.modules import require_float32, undisturbed
 
@@ -37,7 +37,7 @@ class MultiExit(nn.Module):
         super().__init__()
         self.module = module
         stated = [_stated(module, name) for name in at]
-        self.heads = nn.ModuleDict({_key(name): ExitHead(num_classes) for name, _ in stated})
+        self.heads = nn.ModuleDict({_key(name): AttachedHead(num_classes) for name, _ in stated})
         self.num_classes = num_classes
         self._stated = {name: layout for name, layout in stated if layout}
         registered = [name for name, _ in module.named_modules(remove_duplicate=False)]
@@ -72,7 +72,7 @@ class MultiExit(nn.Module):
         layouts, order = find_layouts(self.module, example, self.at, self._stated)
         for name, layout in layouts.items():
             head = self.heads[_key(name)]
-            assert isinstance(head, ExitHead)
+            assert isinstance(head, AttachedHead)
             head.layout = layout
         self._known = True
         return order

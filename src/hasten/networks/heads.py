@@ -19,7 +19,7 @@ class Layout:
     features: int
 
 
-class ExitHead(nn.Module):
+class AttachedHead(nn.Module):
     """Average pooling to at most 4 x 4, then one linear layer, as in Shallow-Deep Networks (Kaya et al., ICML 2019).
 
     A map keeps a grid of at most 4 x 4; what has one axis of tokens or time is averaged over it. Which axis is which

@@ -19,7 +19,7 @@ from hasten.split.content import Content
 from hasten.split.executor import Executor, Role
 from hasten.split.export import FromFrames, export_network
 from hasten.split.graph import plan_cuts
-from hasten.split.manifest import MAX_EXITS, MAX_NAME, Manifest
+from hasten.split.manifest import MAX_EXITS, MAX_NAME, PackageManifest
 from hasten.split.modules import require_float32, require_steady
 from hasten.split.package import (
     Package,
@@ -224,7 +224,7 @@ def _verify_against(reference: nn.Module, executor: Executor, frames: Array, rep
         report(done / len(options))
 
 
-def _untimed(manifest: Manifest) -> Profile:
+def _untimed(manifest: PackageManifest) -> Profile:
     """A profile without times, for the package to be opened before it is measured."""
     nothing = FittedTimes(
         (0.0,) * manifest.block_count, (0.0,) * len(manifest.exits), (0.0,) * len(manifest.cuts), 0.0, 0.0

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from hasten.core.profile import Profile
 from hasten.split.accuracy import Accuracies
-from hasten.split.manifest import Cut, ExitSpec, Graph, Manifest, Samples, TensorSpec, Weight
+from hasten.split.manifest import Cut, ExitSpec, Graph, PackageManifest, Samples, TensorSpec, Weight
 from hasten.split.package import PROFILE, SAMPLE_INPUTS, SAMPLE_LABELS, npy_bytes, package_bytes
 from hasten.split.segments import Segmenter
 
@@ -35,9 +35,9 @@ class Content:
     labels: NDArray[np.int64]
     evaluated: int
 
-    def manifest(self) -> Manifest:
+    def manifest(self) -> PackageManifest:
         """The manifest, as yet without the list of members."""
-        return Manifest.model_validate({**self.description, "schema": "hasten.package/1", "members": {}})
+        return PackageManifest.model_validate({**self.description, "schema": "hasten.package/1", "members": {}})
 
     def file(self, profile: Profile) -> bytes:
         """The bytes of the package."""

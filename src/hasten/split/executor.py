@@ -21,7 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hasten.core.errors import InputError
-from hasten.split.manifest import Manifest, TensorSpec
+from hasten.split.manifest import PackageManifest, TensorSpec
 from hasten.split.package import Package
 from hasten.split.sessions import (
     ExecutionError,
@@ -243,7 +243,7 @@ class Executor:
                 raise InputError("executor", "partition", partition, f"0..{last} for exit {key.exit}")
 
 
-def segments_of(manifest: Manifest, options: Iterable[tuple[int, int]], role: Role | None = None) -> list[Key]:
+def segments_of(manifest: PackageManifest, options: Iterable[tuple[int, int]], role: Role | None = None) -> list[Key]:
     """The segments that (exit, partition) pairs need where ``role`` runs, those needed most first.
 
     A device runs a whole exit, or a prefix; what finishes an offloaded task there when the edge fails comes last. An

@@ -22,7 +22,7 @@ from torch import nn
 from hasten.core.errors import InputError
 from hasten.split.graph import OPSET
 from hasten.split.manifest import MAX_NAME
-from hasten.split.network import Network, rename
+from hasten.split.network import ExportedNetwork, rename
 
 INPUT = "input"
 
@@ -42,7 +42,7 @@ class FromFrames(nn.Module):
         return outputs
 
 
-def export_network(module: nn.Module, example: torch.Tensor) -> Network:
+def export_network(module: nn.Module, example: torch.Tensor) -> ExportedNetwork:
     """Export ``module`` (eval mode, returns a tuple of logits) for a batch of one shaped like ``example``.
 
     Raises:
@@ -66,7 +66,7 @@ def export_network(module: nn.Module, example: torch.Tensor) -> Network:
     model = onnx.shape_inference.infer_shapes(exported.model_proto)
     _require_plain(model)
     _shorten_names(model.graph)
-    return Network(model.graph)
+    return ExportedNetwork(model.graph)
 
 
 def _inner(module: nn.Module) -> nn.Module:

@@ -19,7 +19,7 @@ from itertools import pairwise
 from onnx import NodeProto
 
 from hasten.core.errors import InputError
-from hasten.split.network import Network, reads
+from hasten.split.network import ExportedNetwork, reads
 
 OPSET = 20
 """The ONNX operator set of every graph."""
@@ -54,7 +54,7 @@ class CutPlan:
     """Stretches in which nothing can be cut although there is work in them, and what is in the way."""
 
 
-def plan_cuts(network: Network, exit_names: Sequence[str], max_blocks: int, max_tensors: int = 2) -> CutPlan:
+def plan_cuts(network: ExportedNetwork, exit_names: Sequence[str], max_blocks: int, max_tensors: int = 2) -> CutPlan:
     """Choose the cuts: one at every exit, and between exits the useful ones, at most ``max_blocks`` in all.
 
     Raises:
@@ -84,7 +84,7 @@ def plan_cuts(network: Network, exit_names: Sequence[str], max_blocks: int, max_
 class _Analysis:
     """Positions along the spine with what crosses there and what was computed up to there."""
 
-    def __init__(self, network: Network, exit_names: Sequence[str], max_tensors: int) -> None:
+    def __init__(self, network: ExportedNetwork, exit_names: Sequence[str], max_tensors: int) -> None:
         self.network = network
         self.names = exit_names
         self.max_tensors = max_tensors
@@ -249,7 +249,7 @@ def _on_a_bump(sizes: Sequence[int]) -> list[bool]:
     return found
 
 
-def _macs(network: Network, node: NodeProto) -> int:
+def _macs(network: ExportedNetwork, node: NodeProto) -> int:
     """Multiply-accumulates of one sample for the usual weighted operations; 0 for the nearly free ones."""
     if node.op_type not in _WEIGHTED:
         return 0

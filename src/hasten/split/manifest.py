@@ -104,7 +104,7 @@ class Member(Record):
     sha256: Digest
 
 
-class Manifest(Record):
+class PackageManifest(Record):
     """The whole description; ``cuts[p]`` is partition p, 0 being the input itself; exits count from 1."""
 
     schema_id: Literal["hasten.package/1"] = Field(alias="schema")
@@ -137,7 +137,7 @@ class Manifest(Record):
         ]
 
     @model_validator(mode="after")
-    def _consistent(self) -> Manifest:
+    def _consistent(self) -> PackageManifest:
         if len(self.cuts[0].tensors) != 1:
             raise ValueError("cuts[0] to be the one input tensor")
         previous = 0

@@ -14,7 +14,7 @@ _NAMES |= {onnx.TensorProto.INT32: "int32", onnx.TensorProto.INT64: "int64"}
 
 
 @dataclass
-class Network:
+class ExportedNetwork:
     """A functional ONNX graph with the indices that the analysis needs."""
 
     graph: onnx.GraphProto

@@ -25,7 +25,7 @@ from hasten.core.output import write_bytes
 from hasten.core.profile import Profile
 from hasten.core.protobuf import Malformed
 from hasten.split.archive import INTACT, Archive, archive_of, open_archive
-from hasten.split.manifest import Manifest, Member, TensorSpec
+from hasten.split.manifest import Member, PackageManifest, TensorSpec
 from hasten.split.onnxscan import external_initializers
 
 Array = NDArray[np.generic]
@@ -53,7 +53,7 @@ class Package:
         self,
         path: Path,
         digest: str,
-        manifest: Manifest,
+        manifest: PackageManifest,
         members: Mapping[str, Content],
         archive: Archive | None = None,
     ) -> None:
@@ -164,7 +164,7 @@ def _package(archive: Archive) -> Package:
     members, path = archive.members, archive.path
     if MANIFEST not in members:
         raise InputError(path, "members", path.name, f"{INTACT} (it has no {MANIFEST})")
-    manifest = validated(Manifest, _json(members.pop(MANIFEST), path, MANIFEST), _inside(path, MANIFEST))
+    manifest = validated(PackageManifest, _json(members.pop(MANIFEST), path, MANIFEST), _inside(path, MANIFEST))
     _check_members(manifest, archive)
     return Package(path, archive.digest, manifest, members, archive)
 
@@ -172,7 +172,7 @@ def _package(archive: Archive) -> Package:
 def package_bytes(manifest: Mapping[str, Any], members: Mapping[str, Content]) -> bytes:
     """The bytes of a package file: the manifest (without its ``members``, which are added here), then the members."""
     listed = {name: Member(size=len(data), sha256=hashlib.sha256(data).hexdigest()) for name, data in members.items()}
-    full = Manifest.model_validate({**manifest, "schema": "hasten.package/1", "members": listed})
+    full = PackageManifest.model_validate({**manifest, "schema": "hasten.package/1", "members": listed})
     text = json.dumps(full.model_dump(mode="json", by_alias=True), indent=1).encode()
     buffer = io.BytesIO()
     with zipfile.ZipFile(buffer, "w", zipfile.ZIP_STORED) as archive:
@@ -201,7 +201,7 @@ def npy_bytes(array: Array) -> bytes:
     return buffer.getvalue()
 
 
-def _check_members(manifest: Manifest, archive: Archive) -> None:
+def _check_members(manifest: PackageManifest, archive: Archive) -> None:
     members, path = archive.members, archive.path
     wanted = {graph.member for graph in manifest.graphs} | {weight.member for weight in manifest.weights}
     wanted |= set(_FIXED_MEMBERS)

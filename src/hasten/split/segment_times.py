@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from hasten.core.profile import Block, ExitHead, Profile
 from hasten.split.codec import Codec
 from hasten.split.executor import Executor, Key, Role
-from hasten.split.manifest import Manifest
+from hasten.split.manifest import PackageManifest
 
 Array = NDArray[np.float64]
 
@@ -108,7 +108,7 @@ def time_segments(
     return _summary(taken)
 
 
-def fit_times(times: SegmentTimes, manifest: Manifest, role: Role) -> FittedTimes:
+def fit_times(times: SegmentTimes, manifest: PackageManifest, role: Role) -> FittedTimes:
     """Fit block and head times to what a role runs.
 
     A device runs either a whole exit, or a prefix if some exit lies behind it. An edge decodes and finishes. What
@@ -147,7 +147,7 @@ def fit_times(times: SegmentTimes, manifest: Manifest, role: Role) -> FittedTime
     )
 
 
-def profile_from(manifest: Manifest, device: FittedTimes, edge: FittedTimes, source: str) -> Profile:
+def profile_from(manifest: PackageManifest, device: FittedTimes, edge: FittedTimes, source: str) -> Profile:
     """Assemble a profile from the manifest's sizes and accuracies (with the codec) and the fitted times."""
     blocks = tuple(
         Block(

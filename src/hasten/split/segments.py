@@ -16,7 +16,7 @@ from onnx import TensorProto, helper, numpy_helper
 
 from hasten.split.graph import OPSET, CutPlan
 from hasten.split.manifest import TensorSpec
-from hasten.split.network import Network, reads, rename
+from hasten.split.network import ExportedNetwork, reads, rename
 from hasten.split.sessions import LOGITS
 
 SHARED_FROM_BYTES = 256
@@ -31,7 +31,7 @@ _BARE = "::bare"
 class Segmenter:
     """Makes the segment graphs of a planned network; all of them refer to :attr:`weights` by name."""
 
-    network: Network
+    network: ExportedNetwork
     plan: CutPlan
 
     def specs(self, partition: int) -> tuple[TensorSpec, ...]:

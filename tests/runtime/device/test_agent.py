@@ -13,7 +13,7 @@ import pytest
 from hasten.core.decision import Decision, Observer
 from hasten.core.errors import InputError
 from hasten.runtime.device.agent import DeviceAgent
-from hasten.runtime.device.deciding import AgentSettings
+from hasten.runtime.device.settings import AgentSettings
 from hasten.runtime.device.tasklog import TaskLog
 from hasten.runtime.device.tasks import Arrival
 from hasten.runtime.device.ways import local_finishes
@@ -163,7 +163,7 @@ def test_answers_from_the_edge(package, tmp_path):
     assert written == records
 
 
-def test_what_a_task_costs_besides_is_reckoned_with(package):
+def test_what_a_task_overhead_is_reckoned_with(package):
     costly = package.profile.model_copy(update={"task_ms": 300.0, "offload_ms": 500.0})
     (plain,), (local,), (offloaded,) = (
         play(package, answers, scheduler, tasks=1, profile=profile)[0]

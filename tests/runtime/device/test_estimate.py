@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from hasten.runtime.device.backlog_estimate import BacklogEstimator
 from hasten.runtime.device.estimate import LinkEstimate
-from hasten.runtime.device.outlook import Outlook
 from hasten.runtime.wire.frames import LoadReport
 
 
@@ -51,64 +51,64 @@ def test_after_a_pause_the_newest_sample_counts_more():
 
 
 def test_an_idle_outlook_sees_no_waits():
-    outlook = Outlook(known_link(), workers=2)
-    outlook.update(5000.0, True, 3.0)
-    assert outlook.device_wait_ms == 3.0
-    assert (outlook.uplink_wait_ms, outlook.edge_wait_ms) == (0.0, [0.0, 0.0])
-    assert outlook.rate_bits_per_ms == pytest.approx(100.0)
+    backlogs = BacklogEstimator(known_link(), workers=2)
+    backlogs.update(5000.0, True, 3.0)
+    assert backlogs.device_wait_ms == 3.0
+    assert (backlogs.uplink_wait_ms, backlogs.edge_wait_ms) == (0.0, [0.0, 0.0])
+    assert backlogs.rate_bits_per_ms == pytest.approx(100.0)
 
 
 def test_own_transfers_queue_behind_each_other_and_at_the_edge():
-    outlook = Outlook(known_link())
-    first = outlook.plan_transfer(1000.0, 5000.0, 30.0)
-    outlook.transfer_sent(first, 1000.0, 5000.0)
-    outlook.plan_transfer(2000.0, 5005.0, 40.0)  # still in device compute
-    outlook.update(5000.0, True, 5.0)
-    assert outlook.uplink_wait_ms == pytest.approx(30.0)  # 10 and 20 ms
+    backlogs = BacklogEstimator(known_link())
+    first = backlogs.plan_transfer(1000.0, 5000.0, 30.0)
+    backlogs.transfer_sent(first, 1000.0, 5000.0)
+    backlogs.plan_transfer(2000.0, 5005.0, 40.0)  # still in device compute
+    backlogs.update(5000.0, True, 5.0)
+    assert backlogs.uplink_wait_ms == pytest.approx(30.0)  # 10 and 20 ms
     # First at the edge at 5015 until 5045; second arrives at 5035 and runs until 5085.
-    assert outlook.edge_wait_ms == pytest.approx([85.0])
-    outlook.update(5020.0, True, 0.0)
-    assert outlook.uplink_wait_ms == pytest.approx(10.0)
+    assert backlogs.edge_wait_ms == pytest.approx([85.0])
+    backlogs.update(5020.0, True, 0.0)
+    assert backlogs.uplink_wait_ms == pytest.approx(10.0)
 
 
 def test_reports_age_and_do_not_count_own_tasks_twice():
-    outlook = Outlook(known_link(), workers=2)
-    transfer = outlook.plan_transfer(1000.0, 5000.0, 30.0)
-    outlook.transfer_sent(transfer, 1000.0, 5000.0)
-    outlook.edge_reported(LoadReport(1, 0, (10.0, 50.0)), 5100.0)  # left the edge at 5095
-    outlook.update(5100.0, True, 0.0)
-    assert outlook.edge_wait_ms == pytest.approx([5.0, 45.0])
-    outlook.update(5120.0, True, 0.0)
-    assert outlook.edge_wait_ms == pytest.approx([0.0, 25.0])
+    backlogs = BacklogEstimator(known_link(), workers=2)
+    transfer = backlogs.plan_transfer(1000.0, 5000.0, 30.0)
+    backlogs.transfer_sent(transfer, 1000.0, 5000.0)
+    backlogs.edge_reported(LoadReport(1, 0, (10.0, 50.0)), 5100.0)  # left the edge at 5095
+    backlogs.update(5100.0, True, 0.0)
+    assert backlogs.edge_wait_ms == pytest.approx([5.0, 45.0])
+    backlogs.update(5120.0, True, 0.0)
+    assert backlogs.edge_wait_ms == pytest.approx([0.0, 25.0])
 
 
 def test_an_answer_gives_a_sample_without_the_edges_time_and_own_queueing():
     link = known_link(rate=100.0)
-    outlook = Outlook(link)
-    first = outlook.plan_transfer(1000.0, 5000.0, 30.0)
-    second = outlook.plan_transfer(1000.0, 5000.0, 30.0)
+    backlogs = BacklogEstimator(link)
+    first = backlogs.plan_transfer(1000.0, 5000.0, 30.0)
+    second = backlogs.plan_transfer(1000.0, 5000.0, 30.0)
     for transfer in (first, second):
-        outlook.transfer_sent(transfer, 1000.0, 5000.0)
-    outlook.transfer_answered(first, 5050.0, 30.0)  # its last bit left at 5010
-    outlook.transfer_answered(second, 5100.0, 70.0)  # at 5020: 10 ms after the first
+        backlogs.transfer_sent(transfer, 1000.0, 5000.0)
+    backlogs.transfer_answered(first, 5050.0, 30.0)  # its last bit left at 5010
+    backlogs.transfer_answered(second, 5100.0, 70.0)  # at 5020: 10 ms after the first
     assert link.rate_bits_per_ms == pytest.approx(100.0)
-    outlook.update(5100.0, True, 0.0)
-    assert outlook.uplink_wait_ms == 0.0
+    backlogs.update(5100.0, True, 0.0)
+    assert backlogs.uplink_wait_ms == 0.0
 
 
 def test_an_overdue_transfer_bounds_the_rate():
-    outlook = Outlook(known_link(rate=100.0))
-    transfer = outlook.plan_transfer(1000.0, 5000.0, 30.0)
-    outlook.transfer_sent(transfer, 1000.0, 5000.0)
-    outlook.update(5050.0, True, 0.0)
-    assert outlook.rate_bits_per_ms == pytest.approx(100.0)
-    outlook.update(5140.0, True, 0.0)  # 100 ms away beyond round trip and edge: at most 10 bits/ms
-    assert outlook.rate_bits_per_ms == pytest.approx(10.0)
+    backlogs = BacklogEstimator(known_link(rate=100.0))
+    transfer = backlogs.plan_transfer(1000.0, 5000.0, 30.0)
+    backlogs.transfer_sent(transfer, 1000.0, 5000.0)
+    backlogs.update(5050.0, True, 0.0)
+    assert backlogs.rate_bits_per_ms == pytest.approx(100.0)
+    backlogs.update(5140.0, True, 0.0)  # 100 ms away beyond round trip and edge: at most 10 bits/ms
+    assert backlogs.rate_bits_per_ms == pytest.approx(10.0)
 
 
 def test_without_a_connection_there_is_no_rate():
-    outlook = Outlook(known_link())
-    outlook.plan_transfer(1000.0, 5000.0, 30.0)
-    outlook.update(5000.0, False, 0.0)
-    assert outlook.rate_bits_per_ms == 0.0
-    assert np.isfinite(outlook.uplink_wait_ms)
+    backlogs = BacklogEstimator(known_link())
+    backlogs.plan_transfer(1000.0, 5000.0, 30.0)
+    backlogs.update(5000.0, False, 0.0)
+    assert backlogs.rate_bits_per_ms == 0.0
+    assert np.isfinite(backlogs.uplink_wait_ms)

@@ -4,9 +4,9 @@ Three stages overlap: the processor serves tasks in order, the link carries fram
 computing happens in one event loop, so the agent's state needs no locks. When the edge fails, tasks are finished here
 from the tensors at hand, through the best exit that still meets the deadline.
 
-The agent is wiring: what it believes of link and edge is in ``estimate``, ``edge_times`` and ``outlook``, decisions in
-``deciding``, the processor's work in ``stages``, dealings with the edge in ``contact``, frames under way in
-``flights``, failing over in ``rescue``, and what happens at a task's end in ``endings``.
+The agent is wiring: what it believes of link and edge is in ``estimate``, ``edge_times`` and ``backlog_estimate``,
+decisions in ``scheduler_adapter``, the processor's work in ``stages``, dealings with the edge in ``contact``, frames
+under way in ``flights``, failing over in ``rescue``, and what happens at a task's end in ``endings``.
 """
 
 from __future__ import annotations
@@ -17,17 +17,19 @@ from typing import Any
 
 from hasten.core.decision import Scheduler
 from hasten.core.profile import Profile
-from hasten.runtime.device.compute import Runner
+from hasten.runtime.device.backlog_estimate import BacklogEstimator
+from hasten.runtime.device.chosen_option import ChosenOption
+from hasten.runtime.device.compute import DeviceRunner
 from hasten.runtime.device.contact import Contact, Parts
-from hasten.runtime.device.deciding import AgentSettings, Choice, Decider
 from hasten.runtime.device.edge_times import EdgeTimes
 from hasten.runtime.device.endings import Endings, Teller
 from hasten.runtime.device.estimate import LinkEstimate
 from hasten.runtime.device.flights import Flights
 from hasten.runtime.device.machine import Machine, real_machine
-from hasten.runtime.device.outlook import Outlook
-from hasten.runtime.device.planning import FAILED, PLANNING, Planner
 from hasten.runtime.device.rescue import Punctuality, Rescue
+from hasten.runtime.device.scheduler_adapter import SchedulerAdapter
+from hasten.runtime.device.scheduler_host import FAILED, PLANNING, SchedulerHost
+from hasten.runtime.device.settings import AgentSettings
 from hasten.runtime.device.stages import DeviceStage, reason_of
 from hasten.runtime.device.tasklog import TaskLog
 from hasten.runtime.device.tasks import Arrival, Fallback, Outcome, Reason, Task
@@ -51,7 +53,7 @@ class DeviceAgent:
     def __init__(
         self,
         package: Package,
-        runner: Runner,
+        runner: DeviceRunner,
         scheduler: Scheduler,
         settings: AgentSettings,
         connect: Callable[[UplinkUser], Uplink] | None,
@@ -80,17 +82,17 @@ class DeviceAgent:
         self._clock = self._machine.clock
         self._teller = Teller(on_note)
         self._link, self._times, punctuality = LinkEstimate(), EdgeTimes(), Punctuality()
-        self._outlook = Outlook(self._link)
+        self._backlogs = BacklogEstimator(self._link)
         cuts = package.manifest.cuts
         specs = [list(cut.tensors) for cut in cuts]
         self._frame_bits = [8.0 * (cut.payload_bytes + submit_overhead_bytes(cut.tensors)) for cut in cuts]
-        planner = Planner(scheduler, self._machine.helper, self._teller.tell)
-        self._planner = planner
+        host = SchedulerHost(scheduler, self._machine.helper, self._teller.tell)
+        self._host = host
         build_ms = runner.build_ms if isinstance(runner, Executor) else None
-        beliefs = self._link, self._times, self._outlook
-        self._decider = Decider(planner, self._profile, settings, *beliefs, build_ms)
+        beliefs = self._link, self._times, self._backlogs
+        self._adapter = SchedulerAdapter(host, self._profile, settings, *beliefs, build_ms)
         self._stage = DeviceStage(self._machine, runner, self._profile, settings.slowdown, specs, build_ms)
-        self._endings = Endings(self._teller, self._decider.learn)
+        self._endings = Endings(self._teller, self._adapter.learn)
         rescue = Rescue(self._clock, self._stage, self._endings, punctuality)
         flights = Flights(self._clock, *beliefs, punctuality, specs, self._no_answer)
         parts = Parts(
@@ -101,8 +103,8 @@ class DeviceAgent:
             frame_bits=self._frame_bits,
             link=self._link,
             times=self._times,
-            outlook=self._outlook,
-            decider=self._decider,
+            backlogs=self._backlogs,
+            adapter=self._adapter,
             stage=self._stage,
             flights=flights,
             rescue=rescue,
@@ -118,11 +120,11 @@ class DeviceAgent:
     @property
     def failure(self) -> str | None:
         """What the scheduler did wrong, in words, if it did; Greedy has decided since."""
-        return self._planner.failure
+        return self._host.failure
 
     def usable(self) -> list[tuple[int, int]]:
         """The (exit, partition) pairs that the scheduler may choose: what the runner has to have ready."""
-        return self._decider.usable()
+        return self._adapter.usable()
 
     async def prepare(self) -> None:
         """Connect, measure the link, and reset the scheduler with what was learned."""
@@ -168,7 +170,7 @@ class DeviceAgent:
 
     def take_over(self, scheduler: Scheduler) -> None:
         """Have another scheduler decide from the next task on; :class:`InputError` if it is not for this network."""
-        self._decider.take_over(scheduler)
+        self._adapter.take_over(scheduler)
 
     async def close(self) -> None:
         """Disconnect and end the threads."""
@@ -193,16 +195,16 @@ class DeviceAgent:
             return  # asked to end meanwhile
         now = self._clock.now_ms()
         arrived_ms = self._start_ms + arrival.at_ms
-        decider = self._decider
-        task = Task(number, arrival, arrived_ms, self._settings.deadline_ms, arrived_ms + decider.limit_ms)
+        adapter = self._adapter
+        task = Task(number, arrival, arrived_ms, self._settings.deadline_ms, arrived_ms + adapter.limit_ms)
         self._endings.arrived(task)
         task.parts["wake"] = now - arrived_ms
         task.tensors = [arrival.frame]
         awake_ms = max(arrived_ms + self._profile.task_ms - now, 0.0)
         usable = self._contact.usable(now)
-        self._outlook.update(now, usable, max(self._stage.backlog_ms(now), awake_ms))
-        choice = decider.decide(now - self._start_ms)
-        task.decision_us, task.facts, task.choice = decider.decision_us, decider.facts, choice
+        self._backlogs.update(now, usable, max(self._stage.backlog_ms(now), awake_ms))
+        choice = adapter.decide(now - self._start_ms)
+        task.decision_us, task.facts, task.choice = adapter.decision_us, adapter.facts, choice
         if choice is not None:
             task.option, task.exit, task.partition = choice.option, choice.exit, choice.partition
             task.predicted_ms = now - arrived_ms + choice.latency_ms
@@ -210,7 +212,7 @@ class DeviceAgent:
         self._follow(task, choice, usable, now)
         self._await_next(run, number + 1)
 
-    def _follow(self, task: Task, choice: Choice | None, usable: bool, now: float) -> None:
+    def _follow(self, task: Task, choice: ChosenOption | None, usable: bool, now: float) -> None:
         """Do what was decided, as far as it makes sense."""
         if not usable and (choice is None or choice.offloads):
             self._decide_alone(task, Fallback.UNREACHABLE)
@@ -218,7 +220,7 @@ class DeviceAgent:
             self._drop(task, Reason.SCHEDULER)
         elif task.arrived_ms + task.predicted_ms <= task.limit_ms:
             self._begin(task, choice, now)
-        elif choice.planned_ms <= self._decider.limit_ms:  # it could not know of late alarms and of the latest times
+        elif choice.planned_ms <= self._adapter.limit_ms:  # it could not know of late alarms and of the latest times
             self._decide_alone(task, Fallback.LATE)
         else:
             self._drop(task, Reason.EXPIRED)
@@ -227,8 +229,8 @@ class DeviceAgent:
 
     def _note_decision(self, task: Task, now: float) -> None:
         """For the log: what the scheduler saw, and what it has to tell, of which each kind is told in words once."""
-        task.seen = self._outlook.seen(now - self._start_ms)
-        task.note = note = self._decider.note
+        task.seen = self._backlogs.seen(now - self._start_ms)
+        task.note = note = self._adapter.note
         if note is not None and note not in (PLANNING, FAILED):
             self._teller.once(note, f"task {task.number}: {note}; greedy decides while that is so")
 
@@ -254,16 +256,16 @@ class DeviceAgent:
 
     # The device's stage
 
-    def _begin(self, task: Task, choice: Choice, seen_ms: float) -> None:
+    def _begin(self, task: Task, choice: ChosenOption, seen_ms: float) -> None:
         """Queue the device's part; the link's part is planned with it."""
         queued_ms = self._clock.now_ms()
         task.parts["decide"] = queued_ms - seen_ms
         rest_ms = 0.0
         if choice.offloads:
-            rest_ms = choice.edge_ms + self._decider.rtt_ms
-            ready_ms = queued_ms + self._outlook.device_wait_ms + choice.device_ms
-            edge_ms = self._times.service_ms(self._decider.profiled_edge_ms(choice.option))
-            task.transfer = self._outlook.plan_transfer(self._frame_bits[choice.partition], ready_ms, edge_ms)
+            rest_ms = choice.edge_ms + self._adapter.rtt_ms
+            ready_ms = queued_ms + self._backlogs.device_wait_ms + choice.device_ms
+            edge_ms = self._times.service_ms(self._adapter.profiled_edge_ms(choice.option))
+            task.transfer = self._backlogs.plan_transfer(self._frame_bits[choice.partition], ready_ms, edge_ms)
         self._stage.begin(task, choice, rest_ms, self._computed)
 
     def _computed(self, task: Task, result: Any) -> None:
@@ -273,7 +275,7 @@ class DeviceAgent:
             self._contact.send(task, result)
             return
         if task.transfer is not None:
-            self._outlook.transfer_gone(task.transfer)
+            self._backlogs.transfer_gone(task.transfer)
         if isinstance(result, tuple):
             self._endings.answer(task, task.device_done_ms, task.exit, task.partition, *result)
         elif result is not None:

@@ -12,8 +12,8 @@ from pathlib import Path
 from hasten.core.errors import InputError
 from hasten.core.profile import read_profile
 from hasten.runtime.device.agent import DeviceAgent
-from hasten.runtime.device.deciding import AgentSettings
 from hasten.runtime.device.learning import Learning, LearnPlan
+from hasten.runtime.device.settings import AgentSettings
 from hasten.runtime.device.sources import arrival_times, open_source, parse_arrivals
 from hasten.runtime.device.tally import Tally
 from hasten.runtime.device.tasklog import TaskLog
@@ -89,7 +89,7 @@ def run_device(
     tls = client_tls(tls_ca) if tls_ca else None
     written = TaskLog(log)
     tally = Tally(scheduler, seed, times, slowdown)
-    decider = make_scheduler(scheduler)
+    chosen = make_scheduler(scheduler)
     executor = Executor(opened, memory_bytes=memory_mb << 20, role="device")
 
     def count(task: Task) -> None:
@@ -101,7 +101,7 @@ def run_device(
         agent = DeviceAgent(
             opened,
             executor,
-            decider,
+            chosen,
             settings,
             lambda user: Uplink(host, port, hello, tls, user),
             times,

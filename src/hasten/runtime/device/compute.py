@@ -18,7 +18,7 @@ Array = NDArray[np.generic]
 T = TypeVar("T")
 
 
-class Runner(Protocol):
+class DeviceRunner(Protocol):
     """What executes segments; :class:`hasten.split.executor.Executor` does."""
 
     def prefix(self, partition: int, inputs: Sequence[Array]) -> list[Array]:
@@ -29,7 +29,7 @@ class Runner(Protocol):
 
 
 @dataclass(eq=False, slots=True)
-class Job:
+class ComputeJob:
     """One piece of work.
 
     ``work(started_ms)`` runs on the processor; ``done(result)`` is called in the event loop, with the exception if
@@ -45,7 +45,7 @@ class Job:
 class Compute(Protocol):
     """A processor. Submit from the event loop's thread."""
 
-    def submit(self, job: Job, urgent: bool = False) -> None:
+    def submit(self, job: ComputeJob, urgent: bool = False) -> None:
         """Queue a job; an urgent one goes to the front."""
 
     def play(self, slowdown: float, profiled_ms: float, work: Callable[[], T]) -> tuple[T, float]:
@@ -69,11 +69,11 @@ class Planned:
     """What every processor knows: what is queued, what runs, and how much planned work that is."""
 
     def __init__(self) -> None:
-        self.jobs: deque[Job] = deque()
-        self.running: Job | None = None
+        self.jobs: deque[ComputeJob] = deque()
+        self.running: ComputeJob | None = None
         self._planned_ms = 0.0
 
-    def add(self, job: Job, urgent: bool) -> None:
+    def add(self, job: ComputeJob, urgent: bool) -> None:
         """Queue a job."""
         if urgent:
             self.jobs.appendleft(job)
@@ -81,7 +81,7 @@ class Planned:
             self.jobs.append(job)
         self._planned_ms += job.planned_ms
 
-    def begin(self, now: float) -> Job:
+    def begin(self, now: float) -> ComputeJob:
         """Take the next job."""
         job = self.jobs.popleft()
         job.started_ms = now
@@ -122,7 +122,7 @@ class ComputeQueue(Planned):
         self._thread = threading.Thread(target=self._run, name="compute", daemon=True)
         self._thread.start()
 
-    def submit(self, job: Job, urgent: bool = False) -> None:
+    def submit(self, job: ComputeJob, urgent: bool = False) -> None:
         """Queue a job; an urgent one goes to the front."""
         with self._changed:
             self.add(job, urgent)

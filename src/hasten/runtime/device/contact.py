@@ -14,14 +14,16 @@ from typing import Any
 
 from hasten.core.profile import Profile
 from hasten.runtime.clock import Clock
-from hasten.runtime.device.deciding import AgentSettings, Choice, Decider
+from hasten.runtime.device.backlog_estimate import BacklogEstimator
+from hasten.runtime.device.chosen_option import ChosenOption
 from hasten.runtime.device.edge_times import EdgeTimes
 from hasten.runtime.device.endings import Endings, Teller
 from hasten.runtime.device.estimate import LinkEstimate
 from hasten.runtime.device.flights import Flights
-from hasten.runtime.device.outlook import Outlook
 from hasten.runtime.device.probing import Prober, probe_bytes
 from hasten.runtime.device.rescue import Rescue
+from hasten.runtime.device.scheduler_adapter import SchedulerAdapter
+from hasten.runtime.device.settings import AgentSettings
 from hasten.runtime.device.stages import DeviceStage
 from hasten.runtime.device.tasks import Fallback, Outcome, Reason, Task
 from hasten.runtime.device.trials import Avoidance, Trials
@@ -49,8 +51,8 @@ class Parts:
     frame_bits: list[float]
     link: LinkEstimate
     times: EdgeTimes
-    outlook: Outlook
-    decider: Decider
+    backlogs: BacklogEstimator
+    adapter: SchedulerAdapter
     stage: DeviceStage
     flights: Flights
     rescue: Rescue
@@ -64,16 +66,16 @@ class Contact:
     def __init__(self, parts: Parts, connect: Callable[[UplinkUser], Uplink] | None) -> None:
         self._clock, self._settings, self._profile = parts.clock, parts.settings, parts.profile
         self._classes, self._frame_bits = parts.classes, parts.frame_bits
-        self._link, self._times, self._outlook = parts.link, parts.times, parts.outlook
-        self._decider, self._stage = parts.decider, parts.stage
+        self._link, self._times, self._backlogs = parts.link, parts.times, parts.backlogs
+        self._adapter, self._stage = parts.adapter, parts.stage
         self._flights, self._rescue = parts.flights, parts.rescue
         self._endings, self._teller = parts.endings, parts.teller
         self._trials, self._avoidance = Trials(parts.settings.deadline_ms), Avoidance()
         self._edge = (1.0, 1)
         self._uplink = connect(self) if connect else None
         exits = parts.profile.exits
-        may_offload = any(p < exits[e - 1].after_block for e, p in parts.decider.usable())
-        link = self._uplink, self._link, self._outlook
+        may_offload = any(p < exits[e - 1].after_block for e, p in parts.adapter.usable())
+        link = self._uplink, self._link, self._backlogs
         self._prober = Prober(self._clock, *link, probe_bytes(parts.profile), may_offload)
 
     async def start(self) -> None:
@@ -83,8 +85,8 @@ class Contact:
                 await self._prober.warm_up()
             elif self._uplink.trouble == "not connected yet":
                 self._teller.tell("edge not reached yet; working alone until it is")
-        self._decider.plan(*self._edge)
-        await self._decider.rehearse()
+        self._adapter.plan(*self._edge)
+        await self._adapter.rehearse()
 
     async def close(self) -> None:
         """Disconnect."""
@@ -101,15 +103,15 @@ class Contact:
         assert task.transfer is not None and task.choice is not None  # planned when the task began
         now = self._clock.now_ms()
         if task.ended or not self.usable(now):
-            self._outlook.transfer_gone(task.transfer)
+            self._backlogs.transfer_gone(task.transfer)
             self._rescue.now(task, Fallback.LOST, Reason.NO_EXIT_IN_TIME)
-        elif now + task.choice.edge_ms + self._decider.rtt_ms > task.limit_ms:
-            self._outlook.transfer_gone(task.transfer)
+        elif now + task.choice.edge_ms + self._adapter.rtt_ms > task.limit_ms:
+            self._backlogs.transfer_gone(task.transfer)
             self._rescue.now(task, Fallback.LATE, Reason.CANCELLED_UPLINK)
         else:
             assert self._uplink is not None  # usable
             self._prober.ahead(now)
-            profiled_ms = self._decider.profiled_edge_ms(task.option)
+            profiled_ms = self._adapter.profiled_edge_ms(task.option)
             cut, exit_ = task.partition, task.exit
             self._flights.send(self._uplink, payload, cut, exit_, task.limit_ms, task.transfer, profiled_ms, task)
             self._rescue.watch(task)
@@ -127,30 +129,30 @@ class Contact:
             oldest_ms = self._prober.oldest_ms()
             if oldest_ms is not None:
                 silent_ms = now - max(self._uplink.heard_ms, oldest_ms)
-                if silent_ms > patience_ms + min(self._outlook.link_wait_ms(now), SLOW_LINK_MS):
+                if silent_ms > patience_ms + min(self._backlogs.link_wait_ms(now), SLOW_LINK_MS):
                     self._uplink.give_up(f"nothing heard for {now - self._uplink.heard_ms:.0f} ms")
 
-    def learn_more(self, task: Task, choice: Choice | None, now: float) -> None:
+    def learn_more(self, task: Task, choice: ChosenOption | None, now: float) -> None:
         """A task stays here: where a better edge might have had it, find out whether the edge is better by now."""
-        distrusted = self._times.slower or self._outlook.held_up
+        distrusted = self._times.slower or self._backlogs.held_up
         if not distrusted:
             self._trials.trusted()
         if distrusted and self._trials.due(now):
-            if self._decider.better_elsewhere(choice):
+            if self._adapter.better_elsewhere(choice):
                 self._try_edge(task, now)
-        elif self._prober.may_want(now) and self._decider.better_elsewhere(choice):
+        elif self._prober.may_want(now) and self._adapter.better_elsewhere(choice):
             self._prober.wanted(now)
 
     def _try_edge(self, task: Task, now: float) -> None:
         """Send a copy of the task's input for the sake of the times in its answer."""
         self._trials.sent(now)
-        option = self._decider.whole_network
+        option = self._adapter.whole_network
         bits, rate = self._frame_bits[0], self._link.rate_bits_per_ms
-        profiled_ms = self._decider.profiled_edge_ms(option)
+        profiled_ms = self._adapter.profiled_edge_ms(option)
         if rate <= 0 or bits / rate > self._settings.deadline_ms or not task.tensors:
             self._times.forget()  # too dear: the next task that would go there is the trial
             return
-        transfer = self._outlook.plan_transfer(bits, now, self._times.service_ms(profiled_ms))
+        transfer = self._backlogs.plan_transfer(bits, now, self._times.service_ms(profiled_ms))
 
         def encoded(result: Any) -> None:
             if isinstance(result, bytes) and self._uplink is not None and self._uplink.connected:
@@ -159,7 +161,7 @@ class Contact:
                 exit_ = len(self._profile.exits)
                 self._flights.send(self._uplink, result, 0, exit_, limit_ms, transfer, profiled_ms, None)
             else:
-                self._outlook.transfer_gone(transfer)
+                self._backlogs.transfer_gone(transfer)
 
         self._stage.encode(task, encoded)
 
@@ -172,13 +174,13 @@ class Contact:
         if (welcome.slowdown, welcome.workers) != self._edge:
             self._edge = (welcome.slowdown, welcome.workers)
             self._times.forget()
-            self._decider.plan(*self._edge)
+            self._adapter.plan(*self._edge)
 
     def edge_lost(self, reason: str) -> None:
         """Take back everything that was under way."""
         self._teller.tell(f"edge lost: {reason}")
         now = self._clock.now_ms()
-        self._outlook.disconnected(now)
+        self._backlogs.disconnected(now)
         self._prober.disconnected()
         flights = self._flights.lost()
         self._link.forget()
@@ -235,4 +237,4 @@ class Contact:
         """Learn from a ping's answer."""
         now = self._clock.now_ms()
         self._prober.ponged(sequence, now, clock_ms, report)
-        self._outlook.edge_reported(report, now)
+        self._backlogs.edge_reported(report, now)

@@ -31,7 +31,7 @@ CLOCK_DOUBT = 1e-4
 """A clock that was not heard of for some time may be wrong by this share of it."""
 
 
-class _Ping(NamedTuple):
+class _PingTimes(NamedTuple):
     received_ms: float
     rtt_ms: float
     offset_ms: float
@@ -44,7 +44,7 @@ class LinkEstimate:
     """Estimates from pings and answered transfers; all times are this device's clock in milliseconds."""
 
     def __init__(self) -> None:
-        self._pings: deque[_Ping] = deque(maxlen=MOST_PINGS)
+        self._pings: deque[_PingTimes] = deque(maxlen=MOST_PINGS)
         self._ways: deque[tuple[float, float]] = deque(maxlen=WAYS_KEPT)
         self.best_rate_bits_per_ms = 0.0
         """The highest rate that was ever believed."""
@@ -84,7 +84,7 @@ class LinkEstimate:
     def ping(self, sent_ms: float, received_ms: float, edge_ms: float) -> None:
         """Take an unpadded ping's times into account; ``edge_ms`` is the edge's clock when it answered."""
         offset_ms = edge_ms - 0.5 * (sent_ms + received_ms)
-        self._pings.append(_Ping(received_ms, received_ms - sent_ms, offset_ms, received_ms - edge_ms))
+        self._pings.append(_PingTimes(received_ms, received_ms - sent_ms, offset_ms, received_ms - edge_ms))
         while len(self._pings) > FEWEST_PINGS and received_ms - self._pings[0].received_ms > PING_MEMORY_MS:
             self._pings.popleft()
         self.pinged_ms = received_ms

@@ -11,9 +11,9 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from hasten.runtime.clock import Clock
+from hasten.runtime.device.backlog_estimate import BacklogEstimator, Transfer
 from hasten.runtime.device.edge_times import EdgeTimes
 from hasten.runtime.device.estimate import LinkEstimate
-from hasten.runtime.device.outlook import Outlook, Transfer
 from hasten.runtime.device.rescue import Punctuality
 from hasten.runtime.device.tasks import Task
 from hasten.runtime.device.uplink import Uplink
@@ -47,7 +47,7 @@ class Flights:
         clock: Clock,
         link: LinkEstimate,
         times: EdgeTimes,
-        outlook: Outlook,
+        backlogs: BacklogEstimator,
         punctuality: Punctuality,
         specs: Sequence[Sequence[TensorSpec]],
         on_overdue: Callable[[Task], None],
@@ -55,7 +55,7 @@ class Flights:
         """``on_overdue`` is told of a task whose answer is not waited for any longer."""
         self.workers = 1
         self._on_overdue = on_overdue
-        self._clock, self._link, self._times, self._outlook = clock, link, times, outlook
+        self._clock, self._link, self._times, self._backlogs = clock, link, times, backlogs
         self._punctuality = punctuality
         self._types = [types_bytes(cut) for cut in specs]
         self._waiting: dict[int, Flight] = {}
@@ -78,7 +78,7 @@ class Flights:
         head = submit_head(self._number, cut, exit_, self._latest_ms(limit_ms, now), self._types[cut], len(payload))
         uplink.send(head, payload)
         size = len(head) + len(payload)
-        self._outlook.transfer_sent(transfer, 8.0 * size, now)
+        self._backlogs.transfer_sent(transfer, 8.0 * size, now)
         flight = self._waiting[self._number] = Flight(self._number, task, transfer, profiled_ms)
         if len(self._waiting) > MOST_FLIGHTS:
             self._forget(next(iter(self._waiting.values())))
@@ -100,8 +100,8 @@ class Flights:
         if flight is None:
             return None
         self._link.heard(now, answer.clock_ms)
-        self._outlook.transfer_answered(flight.transfer, now, answer.edge_total_ms)
-        self._outlook.edge_reported(answer.report, now)
+        self._backlogs.transfer_answered(flight.transfer, now, answer.edge_total_ms)
+        self._backlogs.edge_reported(answer.report, now)
         if answer.status is Status.DONE:
             self._times.answered(flight.profiled_ms, answer)
         task = flight.task
@@ -112,7 +112,7 @@ class Flights:
             if earlier.number < number:
                 earlier.overtaken += 1
                 if earlier.overtaken >= self.workers:  # served in order: its answer has been lost
-                    self._outlook.transfer_gone(earlier.transfer)
+                    self._backlogs.transfer_gone(earlier.transfer)
         return flight
 
     def refused(self, number: int) -> Flight | None:
@@ -126,7 +126,7 @@ class Flights:
         """The connection is gone, and all that was under way; the tasks' own reckoning is left to the caller."""
         flights, self._waiting = list(self._waiting.values()), {}
         for flight in flights:
-            self._outlook.transfer_gone(flight.transfer)
+            self._backlogs.transfer_gone(flight.transfer)
         return flights
 
     def expire(self, now: float) -> None:
@@ -148,4 +148,4 @@ class Flights:
 
     def _forget(self, flight: Flight) -> None:
         self._waiting.pop(flight.number, None)
-        self._outlook.transfer_gone(flight.transfer)
+        self._backlogs.transfer_gone(flight.transfer)

@@ -16,8 +16,8 @@ import numpy as np
 
 from hasten.core.profile import Profile
 from hasten.runtime.clock import Clock
+from hasten.runtime.device.backlog_estimate import BacklogEstimator, Transfer
 from hasten.runtime.device.estimate import LinkEstimate
-from hasten.runtime.device.outlook import Outlook, Transfer
 from hasten.runtime.device.uplink import Uplink
 from hasten.runtime.wire.frames import HEADER, LoadReport, pong_bytes
 
@@ -42,7 +42,7 @@ BUDGET_BYTES_PER_S, BUDGET_BYTES = 60.0, 600.0
 
 
 @dataclass(slots=True)
-class _Ping:
+class _PendingPing:
     sent_ms: float
     transfer: Transfer | None
     clean: bool
@@ -51,21 +51,21 @@ class _Ping:
 
 
 class Prober:
-    """Sends pings over an uplink and gives what they tell to the estimate and the outlook."""
+    """Sends pings over an uplink and gives what they tell to the estimate and the backlogs."""
 
     def __init__(
         self,
         clock: Clock,
         uplink: Uplink | None,
         link: LinkEstimate,
-        outlook: Outlook,
+        backlogs: BacklogEstimator,
         probe_bytes: int,
         may_offload: bool = True,
     ) -> None:
         """``may_offload`` says whether there is anything that a link could be used for."""
-        self._clock, self._uplink, self._link, self._outlook = clock, uplink, link, outlook
+        self._clock, self._uplink, self._link, self._backlogs = clock, uplink, link, backlogs
         self._probe_bytes = probe_bytes
-        self._pending: dict[int, _Ping] = {}
+        self._pending: dict[int, _PendingPing] = {}
         self._sequence = 0
         self._pong_bytes = pong_bytes(1)
         self._may_offload, self._ever_used = may_offload, False
@@ -86,7 +86,7 @@ class Prober:
         for ping in self._pending.values():
             ping.answered.cancel()
             if ping.transfer is not None:
-                self._outlook.transfer_gone(ping.transfer)
+                self._backlogs.transfer_gone(ping.transfer)
         self._pending.clear()
 
     async def warm_up(self) -> None:
@@ -102,7 +102,7 @@ class Prober:
     def ahead(self, now: float) -> None:
         """A frame is about to be sent."""
         self._used_ms, self._ever_used = now, True
-        if now - self._clean_ms > RIDING_MS and self._outlook.link_idle():
+        if now - self._clean_ms > RIDING_MS and self._backlogs.link_idle():
             self._send(0)
 
     def may_want(self, now: float) -> bool:
@@ -162,13 +162,13 @@ class Prober:
         if ping is None:
             return
         if ping.transfer is not None:
-            self._outlook.transfer_answered(ping.transfer, now, 0.0)
+            self._backlogs.transfer_answered(ping.transfer, now, 0.0)
             self._link.heard(now, edge_clock_ms)
         elif ping.clean:
             self._link.ping(ping.sent_ms, now, edge_clock_ms)
         else:
             self._link.heard(now, edge_clock_ms)
-        self._outlook.arrived_before(ping.sent_ms, report, now)
+        self._backlogs.arrived_before(ping.sent_ms, report, now)
         if not ping.answered.done():
             ping.answered.set_result(None)
 
@@ -176,14 +176,14 @@ class Prober:
         assert self._uplink is not None  # only called while connected
         self._sequence += 1
         now = self._clock.now_ms()
-        clean = self._outlook.link_idle()
+        clean = self._backlogs.link_idle()
         transfer = None
         if padding_bytes:
             bits = 8.0 * (HEADER.size + padding_bytes)
-            transfer = self._outlook.plan_transfer(bits, now, 0.0)
-            self._outlook.transfer_sent(transfer, bits, now)
+            transfer = self._backlogs.plan_transfer(bits, now, 0.0)
+            self._backlogs.transfer_sent(transfer, bits, now)
         answered: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        self._pending[self._sequence] = _Ping(now, transfer, clean and not padding_bytes, answered)
+        self._pending[self._sequence] = _PendingPing(now, transfer, clean and not padding_bytes, answered)
         self._sent_ms = now
         if clean and not padding_bytes:
             self._clean_ms = now

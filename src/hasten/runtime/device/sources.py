@@ -37,10 +37,10 @@ class Frames:
     inputs: Array
     labels: NDArray[np.int64] | None
 
-    def arrivals(self, times_ms: NDArray[np.float64], seed: int, stream: int = 0) -> Tasks:
+    def arrivals(self, times_ms: NDArray[np.float64], seed: int, stream: int = 0) -> ArrivingTasks:
         """One task for each time; which frame each shows is drawn from ``seed`` and ``stream``."""
         order = np.random.default_rng([seed, 3, stream]).integers(len(self.inputs), size=len(times_ms))
-        return Tasks(self, times_ms, order)
+        return ArrivingTasks(self, times_ms, order)
 
     def stream(self, times_ms: Iterable[float], seed: int, stream: int = 0) -> Iterator[Arrival]:
         """The same tasks, one after the other, for times that need not end."""
@@ -53,7 +53,7 @@ class Frames:
         return Arrival(at_ms, sample, self.inputs[sample : sample + 1], label)
 
 
-class Tasks(Sequence[Arrival]):
+class ArrivingTasks(Sequence[Arrival]):
     """Tasks to come, made when asked for."""
 
     def __init__(self, frames: Frames, times_ms: NDArray[np.float64], order: NDArray[np.int64]) -> None:

@@ -6,8 +6,8 @@ from collections.abc import Callable
 from typing import Any
 
 from hasten.core.profile import Profile
-from hasten.runtime.device.compute import Job, Runner
-from hasten.runtime.device.deciding import Choice
+from hasten.runtime.device.chosen_option import ChosenOption
+from hasten.runtime.device.compute import ComputeJob, DeviceRunner
 from hasten.runtime.device.machine import Machine
 from hasten.runtime.device.tasks import Reason, Task
 from hasten.runtime.device.ways import BuildTime, LocalFinish, local_finishes
@@ -24,7 +24,7 @@ class DeviceStage:
     def __init__(
         self,
         machine: Machine,
-        runner: Runner,
+        runner: DeviceRunner,
         profile: Profile,
         slowdown: float,
         specs: list[list[TensorSpec]],
@@ -43,7 +43,7 @@ class DeviceStage:
         """Whether nothing runs and nothing waits."""
         return self._machine.compute.idle
 
-    def begin(self, task: Task, choice: Choice, rest_ms: float, done: Callable[[Task, Any], None]) -> None:
+    def begin(self, task: Task, choice: ChosenOption, rest_ms: float, done: Callable[[Task, Any], None]) -> None:
         """Queue the device's part of an option; it is cancelled at its turn if it could not be useful any more.
 
         ``rest_ms`` is what follows it; ``done`` is told a payload, a :data:`Label`, an exception, or None: cancelled.
@@ -58,7 +58,7 @@ class DeviceStage:
                 return self._prefix(task, choice.device_ms)
             return self._exit(task, task.exit, choice.device_ms)
 
-        self._machine.compute.submit(Job(choice.device_ms, work, lambda result: done(task, result)))
+        self._machine.compute.submit(ComputeJob(choice.device_ms, work, lambda result: done(task, result)))
 
     def encode(self, task: Task, done: Callable[[Any], None]) -> None:
         """Queue making the payload of the task's untouched input: a frame that is sent for its own sake."""
@@ -67,7 +67,7 @@ class DeviceStage:
         def work(started_ms: float) -> bytes:
             return self._machine.compute.play(1.0, encode_ms, lambda: self._machine.encode(tensors, self._specs[0]))[0]
 
-        self._machine.compute.submit(Job(encode_ms, work, done))
+        self._machine.compute.submit(ComputeJob(encode_ms, work, done))
 
     def finish(self, task: Task, way: LocalFinish, urgent: bool, done: Callable[[LocalFinish, Any], None]) -> None:
         """Queue finishing a task from the tensors at hand; ``done`` is told how, and as for :meth:`begin`, no payloads.
@@ -87,7 +87,7 @@ class DeviceStage:
                 taken = other
             return self._exit(task, taken.exit, taken.device_ms)
 
-        self._machine.compute.submit(Job(way.device_ms, work, lambda result: done(taken, result)), urgent)
+        self._machine.compute.submit(ComputeJob(way.device_ms, work, lambda result: done(taken, result)), urgent)
 
     def best_way(self, task: Task, urgent: bool) -> LocalFinish | None:
         """The best exit that still meets the deadline here, before or after what is queued."""

@@ -12,11 +12,11 @@ from numpy.typing import NDArray
 
 from hasten.core.task_log import Facts, LoggedTask, Seen
 from hasten.core.timing import is_on_time
-from hasten.runtime.device.outlook import Transfer
+from hasten.runtime.device.backlog_estimate import Transfer
 from hasten.runtime.wire.frames import Answer
 
 if TYPE_CHECKING:
-    from hasten.runtime.device.deciding import Choice
+    from hasten.runtime.device.chosen_option import ChosenOption
 
 Array = NDArray[np.generic]
 
@@ -111,7 +111,7 @@ class Task:
     """What the device has of it, kept until the outcome is known."""
     held_cut: int = 0
     """The partition point at which the device holds the tensors."""
-    choice: Choice | None = None
+    choice: ChosenOption | None = None
     """What was decided, and what it should cost."""
     transfer: Transfer | None = None
     sent_ms: float = math.nan

@@ -27,7 +27,7 @@ from hasten.split.package import Package
 Array = NDArray[np.generic]
 
 
-class Runner(Protocol):
+class EdgeRunner(Protocol):
     """What executes segments; :class:`hasten.split.executor.Executor` does."""
 
     def finish(self, partition: int, exit_: int, tensors: Sequence[Array]) -> NDArray[np.float32]:
@@ -45,7 +45,7 @@ class Served:
     """
 
     def __init__(
-        self, package: Package, runner: Runner | None = None, slowdown: float = 1.0, profile: Profile | None = None
+        self, package: Package, runner: EdgeRunner | None = None, slowdown: float = 1.0, profile: Profile | None = None
     ) -> None:
         if profile is not None:
             require_fit(profile, package)

@@ -16,7 +16,7 @@ from hasten.runtime.edge.connection import EdgeConnection
 from hasten.runtime.edge.connections import ConnectionLimits, Connections, Guest, fitting
 from hasten.runtime.edge.core import EdgeCore
 from hasten.runtime.edge.listening import Acceptor, free_descriptors, listen
-from hasten.runtime.edge.served import Runner, Served
+from hasten.runtime.edge.served import EdgeRunner, Served
 from hasten.runtime.edge.workers import WorkerThreads
 from hasten.runtime.notes import Notes
 from hasten.runtime.sockets import read_token, run_loop
@@ -90,7 +90,7 @@ def real_core(
     workers: int = 1,
     slowdown: float = 1.0,
     profiles: Sequence[Profile] | None = None,
-    runners: Sequence[Runner] | None = None,
+    runners: Sequence[EdgeRunner] | None = None,
     notes: Notes | None = None,
     memory_bytes: int = DEFAULT_MEMORY_BYTES,
 ) -> EdgeCore:

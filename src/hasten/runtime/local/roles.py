@@ -1,7 +1,7 @@
 """Processes of a run on one machine: ``python -m hasten.runtime.local.roles edge|relay|device``.
 
-A child obeys JSON lines on its standard input and answers on its standard output, one line each. It ends when its
-input ends, so no child outlives the process that started it.
+A child handles JSON messages from its standard input and answers on its standard output, one line each. It ends when
+its input ends, so no child outlives the process that started it.
 """
 
 from __future__ import annotations
@@ -28,13 +28,13 @@ from hasten.core.rates import rate_trace
 from hasten.runtime.sockets import run_loop
 
 Message = dict[str, Any]
-Obey = Callable[[Message], Awaitable[Message]]
+Handler = Callable[[Message], Awaitable[Message]]
 REPORT_EVERY_S = 0.5
 END_S = 0.5
 """From the end of the input to the end of the process, at most."""
 
 
-def say(message: Message) -> None:
+def send(message: Message) -> None:
     """Write one line to the parent."""
     sys.stdout.write(json.dumps(message) + "\n")
     sys.stdout.flush()
@@ -116,7 +116,7 @@ class Device:
     async def prepare(self, message: Message) -> Message:
         """Set up an agent for one round: connect, measure the link, reset the scheduler."""
         from hasten.runtime.device.agent import DeviceAgent
-        from hasten.runtime.device.deciding import AgentSettings
+        from hasten.runtime.device.settings import AgentSettings
         from hasten.runtime.device.sources import Frames
         from hasten.runtime.device.tasklog import TaskLog
         from hasten.runtime.device.uplink import Uplink
@@ -151,7 +151,7 @@ class Device:
             done += 1
             if time.monotonic() - told_s > REPORT_EVERY_S:
                 told_s = time.monotonic()
-                say({"done": done})
+                send({"done": done})
 
         try:
             await self._agent.run(self._tasks, message["at_ms"], self._log, count)
@@ -166,8 +166,8 @@ class Device:
 ROLES: dict[str, Callable[[], Any]] = {"edge": Edge, "relay": RelayProcess, "device": Device}
 
 
-async def obey(role: Any) -> None:
-    """Do what each line says, in order, until the input ends."""
+async def handle(role: Any) -> None:
+    """Handle messages in order until the input ends."""
     loop = asyncio.get_running_loop()
     lines: asyncio.Queue[str] = asyncio.Queue()
 
@@ -180,22 +180,22 @@ async def obey(role: Any) -> None:
         time.sleep(END_S)
         os._exit(1)  # a loop that is held up, or a thread that computes, is not waited for
 
-    threading.Thread(target=read, name="obey", daemon=True).start()
+    threading.Thread(target=read, name="handle", daemon=True).start()
     while True:
         message = json.loads(await lines.get())
-        method: Obey = getattr(role, message.pop("do"))
+        method: Handler = getattr(role, message.pop("do"))
         try:
             answer = await method(message)
         except HastenError as error:
-            say({"error": str(error)})
+            send({"error": str(error)})
         else:
-            say({"ok": True, **answer})
+            send({"ok": True, **answer})
 
 
 def main() -> None:
     """Entry of a child process."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the parent, which then closes our input
-    run_loop(obey(ROLES[sys.argv[1]]()))
+    run_loop(handle(ROLES[sys.argv[1]]()))
 
 
 if __name__ == "__main__":

@@ -97,17 +97,17 @@ def run_scenario(
         folder = out_dir or Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="hasten-run-")))
         folder.mkdir(parents=True, exist_ok=True)
         report("starting processes", 0.0)
-        stage = stack.enter_context(Stage(scenario, package, folder))
+        cluster = stack.enter_context(LocalCluster(scenario, package, folder))
         for number, (seed, name) in enumerate(rounds):
 
             def tell(share: float, name: str = name, number: int = number) -> None:
                 report(f"running {name}", (number + share) / len(rounds))
 
             try:
-                results.append(stage.play(name, seed, tell))
+                results.append(cluster.play(name, seed, tell))
             except (HastenError, OSError, ValueError) as error:  # ValueError: a log that breaks off
                 failures.append(Failure(name, seed, str(error)))
-                stage.stop()  # whatever state they are in: the next round begins with new ones
+                cluster.stop()  # whatever state they are in: the next round begins with new ones
             except KeyboardInterrupt:
                 interrupted = True
                 failures += [Failure(name, seed, "interrupted") for seed, name in rounds[number:]]
@@ -118,7 +118,7 @@ def run_scenario(
     return RunOutcome(results, facts, failures, interrupted)
 
 
-class Stage:
+class LocalCluster:
     """The processes of a run, as a context manager. After ``stop`` the next round starts them anew.
 
     Attributes:
@@ -137,7 +137,7 @@ class Stage:
         self._profiles = [self._profile_file(m, override=package is not None) for m in range(len(scenario.devices))]
         self._children: list[Child] = []
 
-    def __enter__(self) -> Stage:
+    def __enter__(self) -> LocalCluster:
         """Start and warm up everything."""
         try:
             self._begin()

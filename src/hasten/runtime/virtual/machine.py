@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from hasten.runtime.clock import Clock
 from hasten.runtime.device.beside import Work
-from hasten.runtime.device.compute import Job, Planned
+from hasten.runtime.device.compute import ComputeJob, Planned
 from hasten.runtime.device.machine import Machine
 from hasten.runtime.virtual.loop import VirtualClock
 from hasten.split.codec import body_bytes
@@ -30,7 +30,7 @@ class VirtualCompute(Planned):
         super().__init__()
         self._spent_ms = 0.0
 
-    def submit(self, job: Job, urgent: bool = False) -> None:
+    def submit(self, job: ComputeJob, urgent: bool = False) -> None:
         """Queue a job; an urgent one goes to the front."""
         self.add(job, urgent)
         if self.running is None:
@@ -56,7 +56,7 @@ class VirtualCompute(Planned):
             result = error
         self._clock.call_at(now + self._spent_ms, lambda: self._end(job, result))
 
-    def _end(self, job: Job, result: Any) -> None:
+    def _end(self, job: ComputeJob, result: Any) -> None:
         self.end()
         if self.jobs:
             self._begin()

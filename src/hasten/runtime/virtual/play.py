@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from hasten.core.decision import Scheduler
 from hasten.core.profile import Profile
 from hasten.runtime.device.agent import DeviceAgent
-from hasten.runtime.device.deciding import AgentSettings
+from hasten.runtime.device.settings import AgentSettings
 from hasten.runtime.device.tasklog import TaskLog
 from hasten.runtime.device.tasks import Arrival
 from hasten.runtime.device.uplink import Uplink, UplinkUser

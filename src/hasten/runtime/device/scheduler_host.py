@@ -33,7 +33,7 @@ PLANNING, FAILED = "scheduler_planning", "scheduler_failed"
 """Notes in the log on decisions that Greedy took."""
 
 
-class Planner:
+class SchedulerHost:
     """Holds the scheduler and whoever decides for it meanwhile.
 
     Attributes:

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import math
 import time
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 import numpy as np
 
-from hasten.core.arrivals import Arrivals
 from hasten.core.decision import (
     DEAD_LINK_BITS_PER_MS,
     Context,
@@ -18,16 +17,16 @@ from hasten.core.decision import (
     View,
     useful_limit_ms,
 )
-from hasten.core.errors import InputError
-from hasten.core.gain import PLAIN_ACCURACY, GainTerms
 from hasten.core.options import DROP, StreamCosts, option_table
 from hasten.core.profile import Profile
 from hasten.core.task_log import Facts
 from hasten.core.timing import predict_latency
+from hasten.runtime.device.backlog_estimate import BacklogEstimator
+from hasten.runtime.device.chosen_option import ChosenOption
 from hasten.runtime.device.edge_times import EdgeTimes
 from hasten.runtime.device.estimate import LinkEstimate
-from hasten.runtime.device.outlook import Outlook
-from hasten.runtime.device.planning import START_PATIENCE_MS, Planner
+from hasten.runtime.device.scheduler_host import START_PATIENCE_MS, SchedulerHost
+from hasten.runtime.device.settings import AgentSettings
 from hasten.runtime.device.tasks import Task
 from hasten.runtime.device.ways import BuildTime, with_building
 
@@ -35,56 +34,7 @@ REPLAN_LEAST_MS, REPLAN_SHARE, REPLAN_TRIP_SHARE = 2.0, 0.04, 0.1
 """A scheduler begins anew when times beside its plan differ by this, this share of the deadline and of the trip."""
 
 
-@dataclass(frozen=True)
-class AgentSettings:
-    """What an agent is told about its stream; the rest it measures or hears from the edge."""
-
-    deadline_ms: float
-    rate_hz: float
-    """Nominal arrival rate, for schedulers that plan with it."""
-    slowdown: float = 1.0
-    """This device plays a machine so many times slower."""
-    gain_terms: GainTerms = PLAIN_ACCURACY
-    energy_weight_per_mj: float = 0.0
-    seed: int = 0
-    stream: int = 0
-    streams: int = 1
-    shared_uplink: bool = True
-    arrivals: Arrivals | None = None
-    """The arrival process, where it is known."""
-    uplink_bits_per_ms: float | None = None
-    """The link's rate, where it is known never to change."""
-
-    def __post_init__(self) -> None:
-        if not self.slowdown >= 1.0:
-            raise InputError("device", "slowdown", self.slowdown, "at least 1 (a machine cannot be made faster)")
-        if not 0 < self.deadline_ms < math.inf:
-            raise InputError("device", "deadline_ms", self.deadline_ms, "a number above 0")
-
-
-@dataclass(frozen=True, slots=True)
-class Choice:
-    """A chosen option and what it costs."""
-
-    option: int
-    exit: int
-    partition: int
-    device_ms: float
-    edge_ms: float
-    payload_bits: float
-    latency_ms: float
-    """Predicted from the decision on, with the times measured now."""
-    planned_ms: float
-    """The same with the times that the scheduler planned with, where the former makes the option useless."""
-    accuracy: float
-
-    @property
-    def offloads(self) -> bool:
-        """Whether anything is sent."""
-        return self.payload_bits > 0
-
-
-class Decider:
+class SchedulerAdapter:
     """Keeps the facts that a scheduler plans with, and the one view (B = 1) that is filled anew for each decision.
 
     Round trip and service times are those measured now. The scheduler is told new ones, and begins anew, when they are
@@ -100,18 +50,18 @@ class Decider:
 
     def __init__(
         self,
-        planner: Planner,
+        host: SchedulerHost,
         profile: Profile,
         settings: AgentSettings,
         link: LinkEstimate,
         edge_times: EdgeTimes,
-        outlook: Outlook,
+        backlogs: BacklogEstimator,
         build_ms: BuildTime | None = None,
     ) -> None:
         self.decision_us = 0.0
         self.note: str | None = None
-        self._planner, self._profile, self._settings = planner, profile, settings
-        self._link, self._times, self._outlook = link, edge_times, outlook
+        self._host, self._profile, self._settings = host, profile, settings
+        self._link, self._times, self._backlogs = link, edge_times, backlogs
         self._build_ms = build_ms
         self._notes: dict[str, int] = {}
         self._outcomes: list[tuple[int, float, float]] = []
@@ -124,12 +74,12 @@ class Decider:
     def plan(self, edge_slowdown: float, workers: int) -> None:
         """Another edge, or the same again: have the scheduler begin anew with what is known of it."""
         self._edge_slowdown, self._workers = edge_slowdown, workers
-        self._outlook.planned_for(workers)
+        self._backlogs.planned_for(workers)
         self._plan()
 
     async def rehearse(self) -> None:
         """Have the scheduler compile what it needs, before the first task."""
-        await self._planner.rehearse(self._view)
+        await self._host.rehearse(self._view)
 
     def _plan(self, patience_ms: float | None = None) -> None:
         s, factor = self._settings, self._times.factor
@@ -181,12 +131,12 @@ class Decider:
             gain_terms=s.gain_terms,
             energy_weight_per_mj=s.energy_weight_per_mj,
         )
-        self._planner.begin(self._context, patience_ms)
+        self._host.begin(self._context, patience_ms)
         self._begun()
 
     def take_over(self, scheduler: Scheduler) -> None:
         """Have ``scheduler`` decide from now on; one that refuses this device's network changes nothing."""
-        self._planner.take_over(scheduler)
+        self._host.take_over(scheduler)
         self._outcomes = []  # those of another's decisions
         self._begun()
 
@@ -198,7 +148,7 @@ class Decider:
 
     def usable(self) -> list[tuple[int, int]]:
         """The (exit, partition) pairs that the scheduler may choose, as far as it tells."""
-        scheduler, table = self._planner.scheduler, self._table
+        scheduler, table = self._host.scheduler, self._table
         columns = scheduler.usable()[0] if isinstance(scheduler, Selective) else range(int(table.count[0]))
         return [(int(table.exit[0, j]), int(table.partition[0, j])) for j in columns]
 
@@ -216,8 +166,8 @@ class Decider:
         """The option that computes all up to the last exit at the edge."""
         return self._table.index(0, int(self._table.exit[0].max()), 0)
 
-    def decide(self, now_ms: float) -> Choice | None:
-        """Show the outlook to the scheduler; None is a task that it drops. ``now_ms`` counts from the start."""
+    def decide(self, now_ms: float) -> ChosenOption | None:
+        """Show the backlogs to the scheduler; None is a task that it drops. ``now_ms`` counts from the start."""
         if self._moved():
             self._plan()
         self._tell()
@@ -230,31 +180,31 @@ class Decider:
         longest_ms = abs(self._times.factor - factor) * self._longest_ms
         return longest_ms > least_ms or abs(self.rtt_ms - rtt_ms) > max(least_ms, REPLAN_TRIP_SHARE * rtt_ms)
 
-    def _ask(self, now_ms: float) -> Choice | None:
-        outlook, view = self._outlook, self._view
+    def _ask(self, now_ms: float) -> ChosenOption | None:
+        backlogs, view = self._backlogs, self._view
         self._last_ms = now_ms
         view.now_ms[0] = now_ms - self._from_ms
-        view.device_wait_ms[0] = outlook.device_wait_ms
-        view.uplink_wait_ms[0] = outlook.uplink_wait_ms
-        view.edge_wait_ms[0] = outlook.edge_wait_ms
-        view.rate_bits_per_ms[0] = outlook.rate_bits_per_ms
-        view.others_wait_ms[0, 0] = outlook.device_wait_ms  # the view's stream is 0, whichever of the run's it is
+        view.device_wait_ms[0] = backlogs.device_wait_ms
+        view.uplink_wait_ms[0] = backlogs.uplink_wait_ms
+        view.edge_wait_ms[0] = backlogs.edge_wait_ms
+        view.rate_bits_per_ms[0] = backlogs.rate_bits_per_ms
+        view.others_wait_ms[0, 0] = backlogs.device_wait_ms  # the view's stream is 0, whichever of the run's it is
         started = time.perf_counter()
-        option = self._planner.decide(view)
+        option = self._host.decide(view)
         self.decision_us = (time.perf_counter() - started) * 1e6
-        self.note = self._planner.note or self._new_note()
+        self.note = self._host.note or self._new_note()
         return None if option == DROP else self._choice(option)
 
     def _new_note(self) -> str | None:
         """What the scheduler counted at the last decision."""
-        if not self._planner.noting:
+        if not self._host.noting:
             return None
-        before, self._notes = self._notes, self._planner.notes()
+        before, self._notes = self._notes, self._host.notes()
         return next((name for name, count in self._notes.items() if count > before.get(name, 0)), None)
 
     def learn(self, task: Task) -> None:
         """Keep a task's outcome for a scheduler that learns from them; told before the next decision."""
-        if self._planner.observes and task.option != DROP:
+        if self._host.observes and task.option != DROP:
             self._outcomes.append((task.option, task.device_done_ms - task.arrived_ms, task.latency_ms))
 
     def _tell(self) -> None:
@@ -262,25 +212,23 @@ class Decider:
             option, device_done_ms, latency_ms = zip(*self._outcomes, strict=True)
             self._outcomes = []
             first = np.zeros(len(option), np.int64)
-            self._planner.observe(
-                Outcomes(first, first, np.array(option), np.array(device_done_ms), np.array(latency_ms))
-            )
+            self._host.observe(Outcomes(first, first, np.array(option), np.array(device_done_ms), np.array(latency_ms)))
 
-    def _choice(self, option: int) -> Choice:
-        """The option with its latency by the timing law at the present outlook and the times measured now."""
-        table, outlook = self._table, self._outlook
+    def _choice(self, option: int) -> ChosenOption:
+        """The option with its latency by the timing law at the present backlogs and the times measured now."""
+        table, backlogs = self._table, self._backlogs
         device_ms = float(table.device_ms[0, option])
         payload_bits = float(table.payload_bits[0, option])
         edge_ms = self._times.factor * float(self._profiled_ms[option])
-        rate = max(outlook.rate_bits_per_ms, DEAD_LINK_BITS_PER_MS)
-        waits = outlook.device_wait_ms, outlook.uplink_wait_ms, outlook.edge_wait_ms[0]
+        rate = max(backlogs.rate_bits_per_ms, DEAD_LINK_BITS_PER_MS)
+        waits = backlogs.device_wait_ms, backlogs.uplink_wait_ms, backlogs.edge_wait_ms[0]
         latency_ms = float(predict_latency(*waits, device_ms, payload_bits, edge_ms, rate, self.rtt_ms))
         planned_ms = latency_ms
         if payload_bits > 0 and latency_ms > self.limit_ms:  # the only case in which anybody asks
             rtt_ms, factor = self._planned
             planned_edge_ms = factor * float(self._profiled_ms[option])
             planned_ms = float(predict_latency(*waits, device_ms, payload_bits, planned_edge_ms, rate, rtt_ms))
-        return Choice(
+        return ChosenOption(
             option=option,
             exit=int(table.exit[0, option]),
             partition=int(table.partition[0, option]),
@@ -292,7 +240,7 @@ class Decider:
             accuracy=float(table.accuracy[0, option]),
         )
 
-    def better_elsewhere(self, choice: Choice | None) -> bool:
+    def better_elsewhere(self, choice: ChosenOption | None) -> bool:
         """Whether a better exit could be had in time over an idle link and edge that are as fast as they may be.
 
         Then it is worth knowing whether they are; told only of decisions that keep a task on the device.
@@ -302,7 +250,7 @@ class Decider:
         if worth >= self._best_worth or self._link.best_rate_bits_per_ms <= 0:
             return False
         latency_ms = predict_latency(
-            self._outlook.device_wait_ms,
+            self._backlogs.device_wait_ms,
             0.0,
             0.0,
             table.device_ms[0],

@@ -31,7 +31,7 @@ class Transfer:
     """When the edge should be done with it; known once the edge is known to have it."""
 
 
-class Outlook:
+class BacklogEstimator:
     """Projects backlogs; all times are this device's clock in milliseconds.
 
     After ``update(now)``: ``device_wait_ms``, ``uplink_wait_ms``, ``edge_wait_ms`` (per worker, ascending) and

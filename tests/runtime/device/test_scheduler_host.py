@@ -10,7 +10,7 @@ from virtual_cases import offloaded, profile, run, worth
 
 from hasten.core.decision import Decision, Observer
 from hasten.core.errors import InputError
-from hasten.runtime.device.planning import FAILED, PLANNING
+from hasten.runtime.device.scheduler_host import FAILED, PLANNING
 from hasten.schedulers import make_scheduler
 
 

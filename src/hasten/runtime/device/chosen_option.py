@@ -1,0 +1,27 @@
+"""An option that was chosen for a task."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class ChosenOption:
+    """A chosen option and what it costs."""
+
+    option: int
+    exit: int
+    partition: int
+    device_ms: float
+    edge_ms: float
+    payload_bits: float
+    latency_ms: float
+    """Predicted from the decision on, with the times measured now."""
+    planned_ms: float
+    """The same with the times that the scheduler planned with, where the former makes the option useless."""
+    accuracy: float
+
+    @property
+    def offloads(self) -> bool:
+        """Whether anything is sent."""
+        return self.payload_bits > 0
