@@ -18,7 +18,7 @@ from hasten.core.errors import InputError
 from hasten.core.scenario import scenario_from
 from hasten.runtime.local import run as local_run
 from hasten.runtime.local.processes import ChildError
-from hasten.runtime.local.run import Stage, run_scenario, stream_packages
+from hasten.runtime.local.run import LocalCluster, run_scenario, stream_packages
 
 
 def scenario(package, tasks=40, **streams):
@@ -43,7 +43,7 @@ def scenario(package, tasks=40, **streams):
 @pytest.fixture(scope="module")
 def stage(package, tmp_path_factory):
     """The processes, kept for several rounds."""
-    with Stage(scenario(package), None, tmp_path_factory.mktemp("logs")) as running:
+    with LocalCluster(scenario(package), None, tmp_path_factory.mktemp("logs")) as running:
         yield running
 
 
@@ -143,7 +143,7 @@ class Scripted:
 
 
 def test_finished_results_outlive_those_that_fail(package, monkeypatch):
-    monkeypatch.setattr(local_run, "Stage", Scripted)
+    monkeypatch.setattr(local_run, "LocalCluster", Scripted)
     outcome = run_scenario(scenario(package), ["greedy", "random"], range(2))
     assert outcome.results == [("greedy", 0), ("greedy", 1)]
     assert outcome.failures == [("random", seed, "cam-1: the process ended") for seed in range(2)]
@@ -152,7 +152,7 @@ def test_finished_results_outlive_those_that_fail(package, monkeypatch):
 
 
 def test_finished_results_outlive_an_interrupt(package, monkeypatch):
-    monkeypatch.setattr(local_run, "Stage", Scripted)
+    monkeypatch.setattr(local_run, "LocalCluster", Scripted)
     outcome = run_scenario(scenario(package), ["greedy"], range(4))
     assert outcome.results == [("greedy", 0), ("greedy", 1)]
     assert outcome.failures == [("greedy", 2, "interrupted"), ("greedy", 3, "interrupted")]
