@@ -1,9 +1,7 @@
 """What a device can see of the three resources when a task arrives: exact for its own, projected for the others.
 
-The device's own backlog is the planned work in its queue. The uplink's is a projection of all its own transfers that
-are not answered yet, those still in device compute included, at the estimated rate; other devices show only in that
-rate. The edge's is its last report, less the time since, plus own tasks that the report cannot have counted; a task
-that the edge has had for longer than it should have needed keeps a worker busy for as long again.
+The device's own backlog is the planned work in its queue. Those of uplink and edge are projected by the law in
+``core.estimators``, own transfers still in device compute included.
 """
 
 from __future__ import annotations
@@ -12,8 +10,8 @@ import math
 from collections import deque
 from dataclasses import dataclass
 
+from hasten.core.estimators import due_at_edge, hold_up, is_at_edge, left_at, project_frame, rate_bound, reported_at
 from hasten.core.task_log import Seen
-from hasten.core.timing import half_way, stage_end
 from hasten.runtime.device.estimate import LinkEstimate
 from hasten.runtime.wire.frames import LoadReport
 
@@ -71,14 +69,14 @@ class BacklogEstimator:
 
         They are part of the load that it reports, and should be done when all that is.
         """
-        at_edge_ms, all_ms = now_ms - 0.5 * self._link.rtt_ms, max(report.backlog_ms)
+        at_edge_ms, all_ms = reported_at(now_ms, self._link.rtt_ms), max(report.backlog_ms)
         for transfer in self._transfers:
-            if transfer.sent and transfer.ready_ms <= sent_ms and math.isinf(transfer.due_ms):
-                transfer.due_ms = at_edge_ms + max(all_ms, transfer.edge_ms)
+            if transfer.sent and is_at_edge(transfer.ready_ms, sent_ms) and math.isinf(transfer.due_ms):
+                transfer.due_ms = due_at_edge(at_edge_ms, all_ms, transfer.edge_ms)
 
     def transfer_answered(self, transfer: Transfer, now_ms: float, edge_total_ms: float) -> None:
         """An answer came back; ``edge_total_ms`` is the time it spent at the edge."""
-        left_ms = now_ms - edge_total_ms - self._link.rtt_ms
+        left_ms = left_at(now_ms, edge_total_ms, self._link.rtt_ms)
         self._link.transfer(max(transfer.ready_ms, self._left_ms), left_ms, transfer.bits)
         self._left_ms = max(self._left_ms, left_ms)
         self.transfer_gone(transfer)
@@ -88,7 +86,7 @@ class BacklogEstimator:
         workers = len(self._report_ms)
         backlog_ms = list(report.backlog_ms[:workers])
         self._report_ms = backlog_ms + [backlog_ms[-1]] * (workers - len(backlog_ms))
-        self._reported_ms = now_ms - 0.5 * self._link.rtt_ms
+        self._reported_ms = reported_at(now_ms, self._link.rtt_ms)
 
     def planned_for(self, workers: int) -> None:
         """The edge has so many workers; of their work nothing is known."""
@@ -116,27 +114,18 @@ class BacklogEstimator:
         workers = [max(self._reported_ms + backlog, now_ms) for backlog in self._report_ms]
         overdue = 0
         if rate > 0:
+            rtt_ms, reported_ms = self._link.rtt_ms, self._reported_ms
             for transfer in self._transfers:
                 if transfer.due_ms < math.inf:  # the edge has it, and had it when it last reported
-                    overdue += self._holds_up(transfer, workers, overdue, now_ms)
-                    continue
-                free_ms = float(stage_end(transfer.ready_ms, free_ms, transfer.bits / rate))
-                arrives_ms = half_way(free_ms, self._link.rtt_ms)
-                if arrives_ms > self._reported_ms:
-                    earliest = workers.index(min(workers))
-                    workers[earliest] = float(stage_end(arrives_ms, workers[earliest], transfer.edge_ms))
+                    overdue += hold_up(workers, overdue, transfer.due_ms, now_ms)
+                else:
+                    took_ms = transfer.bits / rate
+                    free_ms = project_frame(
+                        workers, free_ms, transfer.ready_ms, took_ms, transfer.edge_ms, rtt_ms, reported_ms
+                    )
         self.held_up = overdue > 0
         self.uplink_wait_ms = max(free_ms - now_ms, 0.0)
         self.edge_wait_ms = sorted(worker - now_ms for worker in workers)
-
-    @staticmethod
-    def _holds_up(transfer: Transfer, workers: list[float], before: int, now_ms: float) -> int:
-        """A task at the edge that is overdue keeps one more worker busy for as long as it is overdue; 1 if it is."""
-        overdue_ms = now_ms - transfer.due_ms
-        if overdue_ms <= 0 or before >= len(workers):
-            return 0
-        workers[before] = max(workers[before], now_ms + overdue_ms)
-        return 1
 
     def seen(self, now_ms: float) -> Seen:
         """What was last projected, for the log: unrounded, so that a decision can be made again from it.
@@ -169,9 +158,9 @@ class BacklogEstimator:
         return not any(transfer.sent and math.isinf(transfer.due_ms) for transfer in self._transfers)
 
     def _rate_bound(self, oldest: Transfer, now_ms: float) -> float:
-        """A transfer that is overdue bounds the rate from above: it would have been answered at any higher one."""
-        away_ms = now_ms - max(oldest.ready_ms, self._left_ms) - self._link.rtt_ms - oldest.edge_ms - self._waited()
-        return oldest.bits / away_ms if away_ms > 0 else math.inf
+        """What the rate can be at most while the oldest transfer is unanswered."""
+        spent_ms = self._link.rtt_ms + oldest.edge_ms + self._waited()
+        return rate_bound(max(oldest.ready_ms, self._left_ms), oldest.bits, now_ms, spent_ms)
 
     def _waited(self) -> float:
         """How long a task may have queued at the edge by its last report."""

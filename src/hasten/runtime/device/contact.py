@@ -12,6 +12,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
+from hasten.core.ping_schedule import WATCH_EVERY_MS
 from hasten.core.profile import Profile
 from hasten.runtime.clock import Clock
 from hasten.runtime.device.backlog_estimate import BacklogEstimator
@@ -35,7 +36,6 @@ SILENT_DEADLINES = 3.0
 """With a ping unanswered and nothing heard for so many deadlines (at least the above), the link counts as dead."""
 SLOW_LINK_MS = 5000.0
 """A link that is busy with own frames may be silent for as long as they take, and at most so much longer."""
-WATCH_EVERY_MS = 50.0
 TRIAL_DEADLINES, TRIAL_MS = 10.0, 5000.0
 """A trial's answer is of interest for so many deadlines, at least the latter."""
 

@@ -1,8 +1,6 @@
 """What a device believes of its link: rate, round trip, and the edge's clock.
 
-A transfer's time is what remains of the time to its answer without the edge's own time and the round trip, counted
-from when its own predecessor had left. Leaving these in is the common mistake: on recorded LTE uplinks it costs more
-than half of the estimate, whatever the filter. The filter is an exponentially weighted mean over rates.
+The law of the estimates is in ``core.estimators``; here is what a device remembers, and the clock.
 
 Round trip and clock come from small pings that found the link idle; where they are few, the clock is followed by the
 way back of every answer, whose change between two pings is taken to be the clocks' drift.
@@ -12,20 +10,10 @@ from __future__ import annotations
 
 import math
 from collections import deque
-from statistics import median
 from typing import NamedTuple
 
-RATE_WEIGHT = 0.3
-"""Weight of the newest rate sample when it follows the one before closely."""
-RATE_MEMORY_MS = 200.0
-"""After a longer pause the newest sample weighs more, as if samples had come at this pace meanwhile."""
-TIMING_NOISE_MS = 0.3
-"""About how wrong a measured transfer time is; transfers that are short against it count little."""
-SHORTEST_TRANSFER_MS = 0.05
-"""No measured transfer time is taken to be shorter."""
-MOST_PINGS, FEWEST_PINGS = 9, 3
-"""How many pings the round trip is the median of: those of the last seconds, within these bounds."""
-PING_MEMORY_MS = 2000.0
+from hasten.core.estimators import PING_MEMORY_MS, median_of, outdated_pings, rate_after
+
 WAYS_KEPT = 32
 CLOCK_DOUBT = 1e-4
 """A clock that was not heard of for some time may be wrong by this share of it."""
@@ -44,7 +32,7 @@ class LinkEstimate:
     """Estimates from pings and answered transfers; all times are this device's clock in milliseconds."""
 
     def __init__(self) -> None:
-        self._pings: deque[_PingTimes] = deque(maxlen=MOST_PINGS)
+        self._pings: deque[_PingTimes] = deque()
         self._ways: deque[tuple[float, float]] = deque(maxlen=WAYS_KEPT)
         self.best_rate_bits_per_ms = 0.0
         """The highest rate that was ever believed."""
@@ -84,9 +72,10 @@ class LinkEstimate:
     def ping(self, sent_ms: float, received_ms: float, edge_ms: float) -> None:
         """Take an unpadded ping's times into account; ``edge_ms`` is the edge's clock when it answered."""
         offset_ms = edge_ms - 0.5 * (sent_ms + received_ms)
-        self._pings.append(_PingTimes(received_ms, received_ms - sent_ms, offset_ms, received_ms - edge_ms))
-        while len(self._pings) > FEWEST_PINGS and received_ms - self._pings[0].received_ms > PING_MEMORY_MS:
+        answered_ms = [ping.received_ms for ping in self._pings]
+        for _ in range(outdated_pings(answered_ms, len(answered_ms), received_ms)):
             self._pings.popleft()
+        self._pings.append(_PingTimes(received_ms, received_ms - sent_ms, offset_ms, received_ms - edge_ms))
         self.pinged_ms = received_ms
         self._waited_ms = 0.0
         self._ways.append((received_ms, received_ms - edge_ms))
@@ -105,14 +94,7 @@ class LinkEstimate:
 
     def transfer(self, start_ms: float, end_ms: float, bits: float) -> None:
         """Take a finished transfer into account: when its first bit could leave and when its last bit had."""
-        took_ms = max(end_ms - start_ms, SHORTEST_TRANSFER_MS)
-        sample = bits / took_ms
-        if self.rate_bits_per_ms <= 0:
-            self.rate_bits_per_ms = sample
-        else:
-            pause = max((end_ms - self.updated_ms) / RATE_MEMORY_MS, 1.0)
-            weight = (1.0 - (1.0 - RATE_WEIGHT) ** pause) * took_ms / (took_ms + TIMING_NOISE_MS)
-            self.rate_bits_per_ms += weight * (sample - self.rate_bits_per_ms)
+        self.rate_bits_per_ms = rate_after(self.rate_bits_per_ms, self.updated_ms, start_ms, end_ms, bits)
         self.best_rate_bits_per_ms = max(self.best_rate_bits_per_ms, self.rate_bits_per_ms)
         self.updated_ms = end_ms
 
@@ -122,7 +104,7 @@ class LinkEstimate:
         trips_ms = [ping.rtt_ms for ping in self._pings]
         if self._waited_ms > 0:
             trips_ms.append(self._waited_ms)
-        self._rtt_ms = median(trips_ms)
+        self._rtt_ms = median_of(trips_ms, len(trips_ms))
         fastest = min(self._pings, key=lambda ping: ping.rtt_ms)
         newest_ms = self._ways[-1][0]
         shortest_way_ms = min(way for at_ms, way in self._ways if newest_ms - at_ms <= PING_MEMORY_MS)

@@ -1,9 +1,6 @@
 """Pings: plain ones tell the round trip, the edge's clock and that it is alive, padded ones the link's rate.
 
-While frames are sent, pings ride along: one ahead of a frame that finds the link idle, and one now and then while an
-answer is waited for. Otherwise they are few, the fewer the longer nothing was offloaded: an estimate may be as old as a
-tenth of the time since it was last used, and what idle probing costs stays within a budget of bytes. When a decision
-would be another at a better link, and nothing is known of it any more, the rate is probed for that decision's sake.
+When they are sent is in ``core.ping_schedule``; here is how.
 """
 
 from __future__ import annotations
@@ -14,6 +11,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from hasten.core import ping_schedule
+from hasten.core.ping_schedule import BUDGET_BYTES, MOST_PROBE_BYTES, probe_padding_bytes
 from hasten.core.profile import Profile
 from hasten.runtime.clock import Clock
 from hasten.runtime.device.backlog_estimate import BacklogEstimator, Transfer
@@ -26,19 +25,6 @@ WARM_UP_PROBES = 3
 WARM_UP_TIMEOUT_S = 3.0
 PING_PAUSE_S = 0.02
 """Between warm-up pings, so that they find threads and caches as cold as a task does that comes now and then."""
-PROBE_MS = 5.0
-"""A probe of a known link takes about so long: long against timing noise, short against the time between probes."""
-LEAST_PROBE_BYTES, MOST_PROBE_BYTES = 256, 8192
-RIDING_MS = 200.0
-"""With tasks under way, so often a ping rides along."""
-WAITING_MS = 100.0
-"""And so often one is sent while frames are unanswered and none is under way."""
-RATE_STALE_MS = 500.0
-"""An estimate older than this says little of a link that changes."""
-IDLE_MS, IDLE_SHARE, IDLE_MOST_MS = 1000.0, 0.1, 60_000.0
-"""Idle pings come at least so far apart, then at this share of the time since a frame was last sent, at most that."""
-BUDGET_BYTES_PER_S, BUDGET_BYTES = 60.0, 600.0
-"""What idle probing may cost, answers included: on average, and saved up."""
 
 
 @dataclass(slots=True)
@@ -102,55 +88,49 @@ class Prober:
     def ahead(self, now: float) -> None:
         """A frame is about to be sent."""
         self._used_ms, self._ever_used = now, True
-        if now - self._clean_ms > RIDING_MS and self._backlogs.link_idle():
+        if ping_schedule.rides_along(now, self._clean_ms) and self._backlogs.link_idle():
             self._send(0)
 
     def may_want(self, now: float) -> bool:
         """Whether the rate is so old that it might be worth probing."""
         looked_ms = max(self._link.updated_ms, self._wanted_ms)
-        return self._ever_used and now - looked_ms > max(RATE_STALE_MS, self._pause_ms(now))
+        return self._ever_used and ping_schedule.may_want(now, looked_ms, self._pause_ms(now))
 
     def wanted(self, now: float) -> None:
         """A decision would be another one at a better link: look whether it is better by now."""
         self._wanted_ms = now
         self._send(0)
-        self._send(self._refresher_bytes())
+        self._send(probe_padding_bytes(self._link.rate_bits_per_ms))
 
     def watch(self, now: float, frames_wait: bool) -> None:
         """Called every now and then while connected."""
         waiting = [ping.sent_ms for ping in self._pending.values() if ping.clean]
         if waiting:
             self._link.ping_waits(now - min(waiting))
+        due = not self._pending and ping_schedule.is_due(now, self._sent_ms, self._pause_ms(now), frames_wait)
         if frames_wait:
-            if not self._pending and now - self._sent_ms >= max(WAITING_MS, self._pause_ms(now)):
+            if due:
                 self._send(0)
             return
-        saved = self._saved_bytes + BUDGET_BYTES_PER_S * (now - self._saved_ms) / 1000.0
-        self._saved_bytes, self._saved_ms = min(saved, BUDGET_BYTES), now
-        if not self._pending and now - self._sent_ms >= max(IDLE_MS, self._pause_ms(now)):
+        saved = ping_schedule.saved_bytes(self._saved_bytes, self._saved_ms, now)
+        self._saved_bytes, self._saved_ms = saved, now
+        if due:
             self._idle(now)
 
     def _idle(self, now: float) -> None:
         """Renew what is stale, as far as the budget goes."""
         plain = HEADER.size + self._pong_bytes
-        padding = self._refresher_bytes()
+        padding = probe_padding_bytes(self._link.rate_bits_per_ms)
         if self._saved_bytes < plain:
             return
         self._saved_bytes -= plain
         self._send(0)
-        stale = now - self._link.updated_ms > RATE_STALE_MS
-        if stale and self._saved_bytes >= plain + padding:
+        if ping_schedule.is_stale(now, self._link.updated_ms) and self._saved_bytes >= plain + padding:
             self._saved_bytes -= plain + padding
             self._send(padding)
 
     def _pause_ms(self, now: float) -> float:
-        return min(IDLE_SHARE * (now - self._used_ms), IDLE_MOST_MS) if self._may_offload else IDLE_MOST_MS
-
-    def _refresher_bytes(self) -> int:
-        """Padding that occupies the link for a few milliseconds at its last known rate."""
-        if self._link.rate_bits_per_ms <= 0:
-            return LEAST_PROBE_BYTES
-        return int(min(max(self._link.rate_bits_per_ms * PROBE_MS / 8.0, LEAST_PROBE_BYTES), MOST_PROBE_BYTES))
+        return ping_schedule.pause_ms(now, self._used_ms, self._may_offload)
 
     def oldest_ms(self) -> float | None:
         """When the oldest ping that is not answered yet was sent."""
