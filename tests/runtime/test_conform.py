@@ -151,3 +151,26 @@ def test_what_fails_on_one_side_takes_nothing_from_the_others(package, tmp_path,
     said = capsys.readouterr().out
     assert "failed: min-latency, seed 1, real: a child died" in said
     assert "failed: mdp, seed 0, simulated: scheduler mdp" in said
+
+
+def test_the_run_may_be_one_in_virtual_time(tmp_path, monkeypatch, capsys):
+    """Any profile will do; with one that nothing has to be estimated for, both sides are the same to the last digit."""
+    scenario, document_path = tmp_path / "small.yaml", tmp_path / "out.json"
+    data = plain("alexnet-pi")
+    data["streams"][0]["arrivals"]["rate_hz"] = 0.5
+    scenario.write_text(yaml.safe_dump(data))
+    order = ["hasten", "conform", str(scenario), "--virtual", "--schedulers", "device-only:deepest,fixed:9,9"]
+    monkeypatch.setattr(sys, "argv", [*order, "--seeds", "2", "--json", str(document_path)])
+    with pytest.raises(SystemExit) as leaving:
+        cli.main()
+    assert leaving.value.code == 1
+    said = capsys.readouterr().out
+    assert "run in virtual time" in said and "virtual less simulated" in said
+    document = json.loads(document_path.read_text())
+    assert document["runtime"]["kind"] == "virtual" and document["runtime"]["devices"] == 2
+    assert [entry["seed"] for entry in document["results"]] == [0, 1]
+    for entry in document["results"]:
+        assert entry["virtual"].keys() == entry["difference"].keys() and "real" not in entry
+        assert entry["same_decision_share"] == 1.0
+        assert entry["latency_error"]["ms"]["p95"] == pytest.approx(0.0, abs=1e-6)
+    assert {failure["side"] for failure in document["failures"]} == {"simulated", "virtual"}

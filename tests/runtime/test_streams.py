@@ -20,7 +20,8 @@ from hasten.runtime.device.tally import EXACT, Spread, Tally
 from hasten.runtime.device.tasklog import TaskLog
 from hasten.runtime.device.tasks import Arrival
 from hasten.runtime.local.results import StreamLog, collect
-from hasten.runtime.virtual.play import CLASSES, FRAME, StandIn, play
+from hasten.runtime.virtual.play import play
+from hasten.runtime.virtual.stand_in import CLASSES, FRAME, StandIn
 from hasten.runtime.wire.frames import Kind, Status
 from hasten.schedulers import make_scheduler
 
@@ -54,9 +55,7 @@ def test_an_answer_that_cannot_be_true_is_not_believed(what):
 
 def test_an_alarm_that_goes_off_late_costs_an_exit_and_not_the_task():
     def setting(world):
-        clock = world.agent._clock
-        call_at = clock.call_at
-        clock.call_at = lambda when_ms, call: call_at(when_ms + 2.0, call)
+        world.agent._machine.alarm.late_ms = 2.0
 
     records, _ = run(setting, edge=False, rate_hz=5, tasks=10, deadline_ms=103.2)  # the last exit takes 103
     assert told(records) == {("on_time", "answered", "late"): 10}

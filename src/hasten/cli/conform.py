@@ -1,4 +1,4 @@
-"""`hasten conform`: the simulator held against real runs."""
+"""`hasten conform`: the simulator held against real runs, or against the runtime in virtual time."""
 
 from __future__ import annotations
 
@@ -21,11 +21,18 @@ def conform(
     schedulers: SchedulersOption = DEFAULT_SCHEDULERS,
     seeds: SeedsOption = 1,
     out: Annotated[
-        Path | None, typer.Option("--out", metavar="DIR", help="Keep the log of every real task here.")
+        Path | None, typer.Option("--out", metavar="DIR", help="Keep the log of every task that is run here.")
     ] = None,
+    virtual: Annotated[
+        bool,
+        typer.Option("--virtual", help="Run in virtual time: the same agents and edge, nothing executed, no waiting."),
+    ] = False,
     json_to: JsonOption = None,
 ) -> None:
-    """Simulate and run the same tasks, as `hasten run` does; report how far the prediction is off."""
+    """Simulate and run the same tasks, as `hasten run` does; report how far the prediction is off.
+
+    With --virtual any profile will do; otherwise each stream needs a package.
+    """
     from hasten.core.scenario import load_scenario
     from hasten.fidelity.conform import conform as simulate_and_run
     from hasten.schedulers import split_specs
@@ -36,7 +43,7 @@ def conform(
     if out is not None:
         check_folder(out, "--out")
     with progress_bar(console) as progress:
-        document = simulate_and_run(loaded, split_specs(schedulers), range(seeds), out, progress)
+        document = simulate_and_run(loaded, split_specs(schedulers), range(seeds), out, progress, virtual)
     write_json(json_to, document)
     if document["results"]:
         show(console, *conform_tables(document, console.width), conform_legend(document))

@@ -139,9 +139,18 @@ def failure_lines(failures: Sequence[dict[str, Any]]) -> list[str]:
     ]
 
 
+_RUN_IN = {"real": "real processes", "virtual": "virtual time"}
+
+
+def _side(document: dict[str, Any]) -> str:
+    """What the side that was run is called."""
+    return "virtual" if document["runtime"]["kind"] == "virtual" else "real"
+
+
 def _sides_table(document: dict[str, Any], wide: bool) -> Table:
-    """Three rows for each run: simulated, real, difference."""
-    table = _table(f"{document['scenario']}: simulated, and run in real processes")
+    """Three rows for each run: simulated, real or virtual, difference."""
+    side = _side(document)
+    table = _table(f"{document['scenario']}: simulated, and run in {_RUN_IN[side]}")
     columns = _side_columns(wide)
     for heading in ("scheduler", "seed", "", *columns):
         named = heading == "scheduler"
@@ -155,7 +164,7 @@ def _sides_table(document: dict[str, Any], wide: bool) -> Table:
     for entry in document["results"]:
         run = [entry["scheduler"], str(entry["seed"])]
         table.add_row(*run, "simulated", *(cell(entry["simulated"], "") for cell in columns.values()))
-        table.add_row("", "", "real", *(cell(entry["real"], "") for cell in columns.values()))
+        table.add_row("", "", side, *(cell(entry[side], "") for cell in columns.values()))
         table.add_row("", "", "difference", *(cell(entry["difference"], "+") for cell in columns.values()))
         table.add_section()
     return table
@@ -183,7 +192,9 @@ def _side_columns(wide: bool) -> dict[str, Callable[[dict[str, Any], str], str]]
 def _error_table(document: dict[str, Any], wide: bool) -> Table:
     """One row for each run."""
     units = ("ms", "%") if wide else ("ms",)
-    table = _table(f"latency of single tasks, real less simulated{': ms, and % of the deadline' if wide else ''}")
+    table = _table(
+        f"latency of single tasks, {_side(document)} less simulated{': ms, and % of the deadline' if wide else ''}"
+    )
     table.add_column("scheduler", overflow="fold", min_width=8)
     same = "same\ndecision"
     for heading in ("seed", *(("tasks", "fell\nback", same, "compared") if wide else (same,))):

@@ -1,8 +1,11 @@
-"""``hasten conform``: simulate and run the same tasks, and say how well the simulator predicts the real system.
+"""``hasten conform``: simulate and run the same tasks, and say how well the simulator predicts the run.
 
-Both sides take the scenario with the profiles inside its packages. A run differs from a scenario as it is simulated in
-what no real system can choose: ``order`` is ``ready``, and what a task costs beyond its segments (``task_ms``,
-``offload_ms`` of the profiles) is paid. The prediction here has both.
+The run is one in real processes, or one in virtual time: the same agents and edge, nothing executed, no host. Simulated
+against virtual time shows what devices cannot see, virtual time against real processes what the host adds.
+
+Both sides take the same profiles (in real processes those inside the scenario's packages). A run differs from a
+scenario as it is simulated in what no real system can choose: ``order`` is ``ready``, and what a task costs beyond its
+segments (``task_ms``, ``offload_ms`` of the profiles) is paid. The prediction here has both.
 """
 
 from __future__ import annotations
@@ -19,6 +22,8 @@ from hasten.core.results import Failure, Result
 from hasten.core.scenario import Realization, Scenario, scenario_from
 from hasten.fidelity.errors import conformance
 from hasten.runtime.local.run import check_runnable, run_scenario
+from hasten.runtime.streams import offload_ms, task_ms
+from hasten.runtime.virtual.cluster import check_virtual, run_virtual_scenario
 from hasten.schedulers import make_scheduler
 from hasten.sim import simulate_realizations
 
@@ -29,16 +34,22 @@ LEAST_DEADLINE_MS = 1e-6
 
 
 def conform(
-    scenario: Scenario, schedulers: Sequence[str], seeds: Sequence[int], out_dir: Path | None, progress: ProgressCall
+    scenario: Scenario,
+    schedulers: Sequence[str],
+    seeds: Sequence[int],
+    out_dir: Path | None,
+    progress: ProgressCall,
+    virtual: bool = False,
 ) -> dict[str, Any]:
     """Simulate and run a scenario for every seed and scheduler; returns the ``hasten.fidelity.conform/1`` document.
 
     Args:
-        scenario: each stream's profile is a ``.hasten`` package.
+        scenario: for real processes each stream's profile is a ``.hasten`` package.
         schedulers: names, as for ``hasten simulate``.
         seeds: realizations.
-        out_dir: the log of every real task goes here.
+        out_dir: the log of every task that is run goes here.
         progress: told what is being done and the fraction done.
+        virtual: run in virtual time; that side is called ``virtual`` then, otherwise ``real``.
 
     A scheduler that fails on either side takes nothing from the others: ``failures`` names it, the side and the
     reason, and ``unpaired`` holds the summary of the other side, if there is one.
@@ -46,26 +57,28 @@ def conform(
     Raises:
         InputError: an unknown scheduler, or a scenario that this machine cannot run.
     """
-    check_runnable(scenario, schedulers)
+    side = "virtual" if virtual else "real"
+    check, run_all = (check_virtual, run_virtual_scenario) if virtual else (check_runnable, run_scenario)
+    check(scenario, schedulers)
     simulated, failed = _simulated(scenario, schedulers, seeds, progress)
-    real = run_scenario(scenario, schedulers, seeds, out_dir=out_dir, progress=progress)
-    sides = {"simulated": _by_run(simulated), "real": _by_run(real.results)}
-    paired = [run for run in sides["real"] if run in sides["simulated"]]
+    ran = run_all(scenario, schedulers, seeds, out_dir=out_dir, progress=progress)
+    sides = {"simulated": _by_run(simulated), side: _by_run(ran.results)}
+    paired = [run for run in sides[side] if run in sides["simulated"]]
     return {
         "schema": "hasten.fidelity.conform/1",
         "scenario": scenario.name,
-        "runtime": real.facts,
+        "runtime": {"kind": "processes"} | ran.facts,
         "simulated_with": {"order": "ready", "task_ms": task_ms(scenario), "offload_ms": offload_ms(scenario)},
-        "results": [conformance(sides["simulated"][run], sides["real"][run]) for run in paired],
+        "results": [conformance(sides["simulated"][run], sides[side][run], side) for run in paired],
         "unpaired": [
-            {"side": side} | result.summary()
-            for side, results in sides.items()
+            {"side": name} | result.summary()
+            for name, results in sides.items()
             for run, result in results.items()
             if run not in paired
         ],
         "failures": [
-            {"side": side} | failure._asdict()
-            for side, failures in (("simulated", failed), ("real", real.failures))
+            {"side": name} | failure._asdict()
+            for name, failures in (("simulated", failed), (side, ran.failures))
             for failure in failures
         ],
     }
@@ -94,7 +107,7 @@ def _simulated(
 def predict(
     scenario: Scenario, schedulers: Sequence[str], seeds: Sequence[int], progress: ProgressCall
 ) -> list[Result]:
-    """What :func:`hasten.runtime.local.run.run_scenario` should find, in its order: by seed, then scheduler.
+    """What :func:`run_scenario` and :func:`run_virtual_scenario` should find, in their order: by seed, then scheduler.
 
     A task reaches its device ``task_ms`` after its arrival; gains are as if it arrived then.
     """
@@ -120,16 +133,6 @@ def as_played(scenario: Scenario) -> Scenario:
     data["uplink"]["order"] = "ready"
     data["uplink"]["rtt_ms"] += offload_ms(scenario)
     return scenario_from(data, scenario.name if scenario.folder is None else scenario.folder / scenario.name)
-
-
-def task_ms(scenario: Scenario) -> float:
-    """The overhead of every task by the profiles: the mean over the streams, for one machine plays them all."""
-    return float(np.mean([stream.profile.task_ms for stream in scenario.devices]))
-
-
-def offload_ms(scenario: Scenario) -> float:
-    """What an offloaded task costs on top, likewise."""
-    return float(np.mean([stream.profile.offload_ms for stream in scenario.devices]))
 
 
 def _as_run(result: Result, name: str, scenario: Scenario, drawn: Realization) -> Result:

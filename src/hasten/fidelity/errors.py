@@ -19,8 +19,8 @@ LATENCIES = ("mean", "p50", "p95")
 SHARES = ("exit_share", "partition_share")
 
 
-def conformance(simulated: Result, real: Result) -> dict[str, Any]:
-    """One entry of the ``results`` of ``hasten.fidelity.conform/1``.
+def conformance(simulated: Result, real: Result, side: str = "real") -> dict[str, Any]:
+    """One entry of the ``results`` of ``hasten.fidelity.conform/1``, in which the run is called ``side``.
 
     Raises:
         HastenError: the two are not of the same tasks.
@@ -33,7 +33,7 @@ def conformance(simulated: Result, real: Result) -> dict[str, Any]:
         "seed": real.seed,
         "tasks": real.tasks,
         "simulated": sides[0],
-        "real": sides[1],
+        side: sides[1],
         "difference": _difference(*sides),
         "same_decision_share": float(same.mean()) if len(same) else None,
         "latency_error": _latency_error(simulated, real, same),

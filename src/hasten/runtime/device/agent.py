@@ -188,7 +188,8 @@ class DeviceAgent:
         if arrival is None:
             self._endings.no_more()
         else:
-            self._clock.call_at(self._start_ms + arrival.at_ms, lambda: self._arrive(run, number, arrival))
+            at_ms = self._start_ms + arrival.at_ms
+            self._machine.alarm.call_at(at_ms, lambda: self._arrive(run, number, arrival))
 
     def _arrive(self, run: int, number: int, arrival: Arrival) -> None:
         if run != self._run:

@@ -113,7 +113,8 @@ class Contact:
             self._prober.ahead(now)
             profiled_ms = self._adapter.profiled_edge_ms(task.option)
             cut, exit_ = task.partition, task.exit
-            self._flights.send(self._uplink, payload, cut, exit_, task.limit_ms, task.transfer, profiled_ms, task)
+            limit_ms = task.limit_ms - 0.5 * self._profile.offload_ms  # handling on the way back
+            self._flights.send(self._uplink, payload, cut, exit_, limit_ms, task.transfer, profiled_ms, task)
             self._rescue.watch(task)
 
     async def watch(self) -> None:

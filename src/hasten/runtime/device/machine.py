@@ -25,9 +25,13 @@ Encode = Callable[[Sequence[NDArray[np.generic]], Sequence[TensorSpec]], bytes]
 
 @dataclass(frozen=True)
 class Machine:
-    """Clock, processor, codec, and who plans beside the event loop."""
+    """Clock, alarm, processor, codec, and who plans beside the event loop.
+
+    The alarm wakes the agent when a task arrives; it may go off late, as everything else may not.
+    """
 
     clock: Clock
+    alarm: Clock
     compute: Compute
     encode: Encode
     helper: Helper
@@ -42,4 +46,5 @@ class Machine:
 def real_machine(loop: asyncio.AbstractEventLoop | None = None) -> Machine:
     """This computer, for one agent in the running event loop."""
     at: Any = loop or asyncio.get_running_loop()
-    return Machine(SystemClock(at), ComputeQueue(at), Codec().encode, HelperThread())
+    clock = SystemClock(at)
+    return Machine(clock, clock, ComputeQueue(at), Codec().encode, HelperThread())

@@ -45,13 +45,16 @@ class SerialLink:
     def admit(self, now: float, size_bytes: int) -> float:
         """Take a frame of this size; return when its last bit has been sent (infinity: never)."""
         self.sent_bytes += size_bytes
+        self._free_ms = self.would_end(now, size_bytes)
+        return self._free_ms
+
+    def would_end(self, now: float, size_bytes: int) -> float:
+        """When a frame of this size would have been sent if it were handed over now."""
         bits = 8.0 * size_bytes
         if now < self._start_ms:
-            self._free_ms = float(stage_end(now, self._free_ms, bits / self._first_rate))
-        else:
-            begins_ms = max(now, self._free_ms) - self._start_ms
-            self._free_ms = self._start_ms + self._trace.transfer_end(begins_ms, bits)
-        return self._free_ms
+            return float(stage_end(now, self._free_ms, bits / self._first_rate))
+        begins_ms = max(now, self._free_ms) - self._start_ms
+        return self._start_ms + self._trace.transfer_end(begins_ms, bits)
 
 
 class Relay:

@@ -27,6 +27,7 @@ from hasten.runtime.local.processes import Child, ChildError, end_all
 from hasten.runtime.local.results import StreamLog, collect
 from hasten.runtime.pace import now_ms
 from hasten.runtime.sockets import backend_facts
+from hasten.runtime.streams import check_machines, stream_settings
 from hasten.schedulers import make_scheduler
 from hasten.split.package import Package, open_package
 
@@ -177,7 +178,7 @@ class LocalCluster:
         realization = self._scenario.realize(seed)
         self.relay.ask("load", traces=[_trace_message(trace) for trace in realization.rates])
         arrivals = [realization.arrival_ms[realization.stream == m] for m in range(len(self.devices))]
-        logs = [self._log_path(scheduler, seed, m) for m in range(len(self.devices))]
+        logs = [log_path(self._folder, scheduler, seed, stream.name) for stream in self._scenario.devices]
         for m, device in enumerate(self.devices):  # one after the other, so that their probes do not meet
             device.ask("prepare", **self._order(scheduler, realization, m), log=str(logs[m]))
         at_ms = now_ms() + LEAD_MS
@@ -212,23 +213,12 @@ class LocalCluster:
 
     def _order(self, scheduler: str, realization: Realization, m: int) -> dict[str, Any]:
         """What a device is told of a round."""
-        scenario, stream = self._scenario, self._scenario.devices[m]
-        settings = {
-            "deadline_ms": stream.deadline_ms,
-            "rate_hz": stream.spec.arrivals.mean_rate_hz(scenario.folder),
-            "slowdown": stream.slowdown,
-            "gain_terms": scenario.gain.terms(),
-            "energy_weight_per_mj": scenario.gain.energy_weight_per_mj,
-            "seed": realization.seed,
-            "stream": m,
-            "streams": len(scenario.devices),
-            "shared_uplink": scenario.uplink.topology == "shared",
-            "arrivals": stream.spec.arrivals.model_dump(mode="json", by_alias=True),
-            "uplink_bits_per_ms": scenario.uplink.rate.constant_bits_per_ms(),
-        }
+        stream = self._scenario.devices[m]
+        settings = vars(stream_settings(self._scenario, realization.seed, m))
+        arrivals = stream.spec.arrivals.model_dump(mode="json", by_alias=True)
         return {
             "scheduler": scheduler,
-            "settings": settings,
+            "settings": settings | {"arrivals": arrivals},
             "arrival_ms": realization.arrival_ms[realization.stream == m].tolist(),
             "name": stream.name,
             "port": self._ports[m],
@@ -255,9 +245,11 @@ class LocalCluster:
         path.write_text(self._scenario.devices[m].profile.to_json(), encoding="utf-8")
         return str(path)
 
-    def _log_path(self, scheduler: str, seed: int, m: int) -> Path:
-        name = "".join(c if c.isalnum() or c in "-,." else "_" for c in scheduler)
-        return self._folder / f"{name}-{seed}-{self._scenario.devices[m].name}.jsonl"
+
+def log_path(folder: Path, scheduler: str, seed: int, stream: str) -> Path:
+    """Where the log of one stream's tasks in one round goes."""
+    name = "".join(c if c.isalnum() or c in "-,." else "_" for c in scheduler)
+    return folder / f"{name}-{seed}-{stream}.jsonl"
 
 
 def stream_packages(scenario: Scenario, package: Path | None = None) -> list[Path]:
@@ -287,10 +279,7 @@ def check_runnable(scenario: Scenario, schedulers: Sequence[str], package: Path 
     for name in schedulers:
         make_scheduler(name)
     stream_packages(scenario, package)
-    slowdowns = {f"streams ({stream.name}).slowdown": stream.slowdown for stream in scenario.devices}
-    for key, value in {"edge.slowdown": scenario.edge.slowdown, **slowdowns}.items():
-        if value < 1.0:
-            raise InputError(scenario.name, key, value, "at least 1 for a real run (a machine cannot be made faster)")
+    check_machines(scenario)
 
 
 def _trace_message(trace: RateTrace) -> dict[str, Any]:

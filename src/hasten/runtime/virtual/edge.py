@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from hasten.runtime.clock import Clock
@@ -27,12 +27,13 @@ from hasten.runtime.wire.frames import (
 ServiceLaw = Callable[[int, float], float]
 """What the n-th task (from 1), profiled at so many milliseconds, takes."""
 
+MOST_DEVICES = 100_000
 CLASS_INDEX, CONFIDENCE = 1, 0.75
 """The answer to every task."""
 
 
 class VirtualEdge:
-    """Serves one package, whose tasks are all answered with class 1, to any device.
+    """Serves packages, whose tasks are all answered with class 1, to any device.
 
     Attributes:
         service: how long tasks take.
@@ -42,7 +43,7 @@ class VirtualEdge:
         ran: how many tasks it has computed.
     """
 
-    def __init__(self, clock: Clock, package: Any, workers: int = 1, slowdown: float = 1.0) -> None:
+    def __init__(self, clock: Clock, packages: Sequence[Any], workers: int = 1, slowdown: float = 1.0) -> None:
         self.service: ServiceLaw = lambda n, profiled_ms: profiled_ms
         self.answer: Callable[[Answer], Answer] = lambda answer: answer
         self.drift, self.offset_ms = 0.0, 1e6
@@ -52,12 +53,12 @@ class VirtualEdge:
         own = _OwnClock(self, clock)
         notes = Notes(lambda text: None, own.now_ms)
         self.core = EdgeCore(
-            [Served(package, runner=_Nobody(), slowdown=slowdown)],
+            [Served(package, runner=_Nobody(), slowdown=slowdown) for package in packages],
             _VirtualWorkers(self, clock, workers),
             own,
             notes=notes,
         )
-        self._guests = Connections(ConnectionLimits(), own, notes)
+        self._guests = Connections(ConnectionLimits(devices=MOST_DEVICES), own, notes)
         self._sides: dict[VirtualTransport, _EdgeSide] = {}
 
     @property

@@ -107,7 +107,34 @@ def filler(tensors: Sequence[NDArray[np.generic]], specs: Sequence[TensorSpec]) 
     return bytes(body_bytes(specs))
 
 
-def virtual_machine(law: Law = lambda planned_ms: planned_ms) -> Machine:
-    """A machine for one agent in the running virtual loop."""
-    clock = VirtualClock(asyncio.get_running_loop())
-    return Machine(clock, VirtualCompute(clock, law), filler, InPlace(clock))
+class LateAlarm:
+    """Goes off so long after the time it was set to, and of several that do so at once in the order of ``rank``.
+
+    Whatever else is due at that time comes before.
+    """
+
+    def __init__(self, clock: VirtualClock, late_ms: float, rank: int) -> None:
+        self.late_ms = late_ms
+        self._clock, self._rank = clock, rank
+
+    def now_ms(self) -> float:
+        """The virtual time."""
+        return self._clock.now_ms()
+
+    def call_at(self, when_ms: float, call: Callable[[], None]) -> None:
+        """Have ``call`` run late."""
+        self._clock.call_at(when_ms + self.late_ms, call, 1 + self._rank)
+
+    def close(self) -> None:
+        """The clock is not its own."""
+
+
+def virtual_machine(
+    law: Law = lambda planned_ms: planned_ms, clock: VirtualClock | None = None, late_ms: float = 0.0, rank: int = 0
+) -> Machine:
+    """A machine for one agent in the running virtual loop, whose alarm goes off ``late_ms`` late.
+
+    Machines that share a ``clock`` are told apart by their ``rank``: their order where tasks arrive together.
+    """
+    clock = clock or VirtualClock(asyncio.get_running_loop())
+    return Machine(clock, LateAlarm(clock, late_ms, rank), VirtualCompute(clock, law), filler, InPlace(clock))

@@ -1,4 +1,9 @@
-"""A link in virtual time: serial upwards at a rate, with delays both ways and faults to order; it leads to one edge."""
+"""A link in virtual time: serial upwards at a rate, with delays both ways and faults to order; it leads to one edge.
+
+Only frames of tasks occupy it. A ping waits for its turn and takes its time, so that it measures what it should, but
+nobody waits for it: plain ones are of 20 bytes, five a second at most, and others keep to 60 bytes a second. The timing
+law knows no pings; so its times hold here exactly.
+"""
 
 from __future__ import annotations
 
@@ -9,6 +14,34 @@ from typing import Any, Protocol
 
 from hasten.runtime.clock import Clock
 from hasten.runtime.wire.frames import HEADER, Kind
+
+
+class Line(Protocol):
+    """What transmits frames one after the other; several links may share one."""
+
+    def admit(self, now: float, size_bytes: int) -> float:
+        """Take a frame of this size; return when its last bit has been sent (infinity: never)."""
+
+    def would_end(self, now: float, size_bytes: int) -> float:
+        """When a frame of this size would have been sent if it were handed over now."""
+
+
+class SteadyLine:
+    """A line of a rate that holds until it is set anew; at an infinite one nothing takes time."""
+
+    def __init__(self, rate_bits_per_ms: float) -> None:
+        self.rate_bits_per_ms = rate_bits_per_ms
+        self._free_ms = -math.inf
+
+    def admit(self, now: float, size_bytes: int) -> float:
+        """Take a frame of this size; return when its last bit has been sent."""
+        self._free_ms = self.would_end(now, size_bytes)
+        return self._free_ms
+
+    def would_end(self, now: float, size_bytes: int) -> float:
+        """When a frame of this size would have been sent if it were handed over now."""
+        return max(now, self._free_ms) + 8.0 * size_bytes / self.rate_bits_per_ms
+
 
 Fate = Callable[[Kind, bytes], float | None]
 """What happens to a frame beside the usual: so many ms more, or None: it is lost. Later frames wait for it."""
@@ -28,15 +61,18 @@ class VirtualLink:
     """A :class:`~hasten.runtime.device.dialing.Dialer` that always ends up at the same peer.
 
     Attributes:
-        rate_bits_per_ms: of the way up; infinite takes no time.
+        line: the way up.
         up_ms, down_ms: what passes besides, each way.
+        offload_ms: what a task's frame and its answer take on top, half each way, and pings do not.
         up, down: fates of frames.
         refuses: why no connection can be made, if so.
         sent_bytes: by kind of frame, both ways.
     """
 
-    def __init__(self, clock: Clock, peer: Peer, rate_bits_per_ms: float = 1e4, rtt_ms: float = 10.0) -> None:
-        self.rate_bits_per_ms = rate_bits_per_ms
+    def __init__(self, clock: Clock, peer: Peer, line: Line | None = None, rtt_ms: float = 10.0) -> None:
+        self._steady = SteadyLine(1e4)
+        self.line = line or self._steady
+        self.offload_ms = 0.0
         self.up_ms = self.down_ms = 0.5 * rtt_ms
         self.up: Fate = lambda kind, frame: 0.0
         self.down: Fate = lambda kind, frame: 0.0
@@ -56,6 +92,16 @@ class VirtualLink:
         transport = VirtualTransport(self, self._clock, self._peer, make())
         self.connections.append(transport)
         return transport
+
+    @property
+    def rate_bits_per_ms(self) -> float:
+        """The rate of a line of its own; set another for the frames that come then."""
+        return self._steady.rate_bits_per_ms
+
+    @rate_bits_per_ms.setter
+    def rate_bits_per_ms(self, rate: float) -> None:
+        self._steady.rate_bits_per_ms = rate
+        self.line = self._steady
 
     def rtt(self, rtt_ms: float) -> None:
         """Another round trip from now on."""
@@ -80,7 +126,7 @@ class VirtualTransport:
     def __init__(self, link: VirtualLink, clock: Clock, peer: Peer, protocol: asyncio.BufferedProtocol) -> None:
         self.closed = False
         self._link, self._clock, self._peer, self._protocol = link, clock, peer, protocol
-        self._link_free_ms = self._up_ms = self._down_ms = -math.inf
+        self._up_ms = self._down_ms = -math.inf
         self._rest = b""
         protocol.connection_made(self)  # type: ignore[arg-type]
 
@@ -99,20 +145,28 @@ class VirtualTransport:
         self.write(b"".join(parts))
 
     def _up(self, frame: bytes) -> None:
-        fate = self._link.up(self._link.count(frame), frame)
+        link, now = self._link, self._clock.now_ms()
+        kind = link.count(frame)
+        fate = link.up(kind, frame)
         if fate is None or self.closed:
             return
-        now = self._clock.now_ms()
-        self._link_free_ms = max(now, self._link_free_ms) + 8.0 * len(frame) / self._link.rate_bits_per_ms
-        self._up_ms = max(self._link_free_ms + self._link.up_ms + fate, self._up_ms)
-        self._clock.call_at(self._up_ms, lambda: None if self.closed else self._peer.frame(self, frame))
+        of_task = kind is Kind.SUBMIT
+        sent_ms = link.line.admit(now, len(frame)) if of_task else link.line.would_end(now, len(frame))
+        arrives_ms = max(sent_ms + link.up_ms + (0.5 * link.offload_ms if of_task else 0.0) + fate, self._up_ms)
+        if of_task or fate > 0:
+            self._up_ms = arrives_ms
+        if arrives_ms < math.inf:
+            self._clock.call_at(arrives_ms, lambda: None if self.closed else self._peer.frame(self, frame))
 
     def deliver(self, frame: bytes) -> None:
         """Send a frame down to the device."""
-        fate = self._link.down(self._link.count(frame), frame)
+        link = self._link
+        kind = link.count(frame)
+        fate = link.down(kind, frame)
         if fate is None or self.closed:
             return
-        self._down_ms = max(self._clock.now_ms() + self._link.down_ms + fate, self._down_ms)
+        handling_ms = 0.5 * link.offload_ms if kind is Kind.ANSWER else 0.0
+        self._down_ms = max(self._clock.now_ms() + link.down_ms + handling_ms + fate, self._down_ms)
         self._clock.call_at(self._down_ms, lambda: self._receive(frame))
 
     def _receive(self, data: bytes) -> None:

@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from types import SimpleNamespace
 from typing import Any
-
-import numpy as np
-from numpy.typing import NDArray
 
 from hasten.core.decision import Scheduler
 from hasten.core.profile import Profile
+from hasten.runtime.clock import Clock
 from hasten.runtime.device.agent import DeviceAgent
 from hasten.runtime.device.settings import AgentSettings
 from hasten.runtime.device.tasklog import TaskLog
@@ -21,26 +18,8 @@ from hasten.runtime.virtual.edge import VirtualEdge
 from hasten.runtime.virtual.loop import run_virtual
 from hasten.runtime.virtual.machine import Law, virtual_machine
 from hasten.runtime.virtual.network import VirtualLink
+from hasten.runtime.virtual.stand_in import FRAME, StandIn, stand_in_package
 from hasten.runtime.wire.frames import Hello
-from hasten.split.manifest import Cut, TensorSpec
-
-CLASSES = 10
-DIGEST = bytes(32)
-FRAME = np.zeros((1, 1), np.uint8)
-
-
-class StandIn:
-    """Computes nothing: class 1."""
-
-    def prefix(self, partition: int, inputs: Sequence[NDArray[np.generic]]) -> list[NDArray[np.generic]]:
-        """Nothing crosses."""
-        return [FRAME]
-
-    def finish(self, partition: int, exit_: int, tensors: Sequence[NDArray[np.generic]]) -> NDArray[np.float32]:
-        """Class 1, almost surely."""
-        logits = np.zeros(CLASSES, dtype=np.float32)
-        logits[1] = 9.0
-        return logits
 
 
 @dataclass
@@ -56,17 +35,6 @@ class World:
     at: Callable[[float, Callable[[], object]], None]
     """``at(ms, call)``: call something so long after the first task could arrive."""
     notes: list[str]
-
-
-def stand_in_package(profile: Profile) -> Any:
-    """What an agent and an edge ask of a package, from its profile."""
-    sizes = [profile.input_bytes, *(block.output_bytes for block in profile.blocks)]
-    cuts = tuple(
-        Cut(name=f"cut{p}", tensors=(TensorSpec(name="x", shape=(size,), dtype="uint8"),), payload_bytes=size)
-        for p, size in enumerate(sizes)
-    )
-    manifest = SimpleNamespace(cuts=cuts, classes=CLASSES)
-    return SimpleNamespace(profile=profile, manifest=manifest, digest=DIGEST.hex())
 
 
 def play(
@@ -92,14 +60,10 @@ def play(
         machine = virtual_machine(law)
         clock = machine.clock
         package = stand_in_package(profile)
-        far = VirtualEdge(clock, package, workers, edge_slowdown)
+        far = VirtualEdge(clock, [package], workers, edge_slowdown)
         link = VirtualLink(clock, far)
         notes: list[str] = []
-        hello = Hello(DIGEST, b"", "virtual")
-
-        def connect(user: UplinkUser) -> Uplink:
-            return Uplink("edge", 1, hello, None, user, link, clock.now_ms, lambda: 0.5)
-
+        connect = connector(package, "virtual", link, clock)
         agent = DeviceAgent(
             package,
             runner or StandIn(),
@@ -126,3 +90,9 @@ def play(
 
 START_MS = 5000.0
 """Connecting and warming up are over by then."""
+
+
+def connector(package: Any, name: str, link: VirtualLink, clock: Clock) -> Callable[[UplinkUser], Uplink]:
+    """Makes the uplink of the device of this name over a virtual link."""
+    hello = Hello(bytes.fromhex(package.digest), b"", name)
+    return lambda user: Uplink("edge", 1, hello, None, user, link, clock.now_ms, lambda: 0.5)
