@@ -16,16 +16,17 @@ import numpy as np
 from hasten.core.decision import Scheduler, View
 from hasten.core.errors import HastenError
 from hasten.core.scenario import Scenario, scenario_from
-from hasten.policies.afterstate_policy import BacklogPolicy, tensor_shapes
-from hasten.policies.guard import observed_envelope
-from hasten.policies.policy import AnyPolicy, Float32, Layer, Leads, Manifest, Policy, network_options
+from hasten.policies.afterstate_policy import AfterstatePolicy, tensor_shapes
+from hasten.policies.guard import observed_range
+from hasten.policies.manifest import ImprovementMargins, PolicyManifest, network_options
+from hasten.policies.policy import AnyPolicy, Float32, Layer, Policy
 from hasten.schedulers import make_scheduler, scheduler_names
 from hasten.schedulers.learned import Learned
 
 ARGUMENTS = {"fixed": "fixed:2,1", "fixed-exit": "fixed-exit:2", "load-threshold": "load-threshold"}
 GROUPS, WARM, PAUSED = 20, 200, 30
 DEADLINE_MS = {"alexnet-pi": 80, "efficientnet-b0": 150}
-LEADS = Leads(streams=(1,), deadline_ms=(100.0,), lead=((0.01,),))
+MARGINS = ImprovementMargins(streams=(1,), deadline_ms=(100.0,), lead=((0.01,),))
 """Looking for Greedy's option takes time, too."""
 LEARNED = {"policy, backlogs": "backlogs", "policy, actions": "actions"}
 """The two kinds of policies."""
@@ -54,14 +55,14 @@ def scenario(streams: int, profile: str) -> Scenario:
 
 def random_policy(chosen: Scenario, values: str) -> AnyPolicy:
     """A policy of the usual size for a scenario, with random weights."""
-    manifest = Manifest(
+    manifest = PolicyManifest(
         hasten="0",
         values=values,
         hidden=(128, 128) if values == "actions" else (64, 128),
-        leads=None if values == "actions" else LEADS,
+        leads=None if values == "actions" else MARGINS,
         networks=network_options([stream.profile.name for stream in chosen.devices], chosen.options),
         gain_terms=chosen.gain.terms(),
-        envelope=observed_envelope(chosen, [chosen.realize(0)]),
+        envelope=observed_range(chosen, [chosen.realize(0)]),
     )
     rng = np.random.default_rng(0)
 
@@ -72,7 +73,7 @@ def random_policy(chosen: Scenario, values: str) -> AnyPolicy:
         return some(n_in, n_out), np.zeros(n_out, dtype=np.float32)
 
     if values == "backlogs":
-        return BacklogPolicy(manifest, **{name: some(*shape) for name, shape in tensor_shapes((64, 128)).items()})
+        return AfterstatePolicy(manifest, **{name: some(*shape) for name, shape in tensor_shapes((64, 128)).items()})
     trunk = (layer(manifest.features, 128), layer(128, 128))
     return Policy(manifest, trunk, layer(128, 1), layer(128, manifest.width + 1))
 

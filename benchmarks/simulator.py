@@ -28,7 +28,8 @@ from simpy_peer import SimpyGreedy
 import hasten.api
 import hasten.sim
 from hasten.core.scenario import Realization, Scenario, scenario_from
-from hasten.features.observation import CLIP, STATE_FEATURES, deadline_rates
+from hasten.features.layout import ActionLayout
+from hasten.features.observation import CLIP, deadline_rates
 from hasten.schedulers import make_scheduler
 
 ENVIRONMENTS = 1024
@@ -86,7 +87,7 @@ class PlainEnv(gymnasium.Env):
         )
         self.deadline = float(scenario.deadlines_ms[0])
         self.deadline_rate = float(deadline_rates(table, scenario.deadlines_ms)[0])
-        features = STATE_FEATURES + 2 * len(self.device)
+        features = ActionLayout(len(self.device)).size
         self.action_space = gymnasium.spaces.Discrete(len(self.device) + 1)
         self.observation_space = gymnasium.spaces.Box(-CLIP, CLIP, (features,), np.float32)
         realization = scenario.realize(0)

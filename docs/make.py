@@ -1,8 +1,8 @@
 """Write the reference pages from the code, and run every Python example of README and docs.
 
-`docs/cli.md` comes from the commands' own help, `docs/api.md` from the docstrings of the public names. An example is
-a fenced block marked ``python``; blocks that start with ``class`` or use a package that is not built here are only
-compiled.
+`docs/cli.md` comes from the commands' own help, `docs/api.md` from the docstrings of the public names,
+`docs/observations.md` from the layouts of observations. An example is a fenced block marked ``python``; blocks that
+start with ``class`` or use a package that is not built here are only compiled.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ import textwrap
 from pathlib import Path
 
 import hasten as hs
+from hasten.features.layout import ContextFeature, Feature, OptionFeature, StateFeature
 
 ROOT = Path(__file__).parent.parent
 ONLY_COMPILED = ("class ", "hs.train(", 'open_package("', "own_model", "mydata")
@@ -45,16 +46,37 @@ JSON); asked twice, it ends at once. Files are checked before the work and writt
 stays until the new one is complete.
 """
 
+OBSERVATIONS: tuple[tuple[str, str, type[Feature]], ...] = (
+    (
+        "Values of actions",
+        "Times are cut off at 2. After these columns come J predicted latencies, 2 for padding, then J predicted "
+        "gains, of late\noptions as such.",
+        StateFeature,
+    ),
+    (
+        "Values of afterstates: context features",
+        "Gaps and longest times `t` are `t / (t + deadline)`; backlogs and variabilities are cut off at 2.",
+        ContextFeature,
+    ),
+    (
+        "Values of afterstates: features of options",
+        f"After the {len(ContextFeature)} context features come blocks of J+1 columns each, in this order: one column "
+        "for each option, the last\nfor dropping. Times are cut off at 2. The last four blocks are the afterstate.",
+        OptionFeature,
+    ),
+)
+
 
 def main() -> None:
     """Write the pages, then run the examples; exit code 1 if one fails."""
     (ROOT / "docs" / "cli.md").write_text(command_page(), encoding="utf-8")
     (ROOT / "docs" / "api.md").write_text(api_page(), encoding="utf-8")
+    (ROOT / "docs" / "observations.md").write_text(observation_page(), encoding="utf-8")
     pages = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
     failed = [page.name for page in pages if not all(run(page, code) for code in examples(page))]
     if failed:
         sys.exit(f"examples failed in {', '.join(failed)}")
-    print("wrote docs/cli.md and docs/api.md; all examples run")
+    print("wrote docs/cli.md, docs/api.md and docs/observations.md; all examples run")
 
 
 def command_page() -> str:
@@ -87,6 +109,20 @@ def api_page() -> str:
         rows = members(thing) if inspect.isclass(thing) else []
         if rows:
             page += "\n| Name | Is | |\n|---|---|---|\n" + "".join(f"| {' | '.join(row)} |\n" for row in rows)
+    return page
+
+
+def observation_page() -> str:
+    """The columns of both observations."""
+    page = """# Observations
+
+What a learned policy sees of a decision, in float32. Written by `make docs` from `hasten.features.layout`, which names
+the columns for all that writes or reads them. Times are shares of the deciding stream's deadline. J is the number of
+options.
+"""
+    for title, text, features in OBSERVATIONS:
+        page += f"\n## {title}\n\n{text}\n\n| Column | Name | Is |\n|---|---|---|\n"
+        page += "".join(f"| {feature.value} | `{feature.name}` | {feature.meaning} |\n" for feature in features)
     return page
 
 

@@ -11,8 +11,9 @@ from hypothesis import strategies as st
 
 from hasten.core.decision import View
 from hasten.core.scenario import scenario_from
-from hasten.features.afterstates import KINDS, SITUATION, BacklogFeatures
-from hasten.features.afterstates_single import SingleBacklogs
+from hasten.features.afterstates import AfterstateFeatures, afterstates_of, gains_of
+from hasten.features.afterstates_single import SingleAfterstates
+from hasten.features.layout import BACKLOGS, ContextFeature, OptionFeature
 from hasten.features.observation import CLIP, Features
 from hasten.features.observation_single import SingleFeatures
 
@@ -71,8 +72,8 @@ def test_lean_features_are_those_of_the_batch(contexts, gain, streams, workers, 
     options = type(table)(**{name: values[:streams] for name, values in vars(table).items()})
     rng = np.random.default_rng(seed)
     batch, single = Features(context, options), SingleFeatures(context, options)
-    many, one = BacklogFeatures(context, options), SingleBacklogs(context, options)
-    out = np.empty(batch.size, dtype=np.float32)
+    many, one = AfterstateFeatures(context, options), SingleAfterstates(context, options)
+    out = np.empty(batch.layout.size, dtype=np.float32)
     now_ms = 0.0
     for _ in range(5):
         now_ms += rng.exponential(40.0)
@@ -93,23 +94,28 @@ def test_lean_features_are_those_of_the_batch(contexts, gain, streams, workers, 
         assert np.array_equal(single.feasible, mask[0, :-1] == 1)
         seen, allowed, _ = many.observe(view)
         stream = one.observe(view)
-        order, deadline_ms, actions = stream.order, stream.deadline_ms, len(stream.order)
+        order, deadline_ms = stream.order, stream.deadline_ms
         useful = ~one.useless
         assert np.array_equal(useful, allowed[0, order] == 1) and useful[-1]
-        gain, latency, left = np.split(seen[0, SITUATION:], [actions, 2 * actions])
+        layout = many.layout
+        gain, latency = gains_of(seen)[0], seen[0, layout.block(OptionFeature.LATENCY)]
         before_ms = [view.device_wait_ms[0], view.uplink_wait_ms[0], view.edge_wait_ms[0, 0]]
         known = np.minimum(np.array(before_ms) / deadline_ms, CLIP) if ready_order else np.zeros(3)
-        np.testing.assert_allclose(seen[0, 13:16], known, rtol=1e-6)
+        np.testing.assert_allclose(
+            seen[0, [ContextFeature.DEVICE_WAIT, ContextFeature.UPLINK_WAIT, ContextFeature.EDGE_WAIT]],
+            known,
+            rtol=1e-6,
+        )
         near = {"rtol": 1e-6, "atol": 1e-7}
-        np.testing.assert_allclose(one.situation, [*seen[0, :SITUATION], 1.0], **near)
+        np.testing.assert_allclose(one.context, [*seen[0, layout.context], 1.0], **near)
         np.testing.assert_allclose(stream.gain(one.latency_ms)[useful], gain[order][useful], **near)
         np.testing.assert_allclose(np.minimum(one.latency_ms / deadline_ms, CLIP), latency[order[:-1]], **near)
-        by_option = left.reshape(KINDS, actions).T[order]
-        np.testing.assert_allclose(one.left_ms[:, :KINDS] / deadline_ms, by_option, **near)
-        assert (one.left_ms[:, KINDS] == 1).all()
+        by_option = afterstates_of(seen)[0].T[order]
+        np.testing.assert_allclose(one.left_ms[:, :BACKLOGS] / deadline_ms, by_option, **near)
+        assert (one.left_ms[:, BACKLOGS] == 1).all()
 
 
-def test_swinging_links_and_uneven_arrivals_are_told_from_even_ones():
+def test_links_and_gaps_that_vary_are_told_from_even_ones():
     context = scenario_from(
         {
             "schema": "hasten.scenario/1",
@@ -129,7 +135,7 @@ def test_swinging_links_and_uneven_arrivals_are_told_from_even_ones():
     rng = np.random.default_rng(0)
 
     def deviations(gaps_ms, rates):
-        features, now_ms = BacklogFeatures(context, table), 0.0
+        features, now_ms = AfterstateFeatures(context, table), 0.0
         for gap_ms, rate in zip(gaps_ms, rates, strict=True):
             now_ms += gap_ms
             nothing = np.zeros((1, 1))
@@ -144,12 +150,12 @@ def test_swinging_links_and_uneven_arrivals_are_told_from_even_ones():
                 others_wait_ms=nothing,
             )
             seen, _, _ = features.observe(view)
-        return seen[0, 11], seen[0, 12]
+        return seen[0, ContextFeature.RATE_VARIABILITY], seen[0, ContextFeature.GAP_VARIABILITY]
 
     many, steady = 600, np.full(600, 1e4)
-    swing, uneven = deviations(rng.exponential(100, many), steady)
-    assert swing == 0.0 and uneven == pytest.approx(2 / np.e, abs=0.2)
-    swing, uneven = deviations(np.full(many, 100.0), 1e4 * np.exp(0.8 * rng.standard_normal(many)))
-    assert swing > 0.1 and uneven == pytest.approx(0.0, abs=0.02)
+    rates, gaps = deviations(rng.exponential(100, many), steady)
+    assert rates == 0.0 and gaps == pytest.approx(2 / np.e, abs=0.2)
+    rates, gaps = deviations(np.full(many, 100.0), 1e4 * np.exp(0.8 * rng.standard_normal(many)))
+    assert rates > 0.1 and gaps == pytest.approx(0.0, abs=0.02)
     bursts = np.where(np.arange(many) % 10, 10.0, 910.0)
     assert deviations(bursts, steady)[1] > 1.3

@@ -4,12 +4,12 @@ import numpy as np
 import pytest
 import torch
 
-from hasten.features.observation import STATE_FEATURES
+from hasten.features.layout import ActionLayout
 from hasten.learn.dqn import Adam, DoubleDqn
 from hasten.learn.network import DuelingNetwork
 from hasten.learn.replay import PrioritizedReplay, UniformReplay
 from hasten.learn.transitions import Transitions
-from hasten.policies.policy import Envelope, Manifest, NetworkOptions
+from hasten.policies.manifest import NetworkOptions, PolicyManifest, TrainingRange
 
 
 def random_batch(count, features=6, actions=4, seed=0):
@@ -50,20 +50,20 @@ def test_gradient_equals_the_automatic_one():
 @pytest.mark.parametrize("known", [None, 3])
 def test_a_policy_has_the_networks_values_and_can_be_taken_back(hidden, known):
     rng, actions = np.random.default_rng(0), 4
-    network = DuelingNetwork(STATE_FEATURES + 2 * (actions - 1), hidden, actions, seed=1, known=known)
-    manifest = Manifest(
+    network = DuelingNetwork(ActionLayout(actions - 1).size, hidden, actions, seed=1, known=known)
+    manifest = PolicyManifest(
         hasten="0",
         hidden=network.policy_hidden,
         networks=(NetworkOptions(profile="x", fingerprint="y", options=((1, 0), (2, 0), (3, 0))),),
         gain_terms=(0.0, 0.0, 0.0),
-        envelope=Envelope(
+        training_range=TrainingRange(
             rate_mbps=(1, 1), rate_hz=(1, 1), deadline_ms=(1, 1), streams=(1, 1), device_ms=(1, 1), edge_ms=(1, 1)
         ),
     )
     observation = rng.uniform(-2, 2, (20, manifest.features)).astype(np.float32)
     policy = network.policy(manifest)
     np.testing.assert_allclose(policy.q(observation), network.values(observation), atol=1e-5)
-    again = DuelingNetwork(STATE_FEATURES + 2 * (actions - 1), hidden, actions, seed=2, known=known)
+    again = DuelingNetwork(ActionLayout(actions - 1).size, hidden, actions, seed=2, known=known)
     again.load(policy)
     np.testing.assert_allclose(again.parameters, network.parameters, rtol=1e-5, atol=1e-6)
 

@@ -8,11 +8,11 @@ import pytest
 
 import hasten as hs
 from hasten.core.errors import InputError
-from hasten.features.observation import STATE_FEATURES
+from hasten.features.layout import ActionLayout
 from hasten.learn.change import Change, changed
 from hasten.learn.collect import TEMPERATURE, EpsilonGreedy, Scheduled, UniformActor, collect, likely_action
 from hasten.learn.demonstrations import demonstrate
-from hasten.learn.domain import FIXED, Domain, draw_runs, envelope_of
+from hasten.learn.domain import FIXED, Domain, draw_runs, training_range_of
 from hasten.learn.planner import Planner
 from hasten.sim import simulate_realizations
 
@@ -45,9 +45,9 @@ def test_drawn_runs_stay_within_the_domain():
             assert run.tasks == 600 // len(runs.scenario.devices) * len(runs.scenario.devices)
     assert min(streams) >= 1 and max(streams) <= 6 and len(streams) > 2
     assert 5 <= min(rates) < 8 and 12 < max(rates) <= 20
-    envelope = envelope_of(scenario, domain)
-    assert envelope.streams == (1, 6) and envelope.deadline_ms == (80, 240)
-    assert envelope.rate_mbps == pytest.approx((5, 20)) and envelope.rate_hz == pytest.approx((18, 22))
+    training_range = training_range_of(scenario, domain)
+    assert training_range.streams == (1, 6) and training_range.deadline_ms == (80, 240)
+    assert training_range.rate_mbps == pytest.approx((5, 20)) and training_range.rate_hz == pytest.approx((18, 22))
 
 
 def test_half_of_the_runs_come_in_bursts_and_half_on_a_link_that_varies():
@@ -61,8 +61,8 @@ def test_half_of_the_runs_come_in_bursts_and_half_on_a_link_that_varies():
     assert np.mean([gap.mean() for gap in gaps]) == pytest.approx(50, rel=0.1)  # the mean rate stays
     swings = [np.std(run.rates[0].bits_per_ms) / 1e4 for run in runs if len(run.rates[0].from_ms) > 1]
     assert 0.3 < np.mean(swings) < 0.7
-    envelope = envelope_of(scenario, domain)
-    assert envelope.rate_mbps == pytest.approx((0.5, 22)) and envelope.rate_hz == pytest.approx((5, 80))
+    training_range = training_range_of(scenario, domain)
+    assert training_range.rate_mbps == pytest.approx((0.5, 22)) and training_range.rate_hz == pytest.approx((5, 80))
 
 
 def test_parts_of_the_deadlines_cover_them_one_after_another():
@@ -79,7 +79,7 @@ def test_edges_differ_in_speed():
     slowdowns = [draw_runs(scenario, domain, rng, 1, 30).scenario.edge.slowdown for _ in range(20)]
     assert 0.5 * base <= min(slowdowns) < base < max(slowdowns) <= 2 * base
     longest_ms = scenario.options.edge_ms.max()
-    assert envelope_of(scenario, domain).edge_ms == pytest.approx((0.5 * longest_ms, 2 * longest_ms))
+    assert training_range_of(scenario, domain).edge_ms == pytest.approx((0.5 * longest_ms, 2 * longest_ms))
 
 
 def test_a_fixed_domain_is_the_scenario_itself():
@@ -129,7 +129,7 @@ def test_recording_does_not_change_a_run_and_pays_every_task_to_its_decision(ord
     for one, other in zip(found.results, plain, strict=True):
         np.testing.assert_array_equal(one.decisions, other.decisions)
     transitions = found.experience
-    assert len(transitions) == sum(result.tasks - 1 for result in plain)  # nothing leads into another run
+    assert len(transitions) == sum(result.tasks - 1 for result in plain)  # nothing margins into another run
     assert found.expert.all()
     rows = np.arange(len(transitions))
     assert (transitions.mask[rows, transitions.action] == 1).all()
@@ -142,9 +142,9 @@ def test_greedily_takes_the_best_allowed_action(runs):
     width = cameras().options.undominated()[0].exit.shape[1]
 
     def predicted_gain(observation):
-        gain = observation[:, STATE_FEATURES + width :]
+        gain = observation[:, ActionLayout(width).gains]
         return np.concatenate(
-            [gain - 1e-3 * observation[:, STATE_FEATURES : STATE_FEATURES + width], -np.ones((len(gain), 1))], axis=1
+            [gain - 1e-3 * observation[:, ActionLayout(width).latencies], -np.ones((len(gain), 1))], axis=1
         )
 
     by_values = collect(runs, EpsilonGreedy(predicted_gain), 0.8, 1)

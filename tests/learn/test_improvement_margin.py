@@ -1,4 +1,4 @@
-"""Leads: a policy whose values are worth nothing is held to Greedy, one that gains more is let go."""
+"""ImprovementMargins: a policy whose values are worth nothing is held to Greedy, one that gains more is let go."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ import pytest
 from learn_scenarios import cameras
 
 from hasten.features.afterstates import gains_of, greedy_action
-from hasten.learn import improvement_margin as leads
+from hasten.learn import improvement_margin as margins
 from hasten.learn.domain import FIXED
-from hasten.learn.improvement_margin import choose_leads
-from hasten.learn.pairs import backlog_sight
+from hasten.learn.improvement_margin import choose_margins
+from hasten.learn.pairs import afterstate_observation
 from hasten.schedulers.greedy import Greedy
 
 ACTIONS = 13
@@ -22,7 +22,7 @@ ONE = dataclasses.replace(FIXED, arrival_rate=(0.5, 2.0))
 
 def as_greedy(observation):
     values = np.zeros((len(observation), ACTIONS), dtype=np.float32)
-    values[np.arange(len(values)), greedy_action(observation, ACTIONS)] = 0.01
+    values[np.arange(len(values)), greedy_action(observation)] = 0.01
     return values
 
 
@@ -30,13 +30,13 @@ def test_values_are_held_to_greedy_where_they_are_useless():
     rng = np.random.default_rng(0)
 
     def noise(observation):
-        return gains_of(observation, ACTIONS) + rng.normal(0.0, 0.3, (len(observation), ACTIONS)).astype(np.float32)
+        return gains_of(observation) + rng.normal(0.0, 0.3, (len(observation), ACTIONS)).astype(np.float32)
 
-    assert choose_leads(cameras(), ONE, backlog_sight, noise, TRIED).lead == ((0.5,),)
+    assert choose_margins(cameras(), ONE, afterstate_observation, noise, TRIED).margin == ((0.5,),)
 
 
 @pytest.mark.parametrize(
-    ("gain", "lead"),
+    ("gain", "margin"),
     [
         ([0.6, 0.5996, 0.55], 0.05),
         ([0.6, 0.599, 0.5996], 0.5),
@@ -44,32 +44,34 @@ def test_values_are_held_to_greedy_where_they_are_useless():
         ([0.4, 0.5, 0.4], 0.05),
     ],
 )
-def test_of_leads_nearly_as_good_as_the_best_the_largest_is_chosen(monkeypatch, gain, lead):
+def test_of_margins_nearly_as_good_as_the_best_the_largest_is_chosen(monkeypatch, gain, margin):
     def gains(batch, times, scheduler):
         found = np.array([0.5] if isinstance(scheduler, Greedy) else gain)
         return np.tile(found[:, None], len(batch.realizations))
 
-    monkeypatch.setattr(leads, "_gains", gains)
-    assert choose_leads(cameras(), ONE, backlog_sight, as_greedy, TRIED).lead == ((lead,),)
+    monkeypatch.setattr(margins, "_gains", gains)
+    assert choose_margins(cameras(), ONE, afterstate_observation, as_greedy, TRIED).margin == ((margin,),)
 
 
-def test_each_deadline_has_a_lead_of_its_own(monkeypatch):
+def test_each_deadline_has_a_margin_of_its_own(monkeypatch):
     def gains_at_long_deadlines(batch, times, scheduler):
         ahead = batch.scenario.deadlines_ms[0] > 100.0 and not isinstance(scheduler, Greedy)
         return np.tile(np.linspace(1.0 + ahead, 1.0, times)[:, None], len(batch.realizations))
 
-    monkeypatch.setattr(leads, "_gains", gains_at_long_deadlines)
+    monkeypatch.setattr(margins, "_gains", gains_at_long_deadlines)
     domain = dataclasses.replace(ONE, deadline=(0.5, 2.0))
-    assert choose_leads(cameras(), domain, backlog_sight, as_greedy, TRIED).lead == ((0.5, 0.5, 0.0, 0.0, 0.0),)
+    assert choose_margins(cameras(), domain, afterstate_observation, as_greedy, TRIED).margin == (
+        (0.5, 0.5, 0.0, 0.0, 0.0),
+    )
 
 
-def test_leads_cover_the_domain():
+def test_margins_cover_the_domain():
     domain = dataclasses.replace(ONE, deadline=(0.5, 2.0), streams=(1, 3))
-    found = choose_leads(cameras(), domain, backlog_sight, as_greedy, TRIED)
+    found = choose_margins(cameras(), domain, afterstate_observation, as_greedy, TRIED)
     assert found.streams == (1, 2, 3)
     assert found.deadline_ms == pytest.approx([60.0, 84.85, 120.0, 169.7, 240.0], rel=1e-3)
-    assert found.lead == ((0.5,) * 5,) * 3, "as good as Greedy"
+    assert found.margin == ((0.5,) * 5,) * 3, "as good as Greedy"
 
 
-def test_nothing_to_choose_from_is_no_lead():
-    assert choose_leads(cameras(), ONE, backlog_sight, as_greedy, (0.0,)) is None
+def test_nothing_to_choose_from_is_no_margin():
+    assert choose_margins(cameras(), ONE, afterstate_observation, as_greedy, (0.0,)) is None

@@ -93,13 +93,13 @@ def test_a_training_without_experience_ends_with_a_reason(monkeypatch):
         trainer.run(None, None)
 
 
-def test_runs_too_short_for_twins_go_on_without():
+def test_runs_too_short_for_rollouts_go_on_without():
     times = {"kind": "explicit", "times_ms": [1.0, 30.0, 60.0]}
     scenario = altered(cameras(2), stream={"arrivals": times}, **LONG)
     small = {"updates": 4, "round_updates": 2, "validate_every": 1, "batches": 1, "demonstrations": 50}
-    found = hs.train(scenario, twins_from=0.0, hidden=(4, 8), **small).training
+    found = hs.train(scenario, rollouts_from=0.0, hidden=(4, 8), **small).training
     assert found.notes == (
-        "runs are too short for twins: what another option leads to is told by the timing law alone",
+        "runs are too short for paired rollouts: what another option leads to is told by the timing law alone",
     )
     assert found.curve[-1].updates == 4 and "to greedy" in str(found.best)
 

@@ -8,12 +8,12 @@ import pytest
 import hasten as hs
 from hasten.api import simulate_batch
 from hasten.core.errors import HastenError, InputError
-from hasten.learn.collect import action_sight
+from hasten.learn.collect import action_observation
 from hasten.learn.curve import TrainedScheduler, Training
 from hasten.learn.domain import FIXED
 from hasten.learn.settings import Settings
 from hasten.learn.validation import Validation
-from hasten.policies.afterstate_policy import BacklogPolicy, tensor_shapes
+from hasten.policies.afterstate_policy import AfterstatePolicy, tensor_shapes
 
 HIDDEN = {"actions": (16,), "backlogs": (8, 16)}
 SIZE = {
@@ -26,7 +26,7 @@ SIZE = {
     "batch": 32,
     "demonstrations": 400,
     "capacity": 600,
-    "twins_from": 0.3,
+    "rollouts_from": 0.3,
 }
 SMALL = SIZE | {"values": "actions", "hidden": HIDDEN["actions"]}
 
@@ -64,7 +64,7 @@ def trained(scenario, small) -> TrainedScheduler:
 
 def weights(scheduler):
     policy = scheduler.policy
-    if isinstance(policy, BacklogPolicy):
+    if isinstance(policy, AfterstatePolicy):
         return [getattr(policy, name) for name in tensor_shapes(policy.manifest.hidden)]
     return [array for layer in (*policy.trunk, policy.value, policy.advantage) for array in layer]
 
@@ -122,9 +122,9 @@ def test_the_saved_policy_decides_as_the_trained_one(scenario, trained, tmp_path
 
 def test_the_manifest_says_what_the_policy_is_for(trained):
     manifest = trained.policy.manifest
-    assert manifest.envelope.streams == (2, 2)
-    assert manifest.envelope.rate_mbps == pytest.approx((0.05 * 5, 2.2 * 40))
-    assert manifest.envelope.rate_hz == pytest.approx((0.25 * 25 / 3, 4 * 200 / 3))
+    assert manifest.training_range.streams == (2, 2)
+    assert manifest.training_range.rate_mbps == pytest.approx((0.05 * 5, 2.2 * 40))
+    assert manifest.training_range.rate_hz == pytest.approx((0.25 * 25 / 3, 4 * 200 / 3))
     assert manifest.training["init"] == "mixed" and manifest.training["seed"] == 3
 
 
@@ -148,7 +148,7 @@ def test_a_policy_that_always_does_the_same_is_reported(scenario, trained):
         return np.tile(-np.arange(trained.policy.manifest.width + 1.0), (len(observation), 1))
 
     assert not trained.training.best.score.collapsed
-    score = Validation(scenario, FIXED, action_sight, runs=4, tasks=60).score(first_allowed)
+    score = Validation(scenario, FIXED, action_observation, runs=4, tasks=60).score(first_allowed)
     assert score.collapsed
     collapsed = Training(trained.policy, (), replace(trained.training.best, score=score))
     assert any("the policy has collapsed: it takes one action in" in warning for warning in collapsed.warnings())

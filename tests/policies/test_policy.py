@@ -11,11 +11,12 @@ import onnxruntime
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from random_policies import LEADS, cameras, random_policy
+from random_policies import MARGINS, cameras, random_policy
 
 from hasten.core.errors import InputError
 from hasten.policies.afterstate_policy import tensor_shapes
-from hasten.policies.policy import Leads, Policy, load_policy, save_policy
+from hasten.policies.manifest import ImprovementMargins
+from hasten.policies.policy import Policy, load_policy, save_policy
 
 
 @pytest.fixture(scope="module")
@@ -82,20 +83,20 @@ def test_the_values_are_dueling(policy):
     np.testing.assert_allclose(policy.q(observation), expected, rtol=1e-4, atol=1e-4)
 
 
-def test_leads_lie_between_those_of_the_nearest_numbers_of_streams_and_deadlines():
-    leads = Leads(streams=(2, 6), deadline_ms=(40.0, 160.0), lead=((0.1, 0.0), (0.02, 0.08)))
+def test_margins_lie_between_those_of_the_nearest_numbers_of_streams_and_deadlines():
+    margins = ImprovementMargins(streams=(2, 6), deadline_ms=(40.0, 160.0), margin=((0.1, 0.0), (0.02, 0.08)))
     at_these = np.array([10.0, 40.0, 80.0, 160.0, 999.0])
-    assert leads.at(1, at_these) == pytest.approx([0.1, 0.1, 0.05, 0.0, 0.0])
-    assert leads.at(4, at_these) == pytest.approx([0.06, 0.06, 0.05, 0.04, 0.04])
-    assert leads.at(50, at_these) == pytest.approx([0.02, 0.02, 0.05, 0.08, 0.08])
+    assert margins.at(1, at_these) == pytest.approx([0.1, 0.1, 0.05, 0.0, 0.0])
+    assert margins.at(4, at_these) == pytest.approx([0.06, 0.06, 0.05, 0.04, 0.04])
+    assert margins.at(50, at_these) == pytest.approx([0.02, 0.02, 0.05, 0.08, 0.08])
 
 
-def test_leads_are_those_of_each_stream(policy):
+def test_margins_are_those_of_each_stream(policy):
     context = cameras().context(np.zeros(1, dtype=np.int64))
-    assert np.array_equal(policy.manifest.lead(context), np.zeros(3))
+    assert np.array_equal(policy.manifest.margin(context), np.zeros(3))
     context = dataclasses.replace(context, deadline_ms=np.array([40.0, 120.0, 400.0]))
-    manifest = policy.manifest.model_copy(update={"leads": LEADS})
-    assert manifest.lead(context) == pytest.approx([0.15, 0.06, 0.06])
+    manifest = policy.manifest.model_copy(update={"margins": MARGINS})
+    assert manifest.margin(context) == pytest.approx([0.15, 0.06, 0.06])
 
 
 def edited(path, change):
@@ -107,7 +108,7 @@ def edited(path, change):
     onnx.save(model, path)
 
 
-def leads_of(streams, deadline_ms, lead):
+def margins_of(streams, deadline_ms, lead):
     """As JSON."""
     return {"streams": list(streams), "deadline_ms": deadline_ms, "lead": lead}
 
@@ -138,14 +139,14 @@ def _external(manifest, model):
         (lambda m, _: m["networks"][0]["options"].pop(), r"trunk\.0\.weight"),
         (lambda m, _: m["envelope"].update(rate_hz=[9, 2]), "envelope"),
         (lambda m, _: m.update(leads=[[8, 0.1], [2, 0.0]]), "leads"),
-        (lambda m, _: m.update(leads=leads_of([8, 2], [80], [[0.1], [0.1]])), "leads"),
-        (lambda m, _: m.update(leads=leads_of([2], [80, 80], [[0.1, 0.1]])), "leads"),
-        (lambda m, _: m.update(leads=leads_of([2], [80, 90], [[0.1]])), "leads"),
-        (lambda m, _: m.update(leads=leads_of([2, 3], [80], [[0.1]])), "leads"),
-        (lambda m, _: m.update(leads=leads_of([2], [0], [[0.1]])), r"leads\.deadline_ms\[0\]"),
-        (lambda m, _: m.update(leads=leads_of([2], [80], [[-0.1]])), r"leads\.lead\[0\]\[0\]"),
-        (lambda m, _: m.update(leads=leads_of([2], [80], [[float("nan")]])), r"leads\.lead\[0\]\[0\]"),
-        (lambda m, _: m.update(leads=leads_of(range(1, 100), [80], [[0.1]] * 99)), r"leads\.streams"),
+        (lambda m, _: m.update(leads=margins_of([8, 2], [80], [[0.1], [0.1]])), "leads"),
+        (lambda m, _: m.update(leads=margins_of([2], [80, 80], [[0.1, 0.1]])), "leads"),
+        (lambda m, _: m.update(leads=margins_of([2], [80, 90], [[0.1]])), "leads"),
+        (lambda m, _: m.update(leads=margins_of([2, 3], [80], [[0.1]])), "leads"),
+        (lambda m, _: m.update(leads=margins_of([2], [0], [[0.1]])), r"leads\.deadline_ms\[0\]"),
+        (lambda m, _: m.update(leads=margins_of([2], [80], [[-0.1]])), r"leads\.lead\[0\]\[0\]"),
+        (lambda m, _: m.update(leads=margins_of([2], [80], [[float("nan")]])), r"leads\.lead\[0\]\[0\]"),
+        (lambda m, _: m.update(leads=margins_of(range(1, 100), [80], [[0.1]] * 99)), r"leads\.streams"),
         (lambda m, _: m.update(surprise=1), "surprise"),
         (_rename, "initializers"),
         (_double, "file"),

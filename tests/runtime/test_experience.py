@@ -20,7 +20,7 @@ from hasten.learn.method import method_for
 from hasten.learn.settings import Settings
 from hasten.learn.trainer import Trainer
 from hasten.learn.transitions import UNKNOWN
-from hasten.policies.policy import network_options
+from hasten.policies.manifest import network_options
 from hasten.runtime.device.agent import DeviceAgent
 from hasten.runtime.device.settings import AgentSettings
 from hasten.runtime.device.sources import Frames
@@ -138,11 +138,15 @@ def test_the_log_becomes_experience(run, values, hidden):
         assert found.obs.shape == (len(found), policy.manifest.features)
     else:  # an option that was predicted to be useless, or the only one allowed, has nothing to be compared with
         assert 0.5 * known < len(found) <= known
-        assert (found.left[:, 0] != found.left[:, 1]).any(axis=1).all()
-        assert found.lost[:, 0].min() >= 0 and found.lost[:, 0].max() <= 1 and np.isnan(found.lost[:, 1]).all()
+        assert (found.afterstate[:, 0] != found.afterstate[:, 1]).any(axis=1).all()
+        assert (
+            found.shortfall[:, 0].min() >= 0
+            and found.shortfall[:, 0].max() <= 1
+            and np.isnan(found.shortfall[:, 1]).all()
+        )
 
 
-def test_logs_stay_when_twins_replace_all_simulated_experience(run, tmp_path):
+def test_logs_stay_when_rollouts_replace_all_simulated_experience(run, tmp_path):
     _, path, profile = run
     logged = read_experience([path], profile)
     (tmp_path / "tiny.json").write_text(profile.to_json())
@@ -151,7 +155,7 @@ def test_logs_stay_when_twins_replace_all_simulated_experience(run, tmp_path):
     trainer = Trainer(scenario, FIXED, settings, logged)
     kept = len(trainer._method.of_logs(logged))
     assert trainer._replay.size == kept + 100
-    trainer._start_twins()
+    trainer._start_rollouts()
     assert trainer._replay.size == trainer._replay.demonstrations == kept > 0
     assert len(trainer._expert) == trainer._replay.capacity == kept + 500
 

@@ -118,17 +118,17 @@ def test_a_policy_may_know_more_networks_than_a_run_has():
         assert simulate(cameras(streams=[entry]), both).on_time_accuracy > 0
 
 
-def test_outside_its_envelope_the_scheduler_is_greedy_and_says_so():
+def test_out_of_its_training_range_the_scheduler_is_greedy_and_says_so():
     scenario = cameras()
     policy = random_policy(scenario)
-    envelope = policy.manifest.envelope.model_copy(update={"rate_mbps": (30.0, 40.0)})
-    policy = replace(policy, manifest=policy.manifest.model_copy(update={"envelope": envelope}))
+    training_range = policy.manifest.training_range.model_copy(update={"rate_mbps": (30.0, 40.0)})
+    policy = replace(policy, manifest=policy.manifest.model_copy(update={"training_range": training_range}))
     scheduler = Learned(policy)
     for seeds in ([0], [0, 1]):
         results = simulate_batch(scenario, scheduler, seeds)
         greedy = simulate_batch(scenario, Greedy(), seeds)
         for row, (mine, its) in enumerate(zip(results, greedy, strict=True)):
-            assert 0.98 * mine.tasks < scheduler.notes(row)["outside_rate"] < mine.tasks  # not the first few
+            assert 0.98 * mine.tasks < scheduler.notes(row)["out_of_range_rate"] < mine.tasks  # not the first few
             assert np.mean(np.all(mine.decisions == its.decisions, axis=1)) > 0.9
 
 

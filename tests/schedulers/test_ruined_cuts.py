@@ -13,7 +13,7 @@ import hasten as hs
 from hasten.api import simulate
 from hasten.core.decision import View
 from hasten.core.scenario import Scenario, scenario_from
-from hasten.policies.policy import fingerprint
+from hasten.policies.manifest import fingerprint
 from hasten.schedulers import make_scheduler
 
 SOUND, RUINED = 0.9, 0.3

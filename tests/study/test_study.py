@@ -155,10 +155,10 @@ def test_policies_cover_what_they_are_used_for() -> None:
             assert base["uplink"]["order"] == conditions.order or conditions.streams == 1
 
 
-def test_ablation_variants_differ_in_initial_experience_replay_values_and_twins_only() -> None:
+def test_ablation_variants_differ_in_initial_experience_replay_values_and_rollouts_only() -> None:
     jobs = ablation_trainings(2, quick=False)
     assert len(jobs) == 2 * len(VARIANTS) == len({job.key for job in jobs.values()})
-    varied = ("init", "replay", "values", "twins_from", "seed")
+    varied = ("init", "replay", "values", "rollouts_from", "seed")
     kept = [{k: v for k, v in job.settings.items() if k not in varied} for job in jobs.values()]
     assert all(settings == kept[0] for settings in kept)
 

@@ -8,8 +8,9 @@ from typing import Any, Literal
 import numpy as np
 
 from hasten.core.scenario import Scenario, scenario_from
-from hasten.policies.afterstate_policy import BacklogPolicy, tensor_shapes
-from hasten.policies.policy import AnyPolicy, Envelope, Layer, Leads, Manifest, Policy, network_options
+from hasten.policies.afterstate_policy import AfterstatePolicy, tensor_shapes
+from hasten.policies.manifest import ImprovementMargins, PolicyManifest, TrainingRange, network_options
+from hasten.policies.policy import AnyPolicy, Layer, Policy
 
 
 def cameras(count: int = 3, profile: str = "alexnet-pi", tasks: int = 200, **more: Any) -> Scenario:
@@ -27,8 +28,8 @@ def cameras(count: int = 3, profile: str = "alexnet-pi", tasks: int = 200, **mor
     )
 
 
-LEADS = Leads(streams=(2, 4), deadline_ms=(40.0, 120.0), lead=((0.2, 0.1), (0.1, 0.02)))
-WIDE = Envelope(
+MARGINS = ImprovementMargins(streams=(2, 4), deadline_ms=(40.0, 120.0), lead=((0.2, 0.1), (0.1, 0.02)))
+WIDE = TrainingRange(
     rate_mbps=(0.01, 1000),
     rate_hz=(0.01, 1000),
     deadline_ms=(1, 10_000),
@@ -42,20 +43,20 @@ def random_policy(
     scenario: Scenario,
     seed: int = 0,
     hidden: tuple[int, ...] = (128, 128),
-    envelope: Envelope = WIDE,
+    training_range: TrainingRange = WIDE,
     values: Literal["actions", "backlogs"] = "actions",
 ) -> AnyPolicy:
     """A policy for the scenario's networks that prefers options at random, yet depending on everything it sees."""
     rng = np.random.default_rng(seed)
     names = [stream.profile.name for stream in scenario.devices]
-    manifest = Manifest(
+    manifest = PolicyManifest(
         hasten="0.1.0",
         values=values,
         hidden=hidden,
-        leads=LEADS if values == "backlogs" else None,
+        margins=MARGINS if values == "backlogs" else None,
         networks=network_options(names, scenario.options),
         gain_terms=scenario.gain.terms(),
-        envelope=envelope,
+        training_range=training_range,
         training={"seed": seed},
     )
 
@@ -73,7 +74,7 @@ def random_policy(
     return Policy(manifest, trunk, layer(widths[-1], 1), layer(widths[-1], manifest.width + 1))
 
 
-def random_backlog_policy(manifest: Manifest, rng: np.random.Generator) -> BacklogPolicy:
+def random_backlog_policy(manifest: PolicyManifest, rng: np.random.Generator) -> AfterstatePolicy:
     """Costs of a tenth of a gain or so, differing between backlogs and situations, and shares lost around a fifth."""
     weights = {
         name: (rng.standard_normal(shape) / np.sqrt(max(shape[0], 4) if len(shape) > 1 else 4)).astype(np.float32)
@@ -82,4 +83,4 @@ def random_backlog_policy(manifest: Manifest, rng: np.random.Generator) -> Backl
     weights["left"] *= np.float32(4.0)
     weights["head"] *= np.float32(0.3)  # with larger ones some draws take one option always
     weights["head_bias"][1] = 0.2
-    return BacklogPolicy(manifest, **weights)
+    return AfterstatePolicy(manifest, **weights)

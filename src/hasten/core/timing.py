@@ -52,6 +52,12 @@ def stage_end(ready_ms: Any, free_ms: Any, service_ms: Any) -> Any:
 
 
 @jitable
+def device_done(device_wait_ms: Any, device_ms: Any) -> Any:
+    """When a device is done with its part of a task, from now, behind its backlog."""
+    return device_wait_ms + device_ms
+
+
+@jitable
 def half_way(time_ms: Any, rtt_ms: Any) -> Any:
     """When what leaves at ``time_ms`` is at the other end: half a round trip later, and no link is occupied by it."""
     return time_ms + 0.5 * rtt_ms
@@ -109,7 +115,7 @@ def stage_ends(
     rtt_ms: Any,
 ) -> tuple[Any, Any, Any]:
     """When device, uplink and edge would be done with an offloaded task, from now; see :func:`predict_latency`."""
-    device_end = device_wait_ms + device_ms
+    device_end = device_done(device_wait_ms, device_ms)
     sent, edge_end, _ = offload_ends(
         device_end, uplink_wait_ms, edge_wait_ms, payload_bits, edge_ms, rtt_ms, sent_at_rate, rate_bits_per_ms
     )
@@ -132,7 +138,7 @@ def predict_latency(
     The waits are the backlogs of the three resources; half of ``rtt_ms`` passes on the way up, without occupying
     the uplink, and half on the way back. An option without payload ends on the device. Arguments broadcast.
     """
-    device_end = device_wait_ms + device_ms
+    device_end = device_done(device_wait_ms, device_ms)
     _, _, answer = offload_ends(
         device_end, uplink_wait_ms, edge_wait_ms, payload_bits, edge_ms, rtt_ms, sent_at_rate, rate_bits_per_ms
     )

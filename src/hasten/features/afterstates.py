@@ -1,26 +1,10 @@
-"""What a decision leaves behind: every resource's backlog after each option, and the situation they are left in.
+"""What a decision leaves behind: every resource's backlog after each option, and context features.
 
 A scheduler that values these instead of its actions learns from every action about all others: what an option costs
 later tasks depends on the backlogs it leaves, whichever option it was. The observation below holds what is needed
-for that, in float32, times as shares of the deciding stream's deadline. S is ``SITUATION``, J the number of options;
-the last of the J+1 entries stands for dropping the task. In order:
-
-======== ============================================================================================
-0, 1     backlogs of the other streams' devices: mean and largest
-2, 3     uplink rate and its moving average, as in :mod:`hasten.features.observation`
-4        deadline as a share of the longest deadline of all streams
-5, 6     mean gap between the stream's arrivals, over about the last 8 and the last 64 of them
-7, 8     the same for arrivals of all streams
-9, 10    longest device time and longest edge time of any option
-11       mean deviation of feature 2 from feature 3, as a share of their sum: 0 on a constant link
-12       mean deviation of the stream's gaps from their long mean, as a share of it: 0.74 for Poisson arrivals
-13, 14   in ready order, backlogs before the decision: of the stream's own device and of its uplink
-15       the same of the edge worker that is free first
-S...     J+1 predicted gains (of late options as such; the last is that of dropping)
-then     J+1 predicted latencies (2 for dropping)
-then     J+1 backlogs of the stream's own device after each option, then as many of its uplink, of the edge's
-         first free worker and of the mean over its workers
-======== ============================================================================================
+for that, in float32, times as shares of the deciding stream's deadline: context features, then for each option and, at
+the end, for dropping what it gains, how long it takes and what it leaves. Which column is which is said by
+:mod:`hasten.features.layout`.
 
 Where what is there first is served first, a backlog may end in a long wait for one tensor, in which others are served;
 only backlogs before and after then tell what the option itself takes. In grant order those before are left at 0.
@@ -40,6 +24,7 @@ from hasten.core.decision import DEAD_LINK_BITS_PER_MS, Context, FloatArray, Int
 from hasten.core.gain import task_gain
 from hasten.core.options import OptionTable
 from hasten.core.timing import half_way, stage_ends
+from hasten.features.layout import BACKLOGS, CONTEXT_FEATURES, AfterstateLayout, ContextFeature, OptionFeature
 from hasten.features.observation import (
     AVERAGE_WEIGHT,
     CLIP,
@@ -50,17 +35,21 @@ from hasten.features.observation import (
     others_wait_ms,
 )
 
-SITUATION = 16
-WAITS = (0, 1, 13, 14, 15)
-"""Those of the situation that are backlogs: of other devices, then before the decision."""
-KINDS = 4
-"""Backlogs per option: own device, uplink, first and mean worker."""
+GAPS = (
+    ContextFeature.SHORT_GAP,
+    ContextFeature.LONG_GAP,
+    ContextFeature.ANY_SHORT_GAP,
+    ContextFeature.ANY_LONG_GAP,
+)
+OTHERS = ContextFeature.OTHERS_MEAN_WAIT, ContextFeature.OTHERS_LARGEST_WAIT
+BEFORE = ContextFeature.DEVICE_WAIT, ContextFeature.UPLINK_WAIT, ContextFeature.EDGE_WAIT
+"""Backlogs before the decision."""
 GAIN_FIRST = np.float32(1e4)
 """Weight of a gain against a latency as a share of the deadline, which shall only tell equal gains apart."""
 LONG_WEIGHT = 1.0 / 64.0
 """Weight of the newest gap in the long average, once there were so many; before, all count alike."""
 
-SWING_WEIGHT = 1.0 / 16.0
+VARIABILITY_WEIGHT = 1.0 / 16.0
 """Weight of the newest deviation of the rate in their mean."""
 NO_RATE = 1e-9
 """Added to shares that may both be zero."""
@@ -69,7 +58,7 @@ POISSON_DEVIATION = 2.0 / np.e
 
 
 @dataclass(frozen=True)
-class Left:
+class Afterstates:
     """Backlogs in ms after each option of B decisions."""
 
     device_ms: FloatArray
@@ -82,12 +71,7 @@ class Left:
     """(B, J): of the task itself."""
 
 
-def observation_size(options: int) -> int:
-    """Length F of an observation of J options."""
-    return SITUATION + (2 + KINDS) * (options + 1)
-
-
-def backlogs_left(context: Context, view: View, options: OptionTable) -> Left:
+def afterstates(context: Context, view: View, options: OptionTable) -> Afterstates:
     """By the timing law, at the visible backlogs and rate."""
     stream = slice(None) if options.streams == 1 else view.stream
     payload_bits = options.payload_bits[stream]
@@ -109,7 +93,7 @@ def backlogs_left(context: Context, view: View, options: OptionTable) -> Left:
     if context.workers > 1:
         rest = np.broadcast_to(view.edge_wait_ms[:, None, 1:], (*first.shape, view.edge_wait_ms.shape[1] - 1))
         edge_ms = np.sort(np.concatenate([edge_ms, rest], axis=2), axis=2)
-    return Left(
+    return Afterstates(
         device_ms=np.concatenate([device_end, device_wait_ms], axis=1),
         uplink_ms=np.concatenate([np.where(offloads, sent, uplink_wait_ms), uplink_wait_ms], axis=1),
         edge_ms=np.concatenate([edge_ms, view.edge_wait_ms[:, None, :]], axis=1),
@@ -117,12 +101,13 @@ def backlogs_left(context: Context, view: View, options: OptionTable) -> Left:
     )
 
 
-class BacklogFeatures:
+class AfterstateFeatures:
     """Computes observations and masks from the views of one run, decision by decision."""
 
     def __init__(self, context: Context, options: OptionTable) -> None:
         self._context = context
         self._options = options
+        self.layout = AfterstateLayout(int(options.exit.shape[1]) + 1)
         self._limit_ms = useful_limit_ms(context)
         self._deadline_rate = deadline_rates(options, context.deadline_ms)
         self._share = context.deadline_ms / context.deadline_ms.max()
@@ -131,89 +116,96 @@ class BacklogFeatures:
         gaps_ms, any_gap_ms = nominal_gaps_ms(context.rate_hz)
         self._own = _Gaps(np.tile(gaps_ms, (rows, 1)))
         self._any = _Gaps(np.full((rows, 1), any_gap_ms))
-        self._rate, self._swing = np.full((rows, streams), np.nan), np.zeros((rows, streams))
+        self._rate, self._variability = np.full((rows, streams), np.nan), np.zeros((rows, streams))
 
-    @property
-    def size(self) -> int:
-        """Length F of an observation."""
-        return observation_size(int(self._options.exit.shape[1]))
-
-    def observe(self, view: View) -> tuple[NDArray[np.float32], NDArray[np.int8], Left]:
+    def observe(self, view: View) -> tuple[NDArray[np.float32], NDArray[np.int8], Afterstates]:
         """Observations (B, F), masks (B, J+1) and what they were made of; call once for each view.
 
         The mask allows what is predicted to be useful, and always dropping.
         """
         row, stream = view.row, view.stream
         deadline_ms = self._context.deadline_ms[stream]
-        situation = np.zeros((len(row), SITUATION))
+        features = np.zeros((len(row), CONTEXT_FEATURES))
         share = view.rate_bits_per_ms / (view.rate_bits_per_ms + self._deadline_rate[stream])
         average = self._rate[row, stream]
         average = np.where(np.isnan(average), share, moving_average(average, share))
         self._rate[row, stream] = average
-        swing = moving_swing(self._swing[row, stream], share, average)
-        self._swing[row, stream] = swing
-        situation[:, 2], situation[:, 3] = share, average
-        situation[:, 4] = self._share[stream]
-        for column, gaps, of in ((5, self._own, stream), (7, self._any, np.zeros_like(stream))):
-            for offset, gap_ms in enumerate(gaps.after(row, of, view.now_ms)):
-                situation[:, column + offset] = gap_ms / (gap_ms + deadline_ms)
-        situation[:, 9:11] = self._longest[stream]
-        situation[:, 11], situation[:, 12] = swing, np.minimum(self._own.uneven(row, stream), CLIP)
-        return self._complete(view, situation)
+        variability = moving_variability(self._variability[row, stream], share, average)
+        self._variability[row, stream] = variability
+        features[:, ContextFeature.RATE], features[:, ContextFeature.RATE_AVERAGE] = share, average
+        features[:, ContextFeature.DEADLINE] = self._share[stream]
+        own_ms = self._own.after(row, stream, view.now_ms)
+        any_ms = self._any.after(row, np.zeros_like(stream), view.now_ms)
+        for feature, gap_ms in zip(GAPS, (*own_ms, *any_ms), strict=True):
+            features[:, feature] = gap_ms / (gap_ms + deadline_ms)
+        features[:, ContextFeature.LONGEST_DEVICE_TIME] = self._longest[stream, 0]
+        features[:, ContextFeature.LONGEST_EDGE_TIME] = self._longest[stream, 1]
+        features[:, ContextFeature.RATE_VARIABILITY] = variability
+        features[:, ContextFeature.GAP_VARIABILITY] = np.minimum(self._own.variability(row, stream), CLIP)
+        return self._complete(view, features)
 
-    def imagine(self, view: View, seen: NDArray[np.float32]) -> tuple[NDArray[np.float32], NDArray[np.int8], Left]:
+    def imagine(
+        self, view: View, seen: NDArray[np.float32]
+    ) -> tuple[NDArray[np.float32], NDArray[np.int8], Afterstates]:
         """The same had the backlogs been those of ``view`` at the moment of observation ``seen``; remembers nothing."""
-        return self._complete(view, seen[:, :SITUATION].astype(np.float64))
+        return self._complete(view, seen[:, self.layout.context].astype(np.float64))
 
-    def _complete(self, view: View, situation: FloatArray) -> tuple[NDArray[np.float32], NDArray[np.int8], Left]:
+    def _complete(self, view: View, features: FloatArray) -> tuple[NDArray[np.float32], NDArray[np.int8], Afterstates]:
         """Fill in what depends on backlogs."""
         context, options = self._context, self._options
-        left = backlogs_left(context, view, options)
+        after = afterstates(context, view, options)
         deadline_ms = context.deadline_ms[view.stream][:, None]
         per_deadline = 1.0 / deadline_ms
-        before_ms = (view.device_wait_ms, view.uplink_wait_ms, view.edge_wait_ms[:, 0]) if context.ready_order else ()
-        for column, wait_ms in zip(WAITS, (*others_wait_ms(view), *before_ms), strict=False):
-            situation[:, column] = np.minimum(wait_ms * per_deadline[:, 0], CLIP)
+        waits_ms = dict(zip(OTHERS, others_wait_ms(view), strict=True))
+        if context.ready_order:
+            waits_ms |= zip(BEFORE, view.waits, strict=True)
+        for column, wait_ms in waits_ms.items():
+            features[:, column] = np.minimum(wait_ms * per_deadline[:, 0], CLIP)
         worth = options.worth[slice(None) if options.streams == 1 else view.stream]
-        gain = task_gain(worth, left.latency_ms, deadline_ms, *context.gain_terms)
-        dropped = np.full((len(situation), 1), context.gain_terms.late_gain)
+        gain = task_gain(worth, after.latency_ms, deadline_ms, *context.gain_terms)
+        dropped = np.full((len(features), 1), context.gain_terms.late_gain)
         never = np.full_like(dropped, np.inf)
-        first_ms = left.edge_ms[:, :, 0]
-        times_ms = (
-            np.concatenate([left.latency_ms, never], axis=1),
-            left.device_ms,
-            left.uplink_ms,
-            first_ms,
-            first_ms if context.workers == 1 else left.edge_ms.mean(axis=2),
-        )
-        actions = left.device_ms.shape[1]
-        found = np.empty((len(situation), SITUATION + (2 + KINDS) * actions), dtype=np.float32)
-        found[:, :SITUATION] = situation
-        found[:, SITUATION : SITUATION + actions] = gain_feature(np.concatenate([gain, dropped], axis=1))
-        for kind, time_ms in enumerate(times_ms, start=1):
+        first_ms = after.edge_ms[:, :, 0]
+        times_ms = {
+            OptionFeature.LATENCY: np.concatenate([after.latency_ms, never], axis=1),
+            OptionFeature.DEVICE_WAIT: after.device_ms,
+            OptionFeature.UPLINK_WAIT: after.uplink_ms,
+            OptionFeature.EDGE_WAIT: first_ms,
+            OptionFeature.EDGE_MEAN_WAIT: first_ms if context.workers == 1 else after.edge_ms.mean(axis=2),
+        }
+        layout = self.layout
+        found = np.empty((len(features), layout.size), dtype=np.float32)
+        found[:, layout.context] = features
+        found[:, layout.block(OptionFeature.GAIN)] = gain_feature(np.concatenate([gain, dropped], axis=1))
+        for feature, time_ms in times_ms.items():
             share = time_ms * per_deadline
-            begin = SITUATION + kind * actions
-            np.minimum(share, CLIP, out=found[:, begin : begin + actions], casting="same_kind")
-        useful = left.latency_ms <= self._limit_ms[view.stream][:, None]
+            np.minimum(share, CLIP, out=found[:, layout.block(feature)], casting="same_kind")
+        useful = after.latency_ms <= self._limit_ms[view.stream][:, None]
         mask = np.concatenate([useful, np.ones_like(useful[:, :1])], axis=1).astype(np.int8)
-        return found, mask, left
+        return found, mask, after
 
 
-def gains_of(observation: NDArray[np.float32], actions: int) -> NDArray[np.float32]:
+def gains_of(observation: NDArray[np.float32]) -> NDArray[np.float32]:
     """The predicted gains (..., J+1) in observations (..., F)."""
-    return observation[..., SITUATION : SITUATION + actions]
+    return observation[..., AfterstateLayout.of_size(observation.shape[-1]).block(OptionFeature.GAIN)]
 
 
-def greedy_action(observation: NDArray[np.float32], actions: int) -> IntArray:
+def afterstates_of(observation: NDArray[np.float32]) -> NDArray[np.float32]:
+    """The backlogs (B, BACKLOGS, J+1) that each option leaves, in observations (B, F)."""
+    layout = AfterstateLayout.of_size(observation.shape[1])
+    return observation[:, layout.afterstates].reshape(len(observation), BACKLOGS, layout.actions)
+
+
+def greedy_action(observation: NDArray[np.float32]) -> IntArray:
     """(B,): what Greedy would do: the largest gain, of equal ones the earliest; never dropping."""
-    latency = observation[:, SITUATION + actions : SITUATION + 2 * actions - 1]
-    return np.asarray((GAIN_FIRST * gains_of(observation, actions)[:, :-1] - latency).argmax(axis=1))
+    latency = observation[:, AfterstateLayout.of_size(observation.shape[1]).block(OptionFeature.LATENCY)]
+    return np.asarray((GAIN_FIRST * gains_of(observation)[:, :-1] - latency[:, :-1]).argmax(axis=1))
 
 
-def put_greedy_ahead(values: NDArray[np.float32], observation: NDArray[np.float32], lead: FloatArray) -> None:
-    """Raise Greedy's option by ``lead`` (B,) among action values (B, J+1) of observations (B, F)."""
-    if lead.any():
-        values[np.arange(len(values)), greedy_action(observation, values.shape[1])] += lead.astype(np.float32)
+def add_margin(values: NDArray[np.float32], observation: NDArray[np.float32], margin: FloatArray) -> None:
+    """Raise Greedy's option by the improvement margin (B,) among action values (B, J+1) of observations (B, F)."""
+    if margin.any():
+        values[np.arange(len(values)), greedy_action(observation)] += margin.astype(np.float32)
 
 
 def longest_shares(options: OptionTable, deadline_ms: FloatArray) -> FloatArray:
@@ -228,7 +220,7 @@ class _Gaps:
     def __init__(self, nominal_ms: FloatArray) -> None:
         self._arrival_ms, self._short_ms, self._long_ms = -nominal_ms, nominal_ms.copy(), nominal_ms.copy()
         self._weight = np.full(nominal_ms.shape, AVERAGE_WEIGHT)
-        self._uneven = np.full(nominal_ms.shape, POISSON_DEVIATION)
+        self._variability = np.full(nominal_ms.shape, POISSON_DEVIATION)
 
     def after(self, row: IntArray, kind: IntArray, now_ms: FloatArray) -> tuple[FloatArray, FloatArray]:
         """Short and long average (B,) in ms after an arrival now; rows differ."""
@@ -238,18 +230,18 @@ class _Gaps:
         self._short_ms[at] = moving_average(self._short_ms[at], gap_ms)
         weight = self._weight[at]
         self._long_ms[at] += weight * (gap_ms - self._long_ms[at])
-        self._uneven[at] += weight * (np.abs(gap_ms / self._long_ms[at] - 1.0) - self._uneven[at])
+        self._variability[at] += weight * (np.abs(gap_ms / self._long_ms[at] - 1.0) - self._variability[at])
         self._weight[at] = next_weight(weight)
         return self._short_ms[at], self._long_ms[at]
 
-    def uneven(self, row: IntArray, kind: IntArray) -> FloatArray:
+    def variability(self, row: IntArray, kind: IntArray) -> FloatArray:
         """(B,): mean deviation of gaps from their long average, as a share of it."""
-        return self._uneven[row, kind]
+        return self._variability[row, kind]
 
 
-def moving_swing(swing: Any, share: Any, average: Any) -> Any:
+def moving_variability(variability: Any, share: Any, average: Any) -> Any:
     """Mean deviation of a rate, given as a share, from its average after one more value of both; from 0 to 1."""
-    return swing + SWING_WEIGHT * (abs(share - average) / (share + average + NO_RATE) - swing)
+    return variability + VARIABILITY_WEIGHT * (abs(share - average) / (share + average + NO_RATE) - variability)
 
 
 def next_weight(weight: Any) -> Any:

@@ -1,31 +1,34 @@
 """The observation of :mod:`hasten.features.afterstates` for one decision at a time, made without allocating arrays.
 
-The same formulas as in :class:`hasten.features.afterstates.BacklogFeatures`, on a device's budget of microseconds:
+The same formulas as in :class:`hasten.features.afterstates.AfterstateFeatures`, on a device's budget of microseconds:
+the timing law is that of :mod:`hasten.core.timing`, recorded once and repeated in place (:mod:`hasten.core.in_place`);
 options that offload come first, so that slices do what masks do there; times stay in ms; gains of useless options are
-left in, as :attr:`SingleBacklogs.useless` tells. Sums over workers and other streams may be added up in another order.
+left in, as :attr:`SingleAfterstates.useless` tells. Sums over workers and other streams may be added up in another
+order.
 Numbers that are the same at every decision are arrays of no dimension, as numpy converts other numbers at each call.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from struct import Struct
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from hasten.core.decision import DEAD_LINK_BITS_PER_MS, Context, FloatArray, View, useful_limit_ms
 from hasten.core.gain import task_gain
+from hasten.core.in_place import Step, recorded, repeat
 from hasten.core.options import OptionTable
+from hasten.core.timing import device_done, offload_ends, sent_at_rate
 from hasten.features.afterstates import (
     GAIN_FIRST,
-    KINDS,
     LONG_WEIGHT,
     POISSON_DEVIATION,
-    SITUATION,
     longest_shares,
-    moving_swing,
+    moving_variability,
 )
+from hasten.features.layout import AFTERSTATE, BACKLOGS, CONTEXT_FEATURES, ContextFeature, OptionFeature
 from hasten.features.observation import (
     AVERAGE_WEIGHT,
     CLIP,
@@ -35,18 +38,25 @@ from hasten.features.observation import (
     nominal_gaps_ms,
 )
 
-_write_situation = Struct(f"{SITUATION}f").pack_into
-"""Writes float32 at once, where an assignment would make an array of the numbers first."""
+_DEVICE, _UPLINK, _EDGE, _EDGE_MEAN = (
+    AFTERSTATE.index(feature)
+    for feature in (
+        OptionFeature.DEVICE_WAIT,
+        OptionFeature.UPLINK_WAIT,
+        OptionFeature.EDGE_WAIT,
+        OptionFeature.EDGE_MEAN_WAIT,
+    )
+)
 
 
-class SingleBacklogs:
-    """Situation, gains and backlogs left of the decisions of one run, each view holding one.
+class SingleAfterstates:
+    """Context features, gains and afterstates of the decisions of one run, each view holding one.
 
     After :meth:`observe`, for the options in the stream's own order and dropping last:
 
     Attributes:
-        situation: (S + 1,), the last one 1.
-        left_ms: (J+1, 5), cut off at two deadlines; the last column is 1.
+        context: (CONTEXT_FEATURES + 1,), the last one 1.
+        left_ms: (J+1, BACKLOGS + 1), cut off at two deadlines; the last column is 1.
         latency_ms: (J,)
         useless: (J+1,), which options are predicted to be of no use.
         useless_options: (J,), the same without dropping.
@@ -56,24 +66,28 @@ class SingleBacklogs:
         gaps_ms, any_gap_ms = nominal_gaps_ms(context.rate_hz)
         longest = longest_shares(options, context.deadline_ms)
         self._any = _Gap(any_gap_ms)
-        self._half_rtt_ms = np.array(0.5 * context.rtt_ms)
-        self._sent_later = bool(context.rtt_ms)
         self._workers, self._ready_order = context.workers, context.ready_order
         width = int(options.exit.shape[1])
-        self.situation: NDArray[np.float32] = np.ones(SITUATION + 1, dtype=np.float32)
-        self._situation_data = self.situation.data
-        self.left_ms: NDArray[np.float32] = np.ones((width + 1, KINDS + 1), dtype=np.float32)
+        self.context: NDArray[np.float32] = np.ones(CONTEXT_FEATURES + 1, dtype=np.float32)
+        self._context_data: Any = (
+            self.context.data
+        )  # to write a number there is quicker than to write it into the array
+        self.left_ms: NDArray[np.float32] = np.ones((width + 1, BACKLOGS + 1), dtype=np.float32)
         self.latency_ms = np.zeros(width)
         self.useless = np.zeros(width + 1, dtype=np.bool_)
         self.useless_options = self.useless[:-1]
-        self._times = np.zeros((KINDS, width + 1))
-        self._first_ms, self._mean_ms = self._times[2:]
-        self._left, self._by_option = self.left_ms[:, :KINDS], self._times.T
+        self._times = np.zeros((BACKLOGS, width + 1))
+        self._first_ms, self._mean_ms = self._times[_EDGE], self._times[_EDGE_MEAN]
+        self._left, self._by_option = self.left_ms[:, :BACKLOGS], self._times.T
         self.streams = [
             SingleStream(context, options, m, _Gap(float(gap_ms)), longest[m].tolist())
             for m, gap_ms in enumerate(gaps_ms)
         ]
-        self._parts = {stream: _Parts(self._times, self.latency_ms, stream.offloading) for stream in self.streams}
+        visible = _Visible()
+        self._visible = visible
+        self._parts = {
+            stream: _Parts(self._times, self.latency_ms, stream, visible, context.rtt_ms) for stream in self.streams
+        }
 
     def observe(self, view: View) -> SingleStream:
         """Look at the one decision in ``view``; returns its stream."""
@@ -82,60 +96,54 @@ class SingleBacklogs:
         share = rate / (rate + stream.deadline_rate)
         average = stream.rate
         average = stream.rate = share if average is None else moving_average(average, share)
-        stream.swing = moving_swing(stream.swing, share, average)
+        stream.variability = moving_variability(stream.variability, share, average)
         gap, any_gap, deadline_ms = stream.gap, self._any, stream.deadline_ms
         gap.after(now_ms)
         any_gap.after(now_ms)
         mean_ms, largest_ms = self._others(view)
         per = stream.per_deadline
         before = per if self._ready_order else 0.0
-        _write_situation(
-            self._situation_data,
-            0,
-            min(mean_ms * per, CLIP),
-            min(largest_ms * per, CLIP),
-            share,
-            average,
-            stream.deadline_share,
-            gap.short_ms / (gap.short_ms + deadline_ms),
-            gap.long_ms / (gap.long_ms + deadline_ms),
-            any_gap.short_ms / (any_gap.short_ms + deadline_ms),
-            any_gap.long_ms / (any_gap.long_ms + deadline_ms),
-            *stream.longest,
-            stream.swing,
-            min(gap.uneven, CLIP),
-            min(view.device_wait_ms.item() * before, CLIP),
-            min(view.uplink_wait_ms.item() * before, CLIP),
-            min(view.edge_wait_ms.item(0) * before, CLIP),
-        )
-        self._options(stream, view, max(rate, DEAD_LINK_BITS_PER_MS))
+        device_wait_ms, uplink_wait_ms = view.device_wait_ms.item(), view.uplink_wait_ms.item()
+        workers_ms = view.edge_wait_ms[0].tolist()
+        seen = self._context_data
+        seen[ContextFeature.OTHERS_MEAN_WAIT] = min(mean_ms * per, CLIP)
+        seen[ContextFeature.OTHERS_LARGEST_WAIT] = min(largest_ms * per, CLIP)
+        seen[ContextFeature.RATE] = share
+        seen[ContextFeature.RATE_AVERAGE] = average
+        seen[ContextFeature.DEADLINE] = stream.deadline_share
+        seen[ContextFeature.SHORT_GAP] = gap.short_ms / (gap.short_ms + deadline_ms)
+        seen[ContextFeature.LONG_GAP] = gap.long_ms / (gap.long_ms + deadline_ms)
+        seen[ContextFeature.ANY_SHORT_GAP] = any_gap.short_ms / (any_gap.short_ms + deadline_ms)
+        seen[ContextFeature.ANY_LONG_GAP] = any_gap.long_ms / (any_gap.long_ms + deadline_ms)
+        seen[ContextFeature.LONGEST_DEVICE_TIME], seen[ContextFeature.LONGEST_EDGE_TIME] = stream.longest
+        seen[ContextFeature.RATE_VARIABILITY] = stream.variability
+        seen[ContextFeature.GAP_VARIABILITY] = min(gap.variability, CLIP)
+        seen[ContextFeature.DEVICE_WAIT] = min(device_wait_ms * before, CLIP)
+        seen[ContextFeature.UPLINK_WAIT] = min(uplink_wait_ms * before, CLIP)
+        seen[ContextFeature.EDGE_WAIT] = min(workers_ms[0] * before, CLIP)
+        visible = self._visible
+        visible.device_wait_ms.fill(device_wait_ms)
+        visible.uplink_wait_ms.fill(uplink_wait_ms)
+        visible.edge_wait_ms.fill(workers_ms[0])
+        visible.rate_bits_per_ms.fill(max(rate, DEAD_LINK_BITS_PER_MS))
+        self._options(stream, workers_ms)
         return stream
 
-    def _options(self, stream: SingleStream, view: View, rate: float) -> None:
-        """What each option leaves, by ``core.timing.stage_ends``."""
-        device_wait_ms, uplink_wait_ms = view.device_wait_ms.item(), view.uplink_wait_ms.item()
-        part, half_rtt_ms, workers = self._parts[stream], self._half_rtt_ms, view.edge_wait_ms[0].tolist()
-        sent_ms, edge_ms, first_ms = part.sent_ms, part.edge_ms, workers[0]
-        np.add(stream.device_ms, device_wait_ms, out=part.device_ms)
-        np.divide(stream.payload_bits, rate, out=sent_ms)
-        sent_ms += np.maximum(part.offloading_device_ms, uplink_wait_ms, out=part.starts_ms)
-        if self._sent_later:
-            np.maximum(np.add(sent_ms, half_rtt_ms, out=part.starts_ms), first_ms, out=edge_ms)
-        else:
-            np.maximum(sent_ms, first_ms, out=edge_ms)
-        edge_ms += stream.edge_ms
-        np.add(edge_ms, half_rtt_ms, out=part.offloading_latency_ms)
+    def _options(self, stream: SingleStream, workers_ms: list[float]) -> None:
+        """What each option leaves, from what is visible."""
+        part, visible = self._parts[stream], self._visible
+        repeat(part.law)
         part.local_latency_ms[:] = part.local_device_ms
         np.greater(self.latency_ms, stream.limit_ms, out=self.useless_options)
-        part.device_before_ms[0] = device_wait_ms
-        part.uplink_before_ms.fill(uplink_wait_ms)
-        part.edge_before_ms.fill(first_ms)
+        part.device_before_ms[0] = visible.device_wait_ms
+        part.uplink_before_ms[:] = visible.uplink_wait_ms
+        part.edge_before_ms[:] = visible.edge_wait_ms
         if self._workers == 1:
             self._mean_ms[:] = self._first_ms
         else:  # the others wait as before; one of them may now be the first
-            np.add(self._first_ms, sum(workers[1:]), out=self._mean_ms)
+            np.add(self._first_ms, sum(workers_ms[1:]), out=self._mean_ms)
             self._mean_ms /= self._workers
-            np.minimum(self._first_ms, workers[1], out=self._first_ms)
+            np.minimum(self._first_ms, workers_ms[1], out=self._first_ms)
         np.minimum(self._times, stream.clip_ms, out=self._times)
         self._left[:] = self._by_option
 
@@ -149,33 +157,56 @@ class SingleBacklogs:
         return sum(others) / (count - 1), max(others)
 
 
+class _Visible:
+    """What the timing law reads of a view: arrays of no dimension."""
+
+    __slots__ = ("device_wait_ms", "edge_wait_ms", "rate_bits_per_ms", "uplink_wait_ms")
+
+    def __init__(self) -> None:
+        self.device_wait_ms, self.uplink_wait_ms = np.zeros(()), np.zeros(())
+        self.edge_wait_ms, self.rate_bits_per_ms = np.zeros(()), np.zeros(())
+
+
 class _Parts:
-    """Views of the arrays of :class:`SingleBacklogs` for a stream of whose options the first ``n`` offload.
+    """Views of the arrays of :class:`SingleAfterstates` for a stream whose first options offload, and the law in them.
 
     They are made once, because making a view takes time, too.
     """
 
     __slots__ = (
         "device_before_ms",
-        "device_ms",
         "edge_before_ms",
-        "edge_ms",
+        "law",
         "local_device_ms",
         "local_latency_ms",
-        "offloading_device_ms",
-        "offloading_latency_ms",
-        "sent_ms",
-        "starts_ms",
         "uplink_before_ms",
     )
 
-    def __init__(self, times_ms: FloatArray, latency_ms: FloatArray, n: int) -> None:
-        self.device_ms, self.device_before_ms = times_ms[0, :-1], times_ms[0, -1:]
-        self.offloading_device_ms, self.local_device_ms = self.device_ms[:n], self.device_ms[n:]
-        self.sent_ms, self.uplink_before_ms = times_ms[1, :n], times_ms[1, n:]
-        self.edge_ms, self.edge_before_ms = times_ms[2, :n], times_ms[2, n:]
-        self.offloading_latency_ms, self.local_latency_ms = latency_ms[:n], latency_ms[n:]
-        self.starts_ms = np.zeros(n)
+    def __init__(
+        self, times_ms: FloatArray, latency_ms: FloatArray, stream: SingleStream, visible: _Visible, rtt_ms: float
+    ) -> None:
+        n = stream.offloading
+        device_ms, self.device_before_ms = times_ms[_DEVICE, :-1], times_ms[_DEVICE, -1:]
+        self.local_device_ms, self.local_latency_ms = device_ms[n:], latency_ms[n:]
+        sent_ms, self.uplink_before_ms = times_ms[_UPLINK, :n], times_ms[_UPLINK, n:]
+        edge_ms, self.edge_before_ms = times_ms[_EDGE, :n], times_ms[_EDGE, n:]
+
+        def device(device_wait_ms: Any, part_ms: Any) -> tuple[Any]:
+            return (device_done(device_wait_ms, part_ms),)
+
+        def beyond(device_end_ms: Any, uplink_ms: Any, worker_ms: Any, bits: Any, own_ms: Any, rate: Any) -> Any:
+            return offload_ends(device_end_ms, uplink_ms, worker_ms, bits, own_ms, rtt_ms, sent_at_rate, rate)
+
+        before = visible.uplink_wait_ms, visible.edge_wait_ms
+        costs = stream.payload_bits, stream.edge_ms
+        self.law: list[Step] = [
+            *recorded(device, (visible.device_wait_ms, stream.device_ms), (device_ms,)),
+            *recorded(
+                beyond,
+                (device_ms[:n], *before, *costs, visible.rate_bits_per_ms),
+                (sent_ms, edge_ms, latency_ms[:n]),
+            ),
+        ]
 
 
 class SingleStream:
@@ -203,7 +234,7 @@ class SingleStream:
         self._worth = options.worth[stream, order]
         self._gain_terms, self._timed = context.gain_terms, any(context.gain_terms)
         self.rate: float | None = None
-        self.swing = 0.0
+        self.variability = 0.0
         self._gain = np.append(gain_feature(self._worth), gain_feature(context.gain_terms.late_gain)).astype(np.float32)
         self._rank_ms = self._ranked()
 
@@ -225,11 +256,11 @@ class SingleStream:
 class _Gap:
     """Mean gaps between arrivals: see ``features.afterstates``."""
 
-    __slots__ = ("arrival_ms", "long_ms", "short_ms", "uneven", "weight")
+    __slots__ = ("arrival_ms", "long_ms", "short_ms", "variability", "weight")
 
     def __init__(self, nominal_ms: float) -> None:
         self.arrival_ms, self.short_ms, self.long_ms, self.weight = -nominal_ms, nominal_ms, nominal_ms, AVERAGE_WEIGHT
-        self.uneven = POISSON_DEVIATION
+        self.variability = POISSON_DEVIATION
 
     def after(self, now_ms: float) -> None:
         """An arrival now."""
@@ -238,5 +269,5 @@ class _Gap:
         self.short_ms += AVERAGE_WEIGHT * (gap_ms - self.short_ms)
         weight = self.weight
         long_ms = self.long_ms = self.long_ms + weight * (gap_ms - self.long_ms)
-        self.uneven += weight * (abs(gap_ms / long_ms - 1.0) - self.uneven)
+        self.variability += weight * (abs(gap_ms / long_ms - 1.0) - self.variability)
         self.weight = max(weight / (1.0 + weight), LONG_WEIGHT)

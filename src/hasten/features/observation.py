@@ -2,20 +2,8 @@
 
 The formulas below are shared by the Gymnasium environments, which compute them in compiled code, and by
 :class:`Features`, which computes them from a scheduler's views, so that a policy sees on a device what it was trained
-on. All features are finite. Times are shares of the deciding stream's deadline, cut off at 2. In order:
-
-====== ==============================================================================================
-0      backlog of the stream's own device
-1      backlog of its uplink
-2, 3   backlog of the edge: of the worker that is free first, and the mean over all workers
-4, 5   backlogs of the other streams' devices: mean and largest (0 without others)
-6      uplink rate ``r`` as ``r / (r + r1)``, where ``r1`` sends the stream's largest tensor in one deadline
-7      moving average of feature 6 over the stream's decisions
-8      deadline as a share of the longest deadline of all streams
-9, 10  time since the stream's previous arrival, and its moving average
-11, 12 time since the previous arrival of any stream, and its moving average
-13...  J predicted latencies, one for each option (2 for padding), then J predicted gains (late ones as such)
-====== ==============================================================================================
+on. Which column is which is said by :mod:`hasten.features.layout`. All features are finite. Times are shares of the
+deciding stream's deadline, cut off at 2.
 """
 
 from __future__ import annotations
@@ -29,10 +17,10 @@ from hasten.core.decision import BoolArray, Context, FloatArray, View, predicted
 from hasten.core.gain import task_gain
 from hasten.core.jit import jitable, larger, smaller
 from hasten.core.options import OptionTable
+from hasten.features.layout import STATE_TIMES, ActionLayout, StateFeature
 
 FEATURE_VERSION = 3
 """Changes with the meaning of any feature, so that a policy trained on other ones is recognised."""
-STATE_FEATURES = 13
 CLIP = 2.0
 """Features lie within -CLIP and CLIP."""
 AVERAGE_WEIGHT = 0.125
@@ -93,6 +81,7 @@ class Features:
     def __init__(self, context: Context, options: OptionTable) -> None:
         self._context = context
         self._options = options
+        self.layout = ActionLayout(int(options.exit.shape[1]))
         self._limit_ms = useful_limit_ms(context)
         self._deadline_rate = deadline_rates(options, context.deadline_ms)
         rows, streams = context.batch, len(context.deadline_ms)
@@ -103,33 +92,27 @@ class Features:
         self._any_gap_ms = np.full(rows, any_gap_ms)
         self._rate = np.full((rows, streams), np.nan)
 
-    @property
-    def size(self) -> int:
-        """Number of features."""
-        return STATE_FEATURES + 2 * int(self._options.exit.shape[1])
-
     def observe(self, view: View) -> tuple[NDArray[np.float32], NDArray[np.int8]]:
-        """Observations (B, size) and action masks (B, J+1) of these decisions; call once for each view."""
+        """Observations (B, F) and action masks (B, J+1) of these decisions; call once for each view."""
         row, stream = view.row, view.stream
         deadline_ms = self._context.deadline_ms[stream]
         per_deadline = 1.0 / deadline_ms
-        count, width = len(row), self._options.exit.shape[1]
-        found = np.empty((count, self.size))
-        found[:, 0] = view.device_wait_ms
-        found[:, 1] = view.uplink_wait_ms
-        found[:, 2] = view.edge_wait_ms[:, 0]
-        found[:, 3] = view.edge_wait_ms.mean(axis=1)
-        found[:, 4], found[:, 5] = others_wait_ms(view)
-        found[:, 6], found[:, 7] = self._rates(view)
-        found[:, 8] = deadline_ms / self._context.deadline_ms.max()
-        found[:, 9:13] = self._gaps(view)
-        for column in (0, 1, 2, 3, 4, 5, 9, 10, 11, 12):
-            found[:, column] = time_share(found[:, column], per_deadline)
+        found = np.empty((len(row), self.layout.size))
+        found[:, StateFeature.DEVICE_WAIT] = view.device_wait_ms
+        found[:, StateFeature.UPLINK_WAIT] = view.uplink_wait_ms
+        found[:, StateFeature.EDGE_WAIT] = view.edge_wait_ms[:, 0]
+        found[:, StateFeature.EDGE_MEAN_WAIT] = view.edge_wait_ms.mean(axis=1)
+        found[:, StateFeature.OTHERS_MEAN_WAIT], found[:, StateFeature.OTHERS_LARGEST_WAIT] = others_wait_ms(view)
+        found[:, StateFeature.RATE], found[:, StateFeature.RATE_AVERAGE] = self._rates(view)
+        found[:, StateFeature.DEADLINE] = deadline_ms / self._context.deadline_ms.max()
+        self._gaps(view, found)
+        for feature in STATE_TIMES:
+            found[:, feature] = time_share(found[:, feature], per_deadline)
         latency_ms = predicted_latency(self._context, view, self._options)
         worth = self._options.worth[stream]
         gain = task_gain(worth, latency_ms, deadline_ms[:, None], *self._context.gain_terms)
-        found[:, STATE_FEATURES : STATE_FEATURES + width] = time_share(latency_ms, per_deadline[:, None])
-        found[:, STATE_FEATURES + width :] = gain_feature(gain)
+        found[:, self.layout.latencies] = time_share(latency_ms, per_deadline[:, None])
+        found[:, self.layout.gains] = gain_feature(gain)
         return found.astype(np.float32), _mask(latency_ms <= self._limit_ms[stream][:, None])
 
     def _rates(self, view: View) -> tuple[FloatArray, FloatArray]:
@@ -139,8 +122,8 @@ class Features:
         self._rate[view.row, view.stream] = average
         return share, average
 
-    def _gaps(self, view: View) -> FloatArray:
-        """Columns (B, 4): time since the last arrival and its average, of the stream and of all."""
+    def _gaps(self, view: View, found: FloatArray) -> None:
+        """Fill in time since the last arrival and its average, of the stream and of all, in ms."""
         row, stream = view.row, view.stream
         gap_ms = view.now_ms - self._arrival_ms[row, stream]
         any_gap_ms = view.now_ms - self._any_arrival_ms[row]
@@ -148,7 +131,8 @@ class Features:
         self._any_gap_ms[row] = moving_average(self._any_gap_ms[row], any_gap_ms)
         self._arrival_ms[row, stream] = view.now_ms
         self._any_arrival_ms[row] = view.now_ms
-        return np.stack([gap_ms, self._gap_ms[row, stream], any_gap_ms, self._any_gap_ms[row]], axis=1)
+        found[:, StateFeature.GAP], found[:, StateFeature.GAP_AVERAGE] = gap_ms, self._gap_ms[row, stream]
+        found[:, StateFeature.ANY_GAP], found[:, StateFeature.ANY_GAP_AVERAGE] = any_gap_ms, self._any_gap_ms[row]
 
 
 def _mask(feasible: BoolArray) -> NDArray[np.int8]:

@@ -18,7 +18,7 @@ from hasten.learn.logs import Logged
 from hasten.learn.settings import Replay, Settings, Values, refuse_unknown
 from hasten.learn.train import train_policy
 from hasten.learn.trainer import OnPoint
-from hasten.policies.afterstate_policy import BacklogPolicy
+from hasten.policies.afterstate_policy import AfterstatePolicy
 from hasten.policies.policy import AnyPolicy, Policy
 
 OWN_ARGUMENTS = ("domain", "logs", "start", "checkpoint", "tensorboard", "on_point")
@@ -99,5 +99,5 @@ def _check_kinds(scenario: object, domain: object, start: object) -> None:
         raise InputError("train", "scenario", scenario, "a scenario, as hs.load_scenario gives")
     if domain is not None and not isinstance(domain, Domain):
         raise InputError("train", "domain", domain, "a hasten.learn.domain.Domain")
-    if start is not None and not isinstance(start, Policy | BacklogPolicy):
+    if start is not None and not isinstance(start, Policy | AfterstatePolicy):
         raise InputError("train", "start", start, "a policy, as hasten.policies.policy.load_policy gives")

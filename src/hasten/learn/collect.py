@@ -26,7 +26,8 @@ from hasten.core.decision import (
 )
 from hasten.core.options import DROP, OptionTable
 from hasten.core.results import Result
-from hasten.features.observation import STATE_FEATURES, Features
+from hasten.features.layout import ActionLayout
+from hasten.features.observation import Features
 from hasten.learn.domain import Runs
 from hasten.learn.transitions import UNKNOWN, Experience, gain_alone, joined, transitions_of_episode
 from hasten.sim import simulate_realizations
@@ -63,7 +64,7 @@ class EpsilonGreedy:
     """The allowed action of largest value; with some chance another one.
 
     The chance is ``explore`` in a batch's first run and falls to its eighth power in the last (Horgan et al.,
-    "Distributed prioritized experience replay", ICLR 2018), so that some runs are much explored and some look like what
+    "Distributed prioritized experience replay", ICLR 2018), so that some runs are much explored and some are like what
     the policy will meet. Half of these actions are any, all alike; half are drawn the more often the larger their
     value, because with dozens of actions it is between the good ones that differences have to be found out.
     """
@@ -171,26 +172,26 @@ def collect(runs: Runs, actor: Actor, discount: float, steps: int) -> Collected:
     return Collected(joined(episodes), np.concatenate(expert), results)
 
 
-class Sight(Protocol):
+class ObservationFunction(Protocol):
     """Makes observations (B, F) and masks (B, J+1), dropping allowed, of a run's views."""
 
     def __call__(self, view: View) -> tuple[Observation, Mask]:
         """Call once for each view, in order."""
 
 
-MakeSight = Callable[[Context, OptionTable], Sight]
+MakeObservationFunction = Callable[[Context, OptionTable], ObservationFunction]
 
 
-def action_sight(context: Context, table: OptionTable) -> Sight:
+def action_observation(context: Context, table: OptionTable) -> ObservationFunction:
     """Observations as :mod:`hasten.features.observation` describes them."""
     features = Features(context, table)
 
-    def look(view: View) -> tuple[Observation, Mask]:
+    def observe(view: View) -> tuple[Observation, Mask]:
         observation, mask = features.observe(view)
         mask[:, -1] = 1  # unlike the environment's, a policy may drop by choice, so that later tasks fare better
         return observation, mask
 
-    return look
+    return observe
 
 
 class Acting(Clairvoyant):
@@ -198,19 +199,19 @@ class Acting(Clairvoyant):
 
     name = "actor"
 
-    def __init__(self, actor: Actor, sight: MakeSight) -> None:
-        self._actor, self._make_sight = actor, sight
+    def __init__(self, actor: Actor, observation_function: MakeObservationFunction) -> None:
+        self._actor, self._make_observation = actor, observation_function
         self.clairvoyant = actor.clairvoyant
 
     def reset(self, context: Context) -> None:
-        """Prepare sight and actor."""
+        """Prepare observations and actor."""
         table, column = context.options.undominated()
-        self._sight = self._make_sight(context, table)
+        self._observe_as = self._make_observation(context, table)
         self._actor.reset(context, with_dropping(column))
 
     def decide(self, view: View) -> Decision:
         """The actor's choice."""
-        return Decision(self._actor.act(view, *self._sight(view)))
+        return Decision(self._actor.act(view, *self._observe_as(view)))
 
 
 class Recorder(Clairvoyant):
@@ -227,13 +228,13 @@ class Recorder(Clairvoyant):
         """Prepare features and actor, and make room."""
         table, column = context.options.undominated()
         self._context, self._table = context, table
-        self._sight = action_sight(context, table)
+        self._observe_as = action_observation(context, table)
         column = with_dropping(column)
         rows, actions = context.batch, column.shape[1]
         self._action_of = action_of_option(context, column)
         self._actor.reset(context, column)
         self._done = np.zeros(rows, dtype=np.int64)
-        self.observation = np.zeros((rows, self._tasks, STATE_FEATURES + 2 * (actions - 1)), dtype=np.float32)
+        self.observation = np.zeros((rows, self._tasks, ActionLayout(actions - 1).size), dtype=np.float32)
         self.mask = np.zeros((rows, self._tasks, actions), dtype=np.int8)
         self.action = np.full((rows, self._tasks), UNKNOWN)
         self.alone = np.zeros((rows, self._tasks))
@@ -241,7 +242,7 @@ class Recorder(Clairvoyant):
 
     def decide(self, view: View) -> Decision:
         """The actor's choice; as an action it is unknown if it is none, or one that the mask does not allow."""
-        observation, mask = self._sight(view)
+        observation, mask = self._observe_as(view)
         option = self._actor.act(view, observation, mask)
         row, k = view.row, self._done[view.row]
         action = self._action_of[view.stream, option]  # DROP (-1) is the last column

@@ -7,10 +7,11 @@ from dataclasses import dataclass
 from importlib.metadata import version
 
 from hasten.core.scenario import Scenario
-from hasten.learn.domain import Domain, envelope_of
+from hasten.learn.domain import Domain, training_range_of
 from hasten.learn.settings import Settings
 from hasten.learn.validation import Score
-from hasten.policies.policy import AnyPolicy, Leads, Manifest, network_options
+from hasten.policies.manifest import ImprovementMargins, PolicyManifest, network_options
+from hasten.policies.policy import AnyPolicy
 from hasten.schedulers.learned import Learned
 
 
@@ -49,7 +50,7 @@ class Training:
     """The best on the validation set."""
     curve: tuple[Point, ...]
     best: Point
-    """The point of the curve that the policy is from; its score is that of the policy, leads and guard included."""
+    """The point of the curve that the policy is from; its score is that of the policy, margins and guard included."""
     stopped: str = ""
     """Why it ended before its time; empty if it did not."""
     notes: tuple[str, ...] = ()
@@ -71,7 +72,8 @@ class Interrupted(KeyboardInterrupt):
     """Ctrl-C or SIGTERM ended a training.
 
     Attributes:
-        training: with the best policy so far, with the usual lead, as none was chosen; None before the first look.
+        training: with the best policy so far, with the usual margin, as none was chosen; None before the first
+        evaluation.
     """
 
     def __init__(self, training: Training | None) -> None:
@@ -87,26 +89,26 @@ class TrainedScheduler(Learned):
         self.training = training
 
 
-def learned_hidden(manifest: Manifest) -> tuple[int, ...]:
+def learned_hidden(manifest: PolicyManifest) -> tuple[int, ...]:
     """Widths of the layers that were trained, without what they carry through (:meth:`DuelingNetwork.policy`)."""
     carried = manifest.width if manifest.values == "actions" and manifest.training.get("predicted_gain") else 0
     return tuple(width - carried for width in manifest.hidden)
 
 
 def manifest_of(
-    scenario: Scenario, domain: Domain, settings: Settings, hidden: tuple[int, ...], leads: Leads | None
-) -> Manifest:
+    scenario: Scenario, domain: Domain, settings: Settings, hidden: tuple[int, ...], margins: ImprovementMargins | None
+) -> PolicyManifest:
     """What the file of a policy with layers of these widths will say, but for how good it is: see :func:`judged`."""
     chosen = {name: value for name, value in dataclasses.asdict(settings).items() if name not in ("hidden", "values")}
-    return Manifest(
+    return PolicyManifest(
         hasten=version("hasten"),
         values=settings.values,
         hidden=hidden,
-        leads=leads,
+        leads=margins,
         networks=network_options([stream.profile.name for stream in scenario.devices], scenario.options),
         order=scenario.uplink.order,
         gain_terms=scenario.gain.terms(),
-        envelope=envelope_of(scenario, domain),
+        envelope=training_range_of(scenario, domain),
         training=chosen | {"scenario": scenario.name},
     )
 

@@ -33,8 +33,9 @@ from hasten.learn.logs import read_tasks, rebuild
 from hasten.learn.recording import Recording, recording_of, write_scenario
 from hasten.learn.settings import Settings
 from hasten.learn.train import train_policy
-from hasten.policies.guard import observed_envelope
-from hasten.policies.policy import AnyPolicy, NetworkOptions, load_policy, network_options, save_policy
+from hasten.policies.guard import observed_range
+from hasten.policies.manifest import NetworkOptions, network_options
+from hasten.policies.policy import AnyPolicy, load_policy, save_policy
 
 TRAINED_SHARE = 2.0 / 3.0
 AROUND = dataclasses.replace(FIXED, uplink_rate=(0.5, 2.0), arrival_rate=(0.5, 2.0))
@@ -59,9 +60,9 @@ def continue_policy(
     logged = rebuild(tasks[: int(TRAINED_SHARE * len(tasks))], profile, options, where)
     trained = train_policy(scenario, AROUND, settings, logs=logged, start=current).policy
     manifest = trained.manifest
-    seen = observed_envelope(scenario, [scenario.realize(0)])
-    envelope = manifest.envelope.joined(seen)
-    return dataclasses.replace(trained, manifest=manifest.model_copy(update={"envelope": envelope})), unseen
+    seen = observed_range(scenario, [scenario.realize(0)])
+    training_range = manifest.training_range.joined(seen)
+    return dataclasses.replace(trained, manifest=manifest.model_copy(update={"training_range": training_range})), unseen
 
 
 def settings_for(current: AnyPolicy, updates: int, seed: int) -> Settings:

@@ -18,14 +18,14 @@ from hasten.core.rates import BITS_PER_MS_PER_MBPS
 from hasten.core.scenario import Realization, Scenario
 from hasten.learn.change import BURST_SHARE, Change, calm_rate, changed
 from hasten.learn.interruption import check_interrupt
-from hasten.policies.policy import Envelope
+from hasten.policies.manifest import TrainingRange
 
 Range = tuple[float, float]
 MOST_STREAMS = 1000
 BURST_MS: Range = (200.0, 2000.0)
 LINK_MEMORY: Range = (0.8, 0.99)
 LEAST_SHARE = 0.05
-"""Of the lowest rates that an envelope states for links that vary and for tasks in bursts."""
+"""Of the lowest rates that a training range states for links that vary and for tasks in bursts."""
 EVEN_SHARE = 0.5
 """Share of runs without bursts, and of those without variation of the link."""
 
@@ -143,17 +143,17 @@ def in_grant_order(runs: Runs) -> Runs:
     return Runs(runs.scenario.model_copy(update={"uplink": uplink}), runs.realizations)
 
 
-def envelope_of(scenario: Scenario, domain: Domain) -> Envelope:
+def training_range_of(scenario: Scenario, domain: Domain) -> TrainingRange:
     """The ranges that the domain covers, as a policy file states them."""
     options, context = scenario.options, scenario.context(np.zeros(1, dtype=np.int64))
     mbps = np.concatenate([trace.bits_per_ms for trace in scenario.realize(0).rates]) / BITS_PER_MS_PER_MBPS
     device_ms = np.where(np.isfinite(options.device_ms), options.device_ms, 0.0).max(axis=1)
     varies = scenario.uplink.rate.kind == "constant"
     bursts = all(stream.arrivals.kind == "poisson" for stream in scenario.streams)
-    swing = 2.0 * domain.link_variation[1] if varies else 0.0
+    spread = 2.0 * domain.link_variation[1] if varies else 0.0
     burst = domain.burst[1] if bursts else 1.0
-    return Envelope(
-        rate_mbps=_widened(_scaled_range(mbps, domain.uplink_rate), max(1.0 - swing, LEAST_SHARE), 1.0 + swing),
+    return TrainingRange(
+        rate_mbps=_widened(_scaled_range(mbps, domain.uplink_rate), max(1.0 - spread, LEAST_SHARE), 1.0 + spread),
         rate_hz=_widened(
             _scaled_range(context.rate_hz, domain.arrival_rate), max(calm_rate(burst), LEAST_SHARE), burst
         ),

@@ -21,10 +21,10 @@ from hasten.core.gain import task_gain
 from hasten.core.options import DROP, OptionTable, StreamCosts, option_table
 from hasten.core.profile import Profile
 from hasten.core.task_log import LoggedTask, parse_task
-from hasten.features.observation import STATE_FEATURES
+from hasten.features.layout import ActionLayout
 from hasten.features.observation_single import SingleFeatures
 from hasten.learn.transitions import UNKNOWN, gain_alone
-from hasten.policies.policy import NetworkOptions, fingerprint, network_options
+from hasten.policies.manifest import NetworkOptions, fingerprint, network_options
 
 NEWEST_BYTES = 16 * 1024 * 1024
 """More than ten thousand tasks."""
@@ -131,7 +131,7 @@ def _episode(tasks: list[LoggedTask], profile: Profile, options: NetworkOptions,
     action_of = {column: action for action, column in enumerate(kept)} | {DROP: len(kept)}
     context = _context(table, first)
     features = SingleFeatures(context, known)
-    obs = np.zeros((len(tasks), STATE_FEATURES + 2 * len(kept)), dtype=np.float32)
+    obs = np.zeros((len(tasks), ActionLayout(len(kept)).size), dtype=np.float32)
     mask = np.zeros((len(tasks), len(kept) + 1), dtype=np.int8)
     action = np.full(len(tasks), UNKNOWN)
     gain, alone = np.zeros(len(tasks)), np.zeros(len(tasks))

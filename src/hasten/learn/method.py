@@ -11,19 +11,19 @@ from hasten.core.decision import Context
 from hasten.core.errors import InputError
 from hasten.core.options import OptionTable
 from hasten.core.scenario import Scenario
-from hasten.features.observation import STATE_FEATURES
-from hasten.learn.backlog_network import BacklogNetwork
-from hasten.learn.collect import Actor, Collected, Sight, Values, action_sight, collect
+from hasten.features.layout import ActionLayout
+from hasten.learn.afterstate_network import AfterstateNetwork
+from hasten.learn.collect import Actor, Collected, ObservationFunction, Values, action_observation, collect
 from hasten.learn.domain import Domain, Runs, in_grant_order
 from hasten.learn.dqn import DoubleDqn, FloatArray, Learner, Step
 from hasten.learn.logs import Logged
 from hasten.learn.network import DuelingNetwork
 from hasten.learn.paired import PairedDqn
-from hasten.learn.paired_rollouts import collect_twins
-from hasten.learn.pairs import Pairs, backlog_sight, collect_pairs, pairs_of_log
+from hasten.learn.paired_rollouts import collect_rollouts
+from hasten.learn.pairs import Pairs, afterstate_observation, collect_pairs, pairs_of_log
 from hasten.learn.settings import Settings
 from hasten.learn.transitions import Experience, Transitions, joined, transitions_of_episode
-from hasten.policies.afterstate_policy import BacklogPolicy
+from hasten.policies.afterstate_policy import AfterstatePolicy
 from hasten.policies.policy import AnyPolicy, Policy
 
 
@@ -31,20 +31,20 @@ class Method(Protocol):
     """One way to learn a policy."""
 
     @property
-    def learner(self) -> Learner[DuelingNetwork] | Learner[BacklogNetwork]:
+    def learner(self) -> Learner[DuelingNetwork] | Learner[AfterstateNetwork]:
         """The network and its optimizer."""
 
-    def sight(self, context: Context, table: OptionTable) -> Sight:
+    def observation_function(self, context: Context, table: OptionTable) -> ObservationFunction:
         """What its network sees of a run."""
 
     def record(self, runs: Runs, actor: Actor, rng: np.random.Generator) -> Collected:
         """Let an actor decide some runs and keep what happened."""
 
-    def has_twins(self, streams: int) -> bool:
-        """Whether runs of up to so many streams shall be compared with twins at some time."""
+    def has_rollouts(self, streams: int) -> bool:
+        """Whether runs of up to so many streams shall be compared with paired rollouts at some time."""
 
-    def twins(self, scenario: Scenario, domain: Domain, rng: np.random.Generator) -> Experience:
-        """Experience from runs drawn from the domain and their twins."""
+    def rollouts(self, scenario: Scenario, domain: Domain, rng: np.random.Generator) -> Experience:
+        """Experience from runs drawn from the domain and their rollouts."""
 
     def of_logs(self, episodes: Sequence[Logged]) -> Experience:
         """The same as :meth:`record` of what a real device logged."""
@@ -53,7 +53,7 @@ class Method(Protocol):
         """One gradient step."""
 
     @property
-    def leads(self) -> tuple[float, ...]:
+    def margins(self) -> tuple[float, ...]:
         """By how much another option may have to be better than Greedy's, ascending: ``learn.improvement_margin``."""
 
     def acting(self, network: Any) -> Values:
@@ -66,27 +66,28 @@ class Method(Protocol):
 class ActionValues:
     """The usual deep Q-network: a dueling network with a value for each action, learned from transitions."""
 
-    leads = (0.0,)
+    margins = (0.0,)
 
     def __init__(self, options: int, settings: Settings) -> None:
         self._settings = settings
-        known = STATE_FEATURES + options if settings.predicted_gain else None
-        network = DuelingNetwork(STATE_FEATURES + 2 * options, settings.hidden, options + 1, settings.seed, known)
+        layout = ActionLayout(options)
+        known = layout.gains.start if settings.predicted_gain else None
+        network = DuelingNetwork(layout.size, settings.hidden, options + 1, settings.seed, known)
         self.learner = DoubleDqn(network, **_rates(settings))
 
-    def sight(self, context: Context, table: OptionTable) -> Sight:
+    def observation_function(self, context: Context, table: OptionTable) -> ObservationFunction:
         """As for every policy of this kind."""
-        return action_sight(context, table)
+        return action_observation(context, table)
 
     def record(self, runs: Runs, actor: Actor, rng: np.random.Generator) -> Collected:
         """Transitions."""
         return collect(runs, actor, self._settings.discount, self._settings.steps)
 
-    def has_twins(self, streams: int) -> bool:
+    def has_rollouts(self, streams: int) -> bool:
         """Never."""
         return False
 
-    def twins(self, scenario: Scenario, domain: Domain, rng: np.random.Generator) -> Experience:
+    def rollouts(self, scenario: Scenario, domain: Domain, rng: np.random.Generator) -> Experience:
         """There are none."""
         raise NotImplementedError("values of actions are learned from transitions alone")
 
@@ -111,35 +112,35 @@ class ActionValues:
         self.learner.network.load(policy)
 
 
-class BacklogValues:
-    """A network that values the backlogs an option leaves, learned from pairs of options.
+class AfterstateValues:
+    """A network that values afterstates, the backlogs that an option leaves, learned from pairs of options.
 
     What another option would have led to is told by the timing law first, in runs simulated in grant order, where that
     is exact. With several streams it is simulated, in the scenario's own order, later on.
     """
 
-    leads = (0.0, 0.01, 0.02, 0.04, 0.06, 0.1, 0.2)
+    margins = (0.0, 0.01, 0.02, 0.04, 0.06, 0.1, 0.2)
 
     def __init__(self, options: int, settings: Settings) -> None:
         self._settings = settings
-        network = BacklogNetwork(options, settings.hidden, settings.discount, settings.seed)
+        network = AfterstateNetwork(options, settings.hidden, settings.discount, settings.seed)
         self.learner = PairedDqn(network, **_rates(settings))
 
-    def sight(self, context: Context, table: OptionTable) -> Sight:
+    def observation_function(self, context: Context, table: OptionTable) -> ObservationFunction:
         """As for every policy of this kind."""
-        return backlog_sight(context, table)
+        return afterstate_observation(context, table)
 
     def record(self, runs: Runs, actor: Actor, rng: np.random.Generator) -> Collected:
         """Pairs."""
         return collect_pairs(in_grant_order(runs), actor, rng)
 
-    def has_twins(self, streams: int) -> bool:
+    def has_rollouts(self, streams: int) -> bool:
         """With several streams; for one the timing law's word is as good."""
         return streams > 1
 
-    def twins(self, scenario: Scenario, domain: Domain, rng: np.random.Generator) -> Experience:
+    def rollouts(self, scenario: Scenario, domain: Domain, rng: np.random.Generator) -> Experience:
         """Pairs."""
-        return collect_twins(scenario, domain, self.acting(self.learner.network), self._settings.discount, rng)
+        return collect_rollouts(scenario, domain, self.acting(self.learner.network), self._settings.discount, rng)
 
     def of_logs(self, episodes: Sequence[Logged]) -> Experience:
         """Pairs."""
@@ -152,18 +153,18 @@ class BacklogValues:
 
     def acting(self, network: Any) -> Values:
         """Its own."""
-        return cast(BacklogNetwork, network).values
+        return cast(AfterstateNetwork, network).values
 
     def load(self, policy: AnyPolicy) -> None:
         """Those of values of backlogs only."""
-        if not isinstance(policy, BacklogPolicy):
+        if not isinstance(policy, AfterstatePolicy):
             raise InputError("policy", "values", policy.manifest.values, "backlogs, as this training learns")
         self.learner.network.load(policy)
 
 
 def method_for(options: int, settings: Settings) -> Method:
     """The method that the settings name, for J options."""
-    return ActionValues(options, settings) if settings.values == "actions" else BacklogValues(options, settings)
+    return ActionValues(options, settings) if settings.values == "actions" else AfterstateValues(options, settings)
 
 
 def _rates(settings: Settings) -> dict[str, Any]:

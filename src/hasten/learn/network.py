@@ -16,7 +16,8 @@ from numpy.typing import NDArray
 from hasten.core.errors import InputError
 from hasten.features.observation import CLIP
 from hasten.learn.layers import add_bias_relu, dueling_slope, dueling_values, through_relu
-from hasten.policies.policy import Float32, Layer, Manifest, Policy
+from hasten.policies.manifest import PolicyManifest
+from hasten.policies.policy import Float32, Layer, Policy
 
 FIRST_HEAD = 0.1
 """Where part of the values is known, the rest begins so much smaller than it would by default."""
@@ -125,7 +126,7 @@ class DuelingNetwork:
         """Number of features that a policy's layers carry through beside what is learned."""
         return 0 if self.known is None else self._shapes[-1][1] - 2
 
-    def policy(self, manifest: Manifest) -> Policy:
+    def policy(self, manifest: PolicyManifest) -> Policy:
         """The network as a policy for the file ``manifest`` describes.
 
         A policy knows layers only. So what is known is carried through them by units of its own: as no feature is

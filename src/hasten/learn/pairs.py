@@ -24,39 +24,48 @@ from numpy.typing import NDArray
 from hasten.core.decision import BoolArray, Clairvoyant, Context, Decision, FloatArray, IntArray, View, useful_limit_ms
 from hasten.core.options import DROP, OptionTable
 from hasten.core.rates import RateTrace
-from hasten.core.timing import edge_ends
-from hasten.features.afterstates import KINDS, SITUATION, BacklogFeatures, Left, gains_of, observation_size
-from hasten.learn.collect import Actor, Collected, Sight, action_of_option, likely_action, random_action, with_dropping
+from hasten.core.timing import offload_ends
+from hasten.features.afterstates import AfterstateFeatures, Afterstates, afterstates_of, gains_of
+from hasten.features.layout import CONTEXT_FEATURES
+from hasten.learn.collect import (
+    Actor,
+    Collected,
+    ObservationFunction,
+    action_of_option,
+    likely_action,
+    random_action,
+    with_dropping,
+)
 from hasten.learn.domain import Runs
 from hasten.learn.logs import Logged
 from hasten.learn.transitions import UNKNOWN, Experience, joined
 from hasten.sim import simulate_realizations
 
-TAKEN, OTHER = 0, 1
+CHOSEN, ALTERNATIVE = 0, 1
 LEAST_GAIN = 1e-3
-"""A predicted gain of less has no share that could be lost."""
+"""A predicted gain of less has no shortfall."""
 
 
 @dataclass(frozen=True)
 class Pairs(Experience):
-    """T pairs of options, each in the situation it was met in; F features and J+1 actions as in
+    """T pairs of options, the chosen one and an alternative; F features and J+1 actions as in
     :mod:`hasten.features.afterstates`.
     """
 
-    MAY_BE_UNKNOWN = frozenset({"lost"})
+    MAY_BE_UNKNOWN = frozenset({"shortfall"})
 
-    situation: NDArray[np.float32]
-    """(T, 2, SITUATION)"""
-    left: NDArray[np.float32]
-    """(T, 2, KINDS): the backlogs that the option taken and the other one leave."""
-    lost: NDArray[np.float32]
-    """(T, 2): share of its predicted gain that each did not earn; NaN where nobody knows."""
+    context: NDArray[np.float32]
+    """(T, 2, CONTEXT_FEATURES)"""
+    afterstate: NDArray[np.float32]
+    """(T, 2, BACKLOGS): the backlogs that the chosen and the alternative option leave."""
+    shortfall: NDArray[np.float32]
+    """(T, 2): share of its predicted gain that each did not realise; NaN where nobody knows."""
     between: NDArray[np.float32]
-    """(T,): by how much other tasks, up to the next decision looked at, gained more after the option taken."""
+    """(T,): by how much other tasks, up to the next decision evaluated, gained more after the chosen option."""
     discount: NDArray[np.float32]
     """(T,): what the value of that next decision is multiplied by."""
     next_obs: NDArray[np.float32]
-    """(T, 2, F): what the next decision met, and what it would have met after the other option."""
+    """(T, 2, F): what the next decision met, and what it would have met after the alternative."""
     next_mask: NDArray[np.int8]
     """(T, 2, J+1)"""
 
@@ -79,7 +88,7 @@ class PairRecorder(Clairvoyant):
 
     def prepare(self, context: Context, table: OptionTable, column: IntArray) -> None:
         """As :meth:`reset`, for the options of ``table``, which are those ``column`` (M, J) of the context's."""
-        self._features = BacklogFeatures(context, table)
+        self._features = AfterstateFeatures(context, table)
         column = with_dropping(column)
         self._action_of = action_of_option(context, column)
         self._actor.reset(context, column)
@@ -87,7 +96,7 @@ class PairRecorder(Clairvoyant):
         shape = rows, self._tasks
         self._done = np.zeros(rows, dtype=np.int64)
         self._before = _Before(context, table, self._rates)
-        self.seen = np.zeros((*shape, 2, observation_size(actions - 1)), dtype=np.float32)
+        self.seen = np.zeros((*shape, 2, self._features.layout.size), dtype=np.float32)
         self.mask = np.zeros((*shape, 2, actions), dtype=np.int8)
         self.action = np.full((*shape, 2), UNKNOWN)
         self.expert = np.zeros(shape, dtype=np.bool_)
@@ -95,17 +104,17 @@ class PairRecorder(Clairvoyant):
     def decide(self, view: View) -> Decision:
         """The actor's choice, and beside it another one."""
         row, k = view.row, self._done[view.row]
-        seen, mask, left = self._features.observe(view)
+        seen, mask, after = self._features.observe(view)
         imagined, other_mask, _ = self._features.imagine(self._before.otherwise(view), seen)
         option = self._actor.act(view, seen, mask)
         action = self._action_of[view.stream, option]  # DROP (-1) is the last column
         known = (action != UNKNOWN) & (mask[np.arange(len(row)), action] != 0)
         action = np.where(known, action, mask.shape[1] - 1)
         other = another(seen, mask, action, self._rng)
-        self._before.keep(view, left, other)
-        self.seen[row, k, TAKEN], self.seen[row, k, OTHER] = seen, imagined
-        self.mask[row, k, TAKEN], self.mask[row, k, OTHER] = mask, other_mask
-        self.action[row, k, TAKEN], self.action[row, k, OTHER] = np.where(known, action, UNKNOWN), other
+        self._before.keep(view, after, other)
+        self.seen[row, k, CHOSEN], self.seen[row, k, ALTERNATIVE] = seen, imagined
+        self.mask[row, k, CHOSEN], self.mask[row, k, ALTERNATIVE] = mask, other_mask
+        self.action[row, k, CHOSEN], self.action[row, k, ALTERNATIVE] = np.where(known, action, UNKNOWN), other
         self.expert[row, k] = self._actor.teaches
         self._done[row] += 1
         return Decision(option)
@@ -117,14 +126,14 @@ class PairRecorder(Clairvoyant):
         is none of the policy's are left out, and those without another option.
         """
         action = self.action[row, : max(len(gain) - 1, 0)]
-        now = np.flatnonzero((action[:, TAKEN] != UNKNOWN) & (action[:, TAKEN] != action[:, OTHER]))
-        action, seen = action[now], self.seen[row, now, TAKEN]
-        lost = np.full(action.shape, np.nan, dtype=np.float32)
-        lost[:, TAKEN] = share_lost(seen, action[:, TAKEN], gain[now])
+        now = np.flatnonzero((action[:, CHOSEN] != UNKNOWN) & (action[:, CHOSEN] != action[:, ALTERNATIVE]))
+        action, seen = action[now], self.seen[row, now, CHOSEN]
+        shortfall = np.full(action.shape, np.nan, dtype=np.float32)
+        shortfall[:, CHOSEN] = shortfall_of(seen, action[:, CHOSEN], gain[now])
         found = Pairs(
-            situation=np.repeat(seen[:, None, :SITUATION], 2, axis=1),
-            left=left_by(seen, action),
-            lost=lost,
+            context=np.repeat(seen[:, None, :CONTEXT_FEATURES], 2, axis=1),
+            afterstate=afterstates_after(seen, action),
+            shortfall=shortfall,
             between=np.zeros(len(now), dtype=np.float32),
             discount=np.ones(len(now), dtype=np.float32),
             next_obs=self.seen[row, now + 1],
@@ -133,30 +142,27 @@ class PairRecorder(Clairvoyant):
         return found, self.expert[row, now]
 
 
-def left_by(seen: NDArray[np.float32], action: IntArray) -> NDArray[np.float32]:
-    """(B, K, KINDS): the backlogs that actions (B, K) leave, from observations (B, F)."""
-    actions = (seen.shape[1] - SITUATION) // (2 + KINDS)
-    column = action[:, :, None] + (SITUATION + (2 + np.arange(KINDS)) * actions)
-    return np.take_along_axis(seen[:, None], column, axis=2)
+def afterstates_after(seen: NDArray[np.float32], action: IntArray) -> NDArray[np.float32]:
+    """(B, K, BACKLOGS): the backlogs that actions (B, K) leave, from observations (B, F)."""
+    return np.ascontiguousarray(np.take_along_axis(afterstates_of(seen), action[:, None], axis=2).transpose(0, 2, 1))
 
 
 def another(seen: NDArray[np.float32], mask: NDArray[np.int8], action: IntArray, rng: np.random.Generator) -> IntArray:
     """(B,): an allowed action other than ``action``; the same where there is none."""
     rest = mask.copy()
     rest[np.arange(len(rest)), action] = 0
-    gain = np.where(rest, gains_of(seen, mask.shape[1]), -np.inf)
+    gain = np.where(rest, gains_of(seen), -np.inf)
     any_left = rest.any(axis=1)
     gain[~any_left] = 0.0
     other = np.where(rng.random(len(rest)) < 0.5, likely_action(gain, rng), random_action(rest, rng))
     return np.asarray(np.where(any_left, other, action))
 
 
-def share_lost(seen: NDArray[np.float32], action: IntArray, gain: FloatArray) -> NDArray[np.float32]:
-    """(B,): the share of its predicted gain that each action did not earn."""
-    actions = (seen.shape[1] - SITUATION) // (2 + KINDS)
-    predicted = np.take_along_axis(gains_of(seen, actions), action[:, None], axis=1)[:, 0]
-    lost = np.where(predicted > LEAST_GAIN, 1.0 - gain / np.maximum(predicted, LEAST_GAIN), 0.0)
-    return np.clip(lost, 0.0, 1.0).astype(np.float32)
+def shortfall_of(seen: NDArray[np.float32], action: IntArray, gain: FloatArray) -> NDArray[np.float32]:
+    """(B,): the share of its predicted gain that each action did not realise."""
+    predicted = np.take_along_axis(gains_of(seen), action[:, None], axis=1)[:, 0]
+    shortfall = np.where(predicted > LEAST_GAIN, 1.0 - gain / np.maximum(predicted, LEAST_GAIN), 0.0)
+    return np.clip(shortfall, 0.0, 1.0).astype(np.float32)
 
 
 def collect_pairs(runs: Runs, actor: Actor, rng: np.random.Generator) -> Collected:
@@ -179,7 +185,7 @@ def pairs_of_log(logged: Logged, rng: np.random.Generator) -> Pairs:
     recorder.prepare(logged.context, logged.known, logged.column)
     for view in logged.views:
         recorder.decide(view)
-    recorder.action[0, episode.action == UNKNOWN, TAKEN] = UNKNOWN
+    recorder.action[0, episode.action == UNKNOWN, CHOSEN] = UNKNOWN
     pairs, _ = recorder.episode(0, episode.gain)
     return pairs
 
@@ -201,10 +207,15 @@ class _ScriptedActor:
         return np.array([next(self._option)])
 
 
-def backlog_sight(context: Context, table: OptionTable) -> Sight:
+def afterstate_observation(context: Context, table: OptionTable) -> ObservationFunction:
     """Observations as :mod:`hasten.features.afterstates` describes them."""
-    features = BacklogFeatures(context, table)
+    features = AfterstateFeatures(context, table)
     return lambda view: features.observe(view)[:2]
+
+
+def _sent_on(start_ms: float, payload_bits: float, trace: RateTrace, now_ms: float) -> float:
+    """When a transfer at the rates of a link ends; times from now on."""
+    return trace.transfer_end(now_ms + start_ms, payload_bits) - now_ms
 
 
 class _Before:
@@ -220,13 +231,13 @@ class _Before:
         self._device_ms, self._uplink_ms = np.zeros(rows), np.zeros(rows)
         self._edge_ms = np.zeros((rows, context.workers))
 
-    def keep(self, view: View, left: Left, other: IntArray) -> None:
+    def keep(self, view: View, after: Afterstates, other: IntArray) -> None:
         """Remember these decisions."""
         row, at = view.row, np.arange(len(view.row))
         self._stream[row], self._now_ms[row] = view.stream, view.now_ms
-        self._device_ms[row] = left.device_ms[at, other]
-        self._uplink_ms[row] = left.uplink_ms[at, other]
-        self._edge_ms[row] = left.edge_ms[at, other]
+        self._device_ms[row] = after.device_ms[at, other]
+        self._uplink_ms[row] = after.uplink_ms[at, other]
+        self._edge_ms[row] = after.edge_ms[at, other]
         if self._rates:
             self._transfer(view, other)
 
@@ -239,9 +250,9 @@ class _Before:
             if bits == 0 or len(trace.from_ms) == 1:
                 continue
             now_ms, workers_ms = view.now_ms[i], view.edge_wait_ms[i].copy()
-            start_ms = now_ms + max(self._device_ms[row], view.uplink_wait_ms[i])
-            sent_ms = trace.transfer_end(start_ms, bits) - now_ms
-            end_ms, answer_ms = edge_ends(sent_ms, workers_ms[0], self._table.edge_ms[stream, option], rtt_ms)
+            waits_ms = self._device_ms[row], view.uplink_wait_ms[i], workers_ms[0]
+            costs = bits, self._table.edge_ms[stream, option], rtt_ms
+            sent_ms, end_ms, answer_ms = offload_ends(*waits_ms, *costs, _sent_on, trace, now_ms)
             if answer_ms <= self._limit_ms[stream]:
                 workers_ms[0] = end_ms
                 self._uplink_ms[row], self._edge_ms[row] = sent_ms, np.sort(workers_ms)

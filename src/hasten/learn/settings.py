@@ -26,7 +26,7 @@ FOR_ACTIONS: dict[str, Any] = {
 
 
 _FROM_0 = ("seed", "demonstrations", "pretrain", "margin_updates", "explore_updates", "alpha", "margin")
-_FROM_0_TO_1 = ("discount", "last_learning_rate", "average_rate", "explore", "last_explore", "beta", "twins_from")
+_FROM_0_TO_1 = ("discount", "last_learning_rate", "average_rate", "explore", "last_explore", "beta", "rollouts_from")
 _FROM_1 = ("updates", "batch", "steps", "target_every", "capacity", "runs", "tasks", "batches", "round_updates")
 BOUNDS: dict[str, tuple[float, float]] = (
     dict.fromkeys((*_FROM_0, "learning_rate", "clip_norm", "demonstration_bonus"), (0.0, np.inf))
@@ -45,16 +45,16 @@ class Settings:
     replay: Replay = "prioritized"
     seed: int = 0
     values: Values = "backlogs"
-    """What the network values: the backlogs that an option leaves, compared in pairs (``learn.paired``), or, as usual,
-    each action (``learn.dqn``)."""
+    """What the network values: the backlogs that an option leaves (the afterstate), compared in pairs
+    (``learn.paired``), or, as usual, each action (``learn.dqn``)."""
     updates: int = 24_000
     """Gradient steps."""
     batch: int = 256
     """Transitions or pairs per step: steadier and slower."""
     hidden: tuple[int, ...] = (64, 128)
-    """Widths of layers: for values of backlogs that of the situation's and that of the shared one."""
+    """Widths of layers: for values of backlogs that of the context's and that of the shared one."""
     discount: float = 0.98
-    """Of one decision: looks further ahead, learns slower. Values of actions grow with it, and
+    """Of one decision: further ahead, learns slower. Values of actions grow with it, and
     with them their noise, but not what tells actions apart. Differences between pairs hardly grow."""
     predicted_gain: bool = True
     """For values of actions: whether an action's value is its predicted gain, which is known, plus what is learned."""
@@ -97,13 +97,13 @@ class Settings:
     batches: int = 8
     """Batches of runs, each of other deadlines and numbers of streams, between ``round_updates`` steps."""
     round_updates: int = 500
-    twins_from: float = 0.5
+    rollouts_from: float = 0.5
     """For values of backlogs and several streams: share of the steps after which what another option would have led to
     is simulated (``learn.paired_rollouts``) instead of told by the timing law; 1 for never."""
-    twins_replay: Replay = "uniform"
-    """How twins are drawn: most of their error is noise, and priorities would look for it."""
+    rollouts_replay: Replay = "uniform"
+    """How pairs from rollouts are drawn: most of their error is noise, and priorities would look for it."""
     validate_every: int = 2
-    """Rounds between two looks at the validation set, the only times at which the policy to keep can change."""
+    """Rounds between two evaluations on the validation set, the only times at which the policy to keep can change."""
 
     @classmethod
     def usual(cls, values: Values = "backlogs", **given: Any) -> Settings:
@@ -122,7 +122,7 @@ class Settings:
             raise InputError("train", "values", self.values, "backlogs or actions")
         if self.init not in SHARES:
             raise InputError("train", "init", self.init, f"one of {', '.join(SHARES)}")
-        for name in ("replay", "twins_replay"):
+        for name in ("replay", "rollouts_replay"):
             if getattr(self, name) not in ("uniform", "prioritized"):
                 raise InputError("train", name, getattr(self, name), "uniform or prioritized")
         for name, (least, most) in BOUNDS.items():

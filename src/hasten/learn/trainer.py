@@ -20,13 +20,13 @@ from numpy.typing import NDArray
 from hasten.core.errors import HastenError, InputError
 from hasten.core.scenario import Scenario
 from hasten.features.observation import FEATURE_VERSION
-from hasten.learn.backlog_network import BacklogNetwork
+from hasten.learn.afterstate_network import AfterstateNetwork
 from hasten.learn.checkpoint import load_checkpoint, part, prefixed, save_checkpoint
 from hasten.learn.collect import EpsilonGreedy
 from hasten.learn.curve import Interrupted, Point, Training, judged, manifest_of
 from hasten.learn.domain import Domain, draw_runs
 from hasten.learn.dqn import Step
-from hasten.learn.improvement_margin import choose_leads, usual_leads
+from hasten.learn.improvement_margin import choose_margins, usual_margins
 from hasten.learn.initial_replay import filled_replay, replay_of
 from hasten.learn.interruption import check_interrupt
 from hasten.learn.logs import Logged
@@ -36,11 +36,12 @@ from hasten.learn.replay import PrioritizedReplay
 from hasten.learn.settings import Settings
 from hasten.learn.transitions import Experience, joined
 from hasten.learn.validation import Score, Validation
-from hasten.policies.policy import AnyPolicy, Leads, finite_tensors
+from hasten.policies.manifest import ImprovementMargins
+from hasten.policies.policy import AnyPolicy, finite_tensors
 from hasten.schedulers.learned import Learned
 
-UPDATES_PER_TWINS = 40
-"""Gradient steps for each batch of twins, which holds a few thousand pairs."""
+UPDATES_PER_ROLLOUTS = 40
+"""Gradient steps for each batch of paired rollouts, which holds a few thousand pairs."""
 LEAST_SHOWN = 0.9
 """Share of the demonstrations wanted below which it is said how many there are."""
 EXPLODED = 10.0
@@ -69,15 +70,15 @@ class Trainer:
             finite_tensors(start, "policy")
             self._method.load(start)
             self._dqn.start_over()
-        self._validation = Validation(scenario, domain, self._method.sight)
+        self._validation = Validation(scenario, domain, self._method.observation_function)
         self._notes: list[str] = []
         self._replay, self._expert, shown = filled_replay(scenario, domain, settings, self._method, logs)
         self._demonstrations = self._replay.demonstrations
         if settings.init != "none" and shown < LEAST_SHOWN * settings.demonstrations:
             self._note(f"only {shown} of {settings.demonstrations} demonstrations: few decisions have a choice")
-        several = self._method.has_twins(domain.streams_of(scenario)[1])
-        self._twins_after = settings.twins_from * settings.updates if several else np.inf
-        self._twins = self._no_twins = False
+        several = self._method.has_rollouts(domain.streams_of(scenario)[1])
+        self._rollouts_after = settings.rollouts_from * settings.updates if several else np.inf
+        self._rollouts = self._no_rollouts = False
         worth = max(float(np.abs(table.worth).max()), *(abs(term) for term in scenario.gain.terms()))
         self._largest_possible = worth / (1.0 - settings.discount)
         self._round = 0
@@ -144,31 +145,33 @@ class Trainer:
     def _experience(self, rng: np.random.Generator) -> Iterator[Experience]:
         """A round's own experience, in parts."""
         settings = self._settings
-        if self._dqn.updates >= self._twins_after and not self._no_twins:
-            batches = range(max(settings.round_updates // UPDATES_PER_TWINS, 1))
-            parts = (self._method.twins(self._scenario, self._domain, rng) for _ in batches)
+        if self._dqn.updates >= self._rollouts_after and not self._no_rollouts:
+            batches = range(max(settings.round_updates // UPDATES_PER_ROLLOUTS, 1))
+            parts = (self._method.rollouts(self._scenario, self._domain, rng) for _ in batches)
             first = next((part for part in parts if len(part)), None)
-            if first is not None and not self._twins:
-                self._start_twins()
+            if first is not None and not self._rollouts:
+                self._start_rollouts()
             if first is not None:
                 yield first
                 yield from parts
-            if self._twins:
+            if self._rollouts:
                 return
-            self._no_twins = True
-            self._note("runs are too short for twins: what another option leads to is told by the timing law alone")
+            self._no_rollouts = True
+            self._note(
+                "runs are too short for paired rollouts: what another option leads to is told by the timing law alone"
+            )
         actor = EpsilonGreedy(self._method.acting(self._dqn.network), settings.explore_at(self._dqn.updates), rng)
         for _ in range(settings.batches):
             runs = draw_runs(self._scenario, self._domain, rng, settings.runs, settings.tasks)
             yield self._method.record(runs, actor, rng).experience
 
-    def _start_twins(self) -> None:
-        """Forget all simulated experience, demonstrations included: twins know better. Logs of real runs stay."""
+    def _start_rollouts(self) -> None:
+        """Forget all simulated experience, demonstrations included: rollouts know better. Logs of real runs stay."""
         nothing = self._replay.at(np.zeros(0, dtype=np.int64))
         given = joined([nothing, self._method.of_logs(self._logs)]) if self._logs else nothing
-        self._replay = replay_of(given, self._settings, self._settings.twins_replay)
+        self._replay = replay_of(given, self._settings, self._settings.rollouts_replay)
         self._expert = np.zeros(self._replay.capacity, dtype=np.bool_)
-        self._twins = True
+        self._rollouts = True
 
     def _learn(self, rng: np.random.Generator, set_errors: bool = True) -> Step:
         check_interrupt()
@@ -203,18 +206,20 @@ class Trainer:
             self._dqn.updates, self._transitions, self._seconds, step.loss, step.largest_value, explore, score
         )
         self._curve.append(point)
-        if self._best is None or score.merit > self._best[0].score.merit:
+        if self._best is None or score.selection_score > self._best[0].score.selection_score:
             self._best = point, average.parameters.copy()
         return point
 
     def _outcome(self, stopped: str) -> Training:
-        """The best policy with its leads, judged as it will decide."""
+        """The best policy with its margins, judged as it will decide."""
         if self._best is None:
             raise HastenError(f"training diverged before any policy was good enough to keep: {stopped}")
         point, network = self._best[0], self._best_network()
         method = self._method
-        leads = choose_leads(self._scenario, self._domain, method.sight, method.acting(network), method.leads)
-        policy = self._policy(network, leads)
+        margins = choose_margins(
+            self._scenario, self._domain, method.observation_function, method.acting(network), method.margins
+        )
+        policy = self._policy(network, margins)
         best = dataclasses.replace(point, score=self._validation.judge(lambda: Learned(policy)))
         return Training(judged(policy, best), tuple(self._curve), best, stopped, tuple(self._notes))
 
@@ -223,17 +228,17 @@ class Trainer:
         if self._best is None:
             return None
         point, stopped = self._best[0], f"interrupted after {self._dqn.updates} steps"
-        policy = judged(self._policy(self._best_network(), usual_leads(self._method.leads)), point)
+        policy = judged(self._policy(self._best_network(), usual_margins(self._method.margins)), point)
         return Training(policy, tuple(self._curve), point, stopped, tuple(self._notes))
 
-    def _best_network(self) -> DuelingNetwork | BacklogNetwork:
+    def _best_network(self) -> DuelingNetwork | AfterstateNetwork:
         assert self._best is not None
         network = self._dqn.network.like()
         network.parameters[:] = self._best[1]
         return network
 
-    def _policy(self, network: DuelingNetwork | BacklogNetwork, leads: Leads | None) -> AnyPolicy:
-        manifest = manifest_of(self._scenario, self._domain, self._settings, network.policy_hidden, leads)
+    def _policy(self, network: DuelingNetwork | AfterstateNetwork, margins: ImprovementMargins | None) -> AnyPolicy:
+        manifest = manifest_of(self._scenario, self._domain, self._settings, network.policy_hidden, margins)
         return network.policy(manifest)
 
     def _note(self, text: str) -> None:
@@ -254,8 +259,8 @@ class Trainer:
         facts = {
             "mark": self._mark(),
             "round": self._round,
-            "twins": self._twins,
-            "no_twins": self._no_twins,
+            "rollouts": self._rollouts,
+            "no_rollouts": self._no_rollouts,
             "transitions": self._transitions,
             "seconds": self._seconds,
             "curve": [dataclasses.asdict(point) for point in self._curve],
@@ -275,10 +280,10 @@ class Trainer:
             raise InputError(path, "mark", facts["mark"], expected)
         self._round, self._transitions, self._seconds = facts["round"], facts["transitions"], facts["seconds"]
         self._curve = [Point(**point | {"score": Score(**point["score"])}) for point in facts["curve"]]
-        best = max(self._curve, key=lambda point: point.score.merit)
-        self._no_twins = facts.get("no_twins", False)
-        if facts["twins"]:
-            self._start_twins()
+        best = max(self._curve, key=lambda point: point.score.selection_score)
+        self._no_rollouts = facts.get("no_rollouts", False)
+        if facts["rollouts"]:
+            self._start_rollouts()
         self._best, self._expert = (best, arrays["best"]), arrays["expert"]
         self._dqn.restore(part(arrays, "dqn"))
         self._replay.restore(part(arrays, "replay"))

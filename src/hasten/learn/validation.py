@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from hasten.core.decision import Scheduler
 from hasten.core.scenario import Scenario
-from hasten.learn.collect import Acting, EpsilonGreedy, MakeSight, Values, action_sight
+from hasten.learn.collect import Acting, EpsilonGreedy, MakeObservationFunction, Values, action_observation
 from hasten.learn.domain import Domain, Runs, draw_runs
 from hasten.learn.interruption import check_interrupt
 from hasten.learn.planner import Planner
@@ -63,7 +63,7 @@ class Score:
         return (self.gain - self.greedy) / max(abs(self.greedy), LEAST_GAIN)
 
     @property
-    def merit(self) -> float:
+    def selection_score(self) -> float:
         """What the policy to keep is chosen by: the share, less what it falls short of Greedy anywhere."""
         return self.share - self.short
 
@@ -72,10 +72,15 @@ class Validation:
     """Fixed runs of the fewest, a middle and the largest number of streams of the domain."""
 
     def __init__(
-        self, scenario: Scenario, domain: Domain, sight: MakeSight, runs: int = RUNS, tasks: int = TASKS
+        self,
+        scenario: Scenario,
+        domain: Domain,
+        observation_function: MakeObservationFunction,
+        runs: int = RUNS,
+        tasks: int = TASKS,
     ) -> None:
-        """``sight`` is what the policies see."""
-        self._sight = sight
+        """``observation_function`` is what the policies see."""
+        self._observe_as = observation_function
         self._marks = []
         for streams in domain.few_middle_many(scenario):
             rng = np.random.default_rng([SEED, streams])
@@ -87,7 +92,7 @@ class Validation:
 
     def score(self, values: Values) -> Score:
         """Judge the policy that follows these action values."""
-        return self.judge(lambda: Acting(EpsilonGreedy(values), self._sight))
+        return self.judge(lambda: Acting(EpsilonGreedy(values), self._observe_as))
 
     def judge(self, make: Callable[[], Scheduler]) -> Score:
         """Judge a scheduler, made anew for each batch of runs."""
@@ -116,7 +121,7 @@ class _Mark:
     def __init__(self, batches: Sequence[Runs]) -> None:
         self._batches = batches
         self.greedy = self.play(Greedy)
-        plans = (Acting(Planner(batch.realizations), action_sight) for batch in batches)
+        plans = (Acting(Planner(batch.realizations), action_observation) for batch in batches)
         self.planned = self._played(plans).gain
         self._by_load = by_load(self.greedy.gain)
         self._by_batch = np.array_split(np.arange(len(self.greedy.gain)), len(batches))

@@ -1,8 +1,8 @@
-"""A trained policy that values the backlogs an option leaves: its weights, and what it makes of an observation.
+"""A trained policy that values afterstates: its weights, and what it makes of an observation.
 
-Observations are those of :mod:`hasten.features.afterstates`. A small network looks at the situation; its output is the
-bias of one hidden layer over the backlogs each option leaves, shared by all options, whose head gives what these
-backlogs cost later tasks, and the share of the option's predicted gain that is lost all the same.
+Observations are those of :mod:`hasten.features.afterstates`. A small network takes the context features; its output is
+the bias of one hidden layer over each option's afterstate, shared by all options, whose head gives what these backlogs
+cost later tasks, and the realised-gain shortfall: the share of the option's predicted gain that it does not bring.
 """
 
 from __future__ import annotations
@@ -14,36 +14,36 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hasten.core.decision import FloatArray, View
-from hasten.features.afterstates import KINDS, SITUATION
-from hasten.features.afterstates_single import SingleBacklogs
+from hasten.features.afterstates_single import SingleAfterstates
+from hasten.features.layout import BACKLOGS, CONTEXT_FEATURES
 
 if TYPE_CHECKING:
-    from hasten.policies.policy import Manifest
+    from hasten.policies.manifest import PolicyManifest
 
 Float32 = NDArray[np.float32]
 
 
-class BacklogWeights(NamedTuple):
-    """The tensors of such a network with layers of H1 and H2 units."""
+class AfterstateWeights(NamedTuple):
+    """The tensors of such a network with layers of H1 and H2 units, by their names in the policy's file."""
 
     situation: Float32
-    """(S, H1)"""
+    """(S, H1): of the context features."""
     situation_bias: Float32
     bias_of: Float32
-    """(H1, H2): the shared layer's bias in a situation."""
+    """(H1, H2): the shared layer's bias, by the context's layer."""
     bias: Float32
     left: Float32
-    """(4, H2)"""
+    """(BACKLOGS, H2): of an afterstate."""
     head: Float32
-    """(H2, 2): cost to later tasks, and share lost."""
+    """(H2, 2): cost to later tasks, and realised-gain shortfall."""
     head_bias: Float32
 
 
 @dataclass(frozen=True)
-class BacklogPolicy:
-    """Manifest and weights, as in :class:`BacklogWeights`, for layers of ``manifest.hidden`` units."""
+class AfterstatePolicy:
+    """PolicyManifest and weights, as in :class:`AfterstateWeights`, for layers of ``manifest.hidden`` units."""
 
-    manifest: Manifest
+    manifest: PolicyManifest
     situation: Float32
     situation_bias: Float32
     bias_of: Float32
@@ -59,28 +59,28 @@ class BacklogPolicy:
         return action_values(self, observation)
 
 
-class SingleBacklogValues:
+class SingleAfterstateValues:
     """The values of one decision, in arrays made beforehand.
 
     Biases are one more row of weights, where inputs have a 1; those of the shared layer are written there anew for each
-    situation. Weights of backlogs are per millisecond, of each stream's deadline.
+    decision. Weights of backlogs are per millisecond, of each stream's deadline.
     """
 
-    def __init__(self, policy: BacklogPolicy, backlogs: SingleBacklogs, lead: FloatArray) -> None:
-        """``lead`` (M,) is how far each stream's Greedy is ahead."""
-        self._backlogs = backlogs
-        self._lead = dict(zip(backlogs.streams, lead.tolist(), strict=True))
-        actions, (first, shared) = len(backlogs.useless), policy.manifest.hidden
-        self._situation = np.vstack([policy.situation, policy.situation_bias])
+    def __init__(self, policy: AfterstatePolicy, afterstates: SingleAfterstates, margin: FloatArray) -> None:
+        """``margin`` (M,) is each stream's improvement margin over Greedy."""
+        self._afterstates = afterstates
+        self._margin = dict(zip(afterstates.streams, margin.tolist(), strict=True))
+        actions, (first, shared) = len(afterstates.useless), policy.manifest.hidden
+        self._context = np.vstack([policy.situation, policy.situation_bias])
         self._bias_of = np.vstack([policy.bias_of, policy.bias])
         self._first = np.ones(first + 1, np.float32)
         self._units = self._first[:-1]
         self._weights = {}
-        for stream in backlogs.streams:
-            weights = np.zeros((KINDS + 1, shared + 1), np.float32)
-            weights[:KINDS, :shared] = policy.left / stream.deadline_ms
-            weights[KINDS, shared] = 1.0  # one more unit, always 1, for the head's bias
-            self._weights[stream] = weights, weights[KINDS, :shared]
+        for stream in afterstates.streams:
+            weights = np.zeros((BACKLOGS + 1, shared + 1), np.float32)
+            weights[:BACKLOGS, :shared] = policy.left / stream.deadline_ms
+            weights[BACKLOGS, shared] = 1.0  # one more unit, always 1, for the head's bias
+            self._weights[stream] = weights, weights[BACKLOGS, :shared]
         self._shared = np.zeros((actions, shared + 1), np.float32)
         kept_bias = np.array([[0.0, 1.0 - policy.head_bias[1]]], dtype=np.float32)
         self._head = np.vstack([policy.head * np.array([1.0, -1.0], dtype=np.float32), kept_bias])
@@ -93,13 +93,13 @@ class SingleBacklogValues:
 
     def observe(self, view: View) -> None:
         """Observe."""
-        self._stream = self._backlogs.observe(view)
+        self._stream = self._afterstates.observe(view)
 
     def best(self) -> int:
         """The action of largest value among those that are of use."""
-        seen, stream, shared, result = self._backlogs, self._stream, self._shared, self._result
+        seen, stream, shared, result = self._afterstates, self._stream, self._shared, self._result
         weights, bias = self._weights[stream]
-        seen.situation.dot(self._situation, self._units)  # the method is called faster than np.dot
+        seen.context.dot(self._context, self._units)  # the method is called faster than np.dot
         np.maximum(self._units, self._no_units, out=self._units)
         self._first.dot(self._bias_of, bias)
         seen.left_ms.dot(weights, shared)
@@ -110,11 +110,11 @@ class SingleBacklogValues:
         np.maximum(result, self._none, out=result)
         result *= gain
         result += self._cost
-        lead = self._lead[stream]
-        if lead > 0.0:
+        margin = self._margin[stream]
+        if margin > 0.0:
             rank = stream.greedy_rank(seen.latency_ms, self._rank)
             rank[seen.useless_options] = -np.inf
-            result[rank.argmax()] += lead
+            result[rank.argmax()] += margin
         result[seen.useless] = -np.inf
         return int(stream.order[result.argmax()])
 
@@ -123,11 +123,11 @@ def tensor_shapes(hidden: tuple[int, ...]) -> dict[str, tuple[int, ...]]:
     """The tensors of such a policy with layers of these widths."""
     first, shared = hidden
     return {
-        "situation": (SITUATION, first),
+        "situation": (CONTEXT_FEATURES, first),
         "situation_bias": (first,),
         "bias_of": (first, shared),
         "bias": (shared,),
-        "left": (KINDS, shared),
+        "left": (BACKLOGS, shared),
         "head": (shared, 2),
         "head_bias": (2,),
     }

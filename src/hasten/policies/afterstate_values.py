@@ -12,46 +12,46 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hasten.core.compiled import compiled, compiled_sums
-from hasten.features.afterstates import KINDS, SITUATION
-from hasten.policies.afterstate_policy import BacklogPolicy, BacklogWeights
+from hasten.features.afterstates import afterstates_of, gains_of
+from hasten.features.layout import CONTEXT_FEATURES
+from hasten.policies.afterstate_policy import AfterstatePolicy, AfterstateWeights
 
 Float32 = NDArray[np.float32]
 HEADS = 2
-"""Cost to later tasks, and share lost."""
-Weights = BacklogWeights | BacklogPolicy
+"""Cost to later tasks, and realised-gain shortfall."""
+Weights = AfterstateWeights | AfterstatePolicy
 ZERO, ONE = np.float32(0.0), np.float32(1.0)
 
 
 class Layers(NamedTuple):
     """What a gradient step needs of an evaluation."""
 
-    situation: Float32
+    context: Float32
     """(B, S): what went in."""
     left: Float32
-    """(B, KINDS, K): what went in."""
+    """(B, BACKLOGS, K): what went in."""
     first: Float32
-    """(B, H1): the situation's layer."""
+    """(B, H1): the context's layer."""
     units: Float32
     """(B * K, H2): the shared layer."""
 
 
 def action_values(weights: Weights, observation: Float32, discount: float = 1.0) -> Float32:
-    """Action values (B, J+1) of observations (B, F); Greedy's option is not ahead yet."""
-    actions = (observation.shape[1] - SITUATION) // (2 + KINDS)
-    left = observation[:, SITUATION + 2 * actions :].reshape(-1, KINDS, actions)
-    heads, _ = evaluate(weights, observation[:, :SITUATION], left)
-    q = np.empty((len(observation), actions), dtype=np.float32)
-    put_together(observation[:, SITUATION : SITUATION + actions], heads, np.float32(discount), q)
+    """Action values (B, J+1) of observations (B, F); without an improvement margin."""
+    gains = gains_of(observation)
+    heads, _ = evaluate(weights, observation[:, :CONTEXT_FEATURES], afterstates_of(observation))
+    q = np.empty(gains.shape, dtype=np.float32)
+    put_together(gains, heads, np.float32(discount), q)
     return q
 
 
-def evaluate(weights: Weights, situation: Float32, left: Float32, keep: bool = False) -> tuple[Float32, Layers]:
-    """Both heads (B, K, 2) for K sets of backlogs (B, KINDS, K) in situations (B, S).
+def evaluate(weights: Weights, context: Float32, left: Float32, keep: bool = False) -> tuple[Float32, Layers]:
+    """Both heads (B, K, 2) for K afterstates (B, BACKLOGS, K), by context features (B, S).
 
     The layers are for a gradient step and all there only if ``keep``.
     """
-    situation = np.ascontiguousarray(situation)
-    first = np.dot(situation, weights.situation)
+    context = np.ascontiguousarray(context)
+    first = np.dot(context, weights.situation)
     first += weights.situation_bias
     np.maximum(first, ZERO, out=first)
     bias = np.dot(first, weights.bias_of)
@@ -60,7 +60,7 @@ def evaluate(weights: Weights, situation: Float32, left: Float32, keep: bool = F
     units = np.empty((rows * sets if keep else 1, width), dtype=np.float32)
     heads = np.empty((rows, sets, HEADS), dtype=np.float32)
     shared_layer(bias, left, weights.left, np.ascontiguousarray(weights.head.T), weights.head_bias, keep, units, heads)
-    return heads, Layers(situation, left, first, units)
+    return heads, Layers(context, left, first, units)
 
 
 @compiled_sums
@@ -76,27 +76,27 @@ def shared_layer(
 ) -> None:
     """Fill ``heads`` (B, K, 2), and ``units`` (B * K, H) if they are to be kept; else it is room for one row.
 
-    ``bias`` (B, H) is the layer's in each situation, ``left`` (B, 4, K), ``weights`` (4, H), ``head`` (2, H).
+    ``bias`` (B, H) is the layer's by each context, ``left`` (B, 4, K), ``weights`` (4, H), ``head`` (2, H).
     """
     sets = left.shape[2]
     for b in range(len(left)):
         for j in range(sets):
             row = b * sets + j if keep else 0
             device, uplink, edge, mean = left[b, 0, j], left[b, 1, j], left[b, 2, j], left[b, 3, j]
-            value, lost = head_bias[0], head_bias[1]
+            value, shortfall = head_bias[0], head_bias[1]
             for i in range(bias.shape[1]):
                 unit = bias[b, i] + device * weights[0, i] + uplink * weights[1, i]
                 unit = max(unit + edge * weights[2, i] + mean * weights[3, i], ZERO)
                 units[row, i] = unit
                 value += unit * head[0, i]
-                lost += unit * head[1, i]
-            heads[b, j, 0], heads[b, j, 1] = value, lost
+                shortfall += unit * head[1, i]
+            heads[b, j, 0], heads[b, j, 1] = value, shortfall
 
 
 @compiled
 def put_together(gain: Float32, heads: Float32, discount: np.float32, q: Float32) -> None:
-    """Fill ``q`` (B, K): the gain (B, K), less the share lost, and the discounted value of the backlogs left."""
+    """Fill ``q`` (B, K): the gain (B, K), less the shortfall, and the discounted value of the backlogs left."""
     for b in range(len(q)):
         for j in range(q.shape[1]):
-            lost = min(max(heads[b, j, 1], ZERO), ONE)
-            q[b, j] = gain[b, j] * (ONE - lost) + discount * heads[b, j, 0]
+            shortfall = min(max(heads[b, j, 1], ZERO), ONE)
+            q[b, j] = gain[b, j] * (ONE - shortfall) + discount * heads[b, j, 0]

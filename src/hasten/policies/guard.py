@@ -1,10 +1,10 @@
 """Guard of a learned scheduler: is what it meets still within what its policy was trained on?
 
 A policy's values mean nothing far from its training. The guard compares each decision's link rate, arrival rate and
-backlogs with the policy's envelope, and each run's fixed facts (deadlines, speeds of the machines, streams, options).
-Neither one slow moment of a link nor a chance cluster of arrivals is another world: arrival rates are averaged over
-many gaps, rates may lie somewhat beyond the envelope, and a stream leaves the envelope only when ``LEAVE_AFTER``
-more of its decisions were beyond than within. It is back when those within have made up for it.
+backlogs with the policy's training range, and each run's fixed facts (deadlines, speeds of the machines, streams,
+options). Neither one slow moment of a link nor a chance cluster of arrivals is another world: arrival rates are
+averaged over many gaps, rates may lie somewhat beyond the training range, and a stream leaves the training range only
+when ``LEAVE_AFTER`` more of its decisions were beyond than within. It is back when those within have made up for it.
 """
 
 from __future__ import annotations
@@ -19,14 +19,14 @@ from hasten.core.options import OptionTable
 from hasten.core.rates import BITS_PER_MS_PER_MBPS
 from hasten.core.scenario import Realization, Scenario
 from hasten.features.observation import CLIP
-from hasten.policies.policy import Envelope
+from hasten.policies.manifest import TrainingRange
 
 MARGIN = 1.25
 LOAD_MARGIN = 1.5
 """Arrival rates may lie further beyond, as even their averages fluctuate."""
 LEAVE_AFTER = 4
 MOST_SCORE = 2 * LEAVE_AFTER
-"""However long it was outside, a stream is back after so many decisions within."""
+"""However long it was out of range, a stream is back after so many decisions within."""
 GAP_WEIGHT = 1.0 / 32.0
 """Weight of the newest gap in the mean gap, whose deviation is then an eighth of the mean for Poisson arrivals."""
 MOST_BACKLOG = CLIP
@@ -39,45 +39,47 @@ SETTLED = 32
 """Gaps after which the mean gap of a realization counts."""
 
 RATE, LOAD, BACKLOG = 0, 1, 2
-KINDS = (
-    "outside_rate",
-    "outside_load",
-    "outside_backlog",
-    "outside_deadline",
-    "outside_speed",
-    "outside_streams",
-    "outside_options",
+REASONS = (
+    "out_of_range_rate",
+    "out_of_range_load",
+    "out_of_range_backlog",
+    "out_of_range_deadline",
+    "out_of_range_speed",
+    "out_of_range_streams",
+    "out_of_range_options",
 )
-"""What a decision can be outside of. The first three vary from decision to decision."""
+"""What of a decision can be out of the training range. The first three vary from decision to decision."""
 
 
 class Guard:
     """Watches the decisions of one run.
 
     Attributes:
-        counts: (kinds, rows), how many decisions were outside, each by one of its kinds.
+        counts: (reasons, rows), how many decisions were out of range, each by one of its reasons.
     """
 
-    def __init__(self, envelope: Envelope, context: Context, known: OptionTable) -> None:
+    def __init__(self, training_range: TrainingRange, context: Context, known: OptionTable) -> None:
         """``known`` holds the policy's options of each stream, in columns of its own."""
         streams, rows = len(context.deadline_ms), context.batch
-        low, high = envelope.rate_mbps
+        low, high = training_range.rate_mbps
         self._lowest, self._highest = low * BITS_PER_MS_PER_MBPS / MARGIN, high * BITS_PER_MS_PER_MBPS * MARGIN
-        low_hz, high_hz = envelope.rate_hz
+        low_hz, high_hz = training_range.rate_hz
         self._shortest_ms = 1000.0 / (LOAD_MARGIN * high_hz) if high_hz > 0 else np.inf
         self._longest_ms = LOAD_MARGIN * 1000.0 / low_hz if low_hz > 0 else np.inf
         self._most_ms = MOST_BACKLOG * float(context.deadline_ms.max())
-        fixed = _fixed_facts(envelope, context, known)
+        fixed = _fixed_facts(training_range, context, known)
         self._fixed = np.where(fixed.any(axis=0), BACKLOG + 1 + fixed.argmax(axis=0), -1)
         gaps_ms = 1000.0 / context.rate_hz
         self._gap_ms, self._arrival_ms = np.tile(gaps_ms, (rows, 1)), np.tile(-gaps_ms, (rows, 1))
         self._score = np.zeros((rows, streams), dtype=np.int64)
         self._left = np.zeros((rows, streams), dtype=np.bool_)
         self._kind = np.tile(self._fixed, (rows, 1))
-        self._single = [_Single(float(gap_ms), int(kind)) for gap_ms, kind in zip(gaps_ms, self._fixed, strict=True)]
-        self.counts = np.zeros((len(KINDS), rows), dtype=np.int64)
+        self._single = [
+            _StreamState(float(gap_ms), int(kind)) for gap_ms, kind in zip(gaps_ms, self._fixed, strict=True)
+        ]
+        self.counts = np.zeros((len(REASONS), rows), dtype=np.int64)
 
-    def outside(self, view: View) -> BoolArray:
+    def out_of_range(self, view: View) -> BoolArray:
         """(B,): which of these decisions are not for the policy; call once for each view."""
         at = view.row, view.stream
         gap_ms = self._gap_ms[at] + GAP_WEIGHT * (view.now_ms - self._arrival_ms[at] - self._gap_ms[at])
@@ -97,11 +99,11 @@ class Guard:
         kind = np.where(now, beyond.argmax(axis=0), self._kind[at])
         self._score[at], self._left[at], self._kind[at] = score, left, kind
         fixed = self._fixed[view.stream]
-        outside: BoolArray = left | (fixed >= 0)
-        np.add.at(self.counts, (np.where(left, kind, fixed)[outside], view.row[outside]), 1)
-        return outside
+        out_of_range: BoolArray = left | (fixed >= 0)
+        np.add.at(self.counts, (np.where(left, kind, fixed)[out_of_range], view.row[out_of_range]), 1)
+        return out_of_range
 
-    def outside_single(self, view: View) -> bool:
+    def out_of_range_single(self, view: View) -> bool:
         """The same for the one decision of a view, in a run of one row."""
         one = self._single[view.stream.item()]
         now_ms, rate = view.now_ms.item(), view.rate_bits_per_ms.item()
@@ -132,8 +134,8 @@ class Guard:
         return one.left or one.fixed >= 0
 
 
-class _Single:
-    """What :meth:`Guard.outside_single` remembers of a stream."""
+class _StreamState:
+    """What :meth:`Guard.out_of_range_single` remembers of a stream."""
 
     __slots__ = ("arrival_ms", "fixed", "gap_ms", "kind", "left", "score")
 
@@ -143,8 +145,8 @@ class _Single:
         self.score, self.left = 0, False
 
 
-def _fixed_facts(envelope: Envelope, context: Context, known: OptionTable) -> BoolArray:
-    """(kinds, M): what of a run is outside from the beginning, for deadlines, speeds, streams and options."""
+def _fixed_facts(training_range: TrainingRange, context: Context, known: OptionTable) -> BoolArray:
+    """(reasons, M): what of a run is out of range from the beginning, for deadlines, speeds, streams and options."""
 
     def beyond(values: FloatArray, between: tuple[float, float]) -> BoolArray:
         return np.asarray((values < between[0] / MARGIN) | (values > between[1] * MARGIN))
@@ -152,11 +154,11 @@ def _fixed_facts(envelope: Envelope, context: Context, known: OptionTable) -> Bo
     streams = len(context.deadline_ms)
     offered, _ = context.options.undominated()
     # Fewer streams than trained are no other world, and a device knows of no other streams unless it is told.
-    crowded = np.full(streams, context.streams > MARGIN * envelope.streams[1])
+    crowded = np.full(streams, context.streams > MARGIN * training_range.streams[1])
     device_ms, edge_ms = longest_ms(context.options.device_ms), longest_ms(context.options.edge_ms)
-    speed = beyond(device_ms, envelope.device_ms) | beyond(edge_ms, envelope.edge_ms)
+    speed = beyond(device_ms, training_range.device_ms) | beyond(edge_ms, training_range.edge_ms)
     missing = np.array([_misses(known, offered, m) for m in range(streams)])
-    return np.stack([beyond(context.deadline_ms, envelope.deadline_ms), speed, crowded, missing])
+    return np.stack([beyond(context.deadline_ms, training_range.deadline_ms), speed, crowded, missing])
 
 
 def longest_ms(times_ms: FloatArray) -> FloatArray:
@@ -176,7 +178,7 @@ def _misses(known: OptionTable, offered: OptionTable, stream: int) -> bool:
     return not bool(covered.any(axis=1).all())
 
 
-def observed_envelope(scenario: Scenario, realizations: Sequence[Realization]) -> Envelope:
+def observed_range(scenario: Scenario, realizations: Sequence[Realization]) -> TrainingRange:
     """What a policy meets in these realizations of a scenario."""
     table = scenario.options
     rates, gaps_ms = [], []
@@ -191,7 +193,7 @@ def observed_envelope(scenario: Scenario, realizations: Sequence[Realization]) -
     mbps = np.concatenate(rates) / BITS_PER_MS_PER_MBPS if rates else np.zeros(1)
     gap_ms = np.concatenate(gaps_ms)
     deadline_ms, device_ms, edge_ms = scenario.deadlines_ms, longest_ms(table.device_ms), longest_ms(table.edge_ms)
-    return Envelope(
+    return TrainingRange(
         rate_mbps=(float(mbps.min()), float(mbps.max())),
         rate_hz=(float(1000.0 / gap_ms.max()), float(1000.0 / gap_ms.min())),
         deadline_ms=(float(deadline_ms.min()), float(deadline_ms.max())),

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hasten.core.protobuf import BYTES, VARINT, Malformed, bytes_field, fields, number_field, varint
-from hasten.features.afterstates import KINDS, SITUATION, observation_size
+from hasten.features.layout import BACKLOGS, AfterstateLayout, OptionFeature
 
 Tensors = dict[str, NDArray[np.float32]]
 MANIFEST_KEY = "hasten.policy"
@@ -42,19 +42,20 @@ def action_graph(trunk_layers: int) -> list[bytes]:
     ]
 
 
-def backlog_graph(options: int) -> list[bytes]:
+def afterstate_graph(options: int) -> list[bytes]:
     """The nodes of a network that values the backlogs left after each of J options or dropping."""
-    actions, end = options + 1, observation_size(options)
+    layout = AfterstateLayout(options + 1)
+    context, gains, afterstates = layout.context, layout.block(OptionFeature.GAIN), layout.afterstates
     return [
-        *_slice("observation", "seen", 1, 0, SITUATION),
+        *_slice("observation", "seen", 1, 0, context.stop),
         _node("Gemm", ["seen", "situation", "situation_bias"], "first_linear"),
         _node("Relu", ["first_linear"], "first"),
         _node("Gemm", ["first", "bias_of", "bias"], "unit_bias"),
         _constant("unit_axis", 1),
         _node("Unsqueeze", ["unit_bias", "unit_axis"], "unit_bias_of_all"),
-        *_slice("observation", "gain", 1, SITUATION, SITUATION + actions),
-        *_slice("observation", "backlogs_by_kind", 1, SITUATION + 2 * actions, end),
-        _constant("by_kind", 0, KINDS, actions),
+        *_slice("observation", "gain", 1, gains.start, gains.stop),
+        *_slice("observation", "backlogs_by_kind", 1, afterstates.start, afterstates.stop),
+        _constant("by_kind", 0, BACKLOGS, layout.actions),
         _node("Reshape", ["backlogs_by_kind", "by_kind"], "backlogs_of_kinds"),
         _node("Transpose", ["backlogs_of_kinds"], "backlogs", _ints("perm", 0, 2, 1)),
         _node("MatMul", ["backlogs", "left"], "from_backlogs"),

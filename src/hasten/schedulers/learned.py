@@ -1,6 +1,6 @@
 """The learned scheduler: the allowed action of largest value by a trained policy, in the simulator and on a device.
 
-Where a decision is outside what the policy was trained on (:mod:`hasten.policies.guard`), Greedy decides it, and
+Where a decision is out_of_range what the policy was trained on (:mod:`hasten.policies.guard`), Greedy decides it, and
 ``notes`` tells how often. Dropping a task by choice, so that later ones fare better, is always allowed. A run of one
 row that shows one decision at a time, as on a device, takes a lean path through the same features and weights.
 """
@@ -18,22 +18,14 @@ from numpy.typing import NDArray
 from hasten.core.decision import Context, Decision, IntArray, Noting, View
 from hasten.core.errors import InputError
 from hasten.core.options import DROP, OptionTable
-from hasten.features.afterstates import BacklogFeatures, put_greedy_ahead
-from hasten.features.afterstates_single import SingleBacklogs
+from hasten.features.afterstates import AfterstateFeatures, add_margin
+from hasten.features.afterstates_single import SingleAfterstates
 from hasten.features.observation import Features
 from hasten.features.observation_single import SingleFeatures
-from hasten.policies.afterstate_policy import BacklogPolicy, SingleBacklogValues
-from hasten.policies.guard import KINDS, Guard
-from hasten.policies.policy import (
-    AnyPolicy,
-    Float32,
-    Layer,
-    NetworkOptions,
-    Policy,
-    fingerprint,
-    load_policy,
-    save_policy,
-)
+from hasten.policies.afterstate_policy import AfterstatePolicy, SingleAfterstateValues
+from hasten.policies.guard import REASONS, Guard
+from hasten.policies.manifest import NetworkOptions, fingerprint
+from hasten.policies.policy import AnyPolicy, Float32, Layer, Policy, load_policy, save_policy
 from hasten.schedulers.greedy import Greedy
 
 
@@ -63,41 +55,41 @@ class Learned(Noting):
             )
         table, column = self._options(context.options)
         self._actions = np.pad(column, ((0, 0), (0, 1)), constant_values=DROP)
-        self._lead = manifest.lead(context)
+        self._margin = manifest.margin(context)
         seen_as = manifest.seen_as(context)
         self._single = self._lean(seen_as, table) if context.batch == 1 else None
         self._decisions = [[_decision_for_good(option) for option in row] for row in self._actions.tolist()]
-        self._sight = _sight(self.policy, seen_as, table)
-        self._guard = Guard(manifest.envelope, context, table)
+        self._observe_as = _observe_as(self.policy, seen_as, table)
+        self._guard = Guard(manifest.training_range, context, table)
         self._greedy.reset(context)
 
     def decide(self, view: View) -> Decision:
         """The best allowed action of each decision."""
         if self._single is not None:
             return self._decide_single(view, self._single)
-        observation, mask = self._sight(view)
+        observation, mask = self._observe_as(view)
         mask[:, -1] = 1
         values = self.policy.q(observation)
-        put_greedy_ahead(values, observation, self._lead[view.stream])
+        add_margin(values, observation, self._margin[view.stream])
         option = self._actions[view.stream, np.where(mask, values, -np.inf).argmax(axis=1)]
-        outside = self._guard.outside(view)
-        if outside.any():
-            option = np.where(outside, self._greedy.decide(view).option, option)
+        out_of_range = self._guard.out_of_range(view)
+        if out_of_range.any():
+            option = np.where(out_of_range, self._greedy.decide(view).option, option)
         return Decision(option)
 
     def notes(self, row: int) -> dict[str, int]:
-        """How many decisions of a row were left to Greedy since ``reset``, by what was outside."""
-        return {kind: int(n) for kind, n in zip(KINDS, self._guard.counts[:, row], strict=True) if n}
+        """How many decisions of a row were left to Greedy since ``reset``, by what was out_of_range."""
+        return {kind: int(n) for kind, n in zip(REASONS, self._guard.counts[:, row], strict=True) if n}
 
-    def _lean(self, context: Context, table: OptionTable) -> _Single:
+    def _lean(self, context: Context, table: OptionTable) -> _LeanPolicy:
         """The policy for one decision at a time."""
-        if isinstance(self.policy, BacklogPolicy):
-            return SingleBacklogValues(self.policy, SingleBacklogs(context, table), self._lead)
+        if isinstance(self.policy, AfterstatePolicy):
+            return SingleAfterstateValues(self.policy, SingleAfterstates(context, table), self._margin)
         return _SingleAdvantages(self.policy, SingleFeatures(context, table))
 
-    def _decide_single(self, view: View, single: _Single) -> Decision:
+    def _decide_single(self, view: View, single: _LeanPolicy) -> Decision:
         single.observe(view)
-        if self._guard.outside_single(view):
+        if self._guard.out_of_range_single(view):
             return self._greedy.decide(view)
         return self._decisions[view.stream.item()][single.best()]
 
@@ -126,7 +118,7 @@ class Learned(Noting):
         return next((network for network in same if network.options == wanted), same[0])
 
 
-class _Single(Protocol):
+class _LeanPolicy(Protocol):
     """A policy's choice for one decision at a time."""
 
     def observe(self, view: View) -> None:
@@ -136,11 +128,11 @@ class _Single(Protocol):
         """The action of largest value among those that are of use."""
 
 
-def _sight(
+def _observe_as(
     policy: AnyPolicy, context: Context, table: OptionTable
 ) -> Callable[[View], tuple[Float32, NDArray[np.int8]]]:
-    if isinstance(policy, BacklogPolicy):
-        backlogs = BacklogFeatures(context, table)
+    if isinstance(policy, AfterstatePolicy):
+        backlogs = AfterstateFeatures(context, table)
         return lambda view: backlogs.observe(view)[:2]
     return Features(context, table).observe
 

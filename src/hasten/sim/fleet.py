@@ -11,7 +11,8 @@ from numpy.typing import NDArray
 from hasten.core.compiled import direct
 from hasten.core.errors import InputError
 from hasten.core.scenario import Scenario
-from hasten.features.observation import STATE_FEATURES, deadline_rates, nominal_gaps_ms
+from hasten.features.layout import ActionLayout
+from hasten.features.observation import deadline_rates, nominal_gaps_ms
 from hasten.sim.arrays import BoolArray, FloatArray, IntArray, Links, Log, State, Tasks, new_log, new_state, pack_rules
 from hasten.sim.episodes import EpisodePool
 from hasten.sim.fleet_steps import Play, Transition, advance, assign, begin
@@ -63,7 +64,7 @@ class Fleet:
     @property
     def features(self) -> int:
         """Length of an observation."""
-        return STATE_FEATURES + 2 * int(self.options.exit.shape[1])
+        return ActionLayout(int(self.options.exit.shape[1])).size
 
     @property
     def mask(self) -> NDArray[np.int8]:

@@ -15,7 +15,8 @@ from hasten.core.compiled import compiled, inlined
 from hasten.core.decision import DEAD_LINK_BITS_PER_MS
 from hasten.core.options import DROP
 from hasten.core.timing import predict_latency
-from hasten.features.observation import STATE_FEATURES, gain_feature, moving_average, rate_share, time_share
+from hasten.features.layout import STATE_FEATURES, StateFeature
+from hasten.features.observation import gain_feature, moving_average, rate_share, time_share
 from hasten.sim.arrays import NOBODY, FloatArray, IntArray, Links, Rules, Tasks
 from hasten.sim.sight import visible_rate, visible_resources, write_log
 from hasten.sim.stages import commit_granted, commit_ready, earned, settle
@@ -181,13 +182,13 @@ def look(b: int, observation: NDArray[np.float32], play: Play, world: World) -> 
     edge_wait_ms = max(worker_free_ms[0] - now_ms, 0.0)
     rate_bits_per_ms = visible_rate(b, link, now_ms, rate_factor, rules, links)
     out = observation[b]
-    out[0] = time_share(device_wait_ms, per_deadline)
-    out[1] = time_share(uplink_wait_ms, per_deadline)
-    out[2] = time_share(edge_wait_ms, per_deadline)
-    out[3] = time_share(play.per_worker * total_wait(worker_free_ms, now_ms), per_deadline)
+    out[StateFeature.DEVICE_WAIT] = time_share(device_wait_ms, per_deadline)
+    out[StateFeature.UPLINK_WAIT] = time_share(uplink_wait_ms, per_deadline)
+    out[StateFeature.EDGE_WAIT] = time_share(edge_wait_ms, per_deadline)
+    out[StateFeature.EDGE_MEAN_WAIT] = time_share(play.per_worker * total_wait(worker_free_ms, now_ms), per_deadline)
     others_total_ms, others_max_ms = others_wait(device_free_ms, m, now_ms)
-    out[4] = time_share(play.per_other * others_total_ms, per_deadline)
-    out[5] = time_share(others_max_ms, per_deadline)
+    out[StateFeature.OTHERS_MEAN_WAIT] = time_share(play.per_other * others_total_ms, per_deadline)
+    out[StateFeature.OTHERS_LARGEST_WAIT] = time_share(others_max_ms, per_deadline)
     share = rate_share(rate_bits_per_ms, play.deadline_rate[m])
     average = share if np.isnan(play.rate[b, m]) else moving_average(play.rate[b, m], share)
     gap_ms, any_gap_ms = now_ms - play.arrival_ms[b, m], now_ms - play.any_arrival_ms[b]
@@ -196,13 +197,13 @@ def look(b: int, observation: NDArray[np.float32], play: Play, world: World) -> 
     play.any_gap_ms[b] = moving_average(play.any_gap_ms[b], any_gap_ms)
     play.arrival_ms[b, m] = now_ms
     play.any_arrival_ms[b] = now_ms
-    out[6] = share
-    out[7] = average
-    out[8] = play.deadline_share[m]
-    out[9] = time_share(gap_ms, per_deadline)
-    out[10] = time_share(play.gap_ms[b, m], per_deadline)
-    out[11] = time_share(any_gap_ms, per_deadline)
-    out[12] = time_share(play.any_gap_ms[b], per_deadline)
+    out[StateFeature.RATE] = share
+    out[StateFeature.RATE_AVERAGE] = average
+    out[StateFeature.DEADLINE] = play.deadline_share[m]
+    out[StateFeature.GAP] = time_share(gap_ms, per_deadline)
+    out[StateFeature.GAP_AVERAGE] = time_share(play.gap_ms[b, m], per_deadline)
+    out[StateFeature.ANY_GAP] = time_share(any_gap_ms, per_deadline)
+    out[StateFeature.ANY_GAP_AVERAGE] = time_share(play.any_gap_ms[b], per_deadline)
     play.stream[b] = m
     play.device_wait_ms[b] = device_wait_ms
     play.uplink_wait_ms[b] = uplink_wait_ms

@@ -116,7 +116,7 @@ class Variant:
     init: Init
     replay: Replay
     values: Values = "actions"
-    twins_from: float = 1.0
+    rollouts_from: float = 1.0
 
 
 VARIANTS = (
@@ -130,7 +130,7 @@ VARIANTS = (
     Variant("pairs +PER", "none", "prioritized", "backlogs"),
     Variant("pairs +HEI mixed", "mixed", "uniform", "backlogs"),
     Variant("pairs +HEI mixed +PER", "mixed", "prioritized", "backlogs"),
-    Variant("pairs +HEI mixed +PER +twins", "mixed", "prioritized", "backlogs", 0.5),
+    Variant("pairs +HEI mixed +PER +rollouts", "mixed", "prioritized", "backlogs", 0.5),
 )
 
 
@@ -161,8 +161,8 @@ def ablation_trainings(seeds: int, quick: bool) -> dict[tuple[Variant, int], Tra
                 "init": variant.init,
                 "replay": variant.replay,
                 "values": variant.values,
-                "twins_from": variant.twins_from,
-                "twins_replay": "uniform",
+                "rollouts_from": variant.rollouts_from,
+                "rollouts_replay": "uniform",
                 "seed": seed,
                 "updates": ABLATION_UPDATES,
                 "round_updates": ABLATION_LOOK,

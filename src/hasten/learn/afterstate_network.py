@@ -1,9 +1,9 @@
-"""A network that values the backlogs an option leaves, the same for all options, and its gradient by hand.
+"""A network that values afterstates, the same for all options, and its gradient by hand.
 
-``q(a) = gain(a) * (1 - lost(a)) + discount * value(a)``: the gain is known; ``lost`` is the share of it that is
-lost all the same, because other tasks overtake or the link changes (0 in a system that does what the timing law
+``q(a) = gain(a) * (1 - shortfall(a)) + discount * value(a)``: the gain is known; ``shortfall`` is the share of it
+that is not realised, because other tasks overtake or the link changes (0 in a system that does what the timing law
 says); ``value`` is what the backlogs left cost all later tasks. Both come from one hidden layer over the backlogs
-left, shared by all options, whose bias is a small network's view of the situation they are left in. Only
+left, shared by all options, whose bias is a small network of the context features. Only
 differences of ``value`` between options matter, so there is no level to learn: the learner compares options in pairs
 (:mod:`hasten.learn.paired`), and leaving the backlogs as they are (dropping) is what others stand against.
 """
@@ -14,30 +14,30 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hasten.core.errors import InputError
-from hasten.features.afterstates import SITUATION
+from hasten.features.layout import CONTEXT_FEATURES
 from hasten.learn.layers import through_relu
-from hasten.policies.afterstate_policy import BacklogPolicy, BacklogWeights, tensor_shapes
+from hasten.policies.afterstate_policy import AfterstatePolicy, AfterstateWeights, tensor_shapes
 from hasten.policies.afterstate_values import Layers, action_values, evaluate
-from hasten.policies.policy import Manifest
+from hasten.policies.manifest import PolicyManifest
 
 FIRST_HEAD = 0.1
 """The head begins so much smaller than it would by default: at first known gains decide."""
 Float32 = NDArray[np.float32]
 
 
-class BacklogNetwork:
-    """Values of backlogs left; ``parameters`` and ``gradient`` are flat (P,).
+class AfterstateNetwork:
+    """Values of afterstates; ``parameters`` and ``gradient`` are flat (P,).
 
     Args:
         options: number J of options of an observation.
-        hidden: widths of the situation's layer and of the shared one.
+        hidden: widths of the context's layer and of the shared one.
         discount: of one decision.
         seed: of the first weights.
     """
 
     def __init__(self, options: int, hidden: tuple[int, ...], discount: float, seed: int = 0) -> None:
         if len(hidden) != 2:
-            raise InputError("train", "hidden", hidden, "two widths: of the situation's layer and of the shared one")
+            raise InputError("train", "hidden", hidden, "two widths: of the context's layer and of the shared one")
         self.options, self.hidden, self.discount = options, tuple(hidden), discount
         first, shared = hidden
         shapes = tensor_shapes(hidden)
@@ -45,7 +45,7 @@ class BacklogNetwork:
         self.gradient = np.zeros_like(self.parameters)
         self.weights, self.gradients = _views(self.parameters, shapes), _views(self.gradient, shapes)
         rng = np.random.default_rng(seed)
-        fan_in = {"situation_bias": SITUATION, "bias": first, "head_bias": shared}
+        fan_in = {"situation_bias": CONTEXT_FEATURES, "bias": first, "head_bias": shared}
         for name, weight in self.weights._asdict().items():
             bound = fan_in.get(name, weight.shape[0]) ** -0.5  # as torch.nn.Linear
             weight[:] = rng.uniform(-bound, bound, weight.shape)
@@ -56,9 +56,9 @@ class BacklogNetwork:
         """Action values (B, J+1) of observations (B, F)."""
         return action_values(self.weights, observation, self.discount)
 
-    def heads(self, situation: Float32, left: Float32) -> tuple[Float32, Layers]:
-        """Value and share lost (B, 2) of backlogs (B, 4) left in situations (B, S); and what :meth:`backward` needs."""
-        heads, layers = evaluate(self.weights, situation, left[:, :, None], keep=True)
+    def heads(self, context: Float32, left: Float32) -> tuple[Float32, Layers]:
+        """Value and shortfall (B, 2) of afterstates (B, BACKLOGS) in contexts (B, S); layers for :meth:`backward`."""
+        heads, layers = evaluate(self.weights, context, left[:, :, None], keep=True)
         return heads[:, 0], layers
 
     def backward(self, slope: Float32, layers: Layers) -> None:
@@ -72,11 +72,11 @@ class BacklogNetwork:
         np.dot(layers.first.T, below, out=gradients.bias_of)
         outgoing = np.dot(below, weights.bias_of.T)
         through_relu(outgoing, layers.first, gradients.situation_bias)
-        np.dot(layers.situation.T, outgoing, out=gradients.situation)
+        np.dot(layers.context.T, outgoing, out=gradients.situation)
 
-    def like(self) -> BacklogNetwork:
+    def like(self) -> AfterstateNetwork:
         """A copy with parameters of its own."""
-        copy = BacklogNetwork(self.options, self.hidden, self.discount)
+        copy = AfterstateNetwork(self.options, self.hidden, self.discount)
         copy.parameters[:] = self.parameters
         return copy
 
@@ -85,14 +85,14 @@ class BacklogNetwork:
         """Widths of the layers of :meth:`policy`."""
         return self.hidden
 
-    def policy(self, manifest: Manifest) -> BacklogPolicy:
+    def policy(self, manifest: PolicyManifest) -> AfterstatePolicy:
         """The network as a policy for the file ``manifest`` describes; the discount becomes part of the head."""
         weights = {name: np.ascontiguousarray(weight).copy() for name, weight in self.weights._asdict().items()}
         weights["head"][:, 0] *= self.discount
         weights["head_bias"][0] *= self.discount
-        return BacklogPolicy(manifest, **weights)
+        return AfterstatePolicy(manifest, **weights)
 
-    def load(self, policy: BacklogPolicy) -> None:
+    def load(self, policy: AfterstatePolicy) -> None:
         """Take the weights of a policy that :meth:`policy` made of a network like this one.
 
         Raises:
@@ -108,7 +108,7 @@ class BacklogNetwork:
         self.weights.head_bias[0] /= np.float32(self.discount)
 
 
-def _views(flat: Float32, shapes: dict[str, tuple[int, ...]]) -> BacklogWeights:
+def _views(flat: Float32, shapes: dict[str, tuple[int, ...]]) -> AfterstateWeights:
     """Parts of a flat vector by their names.
 
     In memory the head lies as (2, H2): products with its two columns are several times faster so.
@@ -118,4 +118,4 @@ def _views(flat: Float32, shapes: dict[str, tuple[int, ...]]) -> BacklogWeights:
         part = flat[start : start + int(np.prod(shape))]
         views[name] = part.reshape(shape[::-1]).T if name == "head" else part.reshape(shape)
         start += len(part)
-    return BacklogWeights(**views)
+    return AfterstateWeights(**views)

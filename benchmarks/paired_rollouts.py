@@ -1,8 +1,8 @@
-"""What simulated twins bring: policies for several streams trained with them, and as long with the timing law alone.
+"""What paired rollouts bring: policies for several streams trained with them, and as long with the timing law alone.
 
-    python benchmarks/twins.py [--updates N] [--seeds N] [--orders grant,ready]
+    python benchmarks/paired_rollouts.py [--updates N] [--seeds N] [--orders grant,ready]
 
-Both study profiles, 2 to 8 streams, the ranges of the study; as many gradient steps for all, of which twins take
+Both study profiles, 2 to 8 streams, the ranges of the study; as many gradient steps for all, of which rollouts take
 part in the second half, drawn uniformly (as by default) or by priority. Gains are those of the policies kept, on the
 validation runs by which all were chosen; "least" is that of the load and number of streams where it is lowest, as a
 share of Greedy's.
@@ -21,9 +21,9 @@ from hasten.study.training import PolicySpec
 
 PROFILES = ("alexnet-pi", "efficientnet-b0")
 VARIANTS: dict[str, dict[str, Any]] = {
-    "no": {"twins_from": 1.0},
+    "no": {"rollouts_from": 1.0},
     "yes": {},
-    "by priority": {"twins_replay": "prioritized"},
+    "by priority": {"rollouts_replay": "prioritized"},
 }
 
 
@@ -34,7 +34,7 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, default=1)
     parser.add_argument("--orders", default="grant,ready")
     given = parser.parse_args()
-    heads = ("order", "twins", "seed", "greedy", "gain", "over greedy", "least", "of a plan", "s")
+    heads = ("order", "rollouts", "seed", "greedy", "gain", "over greedy", "least", "of a plan", "s")
     print(f"{'profile':17}" + "".join(f"{head:>12}" for head in heads))
     for profile in PROFILES:
         for order in given.orders.split(","):

@@ -1,0 +1,52 @@
+"""Layouts: columns follow each other without a gap, and the docs list what the code says."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+
+from hasten.features.layout import (
+    AFTERSTATE,
+    STATE_TIMES,
+    ActionLayout,
+    AfterstateLayout,
+    ContextFeature,
+    OptionFeature,
+    StateFeature,
+)
+
+PAGE = Path(__file__).parents[2] / "docs" / "observations.md"
+
+
+@pytest.mark.parametrize("features", [StateFeature, ContextFeature, OptionFeature])
+def test_columns_are_numbered_without_a_gap_and_say_what_they_hold(features):
+    assert [feature.value for feature in features] == list(range(len(features)))
+    assert all(feature.meaning for feature in features)
+
+
+def test_docs_list_the_columns_as_the_code_has_them():
+    rows = re.findall(r"^\| (\d+) \| `(\w+)` \| (.+) \|$", PAGE.read_text(), re.MULTILINE)
+    everything = [*StateFeature, *ContextFeature, *OptionFeature]
+    assert rows == [(str(feature.value), feature.name, feature.meaning) for feature in everything]
+
+
+def test_blocks_of_options_follow_the_first_columns_and_fill_the_observation():
+    layout = ActionLayout(5)
+    assert (layout.latencies, layout.gains, layout.size) == (slice(13, 18), slice(18, 23), 23)
+    after = AfterstateLayout(6)
+    blocks = [after.block(feature) for feature in OptionFeature]
+    assert [block.start for block in blocks] == [after.context.stop, *(block.stop for block in blocks[:-1])]
+    assert blocks[-1].stop == after.size == after.afterstates.stop
+    assert after.afterstates.start == after.block(OptionFeature.DEVICE_WAIT).start
+    assert tuple(OptionFeature)[2:] == AFTERSTATE
+    assert AfterstateLayout.of_size(after.size) == after
+
+
+def test_times_are_all_waits_and_gaps():
+    assert set(StateFeature) - set(STATE_TIMES) == {
+        StateFeature.RATE,
+        StateFeature.RATE_AVERAGE,
+        StateFeature.DEADLINE,
+    }
