@@ -35,9 +35,10 @@ from hasten.runtime.device.uplink import Uplink
 from hasten.runtime.edge.server import real_core, start_edge
 from hasten.runtime.pace import now_ms
 from hasten.runtime.sockets import prepare_socket, run_loop
-from hasten.runtime.wire.frames import Hello, submit_head, types_bytes
+from hasten.runtime.wire.handshake import Hello
+from hasten.runtime.wire.tasks import payload_head, submit_head
 from hasten.schedulers import make_scheduler
-from hasten.split.codec import Codec
+from hasten.split.codecs.uint8_zstd import Uint8Zstd
 from hasten.split.executor import Executor
 from hasten.split.package import Package, open_package
 
@@ -59,7 +60,7 @@ def serve_hasten(path: Path) -> None:
 def serve_raw(path: Path) -> None:
     """The peer's edge: size, cut, exit and payload in; the class out."""
     package = open_package(path)
-    executor, codec = Executor(package), Codec()
+    executor, codec = Executor(package), Uint8Zstd()
     executor.warm()
     with socket.create_server(("127.0.0.1", 0)) as server:
         print(server.getsockname()[1], flush=True)
@@ -78,8 +79,7 @@ class Feeder:
 
     def __init__(self, package: Package, cut: int, exit_: int) -> None:
         self.cut, self.exit, self.number, self.answers = cut, exit_, 0, 0
-        specs = package.manifest.cuts[cut].tensors
-        self.types, self.payload = types_bytes(specs), payload_at(package, cut)
+        self.head, self.payload = payload_head(package.manifest.cuts[cut]), payload_at(package, cut)
         self.hello = Hello(bytes.fromhex(package.digest), b"", "feeder")
 
     async def run(self, port: int, seconds: float) -> float:
@@ -98,7 +98,7 @@ class Feeder:
     def feed(self) -> None:
         """Send one more task."""
         self.number += 1
-        head = submit_head(self.number, self.cut, self.exit, math.inf, self.types, len(self.payload))
+        head = submit_head(self.number, self.cut, self.exit, math.inf, self.head, len(self.payload))
         self.uplink.send(head, self.payload)
 
     def edge_connected(self, welcome):
@@ -116,12 +116,12 @@ class Feeder:
 def payload_at(package: Package, cut: int) -> bytes:
     frame = package.samples()[0][:1]
     tensors = Executor(package).prefix(cut, [frame]) if cut else [frame]
-    return Codec().encode(tensors, package.manifest.cuts[cut].tensors)
+    return Uint8Zstd().encode(tensors, package.manifest.cuts[cut].tensors)
 
 
 def bare_rate(package: Package, cut: int, exit_: int, seconds: float) -> float:
     """The peer's tasks per second."""
-    executor, codec = Executor(package), Codec()
+    executor, codec = Executor(package), Uint8Zstd()
     specs, payload = package.manifest.cuts[cut].tensors, payload_at(package, cut)
     executor.finish(cut, exit_, codec.decode(payload, specs))
     count, start = 0, time.perf_counter()
@@ -133,7 +133,7 @@ def bare_rate(package: Package, cut: int, exit_: int, seconds: float) -> float:
 
 def raw_latencies(package: Package, port: int, cut: int, exit_: int, tasks: int) -> list[float]:
     """The peer end to end, in ms."""
-    executor, codec = Executor(package), Codec()
+    executor, codec = Executor(package), Uint8Zstd()
     executor.warm([(exit_, cut)])
     frames, specs = package.samples()[0], package.manifest.cuts[cut].tensors
     taken = []

@@ -20,6 +20,7 @@ import sys
 import threading
 import time
 from types import SimpleNamespace
+from typing import ClassVar
 
 from hasten.runtime.clock import SystemClock
 from hasten.runtime.device.uplink import Uplink
@@ -28,12 +29,17 @@ from hasten.runtime.edge.queue import Ticket
 from hasten.runtime.edge.server import start_edge
 from hasten.runtime.edge.workers import WorkerThreads
 from hasten.runtime.sockets import prepare_socket, run_loop
-from hasten.runtime.wire.frames import Answer, Hello, LoadReport, Status, submit_head, types_bytes
+from hasten.runtime.wire.handshake import Hello
+from hasten.runtime.wire.load import LoadReport
+from hasten.runtime.wire.tasks import Answer, Status, submit_head, types_bytes
+from hasten.split.codecs.uint8_zstd import Uint8Zstd
+from hasten.split.manifest import DEFAULT_CODEC
 
 BUDGET = 1.3
 SIZES = (1_000, 4_000, 16_000, 64_000, 200_000, 1_000_000)
 REPLY_BYTES = 64
 TYPES = types_bytes(())
+HEAD = bytes([len(DEFAULT_CODEC)]) + DEFAULT_CODEC.encode() + TYPES
 REPORT = LoadReport(1, 0, (0.0,))
 
 
@@ -43,7 +49,8 @@ class AnyPackage:
     digest = bytes(32)
     slowdown = 1.0
     types = (TYPES,)
-    max_submit_bytes = max(SIZES) + len(TYPES)
+    codecs: ClassVar = {DEFAULT_CODEC: Uint8Zstd()}
+    max_submit_bytes = max(SIZES) + len(HEAD)
     package = SimpleNamespace(manifest=SimpleNamespace(cuts=[SimpleNamespace(tensors=())]))
 
     def warm(self):
@@ -152,7 +159,7 @@ class HastenClient:
     def send(self) -> None:
         """Begin a round trip."""
         self.start = time.perf_counter()
-        head = submit_head(1, 0, 1, math.inf, TYPES, len(self.payload))
+        head = submit_head(1, 0, 1, math.inf, HEAD, len(self.payload))
         self.uplink.send(head, self.payload)
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from hasten.fidelity.overhead import framed, with_overhead
-from hasten.runtime.wire.frames import submit_head, types_bytes
+from hasten.runtime.wire.tasks import payload_head, submit_head
 
 
 def test_each_role_measures_its_own(package):
@@ -25,6 +25,6 @@ def test_a_device_keeps_what_the_edge_measured(package):
 def test_what_is_sent_is_a_whole_frame(package):
     profile = framed(package.profile, package)
     for partition, cut in enumerate(package.manifest.cuts):
-        whole = len(submit_head(1, partition, 1, 0.0, types_bytes(cut.tensors), cut.payload_bytes)) + cut.payload_bytes
+        whole = len(submit_head(1, partition, 1, 0.0, payload_head(cut), cut.payload_bytes)) + cut.payload_bytes
         assert profile.payload_bytes(partition) == whole
     assert framed(profile, package) == profile  # measured once more, nothing is added again

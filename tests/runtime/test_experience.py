@@ -28,7 +28,7 @@ from hasten.runtime.device.tasklog import TaskLog
 from hasten.runtime.device.uplink import Uplink
 from hasten.runtime.edge.server import real_core, start_edge
 from hasten.runtime.pace import now_ms
-from hasten.runtime.wire.frames import Hello
+from hasten.runtime.wire.handshake import Hello
 from hasten.schedulers.learned import Learned
 from hasten.split.executor import Executor
 

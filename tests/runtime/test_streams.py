@@ -22,7 +22,8 @@ from hasten.runtime.device.tasks import Arrival
 from hasten.runtime.local.results import StreamLog, collect
 from hasten.runtime.virtual.play import play
 from hasten.runtime.virtual.stand_in import CLASSES, FRAME, StandIn
-from hasten.runtime.wire.frames import Kind, Status
+from hasten.runtime.wire.frames import Kind
+from hasten.runtime.wire.tasks import Status
 from hasten.schedulers import make_scheduler
 
 WRONG = {

@@ -7,7 +7,7 @@ import torch
 from hasten.core.errors import InputError
 from hasten.split.accuracy import codec_change, measure_accuracy
 from hasten.split.build import build_package
-from hasten.split.codec import decode, encode
+from hasten.split.codecs.uint8_zstd import Uint8Zstd
 from hasten.split.executor import Executor
 from hasten.split.graph import plan_cuts
 from hasten.split.package import open_package
@@ -29,10 +29,11 @@ def test_accuracies_and_payloads_equal_those_of_the_obvious_loop(exported):
     assert done[-1] == 1.0
     assert found.uncoded == pytest.approx([float((answer.argmax(1) == labels).mean()) for answer in logits])
     assert [entries[-1] for entries in found.by_partition] == list(found.uncoded)
-    sizes = [len(encode([inputs[i : i + 1]], segmenter.specs(0))) for i in range(30)]
+    sizes = [len(Uint8Zstd().encode([inputs[i : i + 1]], segmenter.specs(0))) for i in range(30)]
     assert found.payload_bytes[0] == int(np.ceil(np.mean(sizes)))
     for exit_ in (1, 2, 3):
-        coded = np.concatenate([decode(encode([x[None]], segmenter.specs(0)), segmenter.specs(0))[0] for x in inputs])
+        codec, specs = Uint8Zstd(), segmenter.specs(0)
+        coded = np.concatenate([codec.decode(codec.encode([x[None]], specs), specs)[0] for x in inputs])
         with torch.no_grad():
             answers = module(torch.from_numpy(coded))[exit_ - 1].numpy().argmax(1)
         assert found.by_partition[exit_ - 1][0] == pytest.approx(float((answers == labels).mean()))

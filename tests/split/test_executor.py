@@ -229,7 +229,7 @@ def test_running_a_package_needs_no_torch_and_no_onnx(package):
     program = f"""
 import sys
 import hasten.split.inspect, hasten.fidelity.profiling
-from hasten.split.codec import decode, encode
+from hasten.split.codecs.uint8_zstd import Uint8Zstd
 from hasten.split.executor import Executor
 from hasten.split.package import open_package
 from hasten.split.verify import verify

@@ -302,6 +302,10 @@ def larger_weight(manifest: dict) -> None:
     manifest["weights"][0]["tensor"]["shape"] = [4096, 4096]
 
 
+def unknown_codec(manifest: dict) -> None:
+    manifest["cuts"][1]["codec"] = "float15"
+
+
 def accuracy_beyond_one(manifest: dict) -> None:
     manifest["exits"][0]["accuracy"] = 1.5
 
@@ -321,6 +325,7 @@ def member_outside(manifest: dict) -> None:
         (odd_type, "dtype"),
         (too_many_samples, "samples/inputs.npy"),
         (larger_weight, "weights/w0000.bin"),
+        (unknown_codec, "cuts[1]: codec"),
         (accuracy_beyond_one, "exits[0].accuracy"),
         (member_outside, "weights[0].member"),
     ],

@@ -17,7 +17,7 @@ from typing import Any
 from hasten.core.profile import Profile
 from hasten.core.scenario import scenario_from
 from hasten.runtime.local.run import read_log, run_scenario
-from hasten.runtime.wire.frames import submit_overhead_bytes
+from hasten.runtime.wire.tasks import submit_overhead_bytes
 from hasten.split.executor import Role
 from hasten.split.package import Package, with_profile
 
@@ -85,7 +85,7 @@ def with_overhead(
 def framed(profile: Profile, package: Package) -> Profile:
     """``profile`` with the bytes of the frame at each cut of ``package`` instead of its payload alone."""
     cuts = package.manifest.cuts
-    frame_bytes = [cut.payload_bytes + submit_overhead_bytes(cut.tensors) for cut in cuts]
+    frame_bytes = [cut.payload_bytes + submit_overhead_bytes(cut) for cut in cuts]
     blocks = [
         block.model_copy(update={"output_bytes": size})
         for block, size in zip(profile.blocks, frame_bytes[1:], strict=True)

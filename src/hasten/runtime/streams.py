@@ -7,7 +7,7 @@ import numpy as np
 from hasten.core.errors import InputError
 from hasten.core.scenario import Scenario
 from hasten.runtime.device.settings import AgentSettings
-from hasten.runtime.wire.frames import MAX_WORKERS
+from hasten.runtime.wire.load import MAX_WORKERS
 
 
 def stream_settings(scenario: Scenario, seed: int, m: int) -> AgentSettings:

@@ -13,7 +13,8 @@ import numpy as np
 import onnxruntime as ort
 from numpy.typing import NDArray
 
-from hasten.split.codec import Codec, CodecError, max_payload_bytes
+from hasten.split.codecs import CodecError, make_codec
+from hasten.split.manifest import DEFAULT_CODEC
 from hasten.split.segments import Segmenter
 from hasten.split.sessions import LOGITS, session_options
 
@@ -50,7 +51,7 @@ def measure_accuracy(
     everything = InlineSession(segmenter.everything())
     tails = [InlineSession(segmenter.tails(partition)) for partition in range(partitions - 1)]
     specs = [segmenter.specs(partition) for partition in range(partitions)]
-    codec = Codec()
+    codec = make_codec(DEFAULT_CODEC)
     right = np.zeros((len(inputs), exits), dtype=bool)
     coded_right = np.zeros((min(codec_inputs, len(inputs)), partitions, exits), dtype=bool)
     sent = np.zeros((len(coded_right), partitions))
@@ -63,7 +64,7 @@ def measure_accuracy(
                 try:
                     payload = codec.encode([values[spec.name] for spec in specs[partition]], specs[partition])
                 except CodecError:  # not-finite values do not cross: no answer
-                    sent[index, partition] = max_payload_bytes(specs[partition])
+                    sent[index, partition] = codec.max_payload_bytes(specs[partition])
                     continue
                 sent[index, partition] = len(payload)
                 if partition < partitions - 1:

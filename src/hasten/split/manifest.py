@@ -17,11 +17,15 @@ from hasten.core.files import Record
 MAX_ELEMENTS = 1 << 28
 """No tensor of a package may have more elements than this."""
 
+DEFAULT_CODEC = "uint8-zstd"
+"""Of cuts that name none, as in packages from before there were several."""
+
 MAX_NAME, MAX_EXITS = 200, 64
 Name = Annotated[str, Field(min_length=1, max_length=MAX_NAME, pattern=r"^[^\x00-\x1f\x7f]+$")]
 Dimension = Annotated[int, Field(ge=1, le=MAX_ELEMENTS)]
 Fraction = Annotated[float, Field(ge=0, le=1)]
 Count = Annotated[int, Field(ge=1)]
+CodecName = Annotated[str, Field(pattern=r"^[a-z0-9]+(-[a-z0-9]+)*$", max_length=32)]
 Digest = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 MemberName = Annotated[str, Field(max_length=120, pattern=r"^[a-z0-9_]+(/[a-z0-9_]+)?\.[a-z]+$")]
 
@@ -51,11 +55,12 @@ class TensorSpec(Record):
 
 
 class Cut(Record):
-    """A place where the network may be cut: the tensors that cross and their mean size on the wire, in bytes."""
+    """A place where the network may be cut: the tensors that cross, how they are coded, and their mean size then."""
 
     name: Name
     tensors: Annotated[tuple[TensorSpec, ...], Field(min_length=1, max_length=8)]
     payload_bytes: Count
+    codec: CodecName = DEFAULT_CODEC
 
 
 class ExitSpec(Record):

@@ -25,6 +25,7 @@ from hasten.core.output import write_bytes
 from hasten.core.profile import Profile
 from hasten.core.protobuf import Malformed
 from hasten.split.archive import INTACT, Archive, archive_of, open_archive
+from hasten.split.codecs import make_codec
 from hasten.split.manifest import Member, PackageManifest, TensorSpec
 from hasten.split.onnxscan import external_initializers
 
@@ -165,6 +166,8 @@ def _package(archive: Archive) -> Package:
     if MANIFEST not in members:
         raise InputError(path, "members", path.name, f"{INTACT} (it has no {MANIFEST})")
     manifest = validated(PackageManifest, _json(members.pop(MANIFEST), path, MANIFEST), _inside(path, MANIFEST))
+    for number, cut in enumerate(manifest.cuts):
+        make_codec(cut.codec, f"{_inside(path, MANIFEST)}: cuts[{number}]")
     _check_members(manifest, archive)
     return Package(path, archive.digest, manifest, members, archive)
 

@@ -18,7 +18,7 @@ import onnxruntime
 from numpy.typing import NDArray
 
 from hasten.core.profile import Block, ExitHead, Profile
-from hasten.split.codec import Codec
+from hasten.split.codecs import CutCodecs
 from hasten.split.executor import Executor, Key, Role
 from hasten.split.manifest import PackageManifest
 
@@ -82,9 +82,9 @@ def time_segments(
     """
     manifest = executor.package.manifest
     clock = clock or (time.thread_time if executor.threads == 1 else time.perf_counter)
-    codec = Codec()
+    codecs = CutCodecs()
     frames = executor.package.samples()[0][:TIMED_FRAMES, np.newaxis]
-    payloads = _payloads(executor, codec, frames)
+    payloads = _payloads(executor, codecs, frames)
     keys = [Key("prefix", partition, 0) for partition in range(manifest.block_count + 1)]
     keys += [Key("finish", partition, exit_) for exit_, partition in manifest.options()]
     taken: dict[Key, list[tuple[float, float]]] = {key: [] for key in keys}
@@ -98,9 +98,9 @@ def time_segments(
             for key in group:
                 _idle(gap_ms)
                 if key.kind == "finish":
-                    pair = _time_finish(executor, codec, clock, key, payloads[key.partition][sample])
+                    pair = _time_finish(executor, codecs, clock, key, payloads[key.partition][sample])
                 else:
-                    pair = _time_prefix(executor, codec, clock, key.partition, frames[sample])
+                    pair = _time_prefix(executor, codecs, clock, key.partition, frames[sample])
                 if turn >= warmup:
                     taken[key].append(pair)
             if progress is not None:
@@ -231,32 +231,32 @@ def _members(columns: int, used: Iterable[int]) -> Array:
     return row
 
 
-def _payloads(executor: Executor, codec: Codec, frames: NDArray[np.generic]) -> list[list[bytes]]:
+def _payloads(executor: Executor, codecs: CutCodecs, frames: NDArray[np.generic]) -> list[list[bytes]]:
     """What would be sent at every partition for each of ``frames`` (N, 1, *shape): one prefix after the other."""
     payloads = []
     for partition, cut in enumerate(executor.package.manifest.cuts):
         if partition:
             executor.hold([Key("prefix", partition, 0)])
         sent = [executor.prefix(partition, [frame]) if partition else [frame] for frame in frames]
-        payloads.append([codec.encode(tensors, cut.tensors) for tensors in sent])
+        payloads.append([codecs.encode(tensors, cut) for tensors in sent])
     return payloads
 
 
 def _time_prefix(
-    executor: Executor, codec: Codec, clock: Callable[[], float], partition: int, frame: NDArray[np.generic]
+    executor: Executor, codecs: CutCodecs, clock: Callable[[], float], partition: int, frame: NDArray[np.generic]
 ) -> tuple[float, float]:
     start = clock()
     tensors = executor.prefix(partition, [frame]) if partition else [frame]
     middle = clock()
-    codec.encode(tensors, executor.package.manifest.cuts[partition].tensors)
+    codecs.encode(tensors, executor.package.manifest.cuts[partition])
     return 1e3 * (middle - start), 1e3 * (clock() - middle)
 
 
 def _time_finish(
-    executor: Executor, codec: Codec, clock: Callable[[], float], key: Key, payload: bytes
+    executor: Executor, codecs: CutCodecs, clock: Callable[[], float], key: Key, payload: bytes
 ) -> tuple[float, float]:
     start = clock()
-    tensors = codec.decode(payload, executor.package.manifest.cuts[key.partition].tensors)
+    tensors = codecs.decode(payload, executor.package.manifest.cuts[key.partition])
     middle = clock()
     executor.finish(key.partition, key.exit, tensors)
     return 1e3 * (middle - start), 1e3 * (clock() - middle)

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hasten.core.errors import HastenError
-from hasten.split.codec import Codec, CodecError
+from hasten.split.codecs import CodecError, CutCodecs
 from hasten.split.executor import Executor, Key, segments_of
 from hasten.split.manifest import TensorSpec
 from hasten.split.package import Package
@@ -83,13 +83,13 @@ def verify(
         executor.hold([Key("finish", 0, number)])
         whole[number] = [executor.finish(0, number, [frame]) for frame in inputs]
         _require_steady(executor, number, inputs[0], whole[number])
-    codec = Codec()
+    codecs = CutCodecs()
     checks = []
     for number, partition in package.manifest.options():
         error = option_error(executor, number, partition, inputs, whole[number])
         agreement = None
         if partition < package.manifest.exits[number - 1].after_block:
-            agreement = codec_agreement(executor, codec, number, partition, held_out, whole[number])
+            agreement = codec_agreement(executor, codecs, number, partition, held_out, whole[number])
         checks.append(OptionCheck(number, partition, error, agreement))
     return VerifyReport(tuple(checks), len(inputs), len(held_out))
 
@@ -113,18 +113,18 @@ def option_error(
 
 def codec_agreement(
     executor: Executor,
-    codec: Codec,
+    codecs: CutCodecs,
     exit_: int,
     partition: int,
     inputs: Sequence[Array],
     whole: Sequence[NDArray[np.float32]],
 ) -> float:
     """Share of ``inputs`` whose top-1 answer is that of ``whole`` although the codec acts at the partition point."""
-    specs = executor.package.manifest.cuts[partition].tensors
+    cut = executor.package.manifest.cuts[partition]
     same = 0
     for frame, wanted in zip(inputs, whole, strict=False):
         try:
-            received = codec.decode(codec.encode(crossing(executor, partition, frame), specs), specs)
+            received = codecs.decode(codecs.encode(crossing(executor, partition, frame), cut), cut)
         except CodecError:  # not-finite values do not cross: no answer
             continue
         same += int(executor.finish(partition, exit_, received).argmax() == wanted.argmax())

@@ -19,18 +19,10 @@ from hasten.runtime.device.tasks import Arrival
 from hasten.runtime.device.ways import local_finishes
 from hasten.runtime.pace import now_ms
 from hasten.runtime.virtual.play import play as play_virtually
-from hasten.runtime.wire.frames import (
-    HEADER,
-    Answer,
-    Code,
-    Kind,
-    LoadReport,
-    Refuse,
-    Status,
-    Welcome,
-    frame_bytes,
-    parse_submit,
-)
+from hasten.runtime.wire.frames import HEADER, Code, Kind, frame_bytes
+from hasten.runtime.wire.handshake import Refuse, Welcome
+from hasten.runtime.wire.load import LoadReport
+from hasten.runtime.wire.tasks import Answer, Status, parse_submit
 from hasten.schedulers import make_scheduler
 
 DEADLINE_MS = 2000.0

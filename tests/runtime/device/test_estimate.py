@@ -7,7 +7,7 @@ import pytest
 
 from hasten.runtime.device.backlog_estimate import BacklogEstimator
 from hasten.runtime.device.estimate import LinkEstimate
-from hasten.runtime.wire.frames import LoadReport
+from hasten.runtime.wire.load import LoadReport
 
 
 def known_link(rtt_ms=10.0, rate=100.0):

@@ -12,7 +12,7 @@ from virtual_cases import offloaded, run
 from hasten.runtime.device.dialing import NetworkDialer, alternating, first_connected, reason
 from hasten.runtime.device.uplink import Uplink
 from hasten.runtime.virtual.loop import run_virtual
-from hasten.runtime.wire.frames import Hello
+from hasten.runtime.wire.handshake import Hello
 
 HELLO = Hello(bytes(32), b"", "test")
 V4, V6 = socket.AF_INET, socket.AF_INET6

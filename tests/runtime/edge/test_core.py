@@ -12,7 +12,8 @@ from hasten.core.errors import InputError
 from hasten.runtime.edge.core import CORRECTION_FADES_MS, LONGEST_WAIT_MS, OVERDUE_MS, EdgeCore, QueueLimits
 from hasten.runtime.edge.served import Computed, Refusal, Request, Served
 from hasten.runtime.notes import Notes
-from hasten.runtime.wire.frames import Answer, Code, Status
+from hasten.runtime.wire.frames import Code
+from hasten.runtime.wire.tasks import Answer, Status
 
 TASK_MS = 10.0
 FOREVER_MS = 1e6

@@ -27,27 +27,11 @@ from hasten.runtime.edge.core import EdgeCore
 from hasten.runtime.edge.served import Computed, Served
 from hasten.runtime.edge.server import real_core, serve_edge, server_tls, start_edge
 from hasten.runtime.notes import Notes
-from hasten.runtime.wire.frames import (
-    DEVICE_LIMITS,
-    HEADER,
-    MAGIC,
-    VERSION,
-    Code,
-    FrameParser,
-    Hello,
-    Kind,
-    Status,
-    frame_bytes,
-    hello_frame,
-    parse_answer,
-    parse_pong,
-    parse_refuse,
-    parse_welcome,
-    ping_frame,
-    submit_head,
-    types_bytes,
-)
-from hasten.split.codec import Codec
+from hasten.runtime.wire.frames import HEADER, MAGIC, VERSION, Code, FrameParser, Kind, frame_bytes
+from hasten.runtime.wire.handshake import Hello, hello_frame, parse_refuse, parse_welcome
+from hasten.runtime.wire.load import parse_pong, ping_frame
+from hasten.runtime.wire.tasks import DEVICE_LIMITS, Status, parse_answer, payload_head, submit_head
+from hasten.split.codecs.uint8_zstd import Uint8Zstd
 
 WAIT_S = 10.0
 
@@ -84,11 +68,13 @@ class Peer:
         async with asyncio.timeout(WAIT_S):
             return await self.reader.read() == b""
 
-    def submit(self, package, task, cut=0, exit_=2, damage=0):
-        specs = package.manifest.cuts[cut].tensors
+    def submit(self, package, task, cut=0, exit_=2, damage=0, codec=None):
+        sent = package.manifest.cuts[cut]
+        if codec is not None:
+            sent = sent.model_copy(update={"codec": codec})
         frame = package.samples()[0][:1]
-        payload = Codec().encode([frame], specs)[: -damage or None]
-        self.writer.write(submit_head(task, cut, exit_, math.inf, types_bytes(specs), len(payload)) + payload)
+        payload = Uint8Zstd().encode([frame], sent.tensors)[: -damage or None]
+        self.writer.write(submit_head(task, cut, exit_, math.inf, payload_head(sent), len(payload)) + payload)
 
 
 def with_edge(package, scenario, say=None, **options):
@@ -161,6 +147,20 @@ def test_a_refused_task_leaves_the_connection_open(package):
             refused[frame.task] = parse_refuse(frame.body).code
         assert refused == {1: Code.CUT, 2: Code.PAYLOAD, 3: Code.MALFORMED}
         assert (await peer.next(Kind.ANSWER)).task == 4
+
+    with_edge(package, scenario)
+
+
+def test_a_payload_of_an_unknown_codec_is_refused_by_name(package):
+    async def scenario(server):
+        peer = await Peer.connect(server)
+        await peer.welcomed(package)
+        peer.submit(package, 1, codec="float16")
+        refused = parse_refuse((await peer.next(Kind.REFUSE)).body)
+        assert refused.code == Code.CODEC
+        assert refused.text == "SUBMIT: got codec 'float16', expected one of uint8-zstd"
+        peer.submit(package, 2)
+        assert (await peer.next(Kind.ANSWER)).task == 2
 
     with_edge(package, scenario)
 
@@ -314,9 +314,10 @@ class Wire:
 
 def submit_bytes(package, task):
     """A task whose payload is as large as any."""
-    specs = package.manifest.cuts[0].tensors
-    payload = Codec().encode([np.random.default_rng(0).integers(0, 256, (1, *specs[0].shape), np.uint8)], specs)
-    return submit_head(task, 0, 2, math.inf, types_bytes(specs), len(payload)) + payload
+    cut = package.manifest.cuts[0]
+    noise = np.random.default_rng(0).integers(0, 256, (1, *cut.tensors[0].shape), np.uint8)
+    payload = Uint8Zstd().encode([noise], cut.tensors)
+    return submit_head(task, 0, 2, math.inf, payload_head(cut), len(payload)) + payload
 
 
 def in_loop(scenario):
@@ -453,20 +454,20 @@ def test_tls_spoken_to_a_plain_edge_is_named(package, clock):
 @given(st.data())
 def test_no_bytes_break_the_edge(package, clock, data):
     """Flipped, inserted and cut bytes in frames that were good: an answer or a word why not, never an exception."""
-    specs = package.manifest.cuts[1].tensors
-    payload = Codec().encode([np.zeros((1, *spec.shape), spec.dtype) for spec in specs], specs)
-    good = submit_head(1, 1, 2, 0.0, types_bytes(specs), len(payload)) + payload + ping_frame(2, 30)
+    cut = package.manifest.cuts[1]
+    payload = Uint8Zstd().encode([np.zeros((1, *spec.shape), spec.dtype) for spec in cut.tensors], cut.tensors)
+    good = submit_head(1, 1, 2, 0.0, payload_head(cut), len(payload)) + payload + ping_frame(2, 30)
     hello = hello_frame(Hello(bytes.fromhex(package.digest), b"", "fuzz"))
     where = data.draw(st.lists(st.integers(0, len(hello + good) - 1), max_size=4))
     broken = bytearray(hello + good)
     for position in where:
         broken[position] = data.draw(st.integers(0, 255))
-    cut = data.draw(st.integers(0, len(broken)))
+    end = data.draw(st.integers(0, len(broken)))
     insert = data.draw(st.binary(max_size=20))
 
     def scenario():
         wire = Wire(package, clock)
-        wire.receive(bytes(broken[:cut]) + insert + bytes(broken[cut:]))
+        wire.receive(bytes(broken[:end]) + insert + bytes(broken[end:]))
         wire.connection.connection_lost(None)
         return wire
 

@@ -11,8 +11,9 @@ import pytest
 from hasten.core.errors import InputError
 from hasten.runtime.edge.served import Computed, Refusal, Request, Served
 from hasten.runtime.edge.workers import WorkerThreads
-from hasten.runtime.wire.frames import Code, Status
-from hasten.split.codec import CodecError
+from hasten.runtime.wire.frames import Code
+from hasten.runtime.wire.tasks import Status
+from hasten.split.codecs import CodecError
 from hasten.split.executor import Executor
 
 DONE_S = 10.0

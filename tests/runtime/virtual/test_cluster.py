@@ -12,7 +12,7 @@ from virtual_scenarios import CONSTANT, VARYING, assert_same, both, points, scen
 from hasten.core.errors import InputError
 from hasten.runtime.virtual.cluster import run_virtual_scenario
 from hasten.runtime.virtual.stand_in import LEAST_FRAME_BYTES, stand_in_package
-from hasten.runtime.wire.frames import submit_overhead_bytes
+from hasten.runtime.wire.tasks import submit_overhead_bytes
 
 
 @pytest.mark.parametrize("topology", ["shared", "dedicated"])
@@ -111,5 +111,5 @@ def test_what_cannot_be_played_is_refused(tmp_path):
 
 def test_frames_have_the_sizes_of_the_profile():
     package = stand_in_package(profile(input_bytes=20))
-    sizes = [cut.payload_bytes + submit_overhead_bytes(cut.tensors) for cut in package.manifest.cuts]
+    sizes = [cut.payload_bytes + submit_overhead_bytes(cut) for cut in package.manifest.cuts]
     assert sizes == [LEAST_FRAME_BYTES, 1400, 1200, 1100, 500]

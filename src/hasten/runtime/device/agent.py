@@ -35,7 +35,7 @@ from hasten.runtime.device.tasklog import TaskLog
 from hasten.runtime.device.tasks import Arrival, Fallback, Outcome, Reason, Task
 from hasten.runtime.device.uplink import Uplink, UplinkUser
 from hasten.runtime.device.ways import LocalFinish
-from hasten.runtime.wire.frames import submit_overhead_bytes
+from hasten.runtime.wire.tasks import submit_overhead_bytes
 from hasten.split.executor import Executor
 from hasten.split.package import Package
 
@@ -84,17 +84,16 @@ class DeviceAgent:
         self._link, self._times, punctuality = LinkEstimate(), EdgeTimes(), Punctuality()
         self._backlogs = BacklogEstimator(self._link)
         cuts = package.manifest.cuts
-        specs = [list(cut.tensors) for cut in cuts]
-        self._frame_bits = [8.0 * (cut.payload_bytes + submit_overhead_bytes(cut.tensors)) for cut in cuts]
+        self._frame_bits = [8.0 * (cut.payload_bytes + submit_overhead_bytes(cut)) for cut in cuts]
         host = SchedulerHost(scheduler, self._machine.helper, self._teller.tell)
         self._host = host
         build_ms = runner.build_ms if isinstance(runner, Executor) else None
         beliefs = self._link, self._times, self._backlogs
         self._adapter = SchedulerAdapter(host, self._profile, settings, *beliefs, build_ms)
-        self._stage = DeviceStage(self._machine, runner, self._profile, settings.slowdown, specs, build_ms)
+        self._stage = DeviceStage(self._machine, runner, self._profile, settings.slowdown, cuts, build_ms)
         self._endings = Endings(self._teller, self._adapter.learn)
         rescue = Rescue(self._clock, self._stage, self._endings, punctuality)
-        flights = Flights(self._clock, *beliefs, punctuality, specs, self._no_answer)
+        flights = Flights(self._clock, *beliefs, punctuality, cuts, self._no_answer)
         parts = Parts(
             clock=self._clock,
             settings=settings,

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from hasten.core.estimators import due_at_edge, hold_up, is_at_edge, left_at, project_frame, rate_bound, reported_at
 from hasten.core.task_log import Seen
 from hasten.runtime.device.estimate import LinkEstimate
-from hasten.runtime.wire.frames import LoadReport
+from hasten.runtime.wire.load import LoadReport
 
 
 @dataclass(eq=False, slots=True)

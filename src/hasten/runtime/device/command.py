@@ -23,7 +23,7 @@ from hasten.runtime.fit import require_fit
 from hasten.runtime.notes import say_on_stderr
 from hasten.runtime.pace import now_ms
 from hasten.runtime.sockets import read_token, run_loop
-from hasten.runtime.wire.frames import Hello
+from hasten.runtime.wire.handshake import Hello
 from hasten.schedulers import make_scheduler
 from hasten.split.executor import DEFAULT_MEMORY_BYTES, Executor
 from hasten.split.package import open_package

@@ -29,7 +29,9 @@ from hasten.runtime.device.stages import DeviceStage
 from hasten.runtime.device.tasks import Fallback, Outcome, Reason, Task
 from hasten.runtime.device.trials import Avoidance, Trials
 from hasten.runtime.device.uplink import Uplink, UplinkUser
-from hasten.runtime.wire.frames import Answer, LoadReport, Refuse, Status, Welcome
+from hasten.runtime.wire.handshake import Refuse, Welcome
+from hasten.runtime.wire.load import LoadReport
+from hasten.runtime.wire.tasks import Answer, Status
 
 SILENT_AT_LEAST_MS = 500.0
 SILENT_DEADLINES = 3.0

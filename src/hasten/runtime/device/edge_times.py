@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections import deque
 from statistics import median
 
-from hasten.runtime.wire.frames import Answer
+from hasten.runtime.wire.tasks import Answer
 
 KEPT = 7
 """Answers remembered."""

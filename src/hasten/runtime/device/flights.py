@@ -17,8 +17,8 @@ from hasten.runtime.device.estimate import LinkEstimate
 from hasten.runtime.device.rescue import Punctuality
 from hasten.runtime.device.tasks import Task
 from hasten.runtime.device.uplink import Uplink
-from hasten.runtime.wire.frames import Answer, Status, submit_head, types_bytes
-from hasten.split.manifest import TensorSpec
+from hasten.runtime.wire.tasks import Answer, Status, payload_head, submit_head
+from hasten.split.manifest import Cut
 
 MOST_FLIGHTS = 512
 """So many frames without an answer are remembered."""
@@ -49,7 +49,7 @@ class Flights:
         times: EdgeTimes,
         backlogs: BacklogEstimator,
         punctuality: Punctuality,
-        specs: Sequence[Sequence[TensorSpec]],
+        cuts: Sequence[Cut],
         on_overdue: Callable[[Task], None],
     ) -> None:
         """``on_overdue`` is told of a task whose answer is not waited for any longer."""
@@ -57,7 +57,7 @@ class Flights:
         self._on_overdue = on_overdue
         self._clock, self._link, self._times, self._backlogs = clock, link, times, backlogs
         self._punctuality = punctuality
-        self._types = [types_bytes(cut) for cut in specs]
+        self._heads = [payload_head(cut) for cut in cuts]
         self._waiting: dict[int, Flight] = {}
         self._number = 0
 
@@ -75,7 +75,7 @@ class Flights:
         """Hand a frame to the link; worthless after ``limit_ms`` (this device's clock). Returns its size in bytes."""
         now = self._clock.now_ms()
         self._number += 1  # 0 stands for the connection itself
-        head = submit_head(self._number, cut, exit_, self._latest_ms(limit_ms, now), self._types[cut], len(payload))
+        head = submit_head(self._number, cut, exit_, self._latest_ms(limit_ms, now), self._heads[cut], len(payload))
         uplink.send(head, payload)
         size = len(head) + len(payload)
         self._backlogs.transfer_sent(transfer, 8.0 * size, now)

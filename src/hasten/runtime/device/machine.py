@@ -17,10 +17,10 @@ from numpy.typing import NDArray
 from hasten.runtime.clock import Clock, SystemClock
 from hasten.runtime.device.beside import Helper, HelperThread
 from hasten.runtime.device.compute import Compute, ComputeQueue
-from hasten.split.codec import Codec
-from hasten.split.manifest import TensorSpec
+from hasten.split.codecs import CutCodecs
+from hasten.split.manifest import Cut
 
-Encode = Callable[[Sequence[NDArray[np.generic]], Sequence[TensorSpec]], bytes]
+Encode = Callable[[Sequence[NDArray[np.generic]], Cut], bytes]
 
 
 @dataclass(frozen=True)
@@ -47,4 +47,4 @@ def real_machine(loop: asyncio.AbstractEventLoop | None = None) -> Machine:
     """This computer, for one agent in the running event loop."""
     at: Any = loop or asyncio.get_running_loop()
     clock = SystemClock(at)
-    return Machine(clock, clock, ComputeQueue(at), Codec().encode, HelperThread())
+    return Machine(clock, clock, ComputeQueue(at), CutCodecs().encode, HelperThread())

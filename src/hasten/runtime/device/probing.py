@@ -18,7 +18,8 @@ from hasten.runtime.clock import Clock
 from hasten.runtime.device.backlog_estimate import BacklogEstimator, Transfer
 from hasten.runtime.device.estimate import LinkEstimate
 from hasten.runtime.device.uplink import Uplink
-from hasten.runtime.wire.frames import HEADER, LoadReport, pong_bytes
+from hasten.runtime.wire.frames import HEADER
+from hasten.runtime.wire.load import LoadReport, pong_bytes
 
 WARM_UP_PINGS = 8
 WARM_UP_PROBES = 3

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from hasten.core.profile import Profile
@@ -12,7 +12,7 @@ from hasten.runtime.device.machine import Machine
 from hasten.runtime.device.tasks import Reason, Task
 from hasten.runtime.device.ways import BuildTime, LocalFinish, local_finishes
 from hasten.runtime.outputs import NotFiniteError, top_class
-from hasten.split.manifest import TensorSpec
+from hasten.split.manifest import Cut
 
 Label = tuple[int, float]
 """A class and its probability."""
@@ -27,11 +27,11 @@ class DeviceStage:
         runner: DeviceRunner,
         profile: Profile,
         slowdown: float,
-        specs: list[list[TensorSpec]],
+        cuts: Sequence[Cut],
         build_ms: BuildTime | None = None,
     ) -> None:
         self._machine, self._runner, self._profile, self._slowdown = machine, runner, profile, slowdown
-        self._specs, self._build_ms = specs, build_ms
+        self._cuts, self._build_ms = cuts, build_ms
         self._ways = local_finishes(profile, slowdown)
 
     def backlog_ms(self, now: float) -> float:
@@ -65,7 +65,7 @@ class DeviceStage:
         tensors, encode_ms = list(task.tensors), self._profile.encode_ms(0)
 
         def work(started_ms: float) -> bytes:
-            return self._machine.compute.play(1.0, encode_ms, lambda: self._machine.encode(tensors, self._specs[0]))[0]
+            return self._machine.compute.play(1.0, encode_ms, lambda: self._machine.encode(tensors, self._cuts[0]))[0]
 
         self._machine.compute.submit(ComputeJob(encode_ms, work, done))
 
@@ -123,7 +123,7 @@ class DeviceStage:
             )
             task.held_cut = task.partition
         payload, task.parts["encode"] = compute.play(
-            1.0, encode_ms, lambda: self._machine.encode(task.tensors, self._specs[task.partition])
+            1.0, encode_ms, lambda: self._machine.encode(task.tensors, self._cuts[task.partition])
         )
         return payload
 

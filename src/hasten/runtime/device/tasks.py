@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from hasten.core.task_log import Facts, LoggedTask, Seen
 from hasten.core.timing import is_on_time
 from hasten.runtime.device.backlog_estimate import Transfer
-from hasten.runtime.wire.frames import Answer
+from hasten.runtime.wire.tasks import Answer
 
 if TYPE_CHECKING:
     from hasten.runtime.device.chosen_option import ChosenOption

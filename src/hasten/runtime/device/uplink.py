@@ -11,24 +11,10 @@ from typing import Any, Protocol
 
 from hasten.runtime.device.dialing import Dialer, NetworkDialer, client_tls, reason
 from hasten.runtime.pace import now_ms
-from hasten.runtime.wire.frames import (
-    DEVICE_LIMITS,
-    Answer,
-    Frame,
-    FrameParser,
-    Hello,
-    Kind,
-    LoadReport,
-    Refuse,
-    Welcome,
-    WireError,
-    hello_frame,
-    parse_answer,
-    parse_pong,
-    parse_refuse,
-    parse_welcome,
-    ping_frame,
-)
+from hasten.runtime.wire.frames import Frame, FrameParser, Kind, WireError
+from hasten.runtime.wire.handshake import Hello, Refuse, Welcome, hello_frame, parse_refuse, parse_welcome
+from hasten.runtime.wire.load import LoadReport, parse_pong, ping_frame
+from hasten.runtime.wire.tasks import DEVICE_LIMITS, Answer, parse_answer
 
 __all__ = ["Uplink", "UplinkUser", "client_tls"]
 

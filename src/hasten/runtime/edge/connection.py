@@ -18,26 +18,10 @@ from hasten.runtime.edge.core import EdgeCore
 from hasten.runtime.edge.queue import Ticket
 from hasten.runtime.edge.served import Refusal, Request, Served
 from hasten.runtime.sockets import prepare_socket
-from hasten.runtime.wire.frames import (
-    EDGE_BEFORE_HELLO,
-    Answer,
-    Code,
-    Frame,
-    FrameParser,
-    Kind,
-    Submit,
-    Welcome,
-    WireError,
-    answer_frame,
-    edge_limits,
-    parse_hello,
-    parse_submit,
-    pong_frame,
-    refuse_frame,
-    submit_body_bytes,
-    welcome_frame,
-)
-from hasten.split.codec import Codec
+from hasten.runtime.wire.frames import Code, Frame, FrameParser, Kind, WireError
+from hasten.runtime.wire.handshake import EDGE_BEFORE_HELLO, Welcome, parse_hello, refuse_frame, welcome_frame
+from hasten.runtime.wire.load import pong_frame
+from hasten.runtime.wire.tasks import Answer, Submit, answer_frame, edge_limits, parse_submit
 
 MAX_UNSENT_BYTES = 1 << 20
 """A device that does not read its answers is cut off when so many bytes wait for it."""
@@ -48,9 +32,6 @@ LINGER_S = 1.0
 NAME_CHARACTERS = 40
 TLS_HANDSHAKE = b"\x16\x03"
 """How a TLS connection begins."""
-
-_codec = Codec()
-"""Decodes for all threads: decoding keeps no state in it."""
 
 
 @dataclass(frozen=True)
@@ -137,7 +118,7 @@ class EdgeConnection(asyncio.BufferedProtocol):
             self._end(refusal.code, refusal.text)
             return
         self._served = served
-        self._parser.limits = edge_limits(submit_body_bytes((), served.max_submit_bytes))
+        self._parser.limits = edge_limits(served.max_submit_bytes)
         self._write(welcome_frame(Welcome(self._core.clock.now_ms(), self._core.slowdown, self._core.workers)))
 
     def _submit(self, frame: Frame) -> None:
@@ -222,11 +203,14 @@ def task_request(served: Served, submit: Submit) -> Request:
     if not served.has(submit.cut, submit.exit):
         text = f"SUBMIT: got cut {submit.cut} for exit {submit.exit}, expected one that this package has"
         raise WireError(Code.CUT, text)
+    codec = served.codecs.get(submit.codec)
+    if codec is None:
+        raise WireError(Code.CODEC, f"SUBMIT: got codec {submit.codec!r}, expected one of {', '.join(served.codecs)}")
     specs, types = cuts[submit.cut].tensors, served.types[submit.cut]
     if submit.rest[: len(types)] != types:
         wanted = ", ".join(f"{spec.dtype}{list(spec.shape)}" for spec in specs)
         raise WireError(Code.CUT, f"SUBMIT: got other tensors at cut {submit.cut}, expected {wanted}")
     payload = submit.rest[len(types) :]
     return Request(
-        served, submit.cut, submit.exit, partial(_codec.decode, payload, specs), len(payload), submit.latest_ms
+        served, submit.cut, submit.exit, partial(codec.decode, payload, specs), len(payload), submit.latest_ms
     )

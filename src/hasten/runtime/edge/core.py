@@ -23,7 +23,9 @@ from hasten.runtime.edge.queue import FirstComeFirstServed, LastStarts, Reply, T
 from hasten.runtime.edge.served import Computed, Refusal, Request, Served
 from hasten.runtime.edge.workers import Workers
 from hasten.runtime.notes import Notes
-from hasten.runtime.wire.frames import Answer, Code, LoadReport, Status
+from hasten.runtime.wire.frames import Code
+from hasten.runtime.wire.load import LoadReport
+from hasten.runtime.wire.tasks import Answer, Status
 
 CORRECTION_WEIGHT = 0.1
 """Weight of the newest measurement in the running ratio of measured to profiled service times."""

@@ -15,7 +15,8 @@ from hasten.core.errors import InputError
 from hasten.runtime.edge.connections import Connections, Guest
 from hasten.runtime.edge.served import Refusal
 from hasten.runtime.notes import Notes
-from hasten.runtime.wire.frames import Code, refuse_frame
+from hasten.runtime.wire.frames import Code
+from hasten.runtime.wire.handshake import refuse_frame
 
 BACKLOG = 128
 ACCEPT_AGAIN_S = 0.2

@@ -17,7 +17,7 @@ from itertools import islice
 from typing import Protocol
 
 from hasten.runtime.edge.served import Refusal, Request
-from hasten.runtime.wire.frames import Answer
+from hasten.runtime.wire.tasks import Answer
 
 Reply = Callable[["Ticket", Answer | Refusal], None]
 """Is told what became of a task."""

@@ -19,8 +19,9 @@ from hasten.core.profile import Profile
 from hasten.runtime.fit import require_fit
 from hasten.runtime.outputs import NotFiniteError, top_class
 from hasten.runtime.pace import dilated, now_ms
-from hasten.runtime.wire.frames import Code, Status, types_bytes
-from hasten.split.codec import CodecError, max_payload_bytes
+from hasten.runtime.wire.frames import Code
+from hasten.runtime.wire.tasks import Status, types_bytes
+from hasten.split.codecs import CODECS, CodecError
 from hasten.split.executor import Executor
 from hasten.split.package import Package
 
@@ -57,6 +58,7 @@ class Served:
         self.runner = runner if runner is not None else Executor(package, role="edge")
         self.slowdown = slowdown
         self.classes = package.manifest.classes
+        self.codecs = {name: make() for name, make in CODECS.items()}
         self.types = [types_bytes(cut.tensors) for cut in package.manifest.cuts]
         self._edge_ms = _edge_times(option_table([StreamCosts(times, edge_slowdown=slowdown)]))
 
@@ -86,9 +88,13 @@ class Served:
 
     @property
     def max_submit_bytes(self) -> int:
-        """The largest tensor types and payload that any cut can need."""
+        """The largest payload, its head included, that any cut can need with any codec."""
         cuts = self.package.manifest.cuts
-        return max(len(types) + max_payload_bytes(cut.tensors) for types, cut in zip(self.types, cuts, strict=True))
+        return max(
+            1 + len(name) + len(types) + codec.max_payload_bytes(cut.tensors)
+            for types, cut in zip(self.types, cuts, strict=True)
+            for name, codec in self.codecs.items()
+        )
 
 
 def _edge_times(table: OptionTable) -> dict[tuple[int, int], float]:

@@ -10,7 +10,7 @@ from typing import Protocol
 from hasten.core.errors import InputError
 from hasten.runtime.edge.served import Computed, Refusal, Request, compute
 from hasten.runtime.pace import sharpen_sleep
-from hasten.runtime.wire.frames import MAX_WORKERS
+from hasten.runtime.wire.load import MAX_WORKERS
 
 Done = Callable[[Computed | Refusal], None]
 

@@ -120,7 +120,7 @@ class Device:
         from hasten.runtime.device.sources import Frames
         from hasten.runtime.device.tasklog import TaskLog
         from hasten.runtime.device.uplink import Uplink
-        from hasten.runtime.wire.frames import Hello
+        from hasten.runtime.wire.handshake import Hello
         from hasten.schedulers import make_scheduler
 
         given = dict(message["settings"])

@@ -12,17 +12,10 @@ from hasten.runtime.edge.core import EdgeCore
 from hasten.runtime.edge.served import Computed, Refusal, Request, Served
 from hasten.runtime.notes import Notes
 from hasten.runtime.virtual.network import VirtualTransport
-from hasten.runtime.wire.frames import (
-    HEADER,
-    Answer,
-    Code,
-    Kind,
-    LoadReport,
-    Status,
-    answer_frame,
-    parse_answer,
-    refuse_frame,
-)
+from hasten.runtime.wire.frames import HEADER, Code, Kind
+from hasten.runtime.wire.handshake import refuse_frame
+from hasten.runtime.wire.load import LoadReport
+from hasten.runtime.wire.tasks import Answer, Status, answer_frame, parse_answer
 
 ServiceLaw = Callable[[int, float], float]
 """What the n-th task (from 1), profiled at so many milliseconds, takes."""

@@ -14,8 +14,8 @@ from hasten.runtime.device.beside import Work
 from hasten.runtime.device.compute import ComputeJob, Planned
 from hasten.runtime.device.machine import Machine
 from hasten.runtime.virtual.loop import VirtualClock
-from hasten.split.codec import body_bytes
-from hasten.split.manifest import TensorSpec
+from hasten.split.codecs.uint8_zstd import body_bytes
+from hasten.split.manifest import Cut
 
 T = TypeVar("T")
 Law = Callable[[float], float]
@@ -102,9 +102,9 @@ def _finish(work: Work, took_ms: float) -> None:
     work.took_ms = took_ms
 
 
-def filler(tensors: Sequence[NDArray[np.generic]], specs: Sequence[TensorSpec]) -> bytes:
+def filler(tensors: Sequence[NDArray[np.generic]], cut: Cut) -> bytes:
     """A payload of the size of a cut's tensors, without anything in it."""
-    return bytes(body_bytes(specs))
+    return bytes(body_bytes(cut.tensors))
 
 
 class LateAlarm:

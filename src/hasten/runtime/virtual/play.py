@@ -19,7 +19,7 @@ from hasten.runtime.virtual.loop import run_virtual
 from hasten.runtime.virtual.machine import Law, virtual_machine
 from hasten.runtime.virtual.network import VirtualLink
 from hasten.runtime.virtual.stand_in import FRAME, StandIn, stand_in_package
-from hasten.runtime.wire.frames import Hello
+from hasten.runtime.wire.handshake import Hello
 
 
 @dataclass

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hasten.core.profile import Profile
-from hasten.runtime.wire.frames import submit_overhead_bytes
+from hasten.runtime.wire.tasks import submit_overhead_bytes
 from hasten.split.manifest import Cut, TensorSpec
 
 CLASSES = 10
@@ -38,18 +38,15 @@ def stand_in_package(profile: Profile) -> Any:
     A frame has a head, so that none is smaller than :data:`LEAST_FRAME_BYTES`. Profiles alike have the same digest.
     """
     frames = [max(profile.payload_bytes(p), LEAST_FRAME_BYTES) for p in range(len(profile.blocks) + 1)]
-    cuts = tuple(
-        Cut(name=f"cut{p}", tensors=(_tensor(size - HEAD_BYTES),), payload_bytes=size - HEAD_BYTES)
-        for p, size in enumerate(frames)
-    )
+    cuts = tuple(_cut(f"cut{p}", size - HEAD_BYTES) for p, size in enumerate(frames))
     manifest = SimpleNamespace(cuts=cuts, classes=CLASSES)
     digest = hashlib.sha256(profile.to_json().encode()).hexdigest()
     return SimpleNamespace(profile=profile, manifest=manifest, digest=digest)
 
 
-def _tensor(size: int) -> TensorSpec:
-    return TensorSpec(name="x", shape=(size,), dtype="uint8")
+def _cut(name: str, size: int) -> Cut:
+    return Cut(name=name, tensors=(TensorSpec(name="x", shape=(size,), dtype="uint8"),), payload_bytes=size)
 
 
-HEAD_BYTES = submit_overhead_bytes([_tensor(1)])
+HEAD_BYTES = submit_overhead_bytes(_cut("any", 1))
 LEAST_FRAME_BYTES = HEAD_BYTES + 1

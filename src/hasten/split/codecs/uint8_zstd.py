@@ -1,4 +1,4 @@
-"""What goes on the wire at a cut: float32 tensors as uint8, scaled per tensor, then zstd where that shrinks them.
+"""``uint8-zstd``: float32 tensors as uint8, scaled per tensor, then zstd where that shrinks them.
 
 A payload is one flag byte (0 plain, 1 zstd), for each float32 tensor its ``low`` and ``scale`` as little-endian
 float32, and the body: the tensors' elements one after the other. Element q of a float32 tensor stands for
@@ -23,10 +23,8 @@ try:
 except ImportError:
     from backports import zstd
 
-from hasten.core.errors import HastenError
+from hasten.split.codecs.codec import Array, CodecError, Payload, require_fit
 from hasten.split.manifest import TensorSpec
-
-Array = NDArray[np.generic]
 
 PLAIN, ZSTD = 0, 1
 _SCALE = struct.Struct("<ff")
@@ -36,24 +34,20 @@ _TINIEST_SCALE = float(np.finfo(np.float32).tiny)
 _HALF = np.float32(0.5)
 
 
-class CodecError(HastenError):
-    """A payload that does not fit its tensor specs, or tensors that cannot be coded."""
+class Uint8Zstd:
+    """Holds the compressor, so that it is set up once."""
 
-
-class Codec:
-    """Encodes and decodes; holds the compressor so that it is set up once. Not for use by two threads at a time."""
+    name = "uint8-zstd"
 
     def __init__(self) -> None:
         self._compressor = zstd.ZstdCompressor(level=1)
 
     def encode(self, tensors: Sequence[Array], specs: Sequence[TensorSpec]) -> bytes:
         """Return the payload for ``tensors`` (each of shape (1, *spec.shape)); CodecError when they do not fit."""
-        if len(tensors) != len(specs):
-            raise CodecError(f"encode: got {len(tensors)} tensors, expected {len(specs)}")
+        require_fit(tensors, specs)
         scales: list[bytes] = []
         body: list[Array] = []
         for tensor, spec in zip(tensors, specs, strict=True):
-            _require_fit(tensor, spec)
             if tensor.dtype == np.float32:
                 low, scale, levels = quantize(tensor)
                 scales.append(_SCALE.pack(low, scale))
@@ -66,7 +60,7 @@ class Codec:
             return b"".join([bytes([ZSTD]), *scales, packed])
         return b"".join([bytes([PLAIN]), *scales, plain])
 
-    def decode(self, payload: bytes | bytearray | memoryview, specs: Sequence[TensorSpec]) -> list[Array]:
+    def decode(self, payload: Payload, specs: Sequence[TensorSpec]) -> list[Array]:
         """Return the tensors, each of shape (1, *spec.shape); anything malformed is a CodecError."""
         view = memoryview(payload).cast("B")
         floats = sum(spec.dtype == "float32" for spec in specs)
@@ -90,15 +84,14 @@ class Codec:
                 position += spec.nbytes
         return tensors
 
+    def max_payload_bytes(self, specs: Sequence[TensorSpec]) -> int:
+        """No valid payload is larger than this: the encoder never sends a body that zstd made longer."""
+        return 1 + _SCALE.size * sum(spec.dtype == "float32" for spec in specs) + body_bytes(specs)
+
 
 def body_bytes(specs: Sequence[TensorSpec]) -> int:
     """Bytes of a payload's body before compression."""
     return sum(spec.elements if spec.dtype == "float32" else spec.nbytes for spec in specs)
-
-
-def max_payload_bytes(specs: Sequence[TensorSpec]) -> int:
-    """No valid payload for ``specs`` is larger than this: the encoder never sends a body that zstd made longer."""
-    return 1 + _SCALE.size * sum(spec.dtype == "float32" for spec in specs) + body_bytes(specs)
 
 
 def quantize(tensor: Array) -> tuple[float, float, NDArray[np.uint8]]:
@@ -129,14 +122,6 @@ def _representable(low: float, scale: float) -> bool:
     return fits and low + _MAX_LEVEL * scale <= _LARGEST
 
 
-def _require_fit(tensor: Array, spec: TensorSpec) -> None:
-    if tensor.dtype != spec.dtype or tensor.shape != (1, *spec.shape):
-        raise CodecError(
-            f"encode: tensor {spec.name}: got {tensor.dtype}{list(tensor.shape)}, "
-            f"expected {spec.dtype}{[1, *spec.shape]}"
-        )
-
-
 def _unpacked(flag: int, body: memoryview, expected: int) -> bytes | memoryview:
     if flag == PLAIN:
         if len(body) != expected:
@@ -161,16 +146,3 @@ def _unpacked(flag: int, body: memoryview, expected: int) -> bytes | memoryview:
 def _window_log(size: int) -> int:
     """The smallest window a frame of ``size`` bytes can need (zstd's own minimum is 10), so memory stays bounded."""
     return min(31, max(20, (size - 1).bit_length()))
-
-
-_shared = Codec()
-
-
-def encode(tensors: Sequence[Array], specs: Sequence[TensorSpec]) -> bytes:
-    """Encode with a shared :class:`Codec`; from several threads use one Codec each."""
-    return _shared.encode(tensors, specs)
-
-
-def decode(payload: bytes | bytearray | memoryview, specs: Sequence[TensorSpec]) -> list[Array]:
-    """Decode with a shared :class:`Codec`; decoding is safe from any thread."""
-    return _shared.decode(payload, specs)
