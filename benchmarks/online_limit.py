@@ -6,7 +6,7 @@
 No online policy gives a stream more, on average over runs, than the online optimum would if uplink and edge were the
 stream's alone. So that optimum (`mdp`), on the study's very tasks, as a share of the several streams' offline bound
 limits what any online policy can reach, by far not tightly: streams do share. Averaged over each sweep of generated
-arrivals and the seeds that have bounds, with 95 % intervals over these seeds; beside it what `dqn` reaches. What `mdp`
+arrivals and the seeds that have bounds, with 95 % intervals over these seeds; beside it what `learned` gets. What `mdp`
 leaves for want of knowing when a run ends, or of a finer grid, is not added: a task or two in a run.
 """
 
@@ -27,7 +27,8 @@ from hasten.study.statistics import FloatArray, interval
 
 ORDERS = ("grant", "ready")
 Shares = tuple[FloatArray, FloatArray]
-"""Of the offline bound, (S,) for the seeds that have one: what any online policy can reach at most, and what dqn does.
+"""Of the offline bound, (S,) for the seeds that have one: what any online policy can reach at most, and what
+`learned` does.
 """
 
 
@@ -67,7 +68,7 @@ def of_bound(gain: FloatArray, bound: FloatArray) -> FloatArray:
 
 def main() -> None:
     runs = study_runs()
-    print("| profile | sweep | streams | grant order: at most | dqn | ready order: at most | dqn |")
+    print("| profile | sweep | streams | grant order: at most | learned | ready order: at most | learned |")
     print("|---|---|--:|--:|--:|--:|--:|")
     for sweep in SWEEPS.values():
         found: dict[tuple[str, str], dict[str, list[Shares]]] = defaultdict(lambda: defaultdict(list))

@@ -3,7 +3,7 @@
     HASTEN_DATA=... hasten study all --out out/study
     python benchmarks/study_facts.py [out/study/runs.csv]
 
-Points where `dqn` gains at least as much as the rolling-horizon dynamic program, less a thousandth; how it compares
+Points where `learned` gains at least as much as the rolling-horizon dynamic program, less a thousandth; how it compares
 with `priced` where several streams share known conditions, by 95 % intervals on paired differences; its least share of
 the online optimum in each sweep; the ranges of its share of the offline bound and of its improvement over Greedy over
 all sweeps of several streams.
@@ -21,7 +21,7 @@ import numpy as np
 
 from hasten.study.statistics import interval
 
-OURS, NEARLY = "dqn", 0.999
+OURS, NEARLY = "learned", 0.999
 PROFILES, SOURCES = ("efficientnet-b0", "alexnet-pi"), ("generated", "recorded")
 
 

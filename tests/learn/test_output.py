@@ -14,7 +14,7 @@ from hasten.core.errors import HastenError, InputError
 from hasten.learn import command, trainer
 from hasten.learn.checkpoint import load_checkpoint
 from hasten.learn.command import save_somewhere, train_to_file
-from hasten.learn.curve import Point, TrainedScheduler
+from hasten.learn.curve import CurvePoint, TrainedScheduler
 from hasten.learn.domain import FIXED
 from hasten.learn.events import EventWriter, scalars
 from hasten.learn.validation import Score
@@ -22,7 +22,7 @@ from hasten.policies.policy import load_policy
 
 pytestmark = pytest.mark.usefixtures("quick_validation")
 
-POINT = Point(7, 40, 1.5, 0.25, 0.75, 0.4, Score(0.6, 0.5, 0.7, 0.9, 1.1, 0.0, 0.3, False))
+POINT = CurvePoint(7, 40, 1.5, 0.25, 0.75, 0.4, Score(0.6, 0.5, 0.7, 0.9, 1.1, 0.0, 0.3, False))
 
 
 @pytest.fixture

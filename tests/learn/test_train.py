@@ -9,7 +9,7 @@ import hasten as hs
 from hasten.api import simulate_batch
 from hasten.core.errors import HastenError, InputError
 from hasten.learn.collect import action_observation
-from hasten.learn.curve import TrainedScheduler, Training
+from hasten.learn.curve import FinishedTraining, TrainedScheduler
 from hasten.learn.domain import FIXED
 from hasten.learn.settings import Settings
 from hasten.learn.validation import Validation
@@ -150,7 +150,7 @@ def test_a_policy_that_always_does_the_same_is_reported(scenario, trained):
     assert not trained.training.best.score.collapsed
     score = Validation(scenario, FIXED, action_observation, runs=4, tasks=60).score(first_allowed)
     assert score.collapsed
-    collapsed = Training(trained.policy, (), replace(trained.training.best, score=score))
+    collapsed = FinishedTraining(trained.policy, (), replace(trained.training.best, score=score))
     assert any("the policy has collapsed: it takes one action in" in warning for warning in collapsed.warnings())
 
 

@@ -1,10 +1,10 @@
 """Tables come out alike as page and as Markdown: words at the left, numbers at the right."""
 
-from hasten.report.document import Heading, Table, write_html, write_markdown
+from hasten.report.document import Heading, TableBlock, write_html, write_markdown
 
 BLOCKS = [
     Heading(1, "Title"),
-    Table("What `it` says", ["name", "order", "gain"], [["a", "8 streams, grant", "+1.2 %"], ["b", "-", "-"]]),
+    TableBlock("What `it` says", ["name", "order", "gain"], [["a", "8 streams, grant", "+1.2 %"], ["b", "-", "-"]]),
 ]
 
 

@@ -16,12 +16,12 @@ from numpy.typing import NDArray
 from hasten.core.errors import HastenError, InputError
 from hasten.core.profile_names import load_profile
 from hasten.study import design, work
-from hasten.study.cells import Cells
 from hasten.study.command import study
 from hasten.study.design import BASES, Conditions
 from hasten.study.inputs import inputs_of, require_unchanged
+from hasten.study.result_cache import ResultCache
 from hasten.study.run import _simulations
-from hasten.study.training import Training
+from hasten.study.training import TrainingJob
 from hasten.study.work import Bound, Simulate, bound_key, run_key
 
 
@@ -51,10 +51,10 @@ def rewrite(path: Path, text: str) -> None:
 
 def test_a_changed_recording_makes_other_keys(link: Path) -> None:
     plain = scenario(link)
-    keys = run_key(plain, "greedy", 0), bound_key(plain, 0), Training("t", plain, {}, {}).key
-    assert (run_key(plain, "greedy", 0), bound_key(plain, 0), Training("t", plain, {}, {}).key) == keys
+    keys = run_key(plain, "greedy", 0), bound_key(plain, 0), TrainingJob("t", plain, {}, {}).key
+    assert (run_key(plain, "greedy", 0), bound_key(plain, 0), TrainingJob("t", plain, {}, {}).key) == keys
     rewrite(link, "time_ms,mbps\n0,8\n1000,4\n2000,7\n")  # as long as before
-    changed = run_key(plain, "greedy", 0), bound_key(plain, 0), Training("t", plain, {}, {}).key
+    changed = run_key(plain, "greedy", 0), bound_key(plain, 0), TrainingJob("t", plain, {}, {}).key
     assert all(one != other for one, other in zip(keys, changed, strict=True))
     rewrite(link, "time_ms,mbps\n0,8\n1000,4\n2000,6\n")
     assert run_key(plain, "greedy", 0) == keys[0]
@@ -62,7 +62,7 @@ def test_a_changed_recording_makes_other_keys(link: Path) -> None:
 
 def test_kept_cells_of_a_changed_recording_are_done_again(link: Path, tmp_path: Path) -> None:
     plain = scenario(link)
-    with Cells(tmp_path / "cells.sqlite") as cells:
+    with ResultCache(tmp_path / "cells.sqlite") as cells:
         cells.keep(Simulate(plain, ("greedy",), (0, 1)).run())
         assert list(_simulations(plain, ("greedy",), 2, b"", cells)) == []
         rewrite(link, "time_ms,mbps\n0,1\n1000,1\n2000,1\n")

@@ -89,7 +89,7 @@ def assert_complete(found: Study) -> None:
 
 def test_more_seeds_add_cells_only(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     conditions = points_of(SWEEPS["deadline"], ("generated",), quick=True)[0].conditions
-    with run.Cells(tmp_path / "cells.sqlite") as cells:
+    with run.ResultCache(tmp_path / "cells.sqlite") as cells:
         cells.keep(Simulate(conditions.scenario(), ("greedy",), (0, 1)).run())
         (job,) = run._simulations(conditions.scenario(), ("greedy",), 4, b"", cells)
     assert job.seeds == (2, 3)
@@ -170,8 +170,8 @@ def test_a_small_training_becomes_a_scheduler_of_the_study() -> None:
     cell = job.run()[job.key]
     assert [point["updates"] for point in cell["curve"]] == [100, 200]
     policy = run.base64.b64decode(cell["policy"])
-    cells = Simulate(conditions.scenario(), ("dqn",), (0,), policy).run()
-    assert 0 < cells[work.run_key(conditions.scenario(), "dqn", 0, policy)]["gain"] < 1
+    cells = Simulate(conditions.scenario(), ("learned",), (0,), policy).run()
+    assert 0 < cells[work.run_key(conditions.scenario(), "learned", 0, policy)]["gain"] < 1
 
 
 def test_jobs_run_on_ray(tmp_path: Path) -> None:

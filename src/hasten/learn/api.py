@@ -10,7 +10,7 @@ from typing import Any
 
 from hasten.core.errors import InputError
 from hasten.core.scenario import Scenario
-from hasten.learn.curve import Point, TrainedScheduler
+from hasten.learn.curve import CurvePoint, TrainedScheduler
 from hasten.learn.demonstrations import Init
 from hasten.learn.domain import Domain
 from hasten.learn.events import EventWriter
@@ -84,7 +84,7 @@ def train(
         return TrainedScheduler(run(on_point=on_point))
     with EventWriter(tensorboard) as events:
 
-        def write(point: Point) -> None:
+        def write(point: CurvePoint) -> None:
             events(point)
             if on_point is not None:
                 on_point(point)

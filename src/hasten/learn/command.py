@@ -12,7 +12,7 @@ from hasten.core.errors import HastenError, InputError
 from hasten.core.output import check_file
 from hasten.core.scenario import Scenario
 from hasten.learn.api import train
-from hasten.learn.curve import Interrupted, Point, TrainedScheduler, Training
+from hasten.learn.curve import CurvePoint, FinishedTraining, Interrupted, TrainedScheduler
 from hasten.learn.domain import Domain
 from hasten.learn.interruption import interruptible
 from hasten.learn.logs import Logged, read_experience
@@ -30,7 +30,7 @@ def train_to_file(
     logs: Sequence[Path],
     start: Path | None,
     **options: Any,
-) -> tuple[Training, bool]:
+) -> tuple[FinishedTraining, bool]:
     """Train with live progress and write the policy; ``options`` are those of :func:`hasten.learn.api.train`.
 
     Returns:
@@ -44,7 +44,7 @@ def train_to_file(
     check_file(output)
     updates = options.get("updates") or Settings.usual(options["values"]).updates
 
-    def on_point(point: Point) -> None:
+    def on_point(point: CurvePoint) -> None:
         progress(f"training: {point}", point.updates / updates)
 
     progress("training: demonstrations and validation runs", 0.0)

@@ -16,7 +16,7 @@ from hasten.schedulers.learned import Learned
 
 
 @dataclass(frozen=True)
-class Point:
+class CurvePoint:
     """One point of the learning curve."""
 
     updates: int
@@ -43,13 +43,13 @@ class Point:
 
 
 @dataclass(frozen=True)
-class Training:
+class FinishedTraining:
     """A finished training."""
 
     policy: AnyPolicy
     """The best on the validation set."""
-    curve: tuple[Point, ...]
-    best: Point
+    curve: tuple[CurvePoint, ...]
+    best: CurvePoint
     """The point of the curve that the policy is from; its score is that of the policy, margins and guard included."""
     stopped: str = ""
     """Why it ended before its time; empty if it did not."""
@@ -76,7 +76,7 @@ class Interrupted(KeyboardInterrupt):
         evaluation.
     """
 
-    def __init__(self, training: Training | None) -> None:
+    def __init__(self, training: FinishedTraining | None) -> None:
         super().__init__("interrupted" if training else "interrupted before any policy was judged: nothing is kept")
         self.training = training
 
@@ -84,7 +84,7 @@ class Interrupted(KeyboardInterrupt):
 class TrainedScheduler(Learned):
     """The learned scheduler together with how it was trained."""
 
-    def __init__(self, training: Training) -> None:
+    def __init__(self, training: FinishedTraining) -> None:
         super().__init__(training.policy)
         self.training = training
 
@@ -113,7 +113,7 @@ def manifest_of(
     )
 
 
-def judged(policy: AnyPolicy, best: Point) -> AnyPolicy:
+def judged(policy: AnyPolicy, best: CurvePoint) -> AnyPolicy:
     """The same policy, its manifest now saying how good it is."""
     score = {f"validation_{name}": value for name, value in dataclasses.asdict(best.score).items()}
     found = policy.manifest.training | {"kept_after": best.updates} | score

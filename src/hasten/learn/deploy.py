@@ -30,7 +30,7 @@ from hasten.learn.champion_challenger import ENOUGH, RESAMPLES, judge
 from hasten.learn.curve import learned_hidden
 from hasten.learn.domain import FIXED
 from hasten.learn.logs import read_tasks, rebuild
-from hasten.learn.recording import Recording, recording_of, write_scenario
+from hasten.learn.recording import DeviceRecording, recording_of, write_scenario
 from hasten.learn.settings import Settings
 from hasten.learn.train import train_policy
 from hasten.policies.guard import observed_range
@@ -47,7 +47,7 @@ LATEST_TASKS = 5000
 
 def continue_policy(
     current: AnyPolicy, tasks: list[LoggedTask], profile: Profile, folder: Path, settings: Settings, where: str | Path
-) -> tuple[AnyPolicy, Recording]:
+) -> tuple[AnyPolicy, DeviceRecording]:
     """A candidate trained on the first part of what was logged, and the rest of the recording, to judge it by.
 
     Raises:
@@ -86,7 +86,7 @@ def settings_for(current: AnyPolicy, updates: int, seed: int) -> Settings:
     )
 
 
-def _own_options(current: AnyPolicy, profile: Profile, recording: Recording) -> NetworkOptions:
+def _own_options(current: AnyPolicy, profile: Profile, recording: DeviceRecording) -> NetworkOptions:
     """The policy's one network, which must have the very options that the device's scenario has."""
     facts = recording.facts
     table = option_table([StreamCosts(profile, facts.slowdown, facts.edge_slowdown, facts.energy_weight_per_mj)])
@@ -139,7 +139,9 @@ class Rounds:
             self._read_bytes += len(new)
             self._logged += new.count(b"\n")
 
-    def present(self, candidate: AnyPolicy, current: AnyPolicy, unseen: Recording, folder: Path) -> dict[str, Any]:
+    def present(
+        self, candidate: AnyPolicy, current: AnyPolicy, unseen: DeviceRecording, folder: Path
+    ) -> dict[str, Any]:
         """Judge a candidate by what it has not seen; replace the policy if it passes, and log the verdict."""
         scenario = write_scenario(unseen, self._profile, folder / "judged")
         verdict = judge(candidate, current, scenario, [unseen.resample(seed) for seed in range(RESAMPLES)])

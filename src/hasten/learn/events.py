@@ -17,7 +17,7 @@ from typing import BinaryIO
 from hasten.core.errors import InputError
 from hasten.core.output import check_folder
 from hasten.core.protobuf import bytes_field, number_field
-from hasten.learn.curve import Point
+from hasten.learn.curve import CurvePoint
 
 _CASTAGNOLI = 0x82F63B78
 _MASK = 0xA282EAD8
@@ -50,7 +50,7 @@ class EventWriter:
                 self.path, "tensorboard", str(folder), f"a folder to write to ({error.strerror})"
             ) from None
 
-    def __call__(self, point: Point) -> None:
+    def __call__(self, point: CurvePoint) -> None:
         """Write a point; does nothing once writing has failed."""
         if self.failure:
             return
@@ -79,7 +79,7 @@ class EventWriter:
             self.failure = self.failure or f"{self.path}: not all events could be written ({error.strerror})"
 
 
-def scalars(point: Point) -> dict[str, float]:
+def scalars(point: CurvePoint) -> dict[str, float]:
     """A point's numbers under TensorBoard's slash-grouped names."""
     score = point.score
     return {

@@ -32,7 +32,7 @@ BLOCK_TASKS = 25
 
 
 @dataclass(frozen=True)
-class Recording:
+class DeviceRecording:
     """N tasks of one device and one edge; times from the first arrival on."""
 
     arrival_ms: FloatArray
@@ -45,12 +45,12 @@ class Recording:
     deadline_ms: float
     facts: Facts
 
-    def split(self, share: float) -> tuple[Recording, Recording]:
+    def split(self, share: float) -> tuple[DeviceRecording, DeviceRecording]:
         """The first part of the tasks and the rest."""
         first = int(share * len(self.arrival_ms))
         return self._part(slice(None, first)), self._part(slice(first, None))
 
-    def _part(self, rows: slice) -> Recording:
+    def _part(self, rows: slice) -> DeviceRecording:
         return _recording(
             self.arrival_ms[rows], self.rate_from_ms[rows], self.bits_per_ms[rows], self.deadline_ms, self.facts
         )
@@ -78,7 +78,7 @@ class Recording:
         return rate_trace(self.rate_from_ms, self.bits_per_ms)
 
 
-def recording_of(tasks: Sequence[LoggedTask], where: str | Path) -> Recording:
+def recording_of(tasks: Sequence[LoggedTask], where: str | Path) -> DeviceRecording:
     """The last tasks of a log that were decided on the same facts, as far as these are not measured anew now and then.
 
     Raises:
@@ -114,7 +114,7 @@ def _alike(facts: Facts, last: Facts) -> bool:
 
 def _recording(
     arrival_ms: FloatArray, now_ms: FloatArray, bits_per_ms: FloatArray, deadline_ms: float, facts: Facts
-) -> Recording:
+) -> DeviceRecording:
     """Times from the first arrival; the recording ends one mean gap after the last."""
     begin_ms = float(arrival_ms[0])
     from_ms = np.maximum(now_ms - begin_ms, 0.0)
@@ -122,10 +122,10 @@ def _recording(
     order = np.argsort(from_ms, kind="stable")  # a late decision's rate may follow the next arrival
     span_ms = float(arrival_ms[-1]) - begin_ms
     length_ms = max(span_ms * len(arrival_ms) / max(len(arrival_ms) - 1, 1), 1.0)
-    return Recording(arrival_ms - begin_ms, from_ms[order], bits_per_ms[order], length_ms, deadline_ms, facts)
+    return DeviceRecording(arrival_ms - begin_ms, from_ms[order], bits_per_ms[order], length_ms, deadline_ms, facts)
 
 
-def write_scenario(recording: Recording, profile: Profile, folder: Path) -> Scenario:
+def write_scenario(recording: DeviceRecording, profile: Profile, folder: Path) -> Scenario:
     """Write ``recorded.yaml`` with what it refers to into ``folder``; it starts anywhere in the recording."""
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "profile.json").write_text(profile.to_json(), encoding="utf-8")

@@ -9,7 +9,7 @@ from threadpoolctl import threadpool_limits
 
 from hasten.core.output import check_file
 from hasten.core.scenario import Scenario
-from hasten.learn.curve import Interrupted, Training
+from hasten.learn.curve import FinishedTraining, Interrupted
 from hasten.learn.domain import Domain
 from hasten.learn.interruption import interruptible
 from hasten.learn.logs import Logged
@@ -27,7 +27,7 @@ def train_policy(
     start: AnyPolicy | None = None,
     checkpoint: Path | None = None,
     on_point: OnPoint | None = None,
-) -> Training:
+) -> FinishedTraining:
     """Train a policy for a range of scenarios.
 
     Args:

@@ -23,7 +23,7 @@ from hasten.features.observation import FEATURE_VERSION
 from hasten.learn.afterstate_network import AfterstateNetwork
 from hasten.learn.checkpoint import load_checkpoint, part, prefixed, save_checkpoint
 from hasten.learn.collect import EpsilonGreedy
-from hasten.learn.curve import Interrupted, Point, Training, judged, manifest_of
+from hasten.learn.curve import CurvePoint, FinishedTraining, Interrupted, judged, manifest_of
 from hasten.learn.domain import Domain, draw_runs
 from hasten.learn.dqn import Step
 from hasten.learn.improvement_margin import choose_margins, usual_margins
@@ -47,7 +47,7 @@ LEAST_SHOWN = 0.9
 EXPLODED = 10.0
 """Training ends when an action is valued at more than this many times what is possible."""
 
-OnPoint = Callable[[Point], None]
+OnPoint = Callable[[CurvePoint], None]
 
 
 class Trainer:
@@ -84,10 +84,10 @@ class Trainer:
         self._round = 0
         self._transitions = 0
         self._seconds = 0.0
-        self._curve: list[Point] = []
-        self._best: tuple[Point, NDArray[np.float32]] | None = None
+        self._curve: list[CurvePoint] = []
+        self._best: tuple[CurvePoint, NDArray[np.float32]] | None = None
 
-    def run(self, checkpoint: Path | None, on_point: OnPoint | None) -> Training:
+    def run(self, checkpoint: Path | None, on_point: OnPoint | None) -> FinishedTraining:
         """Go on until all steps are done or the values explode.
 
         Raises:
@@ -197,12 +197,12 @@ class Trainer:
             )
         return ""
 
-    def _evaluate(self, step: Step) -> Point:
+    def _evaluate(self, step: Step) -> CurvePoint:
         """Validate the averaged network and keep it if it is the best."""
         method, average = self._method, self._dqn.average
         score = self._validation.score(method.acting(average))
         explore = self._settings.explore_at(self._dqn.updates)
-        point = Point(
+        point = CurvePoint(
             self._dqn.updates, self._transitions, self._seconds, step.loss, step.largest_value, explore, score
         )
         self._curve.append(point)
@@ -210,7 +210,7 @@ class Trainer:
             self._best = point, average.parameters.copy()
         return point
 
-    def _outcome(self, stopped: str) -> Training:
+    def _outcome(self, stopped: str) -> FinishedTraining:
         """The best policy with its margins, judged as it will decide."""
         if self._best is None:
             raise HastenError(f"training diverged before any policy was good enough to keep: {stopped}")
@@ -221,15 +221,15 @@ class Trainer:
         )
         policy = self._policy(network, margins)
         best = dataclasses.replace(point, score=self._validation.judge(lambda: Learned(policy)))
-        return Training(judged(policy, best), tuple(self._curve), best, stopped, tuple(self._notes))
+        return FinishedTraining(judged(policy, best), tuple(self._curve), best, stopped, tuple(self._notes))
 
-    def _so_far(self) -> Training | None:
+    def _so_far(self) -> FinishedTraining | None:
         """The best policy at once, without what takes a while."""
         if self._best is None:
             return None
         point, stopped = self._best[0], f"interrupted after {self._dqn.updates} steps"
         policy = judged(self._policy(self._best_network(), usual_margins(self._method.margins)), point)
-        return Training(policy, tuple(self._curve), point, stopped, tuple(self._notes))
+        return FinishedTraining(policy, tuple(self._curve), point, stopped, tuple(self._notes))
 
     def _best_network(self) -> DuelingNetwork | AfterstateNetwork:
         assert self._best is not None
@@ -279,7 +279,7 @@ class Trainer:
             expected = "a checkpoint of the same scenario, ranges and settings: remove the file to start anew"
             raise InputError(path, "mark", facts["mark"], expected)
         self._round, self._transitions, self._seconds = facts["round"], facts["transitions"], facts["seconds"]
-        self._curve = [Point(**point | {"score": Score(**point["score"])}) for point in facts["curve"]]
+        self._curve = [CurvePoint(**point | {"score": Score(**point["score"])}) for point in facts["curve"]]
         best = max(self._curve, key=lambda point: point.score.selection_score)
         self._no_rollouts = facts.get("no_rollouts", False)
         if facts["rollouts"]:

@@ -21,7 +21,7 @@ class Heading:
 
 
 @dataclass(frozen=True)
-class Text:
+class Paragraph:
     """A paragraph of plain text."""
 
     text: str
@@ -35,7 +35,7 @@ class Bullets:
 
 
 @dataclass(frozen=True)
-class Table:
+class TableBlock:
     """Rows of plain cells; ``detail`` tables are folded in HTML and left out of Markdown."""
 
     caption: str
@@ -58,7 +58,7 @@ class Plot:
     svg: str
 
 
-Block = Heading | Text | Bullets | Table | Plot
+Block = Heading | Paragraph | Bullets | TableBlock | Plot
 
 
 def write_html(path: Path, blocks: Sequence[Block]) -> None:
@@ -83,13 +83,13 @@ def _html(block: Block) -> str:
     match block:
         case Heading(level, text):
             return f"<h{level}>{_inline(text)}</h{level}>"
-        case Text(text):
+        case Paragraph(text):
             return f"<p>{_inline(text)}</p>"
         case Bullets(items):
             return "<ul>" + "".join(f"<li>{_inline(item)}</li>" for item in items) + "</ul>"
         case Plot(_, caption, svg):
             return f'<figure>{svg}<figcaption class="note">{_inline(caption)}</figcaption></figure>'
-        case Table(caption, head, rows, detail):
+        case TableBlock(caption, head, rows, detail):
             kinds = [' class="words"' if words else "" for words in block.words]
             heads = "".join(f"<th{kind}>{_inline(cell)}</th>" for kind, cell in zip(kinds, head, strict=True))
             lines = (zip(kinds, row, strict=True) for row in rows)
@@ -110,13 +110,13 @@ def _markdown(block: Block, folder: str) -> str:
     match block:
         case Heading(level, text):
             return f"{'#' * level} {text}"
-        case Text(text):
+        case Paragraph(text):
             return text
         case Bullets(items):
             return "\n".join(f"- {item}" for item in items)
         case Plot(name, caption, _):
             return f"![{caption}]({folder}/{name}.svg)"
-        case Table(caption, head, rows, detail):
+        case TableBlock(caption, head, rows, detail):
             if detail:
                 return ""
             marks = "|".join("---" if words else "--:" for words in block.words)

@@ -63,7 +63,7 @@ class Problem:
     dwell_ms: tuple[float, ...]
 
 
-class Rules(NamedTuple):
+class GridRules(NamedTuple):
     """The numbers that kernels share; see :class:`Problem`."""
 
     rate_bits_per_ms: float
@@ -86,7 +86,7 @@ class Values:
     """(n+1, n+1, n+1, beliefs): relative value right after a decision, by device, uplink, edge backlog and belief."""
     options: FloatArray
     """(J, 4): device ms, bits, edge ms, worth."""
-    rules: Rules
+    rules: GridRules
     mean_gain: float
     """The optimal long-run gain per arriving task."""
     coarse_gain: float
@@ -122,9 +122,9 @@ def solve(problem: Problem, cells: int, beliefs: int) -> Values:
     return Values(after, options, rules, gain, coarse_gain)
 
 
-def _rules(problem: Problem, cells: int) -> Rules:
+def _rules(problem: Problem, cells: int) -> GridRules:
     limit_ms = float(useful_until_ms(problem.deadline_ms, problem.gain_terms.fade))
-    return Rules(
+    return GridRules(
         problem.rate_bits_per_ms, problem.rtt_ms, problem.deadline_ms, limit_ms, limit_ms / cells, *problem.gain_terms
     )
 
@@ -141,7 +141,7 @@ def _refined(after: FloatArray) -> FloatArray:
 
 
 def _iterate(
-    options: FloatArray, rules: Rules, arrivals: ModulatedArrivals, after: FloatArray
+    options: FloatArray, rules: GridRules, arrivals: ModulatedArrivals, after: FloatArray
 ) -> tuple[FloatArray, float, float]:
     """Relative value iteration from ``after``; returns the new values and what encloses the mean gain on the grid."""
     beliefs = after.shape[3]
@@ -229,7 +229,7 @@ def _try(
     option: FloatArray,
     rate_bits_per_ms: float,
     after: FloatArray,
-    rules: Rules,
+    rules: GridRules,
     found: FloatArray,
 ) -> float:
     """Gain of an option at these backlogs, and in ``found`` (beliefs,) the values of the backlogs that it leaves.
@@ -257,7 +257,7 @@ def _decide(
     value: FloatArray,
     choice: NDArray[np.int16],
     options: FloatArray,
-    rules: Rules,
+    rules: GridRules,
     found: FloatArray,
 ) -> None:
     """Fill ``value`` with the best over all options and DROP, and ``choice`` with the option (DROP: -1).
@@ -294,7 +294,7 @@ def look_ahead(
     belief: FloatArray,
     after: FloatArray,
     options: FloatArray,
-    rules: Rules,
+    rules: GridRules,
     found: FloatArray,
     best: NDArray[np.int64],
 ) -> None:
@@ -342,7 +342,7 @@ def _wait(
     value: FloatArray,
     placed: NDArray[np.int16],
     options: FloatArray,
-    rules: Rules,
+    rules: GridRules,
     gap: Gap,
 ) -> None:
     """Fill ``after`` from ``value``: integrate over the gap along the diagonals, one grid step at a time.

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 import numpy as np
 from numpy.typing import NDArray
 
-from hasten.report.document import Block, Heading, Plot, Table, Text
+from hasten.report.document import Block, Heading, Paragraph, Plot, TableBlock
 from hasten.study import sweep_figures
 from hasten.study.statistics import area_under_curve, first_reaching, interval
 from hasten.study.training import ABLATION_EXPLORE, VARIANTS, Variant
@@ -45,7 +45,7 @@ def ablation_blocks(cells: Mapping[tuple[Variant, int], Plain]) -> list[Block]:
         rows.append([*_row(variant, steps[variant], gain[variant], seconds[variant], final), str(stopped)])
     return [
         Heading(2, "Ablation of the learner"),
-        Text(
+        Paragraph(
             f"Profile A, three streams in grant order, {len(seeds)} seeds, validation on runs over the whole range of "
             "the sweeps. The upper half of the table is the method that the paper names: a double dueling DQN with a "
             "value for each action (whose network knows the gain of an option in time; late options are masked), with "
@@ -61,7 +61,7 @@ def ablation_blocks(cells: Mapping[tuple[Variant, int], Plain]) -> list[Block]:
             "gains means with 95 % intervals."
         ),
         Plot("ablation", "Learning curves: mean over seeds and 95 % band.", figure),
-        Table("Which acceleration does what", head, rows),
+        TableBlock("Which acceleration does what", head, rows),
     ]
 
 

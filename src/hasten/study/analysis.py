@@ -21,7 +21,7 @@ LOADED = 0.05
 
 
 @dataclass(frozen=True)
-class Curves:
+class PanelCurves:
     """A panel's results: arrays (P, S) for P points and S seeds, all on the same tasks."""
 
     panel: Panel
@@ -87,7 +87,7 @@ class Curves:
 
 
 @dataclass(frozen=True)
-class Verdict:
+class Comparison:
     """How a scheduler compares with Greedy at the points of some panels, by 95 % intervals."""
 
     better: int
@@ -111,7 +111,7 @@ class Verdict:
         return self.better + self.equal + self.worse
 
 
-def curves_of(points: Iterable[Point], rows: Iterable[Plain]) -> list[Curves]:
+def curves_of(points: Iterable[Point], rows: Iterable[Plain]) -> list[PanelCurves]:
     """Arrange runs, as rows of the study's table, by panel."""
     cells: dict[tuple[Panel, float, str], dict[int, Plain]] = {}
     for row in rows:
@@ -122,14 +122,16 @@ def curves_of(points: Iterable[Point], rows: Iterable[Plain]) -> list[Curves]:
     return [_curves(panel, own, cells) for panel, own in panels.items()]
 
 
-def _curves(panel: Panel, points: list[Point], cells: Mapping[tuple[Panel, float, str], dict[int, Plain]]) -> Curves:
+def _curves(
+    panel: Panel, points: list[Point], cells: Mapping[tuple[Panel, float, str], dict[int, Plain]]
+) -> PanelCurves:
     def values(scheduler: str, name: str) -> FloatArray:
         rows = [cells[panel, point.x, scheduler] for point in points]
         return np.array([[row[seed][name] for seed in sorted(row)] for row in rows], dtype=np.float64)
 
     known = list(dict.fromkeys(name for at, _, name in cells if at == panel and name != "offline"))
     everywhere = [name for name in known if all((panel, point.x, name) in cells for point in points)]
-    return Curves(
+    return PanelCurves(
         panel,
         tuple(points),
         {name: values(name, "gain") for name in everywhere},
@@ -139,7 +141,7 @@ def _curves(panel: Panel, points: list[Point], cells: Mapping[tuple[Panel, float
     )
 
 
-def verdict(all_curves: Iterable[Curves], scheduler: str) -> Verdict:
+def verdict(all_curves: Iterable[PanelCurves], scheduler: str) -> Comparison:
     """Count where a scheduler is better than Greedy, worse, or neither."""
     better = equal = worse = idle = loaded = loaded_better = 0
     bad: list[tuple[Point, Interval]] = []
@@ -164,7 +166,7 @@ def verdict(all_curves: Iterable[Curves], scheduler: str) -> Verdict:
             else:
                 equal += 1
     sure, up = holm(np.array(chances)), np.array(means) > 0
-    return Verdict(
+    return Comparison(
         better,
         equal,
         worse,

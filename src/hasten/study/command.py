@@ -16,7 +16,7 @@ def study(
 
     Args:
         name: a sweep, ``ablation`` or ``all``.
-        out: where cells, tables, policies and the report go; what is there already is not done again.
+        out: where the result cache, tables, policies and the report go; what is there already is not done again.
         docs: where ``results.md`` and its figures go; ``out`` by default.
         seeds: realizations for each point.
         quick: few points, seeds and schedulers.

@@ -1,6 +1,6 @@
 """What a scenario's results follow from besides its own text: the files that it names, by their contents.
 
-A study keeps cells under keys; a recording or profile that has changed since makes other keys, so its old cells are
+A study keeps results under keys; a recording or profile that has changed since makes other keys, so its old results are
 left unused. Files are hashed once for each state on disk (size and time of change) in a process.
 """
 

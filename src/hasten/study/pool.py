@@ -24,7 +24,7 @@ ONE_THREAD = {f"{library}_NUM_THREADS": "1" for library in ("OMP", "OPENBLAS", "
 
 
 def finished(jobs: Sequence[Job], ray_address: str | None = None) -> Iterator[Plain]:
-    """Do all jobs and yield their cells in the order in which they finish."""
+    """Do all jobs and yield their results in the order in which they finish."""
     longest_first = sorted(jobs, key=lambda job: -job.cost_s)
     if ray_address is not None:
         return _on_ray(longest_first, ray_address)
@@ -82,7 +82,7 @@ def _on_ray(jobs: Sequence[Job], address: str) -> Iterator[Plain]:
 
 
 def _run(job: Job) -> Plain | str:
-    """A job's cells, or what was wrong with it: not every error survives the way between processes."""
+    """A job's results, or what was wrong with it: not every error survives the way between processes."""
     try:
         return job.run()
     except HastenError as error:

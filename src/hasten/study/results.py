@@ -7,10 +7,10 @@ from importlib.metadata import version
 
 import numpy as np
 
-from hasten.report.document import Block, Bullets, Heading, Plot, Table, Text
+from hasten.report.document import Block, Bullets, Heading, Paragraph, Plot, TableBlock
 from hasten.study import sweep_figures
 from hasten.study.ablation import ablation_blocks
-from hasten.study.analysis import BASELINE, LOADED, Curves, Verdict, verdict
+from hasten.study.analysis import BASELINE, LOADED, Comparison, PanelCurves, verdict
 from hasten.study.design import BASES, SWEEPS, facts
 from hasten.study.run import BOUND_NOTE, Study
 from hasten.study.statistics import Interval
@@ -39,13 +39,13 @@ def blocks_of(study: Study, command: str) -> list[Block]:
 def _opening(study: Study, command: str) -> list[Block]:
     plan = study.plan
     found: list[Block] = [
-        Text(
+        Paragraph(
             f"Made by `{command}` with hasten {version('hasten')}. Simulated; {plan.seeds} seeds, and every scheduler "
             "meets the same tasks and the same link (common random numbers). Intervals are 95 % t-intervals on "
             "per-seed "
             f"paired differences. Every run is in `runs.csv` and `runs.parquet`."
         ),
-        Text(
+        Paragraph(
             "On-time accuracy is the expected share of arriving tasks that are answered correctly before their "
             "deadline. The offline bound is an upper limit for any scheduler, even one that knows all arrivals and "
             f"rates beforehand ({BOUND_NOTE}; {len(plan.bound_seeds)} seeds). `mdp` is the online optimum, which "
@@ -54,18 +54,18 @@ def _opening(study: Study, command: str) -> list[Block]:
         ),
     ]
     met = dict.fromkeys(curves.panel.profile for curves in study.curves)
-    found += [Text(facts(profile)) for profile in met]
+    found += [Paragraph(facts(profile)) for profile in met]
     warnings = [
-        f"Training of {spec.title}: {said}." for spec, cell in study.policies.items() for said in cell["warnings"]
+        f"TrainingJob of {spec.title}: {said}." for spec, cell in study.policies.items() for said in cell["warnings"]
     ]
     remarks = [*study.remarks, *warnings]
     return [*found, Bullets(remarks)] if remarks else found
 
 
-def _in_short(all_curves: Sequence[Curves], ours: str) -> list[Block]:
+def _in_short(all_curves: Sequence[PanelCurves], ours: str) -> list[Block]:
     """One row for each panel: the averages over its sweep."""
     blocks: list[Block] = [
-        Text(
+        Paragraph(
             f"Average improvement of `{ours}` over Greedy, (ours - Greedy) / Greedy, mean over the points of a "
             "sweep. The "
             f"paper reports {PAPER['first']} % and {PAPER['second']:g} % in this form for two environmental parameters "
@@ -78,11 +78,11 @@ def _in_short(all_curves: Sequence[Curves], ours: str) -> list[Block]:
         head = ["sweep", "streams, order", "source", "Greedy", ours, f"{ours} over Greedy"]
         head += [f"{ours} / bound", "Greedy / bound", "plan / bound", f"{ours} / mdp (least)"]
         if rows:
-            blocks.append(Table(f"Profile {base.label}", head, rows))
+            blocks.append(TableBlock(f"Profile {base.label}", head, rows))
     return blocks
 
 
-def _panel_row(curves: Curves, ours: str) -> list[str]:
+def _panel_row(curves: PanelCurves, ours: str) -> list[str]:
     panel = curves.panel
     row = [panel.sweep, panel.label, panel.source, f"{curves.mean(BASELINE).mean():.3f}"]
     if ours not in curves.gain:
@@ -108,7 +108,7 @@ def _no_help(study: Study, ours: str) -> list[Block]:
             counts = (found.points, found.better, found.equal, found.worse, found.surely_better, found.surely_worse)
             rows.append([name, *map(str, counts), f"{found.loaded_better} of {found.loaded}"])
     blocks.append(
-        Table(
+        TableBlock(
             "Points of all sweeps where a scheduler is better than Greedy, not distinguishable from it, or worse, by "
             "95 % intervals. Of points without any difference some 2.5 % would land on either side; what is left when "
             "all points are tested at once (Holm's correction) is surely so. Loaded are points where Greedy is at "
@@ -127,7 +127,7 @@ def _no_help(study: Study, ours: str) -> list[Block]:
         )
     )
     found = verdict(study.curves, ours)
-    blocks.append(Text(_idle_sentence(found)))
+    blocks.append(Paragraph(_idle_sentence(found)))
     if found.worst:
         shown = [
             [
@@ -143,11 +143,11 @@ def _no_help(study: Study, ours: str) -> list[Block]:
         caption = f"Where `{ours}` is worse than Greedy" + (
             f" ({SHOWN_WORST} of {found.worse} points)" if found.worse > SHOWN_WORST else ""
         )
-        blocks.append(Table(caption, ["sweep", "at", "profile", "streams, order", "source", "difference"], shown))
+        blocks.append(TableBlock(caption, ["sweep", "at", "profile", "streams, order", "source", "difference"], shown))
     fallbacks = _fallbacks(study.curves)
     if fallbacks:
         blocks.append(
-            Table(
+            TableBlock(
                 "Where the learned scheduler met conditions that it was not trained for and left decisions to Greedy",
                 ["sweep", "profile", "streams, order", "source", "share of decisions at each point"],
                 fallbacks,
@@ -156,7 +156,7 @@ def _no_help(study: Study, ours: str) -> list[Block]:
     return blocks
 
 
-def _idle_sentence(found: Verdict) -> str:
+def _idle_sentence(found: Comparison) -> str:
     return (
         f"At {found.idle} of {found.points} points Greedy is within 1 % of the offline bound: the system is idle, or "
         "there is only one sensible choice, and no scheduler can help. Under overload the best that can be done is "
@@ -164,7 +164,7 @@ def _idle_sentence(found: Verdict) -> str:
     )
 
 
-def _fallbacks(all_curves: Sequence[Curves]) -> list[list[str]]:
+def _fallbacks(all_curves: Sequence[PanelCurves]) -> list[list[str]]:
     rows = []
     for curves in all_curves:
         if LEARNED in curves.notes:
@@ -177,7 +177,7 @@ def _fallbacks(all_curves: Sequence[Curves]) -> list[list[str]]:
     return rows
 
 
-def _sweep(name: str, all_curves: Sequence[Curves], ours: str) -> list[Block]:
+def _sweep(name: str, all_curves: Sequence[PanelCurves], ours: str) -> list[Block]:
     """A figure for each profile and source, and a table of all schedulers for each panel."""
     sweep = SWEEPS[name]
     blocks: list[Block] = [Heading(2, f"Sweep: {name}")]
@@ -196,7 +196,7 @@ def _sweep(name: str, all_curves: Sequence[Curves], ours: str) -> list[Block]:
     return blocks
 
 
-def _all_schedulers(curves: Curves, ours: str) -> Table:
+def _all_schedulers(curves: PanelCurves, ours: str) -> TableBlock:
     """On-time accuracy of every scheduler at every point; Markdown shows this for three streams, generated."""
     panel = curves.panel
     head = ["scheduler", *(f"{x:.3g}" for x in curves.x), "mean", "over Greedy", "share of bound"]
@@ -208,7 +208,7 @@ def _all_schedulers(curves: Curves, ours: str) -> Table:
     bound = curves.mean_bound()
     rows.append(["offline bound", *(f"{value:.3f}" for value in bound), f"{bound.mean():.3f}", "", ""])
     detail = panel.source == "recorded" or panel.streams not in (3, None)
-    return Table(f"On-time accuracy, {panel.label}, {panel.source}", head, rows, detail)
+    return TableBlock(f"On-time accuracy, {panel.label}, {panel.source}", head, rows, detail)
 
 
 def _choices() -> list[Block]:

@@ -1,6 +1,6 @@
-"""``hasten study``: plan the cells, do those that are missing, and write tables and pages about all of them.
+"""``hasten study``: plan the cache, do those that are missing, and write tables and pages about all of them.
 
-Trainings, classical schedulers and bounds run first, all at once; then the runs of the trained policies. Every cell
+Trainings, classical schedulers and bounds run first, all at once; then the runs of the trained policies. Every result
 is kept as soon as it is there, so that an interrupted study continues where it was.
 """
 
@@ -13,14 +13,14 @@ from pathlib import Path
 
 from hasten.core.errors import HastenError, InputError, one_of
 from hasten.core.output import write_bytes
-from hasten.study.analysis import Curves, curves_of
-from hasten.study.cells import Cells
+from hasten.study.analysis import PanelCurves, curves_of
 from hasten.study.design import SWEEPS, Conditions, Point, Source, points_of, recordings_present
 from hasten.study.pool import ProgressCall, finished
+from hasten.study.result_cache import ResultCache
 from hasten.study.tables import write_tables
 from hasten.study.training import (
     PolicySpec,
-    Training,
+    TrainingJob,
     Variant,
     ablation_trainings,
     learner_installed,
@@ -78,11 +78,11 @@ class Study:
     """A finished study: everything that its tables and pages are written from."""
 
     plan: Plan
-    curves: Sequence[Curves]
+    curves: Sequence[PanelCurves]
     policies: Mapping[PolicySpec, Plain] = field(default_factory=dict)
-    """Each policy's cell: learning curve and warnings."""
+    """Each policy's result: learning curve and warnings."""
     ablation: Mapping[tuple[Variant, int], Plain] = field(default_factory=dict)
-    """Each training's cell by variant and seed."""
+    """Each training's result by variant and seed."""
     remarks: Sequence[str] = ()
     """What was left out, and why."""
 
@@ -115,17 +115,17 @@ def run_study(
     points = plan.points
     trainings = {spec: policy_training(spec, plan.quick) for spec in _policies(points)} if learner else {}
     ablation = ablation_trainings(plan.seeds, plan.quick) if plan.ablation and learner else {}
-    with Cells(out / "cells.sqlite") as cells:
+    with ResultCache(out / "cells.sqlite") as cache:
         first = [
-            *_missing_trainings([*trainings.values(), *ablation.values()], cells),
-            *_classical(plan, points, cells),
+            *_missing_trainings([*trainings.values(), *ablation.values()], cache),
+            *_classical(plan, points, cache),
         ]
-        _do(first, cells, ray_address, progress)
-        policies = {spec: cells.find([job.key])[job.key] for spec, job in trainings.items()}
+        _do(first, cache, ray_address, progress)
+        policies = {spec: cache.find([job.key])[job.key] for spec, job in trainings.items()}
         files = {spec: base64.b64decode(cell["policy"]) for spec, cell in policies.items()}
-        _do(list(_learned(plan, points, files, cells)), cells, ray_address, progress)
-        rows = list(_rows(plan, points, files, cells))
-        trained = cells.find(job.key for job in ablation.values())
+        _do(list(_learned(plan, points, files, cache)), cache, ray_address, progress)
+        rows = list(_rows(plan, points, files, cache))
+        trained = cache.find(job.key for job in ablation.values())
     for spec, policy in files.items():
         path = out / "policies" / f"{spec.title}.onnx"
         write_bytes(path, policy)
@@ -163,42 +163,42 @@ def _schedulers(point: Point, quick: bool) -> tuple[str, ...]:
     return names
 
 
-def _missing_trainings(jobs: Sequence[Training], cells: Cells) -> list[Job]:
-    found = cells.find(job.key for job in jobs)
+def _missing_trainings(jobs: Sequence[TrainingJob], cache: ResultCache) -> list[Job]:
+    found = cache.find(job.key for job in jobs)
     return [job for job in jobs if job.key not in found]
 
 
-def _classical(plan: Plan, points: Sequence[Point], cells: Cells) -> Iterator[Job]:
+def _classical(plan: Plan, points: Sequence[Point], cache: ResultCache) -> Iterator[Job]:
     """Simulations and bounds that are missing; conditions that several sweeps share are done once."""
     wanted: dict[Conditions, dict[str, None]] = {}
     for point in points:
         wanted.setdefault(point.conditions, {}).update(dict.fromkeys(_schedulers(point, plan.quick)))
     for conditions, names in wanted.items():
         scenario = conditions.scenario()
-        yield from _simulations(scenario, tuple(names), plan.seeds, b"", cells)
+        yield from _simulations(scenario, tuple(names), plan.seeds, b"", cache)
         missing = [bound_key(scenario, seed) for seed in plan.bound_seeds]
-        found = cells.find(missing)
+        found = cache.find(missing)
         seeds = tuple(seed for seed, key in zip(plan.bound_seeds, missing, strict=True) if key not in found)
         if seeds:
             yield Bound(scenario, seeds)
 
 
 def _learned(
-    plan: Plan, points: Sequence[Point], policies: Mapping[PolicySpec, bytes], cells: Cells
+    plan: Plan, points: Sequence[Point], policies: Mapping[PolicySpec, bytes], cache: ResultCache
 ) -> Iterator[Simulate]:
     """Simulations of trained policies that are missing."""
     distinct = dict.fromkeys(point.conditions for point in points)
     for conditions in distinct if policies else ():
         policy = policies[policy_for(conditions)]
-        yield from _simulations(conditions.scenario(), (LEARNED,), plan.seeds, policy, cells)
+        yield from _simulations(conditions.scenario(), (LEARNED,), plan.seeds, policy, cache)
 
 
 def _simulations(
-    scenario: Plain, schedulers: Sequence[str], seeds: int, policy: bytes, cells: Cells
+    scenario: Plain, schedulers: Sequence[str], seeds: int, policy: bytes, cache: ResultCache
 ) -> Iterator[Simulate]:
     """One job for all schedulers that lack the same seeds."""
     keys = {(name, seed): run_key(scenario, name, seed, policy) for name in schedulers for seed in range(seeds)}
-    found = cells.find(keys.values())
+    found = cache.find(keys.values())
     together: dict[tuple[int, ...], list[str]] = {}
     for name in schedulers:
         lacking = tuple(seed for seed in range(seeds) if keys[name, seed] not in found)
@@ -208,18 +208,20 @@ def _simulations(
         yield Simulate(scenario, tuple(names), lacking, policy)
 
 
-def _do(jobs: Sequence[Job], cells: Cells, ray_address: str | None, progress: ProgressCall) -> None:
-    """Do jobs and keep each one's cells at once."""
+def _do(jobs: Sequence[Job], cache: ResultCache, ray_address: str | None, progress: ProgressCall) -> None:
+    """Do jobs and keep each one's results at once."""
     minutes = sum(job.cost_s for job in jobs) / 60
     what = f"{len(jobs)} pieces of work, about {minutes:.0f} minutes of one core"
     if jobs:
         progress(what, 0.0)
         for done, found in enumerate(finished(jobs, ray_address), start=1):
-            cells.keep(found)
+            cache.keep(found)
             progress(what, done / len(jobs))
 
 
-def _rows(plan: Plan, points: Sequence[Point], policies: Mapping[PolicySpec, bytes], cells: Cells) -> Iterator[Plain]:
+def _rows(
+    plan: Plan, points: Sequence[Point], policies: Mapping[PolicySpec, bytes], cache: ResultCache
+) -> Iterator[Plain]:
     """One row for each point, scheduler and seed, and for each offline plan."""
     for point in points:
         scenario = point.conditions.scenario()
@@ -231,11 +233,11 @@ def _rows(plan: Plan, points: Sequence[Point], policies: Mapping[PolicySpec, byt
             for name in names
             for seed in range(plan.seeds)
         }
-        found = cells.find(keys.values())
+        found = cache.find(keys.values())
         for (name, seed), key in keys.items():
             yield head | {"scheduler": name, "seed": seed} | found[key]
         bounds = {seed: bound_key(scenario, seed) for seed in plan.bound_seeds}
-        plans = cells.find(bounds.values())
+        plans = cache.find(bounds.values())
         for seed, key in bounds.items():
             plan_cell = plans[key]
             yield head | {

@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
 from hasten.report.figures import COLOURS, LINE_STYLES, STYLE, svg_of
-from hasten.study.analysis import BASELINE, Curves
+from hasten.study.analysis import BASELINE, PanelCurves
 from hasten.study.statistics import interval
 from hasten.study.training import Variant
 from hasten.study.work import LEARNED, OPTIMUM, PRICED, TUNED_PAIR, TUNED_THRESHOLD
@@ -36,7 +36,7 @@ PANEL_WIDTH, ROW_HEIGHT = 2.75, 2.7
 
 
 @matplotlib.rc_context(STYLE)
-def sweep(panels: Sequence[Curves], axis: str) -> str:
+def sweep(panels: Sequence[PanelCurves], axis: str) -> str:
     """Above, on-time accuracy and the offline bound; below, improvement over Greedy; one column for each panel."""
     figure = Figure(figsize=(max(PANEL_WIDTH * len(panels), 6.0) + 1.6, 2 * ROW_HEIGHT), layout="constrained")
     axes = figure.subplots(2, len(panels), sharex="col", sharey="row", squeeze=False)
@@ -58,7 +58,7 @@ def sweep(panels: Sequence[Curves], axis: str) -> str:
     return svg_of(figure)
 
 
-def _accuracy(axes: Axes, curves: Curves) -> None:
+def _accuracy(axes: Axes, curves: PanelCurves) -> None:
     axes.fill_between(curves.x, curves.mean_bound(), 1.0, color="#eceff2", linewidth=0)
     axes.plot(curves.x, curves.mean_bound(), color="#8a9099", linewidth=1.2, label="offline bound")
     for name, colour in SHOWN.items():
@@ -76,7 +76,7 @@ def _accuracy(axes: Axes, curves: Curves) -> None:
     axes.set_ylim(top=float(curves.mean_bound().max()) * 1.06)
 
 
-def _improvement(axes: Axes, curves: Curves) -> None:
+def _improvement(axes: Axes, curves: PanelCurves) -> None:
     axes.axhline(0.0, color=SHOWN[BASELINE], linewidth=1.4)
     for name in COMPARED:
         if name in curves.gain:

@@ -14,9 +14,9 @@ from pathlib import Path
 from typing import Any, Literal
 
 from hasten.core.scenario import scenario_from
-from hasten.study.cells import cell_key
 from hasten.study.design import BASES, STREAM_COUNTS, SWEEPS, Conditions, Order, link_growth
 from hasten.study.inputs import inputs_of
+from hasten.study.result_cache import result_key
 from hasten.study.work import Plain
 
 Init = Literal["none", "greedy", "dp", "mixed"]
@@ -24,8 +24,8 @@ Replay = Literal["uniform", "prioritized"]
 Values = Literal["actions", "backlogs"]
 
 LEARNER_VERSION: dict[Values, int] = {"backlogs": 7, "actions": 6}
-"""For either kind of values, changes with whatever changes what a training ends with, so that cells of another learner
-are not taken for it."""
+"""For either kind of values, changes with whatever changes what a training ends with, so that results of another
+learner are not taken for it."""
 FEW, MANY = 2, max(STREAM_COUNTS)
 BEYOND = 1.25
 """Policies are trained on ranges wider than the sweeps by this factor at either end: they are best somewhat inside."""
@@ -71,7 +71,7 @@ class PolicySpec:
 
 
 @dataclass(frozen=True)
-class Training:
+class TrainingJob:
     """A job: train one policy."""
 
     name: str
@@ -91,7 +91,7 @@ class Training:
         facts = {"scenario": self.scenario, "inputs": inputs_of(self.scenario)}
         facts |= {"domain": self.domain, "settings": self.settings}
         version = LEARNER_VERSION[self.settings.get("values", "backlogs")]
-        return cell_key("training", learner=version, **facts)
+        return result_key("training", learner=version, **facts)
 
     def run(self) -> Plain:
         """One cell: the policy's file and the learning curve."""
@@ -140,13 +140,13 @@ def policy_for(conditions: Conditions) -> PolicySpec:
     return PolicySpec(conditions.profile, several, conditions.order if several else "grant")
 
 
-def policy_training(spec: PolicySpec, quick: bool) -> Training:
+def policy_training(spec: PolicySpec, quick: bool) -> TrainingJob:
     """The training of a policy of the sweeps: all defaults of the learner."""
     settings: Plain = {"init": "mixed", "replay": "prioritized", "seed": 0}
-    return Training(spec.title, spec.scenario, spec.domain, settings | (QUICK if quick else {}))
+    return TrainingJob(spec.title, spec.scenario, spec.domain, settings | (QUICK if quick else {}))
 
 
-def ablation_trainings(seeds: int, quick: bool) -> dict[tuple[Variant, int], Training]:
+def ablation_trainings(seeds: int, quick: bool) -> dict[tuple[Variant, int], TrainingJob]:
     """The trainings of the ablation: three streams in grant order, every variant with every seed.
 
     Rates, arrival rates and deadlines differ from run to run, all else is as even as in the paper's setting.
@@ -171,7 +171,7 @@ def ablation_trainings(seeds: int, quick: bool) -> dict[tuple[Variant, int], Tra
                 "explore_updates": ABLATION_UPDATES // 2,
             }
             settings |= QUICK | {"hidden": QUICK_HIDDEN[variant.values]} if quick else {}
-            found[variant, seed] = Training(variant.label, spec.scenario, domain, settings)
+            found[variant, seed] = TrainingJob(variant.label, spec.scenario, domain, settings)
     return found
 
 

@@ -1,4 +1,4 @@
-"""The study's work in pieces that any process can do: each job returns cells, its only effect.
+"""The study's work in pieces that any process can do: each job returns results, its only effect.
 
 Simulations and offline bounds are here, trainings in :mod:`hasten.study.training`.
 """
@@ -24,15 +24,15 @@ from hasten.offline.limits import TimeLimit
 from hasten.schedulers import make_scheduler
 from hasten.schedulers.load_threshold import TRAINING_SEEDS, tune_load_threshold
 from hasten.sim import simulate_realizations
-from hasten.study.cells import cell_key
 from hasten.study.inputs import inputs_of, require_unchanged
+from hasten.study.result_cache import result_key
 
 Plain = dict[str, Any]
 """What JSON can hold."""
 
 TUNED_THRESHOLD = "load-threshold:tuned"
 TUNED_PAIR = "fixed:tuned"
-LEARNED = "dqn"
+LEARNED = "learned"
 PRICED = "priced"
 OPTIMUM = "mdp"
 CLASSICAL = (
@@ -63,7 +63,7 @@ class Job(Protocol):
         """About how long it takes; the longest are begun first."""
 
     def run(self) -> Plain:
-        """Do it: cells by their keys."""
+        """Do it: results by their keys."""
 
 
 @dataclass(frozen=True)
@@ -74,7 +74,7 @@ class Simulate:
     schedulers: tuple[str, ...]
     seeds: tuple[int, ...]
     policy: bytes = b""
-    """The policy file of ``dqn``."""
+    """The policy file of ``learned``."""
     inputs: dict[str, str] = field(init=False)
     """Digests of the scenario's files, as of the plan."""
 
@@ -90,13 +90,13 @@ class Simulate:
         """One cell for each scheduler and seed."""
         scenario = scenario_from(self.scenario, "study")
         realizations = [scenario.realize(seed) for seed in self.seeds]
-        cells: Plain = {}
+        found: Plain = {}
         for name in self.schedulers:
             results = simulate_realizations(scenario, _scheduler(name, scenario, self.policy), realizations)
             for seed, result in zip(self.seeds, results, strict=True):
-                cells[run_key(self.scenario, name, seed, self.policy)] = _row(result)
+                found[run_key(self.scenario, name, seed, self.policy)] = _row(result)
         require_unchanged(self.scenario, self.inputs)
-        return cells
+        return found
 
 
 @dataclass(frozen=True)
@@ -120,23 +120,23 @@ class Bound:
         """One cell for each seed."""
         _compile_solvers()
         scenario = scenario_from(self.scenario, "study")
-        cells: Plain = {}
+        found: Plain = {}
         for seed in self.seeds:
             plan = solve_offline(scenario, seed, BOUND_LIMIT_S)
-            cells[bound_key(self.scenario, seed)] = plan.summary()
+            found[bound_key(self.scenario, seed)] = plan.summary()
         require_unchanged(self.scenario, self.inputs)
-        return cells
+        return found
 
 
 def run_key(scenario: Plain, scheduler: str, seed: int, policy: bytes = b"") -> str:
     """The key of a simulated run."""
     who = f"{scheduler}:{sha256(policy).hexdigest()}" if scheduler == LEARNED else scheduler
-    return cell_key("run", scenario=scenario, inputs=inputs_of(scenario), scheduler=who, seed=seed)
+    return result_key("run", scenario=scenario, inputs=inputs_of(scenario), scheduler=who, seed=seed)
 
 
 def bound_key(scenario: Plain, seed: int) -> str:
     """The key of an offline plan."""
-    return cell_key("bound", scenario=scenario, inputs=inputs_of(scenario), seed=seed, limit_s=BOUND_LIMIT_S)
+    return result_key("bound", scenario=scenario, inputs=inputs_of(scenario), seed=seed, limit_s=BOUND_LIMIT_S)
 
 
 def _scheduler(name: str, scenario: Scenario, policy: bytes) -> Scheduler:

@@ -1,7 +1,7 @@
-"""Results that are already there. One cell is one scheduler on one realization of one scenario, or one training.
+"""The result cache of a study. One entry is one scheduler on one realization of one scenario, or one training.
 
-A cell's key is a hash of everything that its value follows from, the contents of recordings and profiles included
-(:mod:`hasten.study.inputs`), so cells of other seeds, schedulers or conditions are added to those found, and an
+An entry's key is a hash of everything that its value follows from, the contents of recordings and profiles included
+(:mod:`hasten.study.inputs`), so results of other seeds, schedulers or conditions are added to those found, and an
 interrupted study continues. One SQLite file, written by one process.
 """
 
@@ -18,20 +18,20 @@ from typing import Any
 
 from hasten.core.errors import InputError
 
-CELL_SCHEMA = "hasten.cells/4"
-"""Raised when simulator, solver, schedulers or learner change what they answer: old cells are then left unused."""
+CACHE_SCHEMA = "hasten.cells/4"
+"""Raised when simulator, solver, schedulers or learner change what they answer: old results are then left unused."""
 AT_ONCE = 500
 """SQLite takes so many parameters in one statement anywhere."""
 
 
-def cell_key(kind: str, **facts: Any) -> str:
-    """The key of a cell of some kind that follows from ``facts`` (plain data), this hasten and this schema."""
-    text = json.dumps([CELL_SCHEMA, version("hasten"), kind, facts], sort_keys=True)
+def result_key(kind: str, **facts: Any) -> str:
+    """The key of a result of some kind that follows from ``facts`` (plain data), this hasten and this schema."""
+    text = json.dumps([CACHE_SCHEMA, version("hasten"), kind, facts], sort_keys=True)
     return hashlib.sha256(text.encode()).hexdigest()[:32]
 
 
-class Cells:
-    """A file of cells: key to plain data."""
+class ResultCache:
+    """A file of results: key to plain data."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
@@ -41,9 +41,9 @@ class Cells:
             with self._file:
                 self._file.execute("CREATE TABLE IF NOT EXISTS cells (key TEXT PRIMARY KEY, value TEXT NOT NULL)")
         except sqlite3.Error as error:
-            raise InputError(path, "cache", path.name, f"a SQLite file of cells, or none ({error})") from None
+            raise InputError(path, "cache", path.name, f"a SQLite file of results, or none ({error})") from None
 
-    def __enter__(self) -> Cells:
+    def __enter__(self) -> ResultCache:
         """Use as a context, which closes the file."""
         return self
 
@@ -54,7 +54,7 @@ class Cells:
         self._file.close()
 
     def find(self, keys: Iterable[str]) -> dict[str, Any]:
-        """Those of the cells that are there."""
+        """Those of the results that are there."""
         wanted = list(dict.fromkeys(keys))
         found: dict[str, Any] = {}
         for start in range(0, len(wanted), AT_ONCE):
@@ -64,13 +64,13 @@ class Cells:
             found |= {key: json.loads(value) for key, value in rows}
         return found
 
-    def keep(self, cells: Mapping[str, Any]) -> None:
-        """Add cells, all or none.
+    def keep(self, results: Mapping[str, Any]) -> None:
+        """Add results, all or none.
 
         Raises:
             InputError: they cannot be written: the disk is full, another process writes all the time.
         """
-        rows = [(key, json.dumps(value)) for key, value in cells.items()]
+        rows = [(key, json.dumps(value)) for key, value in results.items()]
         try:
             with self._file:
                 self._file.executemany("INSERT OR REPLACE INTO cells VALUES (?, ?)", rows)
