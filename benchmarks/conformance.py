@@ -21,7 +21,7 @@ from hasten.core.scenario import Scenario, scenario_from
 from hasten.fidelity.conform import conform
 from hasten.fidelity.overhead import with_overhead
 from hasten.fidelity.profiling import measure
-from hasten.networks.build import build_default
+from hasten.networks.default import build_default
 from hasten.split.package import with_profile
 
 DEVICES = 3

@@ -11,9 +11,9 @@ import time
 import numpy as np
 
 from hasten.core.files import data_folder
-from hasten.networks.build import build_default
 from hasten.networks.calibrate import calibration_error
 from hasten.networks.data import load_dataset
+from hasten.networks.default import build_default
 from hasten.split.executor import Executor
 
 

@@ -19,7 +19,7 @@ import hasten as hs
 from hasten.features.layout import ContextFeature, Feature, OptionFeature, StateFeature
 
 ROOT = Path(__file__).parent.parent
-ONLY_COMPILED = ("class ", "hs.train(", 'open_package("', "own_model", "mydata")
+ONLY_COMPILED = ("class ", "hs.train(", 'open_package("', "own_model", "trained_model", "mydata")
 COMMANDS = (
     "demo",
     "build",

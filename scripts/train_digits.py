@@ -11,9 +11,9 @@ from pathlib import Path
 import torch
 
 import hasten.networks
-from hasten.networks.build import train_default
 from hasten.networks.cache import keep_weights
 from hasten.networks.calibrate import exit_accuracy
+from hasten.networks.default import train_default
 
 WEIGHTS = Path(str(hasten.networks.__file__)).parent / "weights" / "digits.pt"
 

@@ -37,11 +37,11 @@ if TYPE_CHECKING:
     from hasten.learn.api import train as train
     from hasten.learn.domain import Domain as Domain
     from hasten.networks.attach import attach_exits as attach_exits
+    from hasten.networks.package import build_package as build_package
     from hasten.offline import OfflinePlan as OfflinePlan
     from hasten.offline import solve_offline as solve_offline
     from hasten.schedulers import make_scheduler as make_scheduler
     from hasten.schedulers import scheduler_names as scheduler_names
-    from hasten.split.build import build_package as build_package
     from hasten.split.package import open_package as open_package
 
 __version__ = "0.1.0"
@@ -67,7 +67,7 @@ _HOMES = {
     "Selective": "hasten.core.decision",
     "View": "hasten.core.decision",
     "attach_exits": "hasten.networks.attach",
-    "build_package": "hasten.split.build",
+    "build_package": "hasten.networks.package",
     "load_profile": "hasten.core.profile_names",
     "load_scenario": "hasten.core.scenario",
     "make_scheduler": "hasten.schedulers",

@@ -58,7 +58,7 @@ def run_demo(out: Path, quick: bool, data: str, progress: ProgressCall) -> DemoO
     """Do all of it; everything is written below ``out``, the scenario included, so that it can be run again."""
     from hasten.fidelity.overhead import with_overhead
     from hasten.fidelity.profiling import measure
-    from hasten.networks.build import build_default
+    from hasten.networks.default import build_default
     from hasten.runtime.local.run import run_scenario
     from hasten.split.package import with_profile
 

@@ -1,3 +1,4 @@
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -7,9 +8,9 @@ from torch import nn
 
 from hasten.core.errors import HastenError, InputError
 from hasten.networks import build as building
-from hasten.networks.build import build, build_default
-from hasten.networks.calibrate import exit_accuracy
+from hasten.networks.build import BuildOptions, build
 from hasten.networks.data import digits
+from hasten.networks.fit import Fitted, load_weights
 from hasten.networks.train import TrainSettings
 from hasten.split.executor import Executor
 from hasten.split.package import open_package
@@ -34,7 +35,7 @@ def own_package(tmp_path_factory, pictures):
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(EXAMPLES)
         exits = ["features.5", "features.2", "features.8"]
-        package = build("own_model:make_net", exits, str(pictures), path, TINY, lambda *step: said.append(step))
+        package = build("own_model:make_net", exits, str(pictures), path, TINY, lambda *step: said.append(step)).package
     return package, said
 
 
@@ -63,7 +64,7 @@ def test_progress_covers_training_and_packing(own_package):
 def test_equal_seeds_build_the_same_network(own_package, pictures, tmp_path, monkeypatch):
     monkeypatch.chdir(EXAMPLES)
     exits = ["features.2", "features.5", "features.8"]
-    again = build("own_model:make_net", exits, str(pictures), tmp_path / "again.hasten", TINY)
+    again = build("own_model:make_net", exits, str(pictures), tmp_path / "again.hasten", TINY).package
     frame = own_package[0].samples()[0][:1]
     for exit_ in (1, 4):
         np.testing.assert_array_equal(
@@ -119,21 +120,106 @@ def test_what_was_trained_is_kept_when_something_fails_later(small_data, monkeyp
     torch.testing.assert_close(weights["module.first.weight"], network.first.weight.detach())
 
 
-def test_training_that_harms_given_weights_is_told(small_data, monkeypatch):
+@pytest.fixture
+def knowing(monkeypatch):
+    """What ``m:f`` makes: a network whose final exit is always right, and whose early one knows nothing."""
+    torch.manual_seed(0)
     network = TwoExits()
-    with torch.no_grad():  # knows the answer
+    with torch.no_grad():
         for weight in network.parameters():
             weight.zero_()
         network.first.weight[:2, 0] = torch.tensor([1.0, -1.0])
         network.second.weight[0, 0] = network.second.weight[1, 1] = 1.0
         network.late.weight[1, 0] = network.late.weight[0, 1] = 1.0
     monkeypatch.setattr(building, "load_network", lambda name: network)
+    return network
+
+
+def bits(network, x):
+    """The final exit's logits, and every parameter and buffer that it needs."""
+    state = {name: value.clone() for name, value in network.state_dict().items() if not name.startswith("early")}
+    with torch.no_grad():
+        return network(torch.from_numpy(x))[-1], state
+
+
+def test_by_default_a_model_that_knows_gets_heads_and_stays_as_it_is(small_data, knowing):
+    x = np.load(small_data / "test.npz")["x"]
+    logits, state = bits(knowing, x)
+    built = build("m:f", [], str(small_data), small_data / "p.hasten", replace(TINY, epochs=20))
+    assert built.fitted.trained == "heads" and "better than guessing" in built.fitted.why
+    again, state_again = bits(knowing, x)
+    assert torch.equal(again, logits) and all(torch.equal(value, state_again[name]) for name, value in state.items())
+    assert built.fitted.before == built.fitted.after == 1.0
+    assert torch.equal(built.fitted.module(torch.from_numpy(x))[-1], logits), "its answers are not scaled either"
+    early, final = built.package.manifest.exits
+    assert early.accuracy > 0.85 and final.accuracy == 1.0
+
+
+def test_training_everything_that_knew_something_does_no_harm(small_data, knowing):
+    destructive = TrainSettings(epochs=3, batch=16, peak_lr=30.0, seed=3)
+    options = BuildOptions(train="all")
+    built = build("m:f", [], str(small_data), small_data / "p.hasten", destructive, options=options)
+    assert built.fitted.trained == "all" and built.fitted.before == 1.0 and built.fitted.after == 1.0
+    assert built.describe()["final_exit"] == {"before": 1.0, "after": 1.0}
+
+
+def test_harm_is_told():
     notes = []
-    destructive = TrainSettings(epochs=1, batch=16, peak_lr=30.0, seed=3)
-    build("m:f", [], str(small_data), small_data / "p.hasten", destructive, on_note=notes.append)
-    (note,) = [note for note in notes if "before training" in note]
-    assert note.startswith("final exit on validation data: 1.000 right before training")
-    assert "training made it worse" in note
+    building.tell_harm(Fitted(None, "all", "asked for", 1.0, 0.9), notes.append)
+    building.tell_harm(Fitted(None, "all", "asked for", 0.9, 0.9), notes.append)
+    (note,) = notes
+    assert note.startswith("final exit on validation data: 1.000 right before training, 0.900 after it")
+
+
+def test_nothing_is_trained_where_all_exits_know_or_none_is_asked_for(small_data, knowing):
+    with torch.no_grad():
+        knowing.early.weight[1, 0] = knowing.early.weight[0, 1] = 1.0
+    before = {name: value.clone() for name, value in knowing.state_dict().items()}
+    for options, why in ((BuildOptions(), "every exit answers better"), (BuildOptions(train="none"), "asked for")):
+        built = build("m:f", [], str(small_data), small_data / "p.hasten", TINY, options=options)
+        assert built.fitted.trained == "none" and why in built.fitted.why
+        assert built.fitted.module.temperatures == [1.0, 1.0]
+    assert all(torch.equal(value, before[name]) for name, value in knowing.state_dict().items())
+
+
+def test_without_labels_heads_learn_what_the_final_exit_answers(tmp_path, knowing):
+    x = np.random.default_rng(0).normal(size=(120, 6)).astype(np.float32)
+    np.savez(tmp_path / "mine.npz", x=x)
+    notes = []
+    settings = replace(TINY, epochs=20)
+    built = build("m:f", [], str(tmp_path / "mine.npz"), tmp_path / "p.hasten", settings, on_note=notes.append)
+    assert built.fitted.trained == "heads" and built.fitted.before is None
+    early, final = built.package.manifest.exits
+    assert early.accuracy > 0.85 and final.accuracy == 1.0
+    assert any("agreement with the final exit" in note for note in notes)
+    with pytest.raises(InputError, match="without them only heads"):
+        build("m:f", [], str(tmp_path / "mine.npz"), tmp_path / "p.hasten", settings, options=BuildOptions(train="all"))
+
+
+def test_weights_of_a_file_count_as_given(small_data, monkeypatch):
+    monkeypatch.setattr(building, "load_network", lambda name: TwoExits())
+    torch.manual_seed(5)
+    saved = TwoExits()
+    torch.save({"state_dict": saved.state_dict()}, small_data / "w.pt")
+    options = BuildOptions(weights=small_data / "w.pt")
+    built = build("m:f", [], str(small_data), small_data / "p.hasten", TINY, options=options)
+    assert built.fitted.trained == "heads" and "weights are given" in built.fitted.why
+    x = torch.randn(3, 6)
+    assert torch.equal(built.fitted.module(x)[-1], saved(x)[-1])
+
+
+@pytest.mark.parametrize(
+    ("state", "message"),
+    [
+        ({"first.weight": torch.zeros(8, 6)}, "missing"),
+        ({"first.weight": torch.zeros(1, 6)}, "shapes of the network's"),
+        (3, "got 'int', expected a state_dict"),
+    ],
+)
+def test_weights_that_do_not_fit_are_refused(tmp_path, state, message):
+    torch.save(state, tmp_path / "w.pt")
+    with pytest.raises(InputError, match=message):
+        load_weights(TwoExits(), str(tmp_path / "w.pt"))
 
 
 def test_a_model_with_its_own_exits_and_float_data(tmp_path, monkeypatch):
@@ -141,7 +227,7 @@ def test_a_model_with_its_own_exits_and_float_data(tmp_path, monkeypatch):
     for part in ("train", "test"):
         np.savez(tmp_path / f"{part}.npz", x=x, y=(x[:, 0] > 0).astype(np.int64))
     monkeypatch.setattr(building, "load_network", lambda name: TwoExits())
-    package = build("m:two", [], str(tmp_path), tmp_path / "two.hasten", TINY)
+    package = build("m:two", [], str(tmp_path), tmp_path / "two.hasten", TINY).package
     assert [exit_.name for exit_ in package.manifest.exits] == ["exit1", "exit2"]
     assert package.manifest.input.dtype == "float32"
 
@@ -161,84 +247,6 @@ def test_what_does_not_fit_is_refused_and_leaves_no_file(pictures, tmp_path, mon
     assert list(tmp_path.iterdir()) == []
 
 
-@pytest.fixture
-def cache(tmp_path, monkeypatch, own_package):
-    """An empty cache; nothing is trained or packed, but noted: (what, seed or name, number of pictures)."""
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
-    done = []
-
-    def train(network, inputs, labels, settings, progress):
-        done.append(("trained", settings.seed, len(labels)))
-
-    def pack(module, inputs, labels, *, name, path, **_others):
-        done.append(("packed", name, len(labels)))
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_bytes(own_package[0].path.read_bytes())
-        return open_package(path)
-
-    monkeypatch.setattr(building, "train_exits", train)
-    monkeypatch.setattr(building, "build_package", pack)
-    monkeypatch.setattr(building, "digits", lambda seed, *counts: digits(seed, *(count // 128 for count in counts)))
-    return done
-
-
-PACKED = ("packed", "digits-resnet", building.QUICK_TEST // 128)
-TRAINED = ("trained", 1, building.QUICK_TRAIN // 128)
-
-
-def test_the_default_network_is_built_once_and_its_weights_ship(cache, tmp_path):
-    first = build_default("digits", quick=True)
-    again = build_default("digits", tmp_path / "out" / "copy.hasten", quick=True)
-    assert cache == [PACKED]
-    assert first.path.parent == tmp_path / "cache" / "hasten"
-    assert again.path == tmp_path / "out" / "copy.hasten" and again.digest == first.digest
-    assert [path.name for path in again.path.parent.iterdir()] == ["copy.hasten"]
-
-
-def test_another_seed_is_trained_and_damaged_files_are_made_anew(cache):
-    first = build_default("digits", quick=True, seed=1)
-    first.path.write_bytes(first.path.read_bytes()[:100])
-    build_default("digits", quick=True, seed=1)
-    assert cache == [TRAINED, PACKED, PACKED], "the weights were kept, so only the package is made again"
-    for kept in first.path.parent.iterdir():
-        kept.write_bytes(kept.read_bytes()[:100])
-    build_default("digits", quick=True, seed=1)
-    assert cache[3:] == [TRAINED, PACKED]
-
-
-def test_the_shipped_weights_are_those_of_the_default_network_and_its_exits_rise():
-    dataset = digits(0, train=128, val=1, test=400)
-    network, module = building._default_network(dataset, TINY, building.SHIPPED_WEIGHTS, None)
-    found = exit_accuracy(module, dataset.test_x, dataset.test_y)
-    assert len(found) == len(network.exit_names) == 6
-    assert found[0] < 0.6 and found[1] > found[0] + 0.2 and found[2] > found[1] + 0.05 and found[5] > 0.93
-
-
-def test_kept_weights_are_the_trained_ones(cache, tmp_path, monkeypatch):
-    dataset = building._default_data("digits", True, 0)
-    monkeypatch.setattr(building, "train_exits", lambda network, *_: network.module.classify.bias.data.fill_(3.0))
-    first, second = (building._default_network(dataset, TINY, tmp_path / "w.pt", None)[1] for _ in range(2))
-    assert len(set(second.temperatures)) > 1 and second.temperatures == first.temperatures
-    kept = first.state_dict()
-    assert kept.keys() == second.state_dict().keys()
-    assert all(torch.equal(value, kept[name]) for name, value in second.state_dict().items())
-    assert not second.training
-
-
-def test_default_data_is_known_by_name(cache, tmp_path, monkeypatch):
-    with pytest.raises(InputError, match="one of digits, cifar10"):
-        build_default("mnist")
-    monkeypatch.setenv("HASTEN_DATA", str(tmp_path))
-    with pytest.raises(InputError, match="HASTEN_DATA"):
-        build_default("cifar10")
-
-
-def test_a_target_that_cannot_be_written_is_named(cache, tmp_path):
-    (tmp_path / "file").write_text("")
-    with pytest.raises(InputError, match="a writable"):
-        build_default("digits", tmp_path / "file" / "x.hasten", quick=True)
-
-
 def test_settings_for_data():
     assert building.settings_for("cifar10") == TrainSettings(epochs=3)
-    assert building.settings_for("some/folder", epochs=9, seed=2) == TrainSettings(epochs=9, seed=2)
+    assert building.settings_for("some/folder", 2, epochs=9, peak_lr=None) == TrainSettings(epochs=9, seed=2)

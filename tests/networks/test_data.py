@@ -81,7 +81,7 @@ def test_oversized_arrays_are_refused_before_they_are_read(tmp_path, monkeypatch
 
 
 def test_unknown_name():
-    with pytest.raises(InputError, match="digits, cifar10 or a folder"):
+    with pytest.raises(InputError, match="digits, cifar10, a folder"):
         load_dataset("mnist")
 
 

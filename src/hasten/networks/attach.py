@@ -7,7 +7,6 @@ never raise, so the result can be trained, copied and exported with ``torch.expo
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Callable, Sequence
 from typing import TypeVar
 
@@ -18,10 +17,10 @@ from torch import Tensor, nn
 
 from hasten.core.errors import InputError
 from hasten.networks.heads import AttachedHead
-from hasten.networks.layout import STATED, find_layouts, main_tensor
+from hasten.networks.layout import find_layouts
+from hasten.networks.prepare import Prepare
+from hasten.networks.tapping import FINAL, Tap, choices_in, main_tensor, parse_taps
 from hasten.split.modules import require_float32, undisturbed
-
-SHOWN_NAMES = 40
 
 T = TypeVar("T")
 
@@ -30,83 +29,93 @@ class MultiExit(nn.Module):
     """A module with heads on some of its layers; made by :func:`attach_exits`.
 
     ``forward(x)`` returns one tensor of logits (N, classes) per exit, in the order of :attr:`exit_names`, the module's
-    own output last. Pixels given as uint8 are scaled to 0..1 first. One call at a time: the hooks are the module's.
+    own output last. What the module is given is ``prepare(x)``: by default pixels (uint8) scaled to 0..1, anything else
+    as it is. One call at a time: the hooks are the module's.
     """
 
-    def __init__(self, module: nn.Module, at: Sequence[str], num_classes: int) -> None:
+    def __init__(self, module: nn.Module, at: Sequence[str], num_classes: int, prepare: Prepare | None = None) -> None:
         super().__init__()
         self.module = module
-        stated = [_stated(module, name) for name in at]
-        self.heads = nn.ModuleDict({_key(name): AttachedHead(num_classes) for name, _ in stated})
+        self.prepare = prepare or Prepare()
+        taps, self._final_field = parse_taps(module, at)
+        self.heads = nn.ModuleDict({_key(tap.layer): AttachedHead(num_classes) for tap in taps})
         self.num_classes = num_classes
-        self._stated = {name: layout for name, layout in stated if layout}
         registered = [name for name, _ in module.named_modules(remove_duplicate=False)]
-        self.at = tuple(sorted((name for name, _ in stated), key=registered.index))
+        self._taps = tuple(sorted(taps, key=lambda tap: registered.index(tap.layer)))
         self._known = False
 
     @property
     def exit_names(self) -> tuple[str, ...]:
         """Name of each exit, in the order of the outputs: its layer's, then ``final``."""
-        return (*self.at, "final")
+        return (*(tap.name for tap in self._taps), FINAL)
 
     def forward(self, x: Tensor) -> tuple[Tensor, ...]:
         """Return the logits of all exits for ``x`` (N, *input_shape)."""
-        x = scaled(x)
         if not self._known:
             self.learn_layouts(x)
+        x = self.prepare(x)
         reached: list[tuple[str, object]] = []
-        handles = [self.module.get_submodule(name).register_forward_hook(self._tap(name, reached)) for name in self.at]
+        handles = [
+            self.module.get_submodule(tap.layer).register_forward_hook(self._hook(tap, reached)) for tap in self._taps
+        ]
         try:
             last = self.module(x)
         finally:
             for handle in handles:
                 handle.remove()
         logits = (*self._check_exits(reached), self._check_last(last))
-        for name, exit_logits in zip(self.at, logits, strict=False):
+        for tap, exit_logits in zip(self._taps, logits, strict=False):
             if exit_logits.shape != logits[-1].shape:
-                raise InputError("exits", name, f"{len(exit_logits)} rows", f"the batch ({len(x)}) as the first axis")
+                rows = f"{len(exit_logits)} rows"
+                raise InputError("exits", tap.name, rows, f"the batch ({len(x)}) as the first axis")
         return logits
 
-    def learn_layouts(self, example: Tensor) -> list[str]:
-        """Find out over which axes each head has to average; the layers' names in the order in which they run."""
-        layouts, order = find_layouts(self.module, example, self.at, self._stated)
-        for name, layout in layouts.items():
-            head = self.heads[_key(name)]
+    def learn_layouts(self, example: Tensor) -> None:
+        """Find out over which axes each head has to average, and put the exits in the order in which layers run."""
+        layouts, order = find_layouts(self.module, self.prepare(example), self._taps)
+        for tap in self._taps:
+            head = self.heads[_key(tap.layer)]
             assert isinstance(head, AttachedHead)
-            head.layout = layout
+            head.layout = layouts.get(tap.layer)
+        self._order = order
         self._known = True
-        return order
 
-    def _tap(self, name: str, reached: list[tuple[str, object]]) -> Callable[..., None]:
+    def sort_exits(self) -> None:
+        """Put the exits in the order in which their layers ran when their layouts were found."""
+        place = {name: number for number, name in enumerate(self._order)}
+        self._taps = tuple(sorted(self._taps, key=lambda tap: place.get(tap.layer, len(place))))
+
+    def _hook(self, tap: Tap, reached: list[tuple[str, object]]) -> Callable[..., None]:
         """Make the hook of one layer: it runs the head at once, before a later in-place layer can alter its input."""
-        head = self.heads[_key(name)]
+        head = self.heads[_key(tap.layer)]
 
         def hook(layer: nn.Module, _inputs: object, output: object) -> None:
-            output = main_tensor(layer, output)
-            again = any(name == earlier for earlier, _ in reached)
+            output = main_tensor(layer, output, tap.field)
+            again = any(tap.layer == earlier for earlier, _ in reached)
             if again or not isinstance(output, Tensor) or output.ndim not in (2, 3, 4):
-                reached.append((name, output))
+                reached.append((tap.layer, output))
                 return
-            # In training the head keeps its input for the gradient; an in-place layer after it must not change it.
-            reached.append((name, head(output.clone() if self.training else output)))
+            # The head may keep its input for the gradient; an in-place layer after it must not change it.
+            reached.append((tap.layer, head(output.clone() if torch.is_grad_enabled() else output)))
 
         return hook
 
     def _check_exits(self, reached: list[tuple[str, object]]) -> tuple[Tensor, ...]:
         order = tuple(name for name, _ in reached)
-        for name in self.at:
-            if order.count(name) != 1:
-                found = "is never reached" if name not in order else f"runs {order.count(name)} times"
-                raise InputError("exits", name, f"a layer that {found}", "a layer that runs exactly once in forward")
+        for tap in self._taps:
+            if order.count(tap.layer) != 1:
+                found = "is never reached" if tap.layer not in order else f"runs {order.count(tap.layer)} times"
+                expected = "a layer that runs exactly once in forward"
+                raise InputError("exits", tap.layer, f"a layer that {found}", expected)
         logits = dict(reached)
-        return tuple(self._checked(name, logits[name]) for name in self.at)
+        return tuple(self._checked(tap.name, logits[tap.layer]) for tap in self._taps)
 
     def _check_last(self, last: object) -> Tensor:
-        if self.training and isinstance(last, tuple | list):
-            raise InputError("exits", "final", type(last).__name__, "one tensor of logits in training mode too")
-        logits = self._checked("final", last)
+        if self.module.training and isinstance(last, tuple | list):
+            raise InputError("exits", FINAL, type(last).__name__, "one tensor of logits in training mode too")
+        logits = self._checked(FINAL, main_tensor(self.module, last, self._final_field))
         if logits.shape[1] != self.num_classes:
-            raise InputError("exits", "final", tuple(logits.shape), f"logits (N, {self.num_classes})")
+            raise InputError("exits", FINAL, tuple(logits.shape), f"logits (N, {self.num_classes})")
         return logits
 
     @staticmethod
@@ -114,48 +123,62 @@ class MultiExit(nn.Module):
         if isinstance(logits, Tensor) and logits.ndim == 2:
             return logits
         given = tuple(logits.shape) if isinstance(logits, Tensor) else type(logits).__name__
-        wanted = (
-            "one tensor of logits (N, classes)" if name == "final" else "an output that is one tensor of 2 to 4 axes"
-        )
-        raise InputError("exits", name, given, wanted)
+        wanted = "one tensor of logits (N, classes)" if name == FINAL else "an output that is one tensor of 2 to 4 axes"
+        inside = choices_in(name, logits)
+        raise InputError("exits", name, given, f"{wanted}{'; name one: ' + inside if inside else ''}")
 
 
 class OwnExits(nn.Module):
     """A module that has exits already: its ``forward`` returns a tuple of logits (N, classes), deepest last."""
 
-    def __init__(self, module: nn.Module, num_classes: int, input_shape: Sequence[int]) -> None:
+    def __init__(
+        self,
+        module: nn.Module,
+        num_classes: int,
+        example: Sequence[int] | Tensor,
+        prepare: Prepare | None = None,
+    ) -> None:
         super().__init__()
         require_float32(module)
         self.module = module
-        outputs = dry_run(module, input_shape)
+        self.prepare = prepare or Prepare()
+        outputs = dry_run(module, self.prepare(_batch(example)))
         exits = outputs if isinstance(outputs, tuple | list) else (outputs,)
         shapes = [tuple(logits.shape) if isinstance(logits, Tensor) else type(logits).__name__ for logits in exits]
         if not isinstance(outputs, tuple | list) or set(shapes) != {(2, num_classes)}:
             expected = f"a tuple of logits (N, {num_classes}), one per exit; or name layers to attach exits to"
             raise InputError("network", "output", shapes, expected)
         self.exit_names = tuple(f"exit{number}" for number in range(1, len(shapes) + 1))
+        self.num_classes = num_classes
 
     def forward(self, x: Tensor) -> tuple[Tensor, ...]:
-        """Return the logits of all exits for ``x`` (N, *input_shape), with uint8 pixels scaled to 0..1."""
-        return tuple(self.module(scaled(x)))
+        """Return the logits of all exits for ``x`` (N, *input_shape), prepared as :class:`Prepare` says."""
+        return tuple(self.module(self.prepare(x)))
 
 
 def attach_exits(
     module: nn.Module,
     at: Sequence[str],
-    num_classes: int,
+    num_classes: int | None = None,
     input_shape: Sequence[int] | None = None,
+    example: Tensor | None = None,
+    prepare: Prepare | None = None,
 ) -> MultiExit:
     """Return ``module`` with a head after each layer named in ``at`` and its own output as the last exit.
 
     Args:
-        module: any module that maps one batched tensor to logits (N, num_classes).
-        at: names as in ``module.named_modules()``, in any order. ``name:channels_first`` or ``name:channels_last``
-            states where a layer's output has its features, for the few that do not show it.
-        num_classes: the width of every exit.
-        input_shape: shape of one input, without the batch. With it a dry run infers the heads' widths, checks the
-            layers and puts the exits in the order in which their layers run; without it the first call does all but
-            the last, and exits are in the order in which the module registers its layers.
+        module: any module that maps one batched tensor to logits (N, num_classes), or to a tuple, dictionary or output
+            object with one tensor in it.
+        at: names as in ``module.named_modules()``, in any order. ``name:field`` or ``name:field/index`` says which
+            tensor an exit reads of a layer that gives several, ``final:field`` of the module's own output.
+            ``name:channels_first`` or ``name:channels_last`` states where a layer's output has its features, for the
+            few that do not show it.
+        num_classes: the width of every exit; None: that of the module's own output, found by running it.
+        input_shape: shape of one float input, without the batch. With it a dry run infers the heads' widths, checks the
+            layers and puts the exits in the order in which their layers run; without it and an example the first call
+            does all but the last, and exits are in the order in which the module registers its layers.
+        example: inputs (N, *input_shape) instead of a shape, where zeros are none: tokens, pixels (uint8), masks.
+        prepare: what happens to inputs before the module gets them.
 
     Raises:
         InputError: a name that is no layer, is given twice, or is not run exactly once; a layer whose output is not
@@ -164,77 +187,64 @@ def attach_exits(
     """
     if not isinstance(module, nn.Module):
         raise InputError("exits", "module", type(module).__name__, "a torch.nn.Module")
-    _check_names(module, at)
+    _, final_field = parse_taps(module, at)
     require_float32(module)
-    network = MultiExit(module, at, num_classes)
-    if input_shape is not None:
-        order = _tried(input_shape, network.learn_layouts)
-        network.at = tuple(sorted(network.at, key=lambda name: order.index(name) if name in order else len(order)))
-        dry_run(network, input_shape)
+    tried = example if example is not None else input_shape
+    if num_classes is None:
+        num_classes = width_of(module, tried, prepare or Prepare(), final_field)
+    network = MultiExit(module, at, num_classes, prepare)
+    if tried is not None:
+        _tried(_batch(tried), network.learn_layouts)
+        network.sort_exits()
+        dry_run(network, tried)
     return network
 
 
-def dry_run(network: nn.Module, input_shape: Sequence[int]) -> object:
-    """Return what ``network`` gives for zeros (2, *input_shape), without gradients or effects on modes and buffers."""
-    return _tried(input_shape, lambda x: _run_undisturbed(network, x))
+def width_of(module: nn.Module, example: Sequence[int] | Tensor | None, prepare: Prepare, field: str = "") -> int:
+    """The number of classes of ``module``: the width of its (deepest) output."""
+    if example is None:
+        raise InputError("exits", "num_classes", None, "a number, or an input_shape or example to find it with")
+    output = dry_run(module, prepare(_batch(example)))
+    if isinstance(output, tuple | list) and not field and all(isinstance(part, Tensor) for part in output):
+        output = output[-1]
+    return int(MultiExit._checked(FINAL, main_tensor(module, output, field)).shape[1])
+
+
+def dry_run(network: nn.Module, example: Sequence[int] | Tensor) -> object:
+    """Return what ``network`` gives for zeros (2, *shape) or two examples, leaving modes and buffers as they are."""
+    return _tried(_batch(example), lambda x: _run_undisturbed(network, x))
 
 
 def trial_run(network: nn.Module, inputs: NDArray[np.generic]) -> object:
     """As :func:`dry_run`, for the first two of real ``inputs`` (N, *input_shape)."""
-    example = torch.from_numpy(inputs[:2].copy())
-    return _tried(inputs.shape[1:], lambda _: _run_undisturbed(network, example))
+    return dry_run(network, torch.from_numpy(inputs[:2].copy()))
+
+
+def _batch(example: Sequence[int] | Tensor) -> Tensor:
+    """Two inputs: zeros of a shape, or the first of an example."""
+    if not isinstance(example, Tensor):
+        return torch.zeros((2, *example))
+    return example[[0, -1][: len(example)]] if len(example) != 2 else example
 
 
 def _run_undisturbed(network: nn.Module, x: Tensor) -> object:
     with undisturbed(network):
-        return network(x)
+        return network(x.clone())
 
 
-def _tried(input_shape: Sequence[int], run: Callable[[Tensor], T]) -> T:
-    """What ``run`` gives for zeros (2, *input_shape); what the module raises becomes an InputError."""
+def _tried(example: Tensor, run: Callable[[Tensor], T]) -> T:
+    """What ``run`` gives for a batch; what the module raises becomes an InputError."""
     try:
-        return run(torch.zeros((2, *input_shape)))
+        return run(example)
     except InputError:
         raise
     except Exception as error:  # whatever a module raises
         reason = " ".join(f"{type(error).__name__}: {error}".split())[:200]
         expected = (
-            f"a network that takes one batch of float inputs of this shape, and a shape of which zeros are a valid "
-            f"input; without a shape the first real batch is tried ({reason})"
+            f"a network that takes one batch of inputs of this shape, and a shape of which zeros are a valid "
+            f"input, or an example; without them the first real batch is tried ({reason})"
         )
-        raise InputError("network", "input shape", tuple(input_shape), expected) from error
-
-
-def scaled(x: Tensor) -> Tensor:
-    """Return pixels (uint8, 0..255) as floats in 0..1; anything else as it is."""
-    return x.float() / 255.0 if x.dtype == torch.uint8 else x
-
-
-def _stated(module: nn.Module, given: str) -> tuple[str, str]:
-    """A layer's name and the layout stated with it, if any."""
-    name, _, layout = given.rpartition(":")
-    is_layer = any(given == known for known, _ in module.named_modules(remove_duplicate=False))
-    return (given, "") if is_layer or layout not in STATED else (name, layout)
-
-
-def _check_names(module: nn.Module, at: Sequence[str]) -> None:
-    if isinstance(at, str) or not isinstance(at, Sequence) or not all(isinstance(name, str) for name in at):
-        raise InputError("exits", "layers", at, "a list of layers' names")
-    names = [name for name, _ in module.named_modules(remove_duplicate=False) if name]
-    if not at:
-        raise InputError("exits", "layers", list(at), f"at least one of {_listed(names)}")
-    asked = [_stated(module, name)[0] for name in at]
-    for name in asked:
-        if name not in names:
-            close = difflib.get_close_matches(name, names, n=SHOWN_NAMES)
-            raise InputError("exits", "layer", name, f"one of {_listed(close + [n for n in names if n not in close])}")
-        if asked.count(name) > 1:
-            raise InputError("exits", "layer", name, "each layer once")
-
-
-def _listed(names: list[str]) -> str:
-    more = len(names) - SHOWN_NAMES
-    return ", ".join(names[:SHOWN_NAMES]) + (f" and {more} more" if more > 0 else "")
+        raise InputError("network", "input shape", tuple(example.shape[1:]), expected) from error
 
 
 def _key(name: str) -> str:

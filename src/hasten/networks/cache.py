@@ -35,7 +35,7 @@ def recipe_hash(recipe: Mapping[str, object], code: Sequence[ModuleType]) -> str
     """Hash ``recipe`` (plain data), every source file of the packages in ``code``, and torch's version."""
     digest = hashlib.sha256(json.dumps({**recipe, "torch": torch.__version__}, sort_keys=True).encode())
     for package in code:
-        for source in sorted(Path(str(package.__file__)).parent.glob("*.py")):
+        for source in sorted(Path(str(package.__file__)).parent.rglob("*.py")):
             digest.update(source.read_bytes())
     return digest.hexdigest()[:HASH_DIGITS]
 

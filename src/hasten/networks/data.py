@@ -1,4 +1,4 @@
-"""Labelled images to build a package from: bundled digits, CIFAR-10 from the data folder, or a folder of your own.
+"""Data to build a package from: bundled digits, CIFAR-10 from the data folder, or your own, with labels or without.
 
 Training data trains, validation data calibrates, test data only measures accuracy and travels in packages as samples.
 """
@@ -18,6 +18,9 @@ from numpy.typing import NDArray
 from hasten.core.errors import InputError
 from hasten.core.files import about_data_folder, data_folder
 from hasten.networks.digits import cluttered, digits_by_part
+from hasten.networks.factory import call_named
+from hasten.networks.pictures import Size, read_picture_parts
+from hasten.networks.sources import Part, read_part, read_parts
 
 Inputs = NDArray[np.generic]
 Labels = NDArray[np.int64]
@@ -27,6 +30,8 @@ MAX_ARRAY_BYTES = 8 * 1024**3
 
 VALIDATION_SHARE = 0.1
 """Share of a training set that is set aside when there is no validation set."""
+TEST_SHARE = 0.2
+"""Share of data in one part that is set aside for tests."""
 
 CIFAR_SIDE = 32
 CIFAR_BATCH = 10_000
@@ -34,16 +39,21 @@ CIFAR_BATCH = 10_000
 
 @dataclass(frozen=True)
 class Dataset:
-    """Inputs (N, *input_shape), uint8 pixels or float32, and labels (N,) from 0 to ``classes`` - 1, in three parts."""
+    """Inputs (N, *input_shape) and labels (N,) from 0 to ``classes`` - 1, in three parts.
+
+    Inputs are uint8 (pixels, scaled to 0..1 in the network), float32, int64 or bool. Without labels ``classes`` is 0
+    and the labels are None.
+    """
 
     name: str
     classes: int
     train_x: Inputs
-    train_y: Labels
+    train_y: Labels | None
     val_x: Inputs
-    val_y: Labels
+    val_y: Labels | None
     test_x: Inputs
-    test_y: Labels
+    test_y: Labels | None
+    class_names: tuple[str, ...] = ()
 
     @property
     def input_shape(self) -> tuple[int, ...]:
@@ -55,27 +65,97 @@ class Dataset:
         return replace(
             self,
             train_x=self.train_x[:train],
-            train_y=self.train_y[:train],
+            train_y=None if self.train_y is None else self.train_y[:train],
             test_x=self.test_x[:test],
-            test_y=self.test_y[:test],
+            test_y=None if self.test_y is None else self.test_y[:test],
         )
 
 
-def load_dataset(name_or_folder: str, seed: int = 0) -> Dataset:
-    """Load ``digits``, ``cifar10`` or a folder with train.npz and test.npz (arrays ``x``, ``y``).
+def load_dataset(source: str, seed: int = 0, size: Size | None = None) -> Dataset:
+    """Load data by name or place.
 
-    ``seed`` draws the digits' pictures (not which originals are test digits), and which inputs validate.
+    Args:
+        source: ``digits``; ``cifar10``; a folder with train.npz and test.npz (arrays ``x``, ``y``); a folder of
+            pictures, one sub-folder per class; an .npz file; or MODULE:FUNCTION, a function without arguments that
+            returns data as :func:`own_dataset` takes them.
+        seed: draws the digits' pictures (not which originals are test digits), and which inputs validate and test.
+        size: pictures of a folder are brought to this height and width.
 
     Raises:
-        InputError: nothing of that name, or files that are absent, truncated or do not fit each other.
+        InputError: nothing of that name, or data that are absent, truncated or do not fit each other.
     """
-    if name_or_folder == "digits":
+    if source == "digits":
         return digits(seed)
-    if name_or_folder == "cifar10":
+    if source == "cifar10":
         return cifar10(seed)
-    if Path(name_or_folder).is_dir():
-        return folder(Path(name_or_folder), seed)
-    raise InputError("data", "name", name_or_folder, "digits, cifar10 or a folder with train.npz and test.npz")
+    place = Path(source)
+    if place.is_dir():
+        if any((place / f"{part}.npz").exists() for part in ("train", "test")):
+            return folder(place, seed)
+        return assembled(place.resolve().name, read_picture_parts(place, size), seed)
+    if place.suffix == ".npz":
+        return assembled(place.stem, _read_npz(place), seed)
+    if ":" in source:
+        return own_dataset(call_named(source, "data"), source.partition(":")[2], seed)
+    expected = "digits, cifar10, a folder with train.npz and test.npz or of pictures, an .npz file, or MODULE:FUNCTION"
+    raise InputError("data", "name", source, expected)
+
+
+def own_dataset(given: object, name: str = "data", seed: int = 0) -> Dataset:
+    """Data that a program has: arrays, a torch Dataset or DataLoader, rows with named columns, or several such parts.
+
+    Parts are a mapping with ``train`` and perhaps ``validation`` and ``test``, or a pair (train, test). Without a test
+    part a fifth of the inputs tests; without a validation part a tenth of the training inputs validates.
+    """
+    return given if isinstance(given, Dataset) else assembled(name, read_parts(name, given, seed), seed)
+
+
+def assembled(name: str, parts: dict[str, Part], seed: int) -> Dataset:
+    """One data set of its parts; those that are missing are set aside from the training part, drawn with ``seed``."""
+    for part in parts.values():
+        for what, own, first in (
+            ("shape", part.x.shape[1:], parts["train"].x.shape[1:]),
+            ("type", part.x.dtype, parts["train"].x.dtype),
+            ("labels", part.y is not None, parts["train"].y is not None),
+        ):
+            if own != first:
+                raise InputError(name, f"{what} of inputs" if what != "labels" else what, own, f"as in train, {first}")
+    rng = np.random.default_rng(seed)
+    for missing, share in (("test", TEST_SHARE), ("val", VALIDATION_SHARE)):
+        if missing not in parts:
+            whole = parts["train"]
+            count = max(1, round(share * len(whole.x)))
+            if len(whole.x) - count < 2:
+                raise InputError(name, "inputs", len(whole.x), "enough to set some aside for tests and validation")
+            aside, rest = np.split(rng.permutation(len(whole.x)), [count])
+            parts = {**parts, missing: _rows(whole, aside), "train": _rows(whole, rest)}
+    labels = [part.y for part in parts.values() if part.y is not None]
+    classes = max((int(y.max()) + 1 for y in labels), default=0)
+    train, val, test = parts["train"], parts["val"], parts["test"]
+    return Dataset(name, classes, train.x, train.y, val.x, val.y, test.x, test.y, train.class_names)
+
+
+def _rows(part: Part, rows: NDArray[np.int64]) -> Part:
+    return part._replace(x=part.x[rows], y=None if part.y is None else part.y[rows])
+
+
+def _read_npz(path: Path) -> dict[str, Part]:
+    """The parts of one file: ``x`` and perhaps ``y``, or ``x_train``, ``y_train``, ``x_test``, ``y_test``."""
+    try:
+        with zipfile.ZipFile(path) as archive:
+            names = {name.removesuffix(".npy") for name in archive.namelist()}
+    except (OSError, zipfile.BadZipFile) as error:
+        raise InputError(path, "file", path.name, f"an .npz file ({error})") from None
+    parts = {}
+    for part, suffix in (("train", "_train"), ("val", "_val"), ("test", "_test")):
+        suffix = "" if part == "train" and "x" in names else suffix
+        if f"x{suffix}" in names:
+            has_labels = f"y{suffix}" in names
+            x = _read_array(path, f"x{suffix}")
+            parts[part] = read_part(str(path), (x, _read_array(path, f"y{suffix}")) if has_labels else x)
+    if "train" not in parts:
+        raise InputError(path, "arrays", sorted(names), "x and perhaps y, or x_train, y_train, x_test, y_test")
+    return parts
 
 
 def digits(seed: int = 0, train: int = 12_288, val: int = 1_000, test: int = 4_000) -> Dataset:

@@ -1,16 +1,18 @@
-"""Load a network that a user names as ``MODULE:FACTORY``."""
+"""Load what a user names as ``MODULE:FUNCTION``: a network's factory, data, a metric."""
 
 from __future__ import annotations
 
 import importlib
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 from torch import nn
 
 from hasten.core.errors import InputError
+
+_KINDS = {"network": "factory", "data": "function", "metric": "function"}
 
 
 def load_network(name: str) -> nn.Module:
@@ -20,28 +22,40 @@ def load_network(name: str) -> nn.Module:
         InputError: the name is not of that form, the module or the factory is absent or fails, or what the factory
             returns is not a ``torch.nn.Module``.
     """
-    module_name, colon, factory_name = name.partition(":")
-    if not (module_name and colon and factory_name):
-        raise InputError("build", "network", name, "MODULE:FACTORY, for example mymodel:make_net")
+    network = call_named(name, "network")
+    if not isinstance(network, nn.Module):
+        raise InputError(name, "factory", type(network).__name__, "a torch.nn.Module to be returned")
+    return network
+
+
+def call_named(name: str, what: str) -> object:
+    """What the function named MODULE:FUNCTION returns without arguments; ``what`` it is to give is named in errors."""
+    function = function_named(name, what)
+    try:
+        return function()
+    except Exception as error:
+        where = name.partition(":")[2]
+        raise InputError(name, _KINDS[what], where, f"a call without arguments to work ({_reason(error)})") from error
+
+
+def function_named(name: str, what: str) -> Callable[..., object]:
+    """The function named MODULE:FUNCTION, the current folder being searched first."""
+    module_name, colon, function_name = name.partition(":")
+    kind = _KINDS[what]
+    if not (module_name and colon and function_name):
+        raise InputError("build", what, name, f"MODULE:{kind.upper()}, for example mymodel:make_net")
     try:
         with _current_folder_importable():
             module = importlib.import_module(module_name)
     # A user's module may fail in any way while it is imported, and so may the factory.
     except Exception as error:
         raise InputError("build", "module", module_name, f"an importable module ({_reason(error)})") from error
-    factory = getattr(module, factory_name, None)
-    if not callable(factory):
+    function = getattr(module, function_name, None)
+    if not callable(function):
         public = ", ".join(attribute for attribute in vars(module) if not attribute.startswith("_"))
-        raise InputError(module_name, "factory", factory_name, f"a function of the module (it has {public[:200]})")
-    try:
-        network = factory()
-    except Exception as error:
-        raise InputError(
-            name, "factory", factory_name, f"a call without arguments to work ({_reason(error)})"
-        ) from error
-    if not isinstance(network, nn.Module):
-        raise InputError(name, "factory", type(network).__name__, "a torch.nn.Module to be returned")
-    return network
+        raise InputError(module_name, kind, function_name, f"a function of the module (it has {public[:200]})")
+    found: Callable[..., object] = function
+    return found
 
 
 @contextmanager

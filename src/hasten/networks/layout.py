@@ -17,11 +17,8 @@ from torch import Tensor, nn
 
 from hasten.core.errors import InputError
 from hasten.networks.heads import Layout
+from hasten.networks.tapping import CHANNELS_FIRST, CHANNELS_LAST, Tap, main_tensor
 from hasten.split.modules import undisturbed
-
-CHANNELS_FIRST, CHANNELS_LAST = "channels_first", "channels_last"
-STATED = (CHANNELS_FIRST, CHANNELS_LAST)
-"""What a user may state of a layer, as in ``layer:channels_last``."""
 
 _FIRST = (
     nn.modules.conv._ConvNd,
@@ -38,34 +35,23 @@ _LAST = (nn.Linear, nn.LayerNorm, nn.RMSNorm, nn.Embedding, nn.RNNBase, nn.Trans
 _WIDTHS = ("out_channels", "out_features", "num_features", "num_channels", "hidden_size", "embedding_dim")
 
 
-def main_tensor(layer: nn.Module, output: object) -> object:
-    """What an exit reads of a layer's output: the tensor, or a recurrent layer's sequence, or a tuple's only tensor."""
-    if isinstance(output, tuple | list):
-        tensors = [part for part in output if isinstance(part, Tensor)]
-        others = [part for part in output if part is not None and not isinstance(part, Tensor)]
-        if isinstance(layer, nn.RNNBase) or (len(tensors) == 1 and not others):
-            return output[0] if isinstance(layer, nn.RNNBase) else tensors[0]
-    return output
-
-
-def find_layouts(
-    module: nn.Module, example: Tensor, names: Sequence[str], stated: dict[str, str]
-) -> tuple[dict[str, Layout], list[str]]:
-    """Find the layout of what each named layer gives, and the order in which the layers run.
+def find_layouts(module: nn.Module, example: Tensor, taps: Sequence[Tap]) -> tuple[dict[str, Layout], list[str]]:
+    """Find the layout of what each tapped layer gives, and the order in which the layers run.
 
     ``example`` is a batch of inputs that the module can process. Layers that are not reached, or give no tensor of 2 to
     4 axes, are left out: running the network refuses them by name.
 
     Raises:
-        InputError: a layer whose layout is neither found nor ``stated``.
+        InputError: a layer whose layout is neither found nor stated.
     """
+    stated = {tap.layer: tap.layout or None for tap in taps}
     two, three = _repeated(example, 2), _repeated(example, 3)
     with undisturbed(module):
-        base = _outputs(module, two, names, forgiving=False)
+        base = _outputs(module, two, taps, forgiving=False)
         shapes = {name: output.shape for name, output in base.items()}
-        others = {name: output.shape for name, output in _outputs(module, three, names).items()}
+        others = {name: output.shape for name, output in _outputs(module, three, taps).items()}
         longer = [
-            {name: output.shape for name, output in _outputs(module, torch.cat([two, two], axis), names).items()}
+            {name: output.shape for name, output in _outputs(module, torch.cat([two, two], axis), taps).items()}
             for axis in range(1, example.ndim)
         ]
     found: dict[str, Layout] = {}
@@ -75,7 +61,7 @@ def find_layouts(
         batch = _batch_axis(name, shape, others.get(name))
         rest = [axis for axis in range(len(shape)) if axis != batch]
         moved = {axis for other in longer if name in other for axis in _changed(shape, other[name])}
-        features = _features_axis(module.get_submodule(name), shape, rest, moved, stated.get(name))
+        features = _features_axis(module.get_submodule(name), shape, rest, moved, stated[name])
         if features is None:
             expected = (
                 f"{name}:{CHANNELS_FIRST} or {name}:{CHANNELS_LAST} among the exits' layers, because an output of this "
@@ -137,21 +123,21 @@ def _repeated(example: Tensor, count: int) -> Tensor:
     return torch.cat([example[:1].detach()] * count)
 
 
-def _outputs(module: nn.Module, x: Tensor, names: Sequence[str], forgiving: bool = True) -> dict[str, Tensor]:
-    """The first tensor that each named layer gives, in order; if ``forgiving``, what comes after may fail."""
+def _outputs(module: nn.Module, x: Tensor, taps: Sequence[Tap], forgiving: bool = True) -> dict[str, Tensor]:
+    """The first tensor that each tapped layer gives, in order; if ``forgiving``, what comes after may fail."""
     found: dict[str, Tensor] = {}
 
-    def tap(name: str, layer: nn.Module) -> torch.utils.hooks.RemovableHandle:
-        def hook(_layer: nn.Module, _inputs: object, output: object) -> None:
-            tensor = main_tensor(layer, output)
+    def listen(tap: Tap) -> torch.utils.hooks.RemovableHandle:
+        def hook(layer: nn.Module, _inputs: object, output: object) -> None:
+            tensor = main_tensor(layer, output, tap.field)
             if isinstance(tensor, Tensor):
-                found.setdefault(name, tensor)
+                found.setdefault(tap.layer, tensor)
 
-        return layer.register_forward_hook(hook)
+        return module.get_submodule(tap.layer).register_forward_hook(hook)
 
-    handles = [tap(name, module.get_submodule(name)) for name in names]
+    handles = [listen(tap) for tap in taps]
     try:
-        module(x)
+        module(x.clone())
     except Exception:  # whatever a module raises for inputs of another size
         if not forgiving:
             raise

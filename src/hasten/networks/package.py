@@ -1,0 +1,97 @@
+"""``hs.build_package``: train what has to be trained of a network that a program has, and write it as a package."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any, TypedDict, Unpack
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import nn
+
+from hasten.core.errors import InputError
+from hasten.networks.attach import MultiExit, OwnExits, width_of
+from hasten.networks.build import kept_on_failure, tell_harm
+from hasten.networks.data import own_dataset
+from hasten.networks.fit import fit
+from hasten.networks.prepare import Prepare
+from hasten.networks.train import Progress, TrainSettings
+from hasten.split import build as packing
+from hasten.split.package import Package
+
+
+class Packing(TypedDict, total=False):
+    """What :func:`hasten.split.build.build_package` takes besides; it documents each."""
+
+    max_blocks: int
+    samples: int
+    codec_inputs: int
+    progress: Progress | None
+    on_note: Callable[[str], None] | None
+
+
+def build_package(
+    module: nn.Module,
+    inputs: NDArray[np.generic],
+    labels: NDArray[np.integer],
+    *,
+    name: str,
+    path: str | Path,
+    exit_names: Sequence[str] | None = None,
+    train: str = "none",
+    train_data: object = None,
+    settings: TrainSettings | None = None,
+    **others: Unpack[Packing],
+) -> Package:
+    """Cut ``module`` at every useful place and write one ``.hasten`` file, after training what ``train`` says.
+
+    Args:
+        module: as :func:`hasten.attach_exits` gives it, or one whose ``forward`` returns a tuple of one tensor of
+            logits (N, classes) per exit, deepest last. For uint8 ``inputs`` it is given ``x.float() / 255``; that
+            scaling becomes part of the exported graph, so the raw frame is what goes on the wire. Trained in place.
+        inputs: (N, *input_shape) held-out inputs, uint8, float32 or int64, never seen in training.
+        labels: (N,) class indices.
+        name: of the package and its profile.
+        path: where the package goes; written whole or not at all.
+        exit_names: one per exit, in order; by default those of the module, or exit1, exit2, ...
+        train: ``none``: the exits are trained already, and each gives to the bit what it gave. ``heads``: all but the
+            deepest are trained, and the deepest gives to the bit what it gave. ``all``: everything, gently if the
+            network knows something. ``auto``: what does not answer better than guessing.
+        train_data: what to train, validate and calibrate with: arrays, a pair (inputs, labels), a torch Dataset or
+            DataLoader, rows with named columns, or a mapping of such parts ``train`` and ``validation``. Without labels
+            the heads learn to answer as the deepest exit does.
+        settings: how to train.
+        others: as :func:`hasten.split.build.build_package` takes them: ``max_blocks``, ``samples``, ``codec_inputs``,
+            ``progress``, ``on_note``.
+
+    Raises:
+        InputError: module, data, names and settings do not fit each other, or the graph cannot be cut at an exit; all
+            before anything is trained.
+        HastenError: training diverged, or some (exit, partition) does not give what the module gives.
+    """
+    if exit_names is None:
+        exit_names = _names_of(module, inputs)
+    packed: dict[str, Any] = {"name": name, "exit_names": exit_names, "path": path, **others}
+    if train == "none":
+        return packing.build_package(module, inputs, labels, **packed)
+    if train_data is None:
+        raise InputError("build", "train_data", None, f"data to train {train} with")
+    dataset = own_dataset(train_data, "train_data", (settings or TrainSettings()).seed)
+    path = packing.check_path(path)
+    packing.rehearse(module, dataset.test_x, exit_names)
+    fitted = fit(module, dataset, train, settings, others.get("progress"))
+    tell_harm(fitted, others.get("on_note"))
+    with kept_on_failure(module, fitted, path):
+        return packing.build_package(fitted.module, inputs, labels, **packed)
+
+
+def _names_of(module: nn.Module, inputs: NDArray[np.generic]) -> Sequence[str]:
+    """The module's own names of its exits, or numbers."""
+    if isinstance(module, MultiExit | OwnExits):
+        return module.exit_names
+    if not isinstance(module, nn.Module) or not isinstance(inputs, np.ndarray):
+        return ("final",)  # refused by what follows, which says why
+    example = torch.from_numpy(inputs[:2].copy())
+    return OwnExits(module, width_of(module, example, Prepare()), example).exit_names
