@@ -13,7 +13,7 @@ import pytest
 
 import hasten as hs
 from hasten.core.decision import is_clairvoyant
-from hasten.core.ranking import ranking_of
+from hasten.core.ranking import rule_of
 from hasten.schedulers.greedy import Greedy
 
 ROOT = Path(__file__).parent.parent
@@ -153,7 +153,7 @@ def test_what_a_scheduler_can_do_is_declared_and_not_guessed(scenario):
     assert hs.simulate(scenario, Declared()).notes["heard"] > 0
     for scheduler, ranked in ((Unrelated(), True), (Declared(), False)):
         scheduler.reset(scenario.context(np.zeros(1, dtype=np.int64)))
-        assert (ranking_of(scheduler) is not None) == ranked
+        assert (rule_of(scheduler) is not None) == ranked
     with pytest.raises(TypeError, match="abstract"):
         type("Forgetful", (Greedy, hs.Observer), {})()
 

@@ -20,7 +20,7 @@ SEEN = Seen(
     now_ms=1 / 3, device_wait_ms=2 / 3, uplink_wait_ms=0.1, edge_wait_ms=(0.0, 1e-9), rate_bits_per_ms=1e4, rtt_ms=2.5
 )
 FOR_PEOPLE = {
-    "schema", "sample", "label", "predicted_ms", "decision_us", "note", "parts", "bytes", "outcome", "reason",
+    "schema", "sample", "label", "predicted_ms", "promised", "decision_us", "note", "parts", "bytes", "outcome", "reason",
     "answered_partition", "class", "confidence", "correct",
 }  # fmt: skip
 

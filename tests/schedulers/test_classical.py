@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -189,11 +191,14 @@ def test_a_batch_decides_like_single_rows() -> None:
         together = scheduler.decide(view).option
         for b in range(8):
             scheduler.reset(s.context(np.array([b])))
-            alone = View(
-                np.zeros(1, dtype=np.int64),
-                *(getattr(view, f)[b : b + 1] for f in list(View.__dataclass_fields__)[1:]),
-            )
+            alone = replace(view.of(np.array([b])), row=np.zeros(1, dtype=np.int64))
             assert scheduler.decide(alone).option[0] == together[b], name
+
+
+def test_greedy_has_one_argument() -> None:
+    assert make_scheduler("greedy:point").name == "greedy:point"
+    with pytest.raises(InputError, match="greedy or greedy:point"):
+        make_scheduler("greedy:line")
 
 
 def test_a_dead_link_keeps_tasks_on_the_device() -> None:

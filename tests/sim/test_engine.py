@@ -14,7 +14,7 @@ from hasten.api import simulate, simulate_batch
 from hasten.core.decision import Decision, Observer
 from hasten.core.errors import HastenError
 from hasten.core.options import DROP
-from hasten.core.ranking import ranking_of
+from hasten.core.ranking import rule_of
 from hasten.core.scenario import scenario_from
 from hasten.schedulers import make_scheduler
 from hasten.schedulers.greedy import Greedy
@@ -119,7 +119,7 @@ class Plain:
 
 @pytest.mark.parametrize(("topology", "order"), COMBINATIONS)
 @pytest.mark.parametrize(
-    "name", ["greedy", "min-latency", "neurosurgeon", "edgent", "edgent:slack", "edge-only:deepest"]
+    "name", ["greedy", "greedy:point", "min-latency", "neurosurgeon", "edgent", "edgent:slack", "edge-only:deepest"]
 )
 def test_a_ranking_decides_in_compiled_code_what_it_decides_by_numpy(tmp_path, monkeypatch, topology, order, name):
     monkeypatch.setattr(engine, "TIMED_STEPS", 3)
@@ -132,6 +132,13 @@ def test_a_ranking_decides_in_compiled_code_what_it_decides_by_numpy(tmp_path, m
             np.testing.assert_array_equal(one.decisions, other.decisions)
             np.testing.assert_array_equal(one.finish_ms, other.finish_ms)
             np.testing.assert_array_equal(one.gain, other.gain)
+            if name == "greedy":
+                assert (one.promised is None) == (other.promised is None) == scenario.context(np.zeros(1, int)).exact
+                np.testing.assert_array_equal(promises_of(one), promises_of(other))
+
+
+def promises_of(result):
+    return np.zeros(0) if result.promised is None else result.promised
 
 
 def test_a_scheduler_that_decides_otherwise_or_learns_is_asked_every_time():
@@ -149,7 +156,7 @@ def test_a_scheduler_that_decides_otherwise_or_learns_is_asked_every_time():
     patched.decide = Cautious().decide
     for scheduler, ranked in ((Greedy(), True), (Cautious(), False), (Learning(), False), (patched, False)):
         scheduler.reset(scenario.context(np.zeros(1, dtype=np.int64)))
-        assert (ranking_of(scheduler) is not None) == ranked
+        assert (rule_of(scheduler) is not None) == ranked
 
 
 @pytest.mark.parametrize(("topology", "order"), COMBINATIONS)

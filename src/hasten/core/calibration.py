@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 FloatArray = NDArray[np.float64]
 BoolArray = NDArray[np.bool_]
 
+Shares = tuple[tuple[float, ...], tuple[float, ...]]
 LOCAL, SENT = 0, 1
 """The kinds of options: a stream's curves in this order."""
 INTERVALS = 8
@@ -133,6 +134,7 @@ class Curves:
 
     Attributes:
         share: (1, 2, K), always up to date: part of a view.
+        shares: the same two curves as tuples that never change.
     """
 
     def __init__(self, prior: FloatArray | None = None) -> None:
@@ -141,6 +143,7 @@ class Curves:
         self._told = [[0.0] * NODES, [0.0] * NODES]
         self._share = [list(shares) for shares in self._prior]
         self.share = np.array([self._share])
+        self.shares = self._copied()
 
     def tell(self, slack: float, sends: bool, on_time: bool) -> None:
         """An option predicted with this slack in deadlines has come to its end."""
@@ -151,6 +154,10 @@ class Curves:
         for kind in (LOCAL, SENT):
             read_shares(self._kept[kind], self._told[kind], self._prior[kind], self._share[kind])
         self.share[0] = self._share
+        self.shares = self._copied()
+
+    def _copied(self) -> Shares:
+        return tuple(self._share[LOCAL]), tuple(self._share[SENT])
 
     def promised(self, slack: float, sends: bool) -> float:
         """The share to expect of an option with this slack in deadlines."""

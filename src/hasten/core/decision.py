@@ -10,8 +10,8 @@ What a scheduler can do beyond the protocol it declares by inheriting from ``Obs
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from dataclasses import dataclass, field
-from typing import Protocol, runtime_checkable
+from dataclasses import dataclass, field, replace
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -68,6 +68,13 @@ class EdgeView:
     rate_bits_per_ms: FloatArray
     rtt_ms: float
 
+    def of(self, some: IntArray | BoolArray) -> EdgeView:
+        """The view of some of these decisions."""
+        parts: dict[str, Any] = {
+            name: value[some] for name, value in vars(self).items() if isinstance(value, np.ndarray)
+        }
+        return replace(self, **parts)
+
 
 @dataclass
 class View:
@@ -97,6 +104,13 @@ class View:
     def waits(self) -> Waits:
         """Each (B,): the visible backlogs of device, uplink and edge 0's worker that is free first."""
         return Waits(self.device_wait_ms, self.uplink_wait_ms, self.edge_wait_ms[:, 0])
+
+    def of(self, some: IntArray | BoolArray) -> View:
+        """The view of some of these decisions."""
+        parts: dict[str, Any] = {
+            name: value[some] for name, value in vars(self).items() if isinstance(value, np.ndarray)
+        }
+        return replace(self, **parts, further_edges=tuple(edge.of(some) for edge in self.further_edges))
 
 
 @dataclass

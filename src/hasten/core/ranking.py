@@ -106,12 +106,12 @@ class RankedScheduler:
         return self.choice.decide(view)
 
 
-def ranking_of(scheduler: object) -> Ranking | None:
-    """The ranking that is all that a scheduler decides by, after its ``reset``; None if there is more to it."""
+def rule_of(scheduler: object) -> DecisionRule | None:
+    """The rule that is all that a scheduler decides by, after its ``reset``; None if there is more to it."""
     if not isinstance(scheduler, RankedScheduler) or isinstance(scheduler, Observer):
         return None
     inherits = getattr(scheduler.decide, "__func__", None) is RankedScheduler.decide
-    return scheduler.choice if inherits and isinstance(scheduler.choice, Ranking) else None
+    return scheduler.choice if inherits else None
 
 
 def rank_bonus_ms(context: Context, rank: IntArray) -> FloatArray:

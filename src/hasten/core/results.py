@@ -54,6 +54,9 @@ class Result:
     """Measured correctness of each answer, where there were real answers."""
     answered_exit: IntArray | None = None
     """The exit that did answer, where it may differ from the decided one (a fallback); 0 without an answer."""
+    promised: FloatArray | None = None
+    """Share of promises like each task's that were kept up to its decision; NaN where nothing was promised, that is
+    for options predicted late and dropped tasks. None where predictions are exact, or nobody kept count."""
     notes: dict[str, int] = field(default_factory=dict)
     """How often something worth telling happened, e.g. a fallback to the device."""
 

@@ -13,6 +13,7 @@ from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import ConfigDict, Field, RootModel
 
+from hasten.core.calibration import NODES
 from hasten.core.errors import InputError
 from hasten.core.files import StrictNumbers, validated
 from hasten.core.gain import GainTerms
@@ -20,6 +21,8 @@ from hasten.core.options import DROP
 
 TASKS_SCHEMA = "hasten.tasks/1"
 NotNegative = Annotated[float, Field(ge=0)]
+Share = Annotated[float, Field(ge=0, le=1)]
+Curve = Annotated[tuple[Share, ...], Field(min_length=NODES, max_length=NODES)]
 _FINITE = ConfigDict(allow_inf_nan=False)
 
 
@@ -35,6 +38,11 @@ class Seen(StrictNumbers):
     edge_wait_ms: Annotated[tuple[NotNegative, ...], Field(min_length=1)]
     rate_bits_per_ms: NotNegative
     rtt_ms: NotNegative | None = None
+    kept_share: tuple[Curve, Curve] | None = None
+    """The stream's calibration curves, local and offloaded, at their nodes (:mod:`hasten.core.calibration`).
+
+    None in logs of before there were any.
+    """
 
 
 @dataclass(frozen=True)
@@ -74,6 +82,8 @@ class LoggedTask(StrictNumbers):
     partition: Annotated[int, Field(ge=0)]
     predicted_ms: float | None = None
     """Latency as predicted at the decision."""
+    promised: Share | None = None
+    """The share of tasks promised like this one that have been on time lately; None where it was never promised."""
     decision_us: NotNegative | None = None
     note: str | None = None
     seen: Seen
@@ -99,7 +109,11 @@ class LoggedTask(StrictNumbers):
 
     def line(self) -> dict[str, Any]:
         """The plain data of a line."""
-        seen = vars(self.seen) | {"edge_wait_ms": list(self.seen.edge_wait_ms)}
+        shares = self.seen.kept_share
+        seen = vars(self.seen) | {
+            "edge_wait_ms": list(self.seen.edge_wait_ms),
+            "kept_share": None if shares is None else [list(curve) for curve in shares],
+        }
         line = vars(self) | {"seen": seen, "facts": vars(self.facts) | {"gain_terms": list(self.facts.gain_terms)}}
         line["class"] = line.pop("class_index")
         return line

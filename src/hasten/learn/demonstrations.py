@@ -14,8 +14,7 @@ in the record, but no expert's, and no example for the margin loss.
 
 from __future__ import annotations
 
-from dataclasses import fields, replace
-from typing import Any, Literal, Protocol
+from typing import Literal, Protocol
 
 import numpy as np
 
@@ -94,9 +93,7 @@ class NoiseInjected:
         )
         rest = np.flatnonzero(~astray)
         if len(rest):
-            shown = {field.name: getattr(view, field.name) for field in fields(View)}
-            arrays: dict[str, Any] = {name: it[rest] for name, it in shown.items() if isinstance(it, np.ndarray)}
-            part = replace(view, **arrays)
+            part = view.of(rest)
             option[rest] = self._expert.act(part, observation[rest], mask[rest])
         self._expert.skip(view.row[astray])
         return option

@@ -1,7 +1,9 @@
-"""Greedy: the feasible option of largest gain now. No look-ahead, but it sees everything an online policy may see.
+"""Greedy: the feasible option of largest expected gain now, which is its gain times the share of promises kept.
 
-Ties go to the earliest finish, then to the fewest bytes. If no option is feasible the task is dropped. The paper
-compares with a greedy method whose exact rule is not public; this is ours, and it is strong.
+No look-ahead, but it sees everything an online policy may see. Ties go to the earliest finish, then to the fewest
+bytes. If no option is feasible the task is dropped. ``greedy:point`` takes predictions at their word, as the paper
+does; where they are exact both are the same. The paper compares with a greedy method whose exact rule is not public;
+these are ours, and they are strong.
 """
 
 from __future__ import annotations
@@ -9,27 +11,30 @@ from __future__ import annotations
 import numpy as np
 
 from hasten.core.decision import Context, Decision, IntArray, View, predicted_latency, useful_limit_ms
+from hasten.core.errors import InputError
+from hasten.core.expected_gain import ExpectedGain
 from hasten.core.gain import task_gain
 from hasten.core.options import DROP, OptionTable
 from hasten.core.ranking import DecisionRule, RankedScheduler, Ranking, rank_bonus_ms
-from hasten.schedulers import no_argument
 
 
 class Greedy(RankedScheduler):
-    """Largest gain among the options predicted to be useful, at the visible backlogs and rate."""
-
-    name = "greedy"
+    """Largest expected gain among the options predicted to be useful, at the visible backlogs and rate."""
 
     def __init__(self, argument: str = "") -> None:
-        no_argument(self.name, argument)
+        if argument not in ("", "point"):
+            raise InputError("schedulers", "greedy", argument, "greedy or greedy:point")
+        self._point = argument == "point"
+        self.name = "greedy:point" if self._point else "greedy"
 
     def reset(self, context: Context) -> None:
         """Keep the undominated options: a dominated one is never the largest gain at the earliest finish."""
-        self.choice = best_gain(context, *context.options.undominated())
+        part = context.options.undominated()
+        self.choice = best_gain(context, *part) if self._point or context.exact else ExpectedGain(context, *part)
 
 
 def best_gain(context: Context, table: OptionTable, column: IntArray) -> DecisionRule:
-    """The greedy rule over any table of options, each with its ``column`` (M, J') in the context's table."""
+    """The rule on point predictions over a table of options, each with its ``column`` (M, J') in the context's."""
     if context.gain_terms.time_weight > 0.0 or context.gain_terms.fade > 0.0:
         return _LargestTimedGain(context, table, column)
     _, rank = np.unique(table.worth, return_inverse=True)  # options of equal worth share a rank

@@ -13,11 +13,13 @@ from dataclasses import replace
 
 import numpy as np
 
+from hasten.core.calibration import NODES, prior_shares
 from hasten.core.compiled import direct
 from hasten.core.decision import Context, Noting, Observer, Outcomes, Scheduler, View, is_clairvoyant
 from hasten.core.errors import HastenError
+from hasten.core.expected_gain import ExpectedGain
 from hasten.core.options import DROP
-from hasten.core.ranking import ranking_of
+from hasten.core.ranking import Ranking, rule_of
 from hasten.core.results import Result
 from hasten.core.scenario import Realization, Scenario, check_scenario
 from hasten.sim.arrays import (
@@ -31,6 +33,7 @@ from hasten.sim.arrays import (
     pack_rules,
     pack_tasks,
 )
+from hasten.sim.promises import Promises, new_promises, pack_expected, promise, recall, run_expected
 from hasten.sim.steps import collect, commit, describe, finish, observe, run_plan, run_ranked
 from hasten.sim.world import Ends, OptionFacts, Told, World, shown
 
@@ -106,6 +109,7 @@ class _Batch:
         slots, workers = len(tasks.arrival_ms), scenario.edge.workers
         self.rows = len(realizations)
         self.steps = int(tasks.number.max())
+        self.promises: Promises | None = None
         self.world = World(
             rules=rules,
             tasks=tasks,
@@ -117,13 +121,20 @@ class _Batch:
     def run(self, scheduler: Scheduler, context: Context) -> FloatArray:
         """Run all rows to their end; returns the time of each step's decisions, each row's share.
 
-        What a ranking decides needs no view: after some steps, which are timed, compiled code does the rest.
+        What a ranking or expected gains decide needs no view: after some steps, which are timed, compiled code does
+        the rest. No count is kept of promises where they are exact, or where nobody looks at them.
         """
         world, tasks = self.world, self.world.tasks
-        predicts = world.rules.ready and not is_clairvoyant(scheduler)
+        clairvoyant = is_clairvoyant(scheduler)
+        predicts = world.rules.ready and not clairvoyant
         scheduler.reset(context)
-        ranking = ranking_of(scheduler)
-        steps = self.steps if ranking is None else min(self.steps, max(TIMED_DECISIONS // self.rows, TIMED_STEPS))
+        rule = rule_of(scheduler)
+        if not (context.exact or clairvoyant or isinstance(rule, Ranking)):
+            prior = np.tile(prior_shares(), (context.streams, 1, 1))
+            self.promises = new_promises(prior, self.rows, len(tasks.arrival_ms))
+        promises = self.promises
+        compiled = isinstance(rule, Ranking | ExpectedGain)
+        steps = min(self.steps, max(TIMED_DECISIONS // self.rows, TIMED_STEPS)) if compiled else self.steps
         step_us = np.zeros(steps)
         chosen = np.full(len(tasks.arrival_ms), DROP, dtype=np.int64)
         told = _Outcomes(world, chosen) if isinstance(scheduler, Observer) else None
@@ -139,6 +150,8 @@ class _Batch:
                 view = _new_view(row, context)
                 arrays = shown(view)
             observe_now(k, arrays, world)
+            if promises is not None and view.kept_share is not None:
+                recall(k, row, view.kept_share, promises, world)
             if told is not None and isinstance(scheduler, Observer):
                 scheduler.observe(told.until(k, row))
             started = time.perf_counter()
@@ -146,9 +159,13 @@ class _Batch:
             step_us[k] = (time.perf_counter() - started) * 1e6 / len(row)
             option = _checked(scheduler.name, decision.option, len(row), self.scenario)
             chosen[tasks.first[row] + k] = option
+            if promises is not None:
+                promise(k, arrays, option, promises, world)
             commit_now(k, row, option, predicts, world)
-        if ranking is not None:
-            run_ranked(steps, predicts, pack_ranking(ranking), world)
+        if isinstance(rule, Ranking):
+            run_ranked(steps, predicts, pack_ranking(rule), world)
+        elif isinstance(rule, ExpectedGain) and promises is not None:
+            run_expected(steps, predicts, pack_expected(rule), promises, world)
         finish(world)
         return step_us
 
@@ -193,6 +210,7 @@ def _new_view(row: IntArray, context: Context) -> View:
         edge_wait_ms=np.zeros((rows, context.workers)),
         rate_bits_per_ms=np.zeros(rows),
         others_wait_ms=np.zeros((rows, context.streams)),
+        kept_share=np.ones((rows, 2, NODES)),
     )
 
 
@@ -236,6 +254,7 @@ def _results(scheduler: str, batch: _Batch, realizations: Sequence[Realization],
                 gain=ends.gain[own],
                 uplink_bytes=float(ends.uplink_bits[b]) / 8.0,
                 decision_us=step_us[: realization.tasks].copy(),
+                promised=None if batch.promises is None else batch.promises.share_of[own],
                 energy_mj=None if energy_mj is None else energy_mj[own],
             )
         )

@@ -229,7 +229,7 @@ class DeviceAgent:
 
     def _note_decision(self, task: Task, now: float) -> None:
         """For the log: what the scheduler saw, and what it has to tell, of which each kind is told in words once."""
-        task.seen = self._backlogs.seen(now - self._start_ms)
+        task.seen = self._backlogs.seen(now - self._start_ms, self._adapter.kept_share)
         task.note = note = self._adapter.note
         if note is not None and note not in (PLANNING, FAILED):
             self._teller.once(note, f"task {task.number}: {note}; greedy decides while that is so")

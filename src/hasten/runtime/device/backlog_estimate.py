@@ -10,6 +10,7 @@ import math
 from collections import deque
 from dataclasses import dataclass
 
+from hasten.core.calibration import Shares
 from hasten.core.estimators import due_at_edge, hold_up, is_at_edge, left_at, project_frame, rate_bound, reported_at
 from hasten.core.task_log import Seen
 from hasten.runtime.device.estimate import LinkEstimate
@@ -127,10 +128,10 @@ class BacklogEstimator:
         self.uplink_wait_ms = max(free_ms - now_ms, 0.0)
         self.edge_wait_ms = sorted(worker - now_ms for worker in workers)
 
-    def seen(self, now_ms: float) -> Seen:
+    def seen(self, now_ms: float, kept_share: Shares) -> Seen:
         """What was last projected, for the log: unrounded, so that a decision can be made again from it.
 
-        ``now_ms`` counts from the start of the run.
+        ``now_ms`` counts from the start of the run; ``kept_share`` are the stream's calibration curves.
         """
         return Seen(
             now_ms=now_ms,
@@ -139,6 +140,7 @@ class BacklogEstimator:
             edge_wait_ms=tuple(self.edge_wait_ms),
             rate_bits_per_ms=self.rate_bits_per_ms,
             rtt_ms=round(self._link.rtt_ms, 4),
+            kept_share=kept_share,
         )
 
     def link_wait_ms(self, now_ms: float) -> float:

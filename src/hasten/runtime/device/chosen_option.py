@@ -18,7 +18,11 @@ class ChosenOption:
     latency_ms: float
     """Predicted from the decision on, with the times measured now."""
     planned_ms: float
-    """The same with the times that the scheduler planned with, where the former makes the option useless."""
+    """The same with the times that the scheduler planned with."""
+    slack: float
+    """What the latter leaves until an answer is worthless, in deadlines."""
+    promised: float | None
+    """The share of tasks with so much slack that were on time lately; None without slack."""
     accuracy: float
 
     @property

@@ -8,6 +8,7 @@ from dataclasses import replace
 
 import numpy as np
 
+from hasten.core.calibration import Curves, Shares
 from hasten.core.decision import (
     DEAD_LINK_BITS_PER_MS,
     Context,
@@ -27,7 +28,7 @@ from hasten.runtime.device.edge_times import EdgeTimes
 from hasten.runtime.device.estimate import LinkEstimate
 from hasten.runtime.device.scheduler_host import START_PATIENCE_MS, SchedulerHost
 from hasten.runtime.device.settings import AgentSettings
-from hasten.runtime.device.tasks import Task
+from hasten.runtime.device.tasks import Reason, Task
 from hasten.runtime.device.ways import BuildTime, with_building
 
 REPLAN_LEAST_MS, REPLAN_SHARE, REPLAN_TRIP_SHARE = 2.0, 0.04, 0.1
@@ -65,6 +66,7 @@ class SchedulerAdapter:
         self._build_ms = build_ms
         self._notes: dict[str, int] = {}
         self._outcomes: list[tuple[int, float, float]] = []
+        self._curves = Curves()
         self._plans = 0
         self._last_ms = 0.0
         self._from_ms = 0.0
@@ -116,6 +118,7 @@ class SchedulerAdapter:
             edge_wait_ms=np.zeros((1, self._workers)),
             rate_bits_per_ms=np.zeros(1),
             others_wait_ms=np.zeros((1, s.streams)),
+            kept_share=self._curves.share,
         )
         self.facts = Facts(
             plan=self._plans,
@@ -151,6 +154,11 @@ class SchedulerAdapter:
         scheduler, table = self._host.scheduler, self._table
         columns = scheduler.usable()[0] if isinstance(scheduler, Selective) else range(int(table.count[0]))
         return [(int(table.exit[0, j]), int(table.partition[0, j])) for j in columns]
+
+    @property
+    def kept_share(self) -> Shares:
+        """The stream's calibration curves, local and offloaded, as they are now."""
+        return self._curves.shares
 
     @property
     def rtt_ms(self) -> float:
@@ -203,7 +211,14 @@ class SchedulerAdapter:
         return next((name for name, count in self._notes.items() if count > before.get(name, 0)), None)
 
     def learn(self, task: Task) -> None:
-        """Keep a task's outcome for a scheduler that learns from them; told before the next decision."""
+        """Learn how far predictions hold, and keep the outcome for a scheduler that learns, told before it decides.
+
+        What an answer of another kind than was decided, found here, says of the prediction is that it did not hold.
+        """
+        choice = task.choice
+        if choice is not None and choice.slack >= 0.0 and task.reason is not Reason.STOPPED:
+            on_time = task.fallback is None and task.latency_ms <= self.limit_ms
+            self._curves.tell(choice.slack, choice.offloads, on_time)
         if self._host.observes and task.option != DROP:
             self._outcomes.append((task.option, task.device_done_ms - task.arrived_ms, task.latency_ms))
 
@@ -223,11 +238,11 @@ class SchedulerAdapter:
         rate = max(backlogs.rate_bits_per_ms, DEAD_LINK_BITS_PER_MS)
         waits = backlogs.device_wait_ms, backlogs.uplink_wait_ms, backlogs.edge_wait_ms[0]
         latency_ms = float(predict_latency(*waits, device_ms, payload_bits, edge_ms, rate, self.rtt_ms))
-        planned_ms = latency_ms
-        if payload_bits > 0 and latency_ms > self.limit_ms:  # the only case in which anybody asks
-            rtt_ms, factor = self._planned
+        planned_ms, (rtt_ms, factor) = latency_ms, self._planned
+        if payload_bits > 0 and (rtt_ms != self.rtt_ms or factor != self._times.factor):
             planned_edge_ms = factor * float(self._profiled_ms[option])
             planned_ms = float(predict_latency(*waits, device_ms, payload_bits, planned_edge_ms, rate, rtt_ms))
+        slack = (self.limit_ms - planned_ms) / self._settings.deadline_ms
         return ChosenOption(
             option=option,
             exit=int(table.exit[0, option]),
@@ -237,6 +252,8 @@ class SchedulerAdapter:
             payload_bits=payload_bits,
             latency_ms=latency_ms,
             planned_ms=planned_ms,
+            slack=slack,
+            promised=self._curves.promised(slack, payload_bits > 0) if slack >= 0.0 else None,
             accuracy=float(table.accuracy[0, option]),
         )
 

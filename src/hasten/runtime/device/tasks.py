@@ -181,6 +181,7 @@ class Task:
             exit=self.exit,
             partition=self.partition,
             predicted_ms=_finite(self.predicted_ms),
+            promised=_share(self.choice),
             decision_us=round(self.decision_us, 2),
             note=self.note,
             seen=self.seen,
@@ -198,6 +199,10 @@ class Task:
             confidence=None if self.confidence is None else round(self.confidence, 5),
             correct=self.class_index == label if answered and label is not None else None,
         ).line()
+
+
+def _share(choice: ChosenOption | None) -> float | None:
+    return None if choice is None or choice.promised is None else round(choice.promised, 4)
 
 
 def _finite(value: float) -> float | None:

@@ -1,0 +1,196 @@
+"""The calibration curves (``core.calibration``) of a batch's streams, compiled: promises, and what came of them.
+
+Before a decision a row hears which of its tasks have ended, as a device does: answers that are back, cancellations,
+and drops by the expired-task rule of what had seemed to be in time. ``run_expected`` does whole runs that expected
+gains decide (``core.expected_gain``).
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+
+from hasten.core.calibration import LOCAL, NODES, SENT, count_outcome, fade, read_shares, share_at
+from hasten.core.compiled import compiled, inlined
+from hasten.core.decision import DEAD_LINK_BITS_PER_MS
+from hasten.core.expected_gain import ExpectedGain, expected_gain
+from hasten.core.gain import task_gain
+from hasten.core.options import DROP
+from hasten.core.timing import predict_latency
+from hasten.sim.arrays import FloatArray, IntArray, Rules
+from hasten.sim.stages import settle
+from hasten.sim.steps import execute, lane_of, look, unless_expired
+from hasten.sim.world import Shown, World
+
+
+class Promises(NamedTuple):
+    """What B rows know of M streams' curves, and the promises made to T tasks."""
+
+    kept: FloatArray
+    """(B, M, 2, K)"""
+    told: FloatArray
+    share: FloatArray
+    """(B, M, 2, K): the curves themselves."""
+    prior: FloatArray
+    """(M, 2, K)"""
+    slack: FloatArray
+    """(T,): predicted slack, in deadlines; NaN where none was promised, or where the outcome has been heard."""
+    kind: IntArray
+    """(T,): LOCAL or SENT."""
+    share_of: FloatArray
+    """(T,): the share promised; NaN where none was."""
+    oldest: IntArray
+    """(B,): each row's first task that may still be open, counted within the row."""
+
+
+class Expected(NamedTuple):
+    """The rule of the largest expected gain and the options that it considers; arrays are (M, J')."""
+
+    device_ms: FloatArray
+    payload_bits: FloatArray
+    edge_ms: FloatArray
+    worth: FloatArray
+    column: IntArray
+
+
+def new_promises(prior: FloatArray, rows: int, slots: int) -> Promises:
+    """Curves that have heard of nothing yet, with ``prior`` shares (M, 2, K), and room for ``slots`` tasks."""
+    shape = rows, *prior.shape
+    return Promises(
+        kept=np.zeros(shape),
+        told=np.zeros(shape),
+        share=np.tile(prior, (rows, 1, 1, 1)),
+        prior=prior,
+        slack=np.full(slots, np.nan),
+        kind=np.zeros(slots, dtype=np.int64),
+        share_of=np.full(slots, np.nan),
+        oldest=np.zeros(rows, dtype=np.int64),
+    )
+
+
+def pack_expected(rule: ExpectedGain) -> Expected:
+    """A rule and its options."""
+    table = rule.table
+    return Expected(table.device_ms, table.payload_bits, table.edge_ms, table.worth, rule.column)
+
+
+@compiled
+def recall(k: int, row: IntArray, kept_share: FloatArray, promises: Promises, world: World) -> None:
+    """Fill in the curves (A, 2, K) of each row's k-th decision, once it has heard what became known by then."""
+    for a in range(len(row)):
+        b = row[a]
+        hear(b, k, promises, world)
+        share = promises.share[b, world.tasks.stream[world.tasks.first[b] + k]]
+        for kind in range(2):
+            for node in range(NODES):
+                kept_share[a, kind, node] = share[kind, node]
+
+
+@compiled
+def promise(k: int, view: Shown, option: IntArray, promises: Promises, world: World) -> None:
+    """Note what the view promises of the options decided (A,) for the k-th tasks of its rows."""
+    rules = world.rules
+    for a in range(len(option)):
+        if option[a] != DROP:
+            b, m, j = view.row[a], view.stream[a], option[a]
+            latency_ms = predict_latency(
+                view.device_wait_ms[a],
+                view.uplink_wait_ms[a],
+                view.edge_wait_ms[a, 0],
+                rules.device_ms[m, j],
+                rules.payload_bits[m, j],
+                rules.edge_ms[m, j],
+                max(view.rate_bits_per_ms[a], DEAD_LINK_BITS_PER_MS),
+                rules.rtt_ms,
+            )
+            note(b, k, m, latency_ms, SENT if rules.payload_bits[m, j] > 0 else LOCAL, promises, world)
+
+
+@compiled
+def run_expected(first_step: int, predicts: bool, rule: Expected, promises: Promises, world: World) -> None:
+    """Let expected gains decide all tasks of all rows from step ``first_step`` on."""
+    tasks = world.tasks
+    for b in range(len(tasks.first)):
+        for k in range(first_step, tasks.number[b]):
+            hear(b, k, promises, world)
+            waits = look(b, k, world)
+            m = tasks.stream[tasks.first[b] + k]
+            place, latency_ms = best_expected(m, waits, rule, promises.share[b, m], world.rules)
+            option = DROP
+            if place != DROP:
+                option = rule.column[m, place]
+                note(b, k, m, latency_ms, SENT if rule.payload_bits[m, place] > 0 else LOCAL, promises, world)
+            if predicts and option != DROP:
+                option = unless_expired(b, k, option, waits, world)
+            execute(b, k, option, world)
+
+
+@inlined
+def hear(b: int, k: int, promises: Promises, world: World) -> None:
+    """Take in what became of the row's tasks by its k-th decision."""
+    rules, tasks, state = world.rules, world.tasks, world.state
+    first = tasks.first[b]
+    now_ms = tasks.arrival_ms[first + k]
+    if rules.ready:
+        settle(lane_of(b, world), now_ms, world)
+    while promises.oldest[b] < k and np.isnan(promises.slack[first + promises.oldest[b]]):
+        promises.oldest[b] += 1
+    for task in range(first + promises.oldest[b], first + k):
+        if not np.isnan(promises.slack[task]) and state.known_ms[task] <= now_ms:
+            m = tasks.stream[task]
+            on_time = state.finish_ms[task] - tasks.arrival_ms[task] <= rules.useful_ms[m]
+            tell(promises.slack[task], promises.kind[task], on_time, b, m, promises)
+            promises.slack[task] = np.nan
+
+
+@inlined
+def tell(slack: float, kind: int, on_time: bool, b: int, m: int, promises: Promises) -> None:
+    """One outcome of a stream; its curves are read anew."""
+    kept, told = promises.kept[b, m], promises.told[b, m]
+    fade(kept[LOCAL], told[LOCAL])
+    fade(kept[SENT], told[SENT])
+    count_outcome(slack, on_time, kept[kind], told[kind])
+    for each in range(2):
+        read_shares(kept[each], told[each], promises.prior[m, each], promises.share[b, m, each])
+
+
+@inlined
+def note(b: int, k: int, m: int, latency_ms: float, kind: int, promises: Promises, world: World) -> None:
+    """What an option decided on, of this predicted latency, promises; nothing if that is too late."""
+    task = world.tasks.first[b] + k
+    slack = (world.rules.useful_ms[m] - latency_ms) / world.rules.deadline_ms[m]
+    if slack >= 0.0:
+        promises.slack[task], promises.kind[task] = slack, kind
+        promises.share_of[task] = share_at(slack, promises.share[b, m, kind])
+
+
+@inlined
+def best_expected(
+    m: int, waits: tuple[float, float, float, float], rule: Expected, share: FloatArray, rules: Rules
+) -> tuple[int, float]:
+    """The place of the option of largest expected gain by the curves (2, K), and its latency; DROP without any."""
+    device_wait_ms, uplink_wait_ms, edge_wait_ms, rate = waits
+    deadline_ms, late_gain = rules.deadline_ms[m], rules.late_gain
+    best, best_gain, best_ms = DROP, -np.inf, np.inf
+    for j in range(rule.device_ms.shape[1] - 1, -1, -1):  # from the best exit on
+        if max(rule.worth[m, j], late_gain) < best_gain:
+            continue  # no share makes more of it
+        latency_ms = predict_latency(
+            device_wait_ms,
+            uplink_wait_ms,
+            edge_wait_ms,
+            rule.device_ms[m, j],
+            rule.payload_bits[m, j],
+            rule.edge_ms[m, j],
+            rate,
+            rules.rtt_ms,
+        )
+        slack = (rules.useful_ms[m] - latency_ms) / deadline_ms
+        if slack >= 0.0:
+            kind = SENT if rule.payload_bits[m, j] > 0 else LOCAL
+            gain = task_gain(rule.worth[m, j], latency_ms, deadline_ms, rules.time_weight, late_gain, rules.fade)
+            gain = expected_gain(gain, late_gain, share_at(slack, share[kind]))
+            if gain > best_gain or (gain == best_gain and latency_ms <= best_ms):
+                best, best_gain, best_ms = j, gain, latency_ms
+    return best, best_ms
