@@ -17,7 +17,8 @@ import time
 
 from hasten.api import simulate
 from hasten.core.scenario import Scenario, scenario_from
-from hasten.offline.bounded import Effort, solve_bounded
+from hasten.offline.bounded import solve_bounded
+from hasten.offline.effort import Effort
 from hasten.offline.limits import TimeLimit
 from hasten.schedulers import make_scheduler
 

@@ -12,20 +12,22 @@ from sim_cases import COMBINATIONS, random_scenario, with_outages
 from hasten.api import simulate
 from hasten.offline import bounded
 from hasten.offline.bound.bounds import Relaxation
-from hasten.offline.bound.decomposition import find_prices
+from hasten.offline.bound.decomposition import find_dual_prices
 from hasten.offline.bound.grid import make_grid
-from hasten.offline.bounded import Effort, solve_bounded
+from hasten.offline.bounded import solve_bounded
+from hasten.offline.effort import Effort
 from hasten.offline.exact.search import exact_search
 from hasten.offline.instance import grant_like, instance_of
 from hasten.offline.limits import TimeLimit
 from hasten.offline.plan import all_dropped
-from hasten.offline.search.guide import guide_of
-from hasten.offline.search.guided_beam import guided_beam
+from hasten.offline.search.epochs import decision_epochs
+from hasten.offline.search.grant_beam import grant_beam
+from hasten.offline.search.heuristic import heuristic_of
 from hasten.offline.search.incumbent import incumbent
 from hasten.offline.search.local_search import improve
 from hasten.offline.search.ready_beam import ready_beam
-from hasten.offline.search.splice import spliced
-from hasten.offline.search.turn_beam import moments_of, next_step_ms, turn_beam
+from hasten.offline.search.recombination import recombined
+from hasten.offline.search.service_order_beam import next_step_ms, service_order_beam
 from hasten.offline.solve import solve_offline
 from hasten.schedulers import make_scheduler
 from hasten.sim import Replayer, replay
@@ -53,22 +55,22 @@ def test_the_searches_know_the_simulator(tmp_path, topology, order):
         scenario = random_scenario(tmp_path, seed, topology, order, tasks=10)
         realization = scenario.realize(seed)
         relaxation = Relaxation(make_grid(scenario, realization, 1.0))
-        prices = find_prices(relaxation, 5, 4.0, TimeLimit())
-        guide = guide_of(prices, relaxation.grid, prices.values(relaxation))
+        prices = find_dual_prices(relaxation, 5, 4.0, TimeLimit())
+        heuristic = heuristic_of(prices, relaxation.grid, prices.values(relaxation))
         instance, column = instance_of(scenario, realization)
         plans = []
         if grant_like(scenario):
-            plans.append(guided_beam(instance, guide, 8, TimeLimit())[0])
+            plans.append(grant_beam(instance, heuristic, 8, TimeLimit())[0])
         else:
-            beams = [ready_beam(instance, guide, 8, TimeLimit(), all_dropped(realization.tasks))]
+            beams = [ready_beam(instance, heuristic, 8, TimeLimit(), all_dropped(realization.tasks))]
             if topology == "shared":
-                moments = moments_of(instance, guide, relaxation, prices)
-                beams.append(turn_beam(instance, guide, moments, 8, TimeLimit()))
+                epochs = decision_epochs(instance, heuristic, relaxation, prices)
+                beams.append(service_order_beam(instance, heuristic, epochs, 8, TimeLimit()))
             plans.append(max(beams, key=lambda plan: total_gain(scenario, realization, plan, column)))
             assert_no_task_is_late(scenario, realization, beams, column)
         if topology == "shared":
             ready = order == "ready" and len(scenario.devices) > 1
-            plans.append(improve(instance, plans[0], guide.usable, ready, 0.08, 6000, TimeLimit()))
+            plans.append(improve(instance, plans[0], heuristic.usable, ready, 0.08, 6000, TimeLimit()))
         gains = [total_gain(scenario, realization, plan, column) for plan in plans]
         assert_no_task_is_late(scenario, realization, plans, column)
         assert gains == sorted(gains)
@@ -89,18 +91,18 @@ def assert_no_task_is_late(scenario, realization, plans, column):
         assert np.all(np.isfinite(result.finish_ms) == (option >= 0))
 
 
-def test_decisions_in_order_of_turns_reach_the_best_of_all_on_tiny_instances(tmp_path):
+def test_decisions_in_service_order_reach_the_best_of_all_on_tiny_instances(tmp_path):
     """Against trying every plan in ready order: most often equal, as labels are told apart by estimates, never above."""
     reached, number = 0, 20
     for seed in range(number):
         scenario = random_scenario(tmp_path, seed, "shared", "ready", tasks=2, streams=2)
         realization = scenario.realize(seed)
         relaxation = Relaxation(make_grid(scenario, realization, 0.5))
-        prices = find_prices(relaxation, 10, 1.0, TimeLimit())
-        guide = guide_of(prices, relaxation.grid, prices.values(relaxation))
+        prices = find_dual_prices(relaxation, 10, 1.0, TimeLimit())
+        heuristic = heuristic_of(prices, relaxation.grid, prices.values(relaxation))
         instance, column = instance_of(scenario, realization)
-        moments = moments_of(instance, guide, relaxation, prices)
-        plan = turn_beam(instance, guide, moments, 64, TimeLimit())
+        epochs = decision_epochs(instance, heuristic, relaxation, prices)
+        plan = service_order_beam(instance, heuristic, epochs, 64, TimeLimit())
         replayer = Replayer(scenario, realization)
         options = [range(-1, int(count)) for count in instance.costs.options[realization.stream]]
         best = max(
@@ -113,7 +115,7 @@ def test_decisions_in_order_of_turns_reach_the_best_of_all_on_tiny_instances(tmp
     assert reached >= 0.9 * number
 
 
-def test_splicing_takes_the_best_parts():
+def test_recombination_takes_the_best_parts():
     rng = np.random.default_rng(0)
     worth = rng.random((3, 400))
     plans = [np.full(400, i) for i in range(3)]
@@ -121,9 +123,9 @@ def test_splicing_takes_the_best_parts():
     def gain(plan):
         return float(worth[plan, np.arange(400)].sum())
 
-    plan = spliced(plans, 2, gain, TimeLimit())
+    plan = recombined(plans, 2, gain, TimeLimit())
     assert gain(plan) > max(map(gain, plans)) + 10
-    np.testing.assert_array_equal(spliced(plans, 2, gain, TimeLimit(0.0)), max(plans, key=gain))
+    np.testing.assert_array_equal(recombined(plans, 2, gain, TimeLimit(0.0)), max(plans, key=gain))
 
 
 def test_grant_order_meets_the_exact_optimum_on_small_instances(tmp_path):
@@ -242,7 +244,17 @@ def test_chunks_give_no_less_than_a_simple_rule(monkeypatch, order):
 
 @pytest.mark.parametrize("order", ["grant", "ready"])
 @pytest.mark.parametrize(
-    "where", ["make_grid", "find_prices", "guide_of", "guided_beam", "turn_beam", "spliced", "improve", "tightened"]
+    "where",
+    [
+        "make_grid",
+        "find_dual_prices",
+        "heuristic_of",
+        "grant_beam",
+        "service_order_beam",
+        "recombined",
+        "improve",
+        "tightened",
+    ],
 )
 def test_an_interrupt_anywhere_gives_no_less_than_a_simple_rule(monkeypatch, order, where):
     scenario = alexnet(10, 20, uplink={"order": order, "rate": {"kind": "constant", "mbps": 10}})

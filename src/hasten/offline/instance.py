@@ -60,7 +60,7 @@ class Rates(NamedTuple):
     """(L,): the smallest payload at the link's highest rate."""
 
 
-class Tasks(NamedTuple):
+class KnownTasks(NamedTuple):
     """Tasks in order of arrival; arrays are (N,)."""
 
     arrival_ms: FloatArray
@@ -80,7 +80,7 @@ class Instance(NamedTuple):
 
     costs: Costs
     rates: Rates
-    tasks: Tasks
+    tasks: KnownTasks
 
 
 def instance_of(scenario: Scenario, realization: Realization) -> tuple[Instance, IntArray]:
@@ -156,13 +156,13 @@ def rates_of(traces: tuple[RateTrace, ...], costs: Costs) -> Rates:
     )
 
 
-def tasks_of(arrival_ms: FloatArray, stream: IntArray, costs: Costs, rates: Rates) -> Tasks:
+def tasks_of(arrival_ms: FloatArray, stream: IntArray, costs: Costs, rates: Rates) -> KnownTasks:
     """Link each task to its stream's next one and find what it could gain alone."""
     streams = len(costs.options)
     following, first = following_tasks(stream, streams)
     alone = alone_gains(arrival_ms, stream, costs, rates)
     remaining = np.concatenate([np.cumsum(alone[::-1])[::-1], [0.0]])
-    return Tasks(arrival_ms, stream, following, first, alone, remaining)
+    return KnownTasks(arrival_ms, stream, following, first, alone, remaining)
 
 
 @allocating

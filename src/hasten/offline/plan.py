@@ -6,7 +6,7 @@ A plan is always feasible, its upper bound always valid; ``optimal`` is set only
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -72,18 +72,22 @@ class OfflinePlan:
         }
 
 
+class Found(NamedTuple):
+    """What a method found."""
+
+    option: IntArray
+    """(N,): the plan, as in :class:`OfflinePlan`."""
+    gain: float
+    """Mean per task; likewise the bound."""
+    upper_bound: float
+    method: str
+
+
 def make_plan(
-    scenario: Scenario,
-    realization: Realization,
-    option: IntArray,
-    gain: float,
-    upper_bound: float,
-    method: str,
-    seconds: float,
-    reason: str = "",
-    **details: Any,
+    scenario: Scenario, realization: Realization, found: Found, seconds: float, reason: str = "", **details: Any
 ) -> OfflinePlan:
-    """Assemble a plan; ``gain`` and ``upper_bound`` are means per task, ``optimal`` follows from their distance."""
+    """Assemble a plan; ``optimal`` follows from the distance of gain and bound."""
+    option, gain, upper_bound, method = found
     if not upper_bound >= gain - PROVEN_GAP:
         raise CertificateError(f"internal error: the bound {upper_bound!r} is below the plan's gain {gain!r}")
     upper_bound = max(upper_bound, gain)

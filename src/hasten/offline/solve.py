@@ -17,7 +17,7 @@ from hasten.core.scenario import Realization, Scenario, check_scenario
 from hasten.offline.exact.search import DEFAULT_MEMORY_MB, Search, beam_search, exact_search
 from hasten.offline.instance import GAIN_STEPS, Instance, evaluate, grant_like, instance_of
 from hasten.offline.limits import TimeLimit, signals_cancel
-from hasten.offline.plan import PROVEN_GAP, CertificateError, OfflinePlan, all_dropped, make_plan
+from hasten.offline.plan import PROVEN_GAP, CertificateError, Found, OfflinePlan, all_dropped, make_plan
 from hasten.offline.search.incumbent import incumbent
 from hasten.offline.warmup import compile_bounded, compile_exact
 from hasten.sim import Replayer
@@ -119,16 +119,15 @@ def _solve_exact(
     if nothing:
         late_gain = scenario.gain.terms().late_gain
         gain = late_gain if realization.tasks else 0.0
-        return make_plan(
-            scenario, realization, all_dropped(realization.tasks), gain, gain, "exact", limit.spent_s, nothing
-        )
+        dropped = Found(all_dropped(realization.tasks), gain, gain, "exact")
+        return make_plan(scenario, realization, dropped, limit.spent_s, nothing)
     if not grant_like(scenario):
         alone = (
             scenario.gain.terms().late_gain + float(instance.tasks.remaining[0]) / realization.tasks + 1.0 / GAIN_STEPS
         )
         gain = Replayer(scenario, realization).total_gain(at_once) / realization.tasks
         if alone - gain <= PROVEN_GAP:  # each task gains what it would gain alone
-            return make_plan(scenario, realization, at_once, gain, alone, "prices", limit.spent_s)
+            return make_plan(scenario, realization, Found(at_once, gain, alone, "prices"), limit.spent_s)
         return _Unproven(at_once, alone, "ready order with several streams is only bounded")
     searches: list[Search] = []
     if not limit.expired:
@@ -141,7 +140,8 @@ def _solve_exact(
     option = _full_columns(instance, column, executed)
     if any(search.complete for search in searches):
         peak = max(search.peak for search in searches)
-        return make_plan(scenario, realization, option, gain, gain, "exact", limit.spent_s, peak_labels=peak)
+        optimum = Found(option, gain, gain, "exact")
+        return make_plan(scenario, realization, optimum, limit.spent_s, peak_labels=peak)
     bound = min(search.bound for search in searches) / realization.tasks + scenario.gain.terms().late_gain
     best = max(option, at_once, key=Replayer(scenario, realization).total_gain)
     return _Unproven(best, bound, WHY_STOPPED.get(searches[-1].stopped, WHY_STOPPED["time"]))
@@ -173,7 +173,7 @@ def _solve_bounded(scenario: Scenario, realization: Realization, limit: TimeLimi
     """Leave the rest to the bounded method; ``reason`` explains the missing proof unless bound and gain meet."""
     from hasten.offline.bounded import solve_bounded  # its compiled kernels are not needed where exact search fits
 
-    option, gain, upper_bound, method = solve_bounded(scenario, realization, limit, found.option, found.upper_bound)
+    bounded = solve_bounded(scenario, realization, limit, found.option, found.upper_bound)
     why = WHY_STOPPED["interrupted"] if limit.cancelled else found.why
-    plan = make_plan(scenario, realization, option, gain, upper_bound, method, limit.spent_s, why)
+    plan = make_plan(scenario, realization, bounded, limit.spent_s, why)
     return plan if not plan.optimal else replace(plan, reason="")

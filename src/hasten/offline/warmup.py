@@ -38,15 +38,16 @@ def compile_exact(scenario: Scenario, realization: Realization) -> None:
 def compile_bounded(scenario: Scenario, realization: Realization) -> None:
     """Compile the bounded method's kernels for a scenario's order and topology."""
     from hasten.offline import bounded
+    from hasten.offline.effort import Effort
 
     key = ("bounded", grant_like(scenario), scenario.uplink.topology, len(scenario.devices) > 1)
     if key in _warm or realization.tasks == 0:
         return
     few, limit = part_of(realization, FEW), TimeLimit()
-    effort = bounded.Effort(rounds=2, turn_rounds=(1, 2), grant_labels=32, ready_labels=32, search_work=200)
+    effort = Effort(rounds=2, service_order_rounds=(1, 2), grant_labels=32, ready_labels=32, search_work=200)
     instance, _ = instance_of(scenario, few)
     fine, coarse = bounded.relaxations(scenario, few, effort)
-    prices = bounded.priced(scenario, fine, coarse, limit, effort)
+    prices = bounded.dual_prices(scenario, fine, coarse, limit, effort)
     bounded.planned(scenario, instance, coarse, prices, effort, limit, incumbent(scenario, few), lambda _: 0.0)
     bounded.tightened_bound(scenario, few, fine, prices, limit, effort)
     _warm.add(key)

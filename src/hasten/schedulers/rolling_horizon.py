@@ -17,16 +17,10 @@ from hasten.core.compiled import allocating
 from hasten.core.decision import DEAD_LINK_BITS_PER_MS, Context, Decision, View
 from hasten.core.errors import InputError
 from hasten.core.options import OptionTable
-from hasten.offline.exact.labels import (
-    TIE_PRICE_PER_MS,
-    Frontier,
-    Progress,
-    Record,
-    advance,
-    clip,
-    traced,
-)
-from hasten.offline.instance import Costs, Instance, Rates, Tasks, alone_gains, costs_of, following_tasks
+from hasten.offline.exact.advance import TIE_PRICE_PER_MS, SearchProgress, advance
+from hasten.offline.exact.labels import Frontier, clip, upcoming_from
+from hasten.offline.exact.record import DecisionRecord, traced
+from hasten.offline.instance import Costs, Instance, KnownTasks, Rates, alone_gains, costs_of, following_tasks
 
 FloatArray = NDArray[np.float64]
 IntArray = NDArray[np.int64]
@@ -167,7 +161,9 @@ def _steady(costs: Costs, rate: float) -> Rates:
 
 
 @allocating
-def _forecast(costs: Costs, rates: Rates, stream: int, since_ms: FloatArray, gap_ms: FloatArray, horizon: int) -> Tasks:
+def _forecast(
+    costs: Costs, rates: Rates, stream: int, since_ms: FloatArray, gap_ms: FloatArray, horizon: int
+) -> KnownTasks:
     """The task at hand at time 0 and the next arrivals if every stream is periodic.
 
     An overdue arrival is expected a whole gap from now: taking it for imminent, as a truly periodic one would be,
@@ -192,7 +188,7 @@ def _forecast(costs: Costs, rates: Rates, stream: int, since_ms: FloatArray, gap
     remaining = np.zeros(horizon + 2)
     for k in range(horizon, -1, -1):
         remaining[k] = remaining[k + 1] + alone[k]
-    return Tasks(arrival_ms, of_stream, following, first_task, alone, remaining)
+    return KnownTasks(arrival_ms, of_stream, following, first_task, alone, remaining)
 
 
 @allocating
@@ -203,15 +199,12 @@ def _plan_from(instance: Instance, waits_ms: FloatArray) -> Any:
     state_ms = np.empty((1, width))
     for d in range(width):
         state_ms[0, d] = waits_ms[d]
-    next_ms = np.empty(len(costs.options))
-    for m in range(len(next_ms)):
-        next_ms[m] = tasks.arrival_ms[tasks.first[m]] if tasks.first[m] < n else np.inf
-    clip(costs, rates, next_ms, state_ms[0])
+    clip(costs, rates, upcoming_from(tasks, 0).arrival_ms, state_ms[0])
     frontier = Frontier(state_ms, np.zeros((1, width)), np.zeros(1), np.full(1, -1))
     room = (n + 1) * MOST_LABELS
-    record = Record(np.empty(room, np.int32), np.empty(room, np.int32), np.empty(room, np.int16))
+    record = DecisionRecord(np.empty(room, np.int32), np.empty(room, np.int32), np.empty(room, np.int16))
     plan = np.empty(n, np.int64)
-    progress = Progress(0, 1, 0, 1, -1, False, False, tasks.remaining[0], 0.0)
+    progress = SearchProgress(0, 1, 0, 1, -1, False, False, tasks.remaining[0], 0.0)
     progress, frontier = advance(
         instance, progress, frontier, record, plan, n, MOST_LABELS, -np.inf, TIE_PRICE_PER_MS, np.inf, np.inf,
         np.zeros(1, np.int64),

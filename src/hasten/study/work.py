@@ -19,7 +19,8 @@ from hasten.core.decision import Scheduler
 from hasten.core.results import Result
 from hasten.core.scenario import Realization, Scenario, scenario_from
 from hasten.offline import solve_offline
-from hasten.offline.bounded import Effort, solve_bounded
+from hasten.offline.bounded import solve_bounded
+from hasten.offline.effort import Effort
 from hasten.offline.limits import TimeLimit
 from hasten.schedulers import make_scheduler
 from hasten.schedulers.load_threshold import TRAINING_SEEDS, tune_load_threshold

@@ -12,12 +12,15 @@ from offline_scenarios import SLACK, alexnet, random_prices
 from sim_cases import COMBINATIONS, random_options, random_scenario, with_outages
 
 from hasten.api import simulate
+from hasten.core.gain import GainTerms
 from hasten.core.scenario import scenario_from
 from hasten.offline.bound.bounds import Relaxation, paid_before
-from hasten.offline.bound.decomposition import find_prices
+from hasten.offline.bound.decomposition import find_dual_prices
+from hasten.offline.bound.grant_order import GrantOrder
 from hasten.offline.bound.grid import make_grid
-from hasten.offline.bound.kernels import NO_OPTION, Stays, _option_values, _steady_values, price_stays
-from hasten.offline.bound.order import Order
+from hasten.offline.bound.kernels import NO_OPTION
+from hasten.offline.bound.occupancy import Occupancies, price_occupancies
+from hasten.offline.bound.option_values import Offer, OptionScratch, Terms, option_values, steady_values
 from hasten.offline.exact.search import exact_search
 from hasten.offline.instance import instance_of
 from hasten.offline.limits import TimeLimit
@@ -58,7 +61,7 @@ def test_no_scheduler_gains_more_than_tuned_prices_allow(folder, seed, combinati
     scenario = random_scenario(folder, seed, *combination, tasks=12)
     realization = scenario.realize(0)
     relaxation = Relaxation(make_grid(scenario, realization, 0.5))
-    prices = find_prices(relaxation, 25, 3.0, TimeLimit())
+    prices = find_dual_prices(relaxation, 25, 3.0, TimeLimit())
     result = simulate(scenario, make_scheduler(scheduler), 0)
     assert result.gain.sum() <= prices.bound + SLACK
 
@@ -85,7 +88,7 @@ def test_tuned_prices_never_fall_below_the_exact_optimum(folder):
         assert search.complete
         optimum = search.gain + realization.tasks * scenario.gain.terms()[1]
         relaxation = Relaxation(make_grid(scenario, realization, 0.1))
-        bound = find_prices(relaxation, 60, 1.0, TimeLimit(), 5.0 if seed % 2 else None).bound
+        bound = find_dual_prices(relaxation, 60, 1.0, TimeLimit(), 5.0 if seed % 2 else None).bound
         assert bound >= optimum - SLACK
         close += bound - optimum <= 0.05 * abs(search.gain) + 0.01
     assert close >= 40  # it is not only valid but of use
@@ -93,18 +96,19 @@ def test_tuned_prices_never_fall_below_the_exact_optimum(folder):
 
 @settings(max_examples=60, deadline=None, derandomize=True)
 @given(seed=st.integers(0, 2**31), outages=st.booleans())
-def test_no_tolls_bound_less_than_a_plan_in_grant_order_gains(folder, seed, outages):
+def test_no_multipliers_bound_less_than_a_plan_in_grant_order_gains(folder, seed, outages):
     rng = np.random.default_rng(seed)
     scenario = random_scenario(folder, seed % 200, "shared", "grant", tasks=8)
     realization = scenario.realize(seed % 1000)
     if outages:
         realization = with_outages(realization, rng)
     grid = make_grid(scenario, realization, float(rng.choice([0.3, 1.0, 4.0])))
-    order = Order(grid, toll_cells := int(rng.integers(1, 8)), grid.width // toll_cells + 2)
-    toll = rng.choice([0.0, 0.1, 1.0]) * np.maximum(rng.normal(size=(len(grid.order), order.blocks)), 0.0)
+    order = GrantOrder(grid, block_cells := int(rng.integers(1, 8)), grid.width // block_cells + 2)
+    multiplier = rng.choice([0.0, 0.1, 1.0]) * np.maximum(rng.normal(size=(len(grid.order), order.blocks)), 0.0)
     price = random_prices(grid, rng)
     bound = (
-        Relaxation(grid).evaluate(price[:-1], price[-1], None, toll, order.toll_cells).bound + order.longest(toll)[0]
+        Relaxation(grid).evaluate(price[:-1], price[-1], None, multiplier, order.block_cells).bound
+        + order.longest(multiplier)[0]
     )
     replayer = Replayer(scenario, realization)
     for _ in range(PLANS_PER_SCENARIO):
@@ -114,18 +118,18 @@ def test_no_tolls_bound_less_than_a_plan_in_grant_order_gains(folder, seed, outa
 def test_the_longest_path_is_the_best_of_all_orders():
     """Against trying every assignment of four tasks to blocks that never goes back."""
     grid = make_grid(alexnet(2, 2), alexnet(2, 2).realize(0), 8.0)
-    order, rng = Order(grid, 4, grid.width // 4 + 2), np.random.default_rng(0)
+    order, rng = GrantOrder(grid, 4, grid.width // 4 + 2), np.random.default_rng(0)
     place = np.argsort(grid.order)
     for _ in range(20):
-        toll = np.maximum(rng.normal(size=(4, order.blocks)), 0.0)
+        multiplier = np.maximum(rng.normal(size=(4, order.blocks)), 0.0)
         best = 0.0
         for blocks in itertools.product(range(-1, order.blocks), repeat=4):
             at = [order.first_block[k] + b for k, b in enumerate(blocks) if b >= 0]
             if at == sorted(at):
-                best = max(best, sum(toll[place[k], b] for k, b in enumerate(blocks) if b >= 0))
-        total, start_block = order.longest(toll)
+                best = max(best, sum(multiplier[place[k], b] for k, b in enumerate(blocks) if b >= 0))
+        total, start_block = order.longest(multiplier)
         assert total == pytest.approx(best)
-        assert sum(toll[q, b] for q, b in enumerate(start_block) if b >= 0) == pytest.approx(best)
+        assert sum(multiplier[q, b] for q, b in enumerate(start_block) if b >= 0) == pytest.approx(best)
 
 
 def test_a_lone_task_is_bounded_by_its_best_option():
@@ -163,7 +167,7 @@ def test_finer_cells_and_tuned_prices_tighten_the_bound():
         relaxation = Relaxation(make_grid(scenario, realization, cell_ms))
         zero = np.zeros((1, relaxation.grid.cells))
         free.append(relaxation.evaluate(zero, zero[0]).bound)
-        tuned.append(find_prices(relaxation, 40, 4.0, TimeLimit()).bound)
+        tuned.append(find_dual_prices(relaxation, 40, 4.0, TimeLimit()).bound)
     assert tuned[0] < free[0] and tuned[1] < free[1]
     assert tuned[1] < tuned[0]
 
@@ -192,30 +196,28 @@ def test_values_start_at_the_bound_without_prices():
     assert np.all(np.diff(values, axis=1) <= 1e-12)  # a fuller device never gains more
 
 
-def test_prices_of_stays_computed_once_give_the_values_computed_anew():
+def test_prices_of_occupancies_computed_once_give_the_values_computed_anew():
     """The fast values of options on a link of constant rate, against the ones that also say where they are best."""
     rng = np.random.default_rng(0)
-    width, toll_cells = 90, 7
+    width, block_cells = 90, 7
     for _ in range(300):
         link_paid, edge_paid = (paid_before(rng.random(200) * rng.integers(0, 2, 200)) for _ in range(2))
         send, edge, device, rtt_half = (int(n) for n in rng.integers(0, 20, 4))
         send_part, edge_part, rtt_part = rng.random(3)
-        terms = [(0.0, 0.0, 0.0), (0.3, -0.1, 0.0), (0.0, 0.0, 0.5)][rng.integers(3)]
+        gain_terms = GainTerms(*[(0.0, 0.0, 0.0), (0.3, -0.1, 0.0), (0.0, 0.0, 0.5)][rng.integers(3)])
         arrival, limit_at = 40, 40 + float(rng.uniform(10, 80))
-        toll = rng.random(30) if rng.random() < 0.5 else np.empty(0)
+        multiplier = rng.random(30) if rng.random() < 0.5 else np.empty(0)
         slow, fast, edge_value = np.zeros(width), np.zeros(width), np.zeros(width)
         index = [np.zeros(width, np.int64) for _ in range(3)]
-        stay_prices = []
+        prices = []
         for paid, whole, part in ((link_paid, send, send_part), (edge_paid, edge, edge_part)):
-            stays = Stays(np.array([whole]), np.array([part]), np.zeros((1, 1), np.int64))
-            stay_prices.append(np.empty((1, len(paid))))
-            price_stays(paid, stays, stay_prices[-1])
-        common = arrival, limit_at, 40.0, 50.0, device, send, edge, send_part, edge_part
-        starts = _option_values(
-            *common, 1.0, 0.7, terms, rtt_half, rtt_part, np.empty(0), 1.0, link_paid, edge_paid, toll, toll_cells,
-            slow, index[0], index[1], edge_value, index[2],
-        )  # fmt: skip
-        assert starts == _steady_values(
-            *common, 0.7, terms, rtt_half, rtt_part, 1.0, stay_prices[0][0], stay_prices[1][0], toll, toll_cells, fast
-        )
+            occupancies = Occupancies(np.array([whole]), np.array([part]), np.zeros((1, 1), np.int64))
+            prices.append(np.empty((1, len(paid))))
+            price_occupancies(paid, occupancies, prices[-1])
+        offer = Offer(arrival, limit_at, 40.0, 50.0, device, send, edge, send_part, edge_part, 1.0, 0.7)
+        terms = Terms(gain_terms, rtt_half, rtt_part, 1.0)
+        scratch = OptionScratch(slow, index[0], index[1], edge_value, index[2])
+        starts = option_values(offer, terms, np.empty(0), link_paid, edge_paid, multiplier, block_cells, scratch)
+        send_price, edge_price = (price[0] for price in prices)
+        assert starts == steady_values(offer, terms, send_price, edge_price, multiplier, block_cells, fast)
         np.testing.assert_array_equal(fast[:starts], slow[:starts])

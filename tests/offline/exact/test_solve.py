@@ -258,7 +258,9 @@ def test_all_kernels_are_compiled_before_the_clock_runs(
     monkeypatch.setattr(compiled.KernelCache, "load_overload", compiled_late)
     monkeypatch.setattr(solve, "BEAM_WIDTH", 2)
     monkeypatch.setattr(exact, "DEFAULT_WORK", 1.0)
-    monkeypatch.setattr(bounded, "Effort", partial(bounded.Effort, rounds=2, turn_rounds=(1, 2), search_work=1000))
+    monkeypatch.setattr(
+        bounded, "Effort", partial(bounded.Effort, rounds=2, service_order_rounds=(1, 2), search_work=1000)
+    )
     plan = solve_offline(scenario)
     assert plan.method == "prices" or plan.optimal
 

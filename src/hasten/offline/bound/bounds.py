@@ -1,17 +1,18 @@
 """Upper bounds for any number of streams: the uplink and the edge are shared by price instead of by queue.
 
-Using a link for the time of cell t costs ``link_price[t]``, a worker ``edge_price[t]``, a transfer that starts in a
-block of cells moreover the toll of its task and that block (``offline.bound.order``). What remains are independent
-streams whose device serves in order; each is solved by a one-dimensional dynamic program over the device's backlog, on
-the grid of ``offline.bound.grid``, in which a transfer may start in any cell after its device stage and the edge in any
-cell after the transfer. A stage of constant length is charged for its unrounded length, wherever in its cell that is
-cheapest. By weak duality
+Using a link for the time of cell t costs its dual price ``link_price[t]``, a worker ``edge_price[t]``, a transfer that
+starts in a block of cells moreover the ordering multiplier of its task and that block (``offline.bound.grant_order``).
+What remains are independent streams whose device serves in order; each is solved by a one-dimensional dynamic program
+over the device's backlog, on the grid of ``offline.bound.grid``, in which a transfer may start in any cell after its
+device stage and the edge in any cell after the transfer. A stage of constant length is charged for its unrounded
+length, wherever in its cell that is cheapest. By weak duality
 
     sum of the streams' values + sum of all prices times capacities  >=  gain of every schedule,
 
 for prices >= 0, whatever the topology and the order of service: no order is assumed (Fisher, "The Lagrangian
 relaxation method for solving integer programming problems", Management Science 1981; time-indexed relaxations of
-machine scheduling: Dyer and Wolsey, Discrete Applied Mathematics 1990). Tolls add what any order can collect of them.
+machine scheduling: Dyer and Wolsey, Discrete Applied Mathematics 1990). Ordering multipliers
+add what any order can collect of them.
 """
 
 from __future__ import annotations
@@ -24,7 +25,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hasten.offline.bound.grid import Grid
-from hasten.offline.bound.kernels import NO_OPTION, NOT_SENT, Stays, price_stays, solve_streams, worth_of_stages
+from hasten.offline.bound.kernels import NO_OPTION, NOT_SENT, Optima, TimePrices, solve_streams, worth_of_stages
+from hasten.offline.bound.occupancy import Occupancies, price_occupancies
 
 FloatArray = NDArray[np.float64]
 IntArray = NDArray[np.int64]
@@ -33,8 +35,8 @@ THREADS = 2
 """Streams are solved in so many parts at once; a fixed number, so that sums are the same on every machine."""
 TASKS_FOR_THREADS = 300
 """With fewer tasks the parts are solved one after the other."""
-MOST_STAYS = 4e7
-"""No more prices of stays than about this are kept at once; of longer horizons they are computed for each task."""
+MOST_OCCUPANCY_PRICES = 4e7
+"""Most prices of occupancies, about, that are kept at once; of longer horizons they are computed for each task."""
 
 
 @dataclass
@@ -42,7 +44,7 @@ class DualValue:
     """The relaxation at given prices."""
 
     bound: float
-    """No schedule's total gain exceeds this (sum over tasks, not a mean), but for the tolls paid in it.
+    """No schedule's total gain exceeds this (sum over tasks, not a mean), but for the ordering multipliers paid in it.
 
     Infinite if not all options were tried.
     """
@@ -53,56 +55,56 @@ class DualValue:
     option: IntArray
     """(Q,): column of the grid's options each task takes, or NO_OPTION."""
     start_block: IntArray
-    """(Q,): block in which its transfer starts, counted from that of its arrival, or NOT_SENT; only with tolls."""
+    """(Q,): block in which its transfer starts, from that of its arrival, or NOT_SENT; only with multipliers."""
 
 
-def _stays_of(whole: IntArray, part: FloatArray, relevant: NDArray[np.bool_]) -> Stays:
+def _occupancies_of(whole: IntArray, part: FloatArray, relevant: NDArray[np.bool_]) -> Occupancies:
     """The durations of the relevant options (M, J)."""
     durations, kind = np.unique(np.stack([whole[relevant], part[relevant]], axis=1), axis=0, return_inverse=True)
     kinds = np.zeros(whole.shape, dtype=np.int64)
     kinds[relevant] = kind.ravel()
-    return Stays(durations[:, 0].astype(np.int64), np.ascontiguousarray(durations[:, 1]), kinds)
+    return Occupancies(durations[:, 0].astype(np.int64), np.ascontiguousarray(durations[:, 1]), kinds)
 
 
 class Relaxation:
-    """Evaluates the bound at prices; owns the scratch memory."""
+    """Evaluates the bound at dual prices; owns the scratch memory."""
 
     def __init__(self, grid: Grid) -> None:
         self.grid = grid
         self._choice = np.empty((len(grid.order), grid.width), dtype=np.int8)
         self.usable = np.repeat(grid.usable, np.diff(grid.first), axis=0)
         sends = grid.usable & (grid.bits > 0)
-        if grid.cells * 2 * int(sends.sum(axis=1).max(initial=0)) > MOST_STAYS:
+        if grid.cells * 2 * int(sends.sum(axis=1).max(initial=0)) > MOST_OCCUPANCY_PRICES:
             sends[:] = False
-        self.send_stays = _stays_of(grid.send, grid.send_part, sends)
-        self.edge_stays = _stays_of(grid.edge, grid.edge_part, sends)
+        self.send = _occupancies_of(grid.send, grid.send_part, sends)
+        self.edge = _occupancies_of(grid.edge, grid.edge_part, sends)
         shares = np.arange(THREADS + 1) * len(grid.order) / THREADS
         self.parts = np.searchsorted(grid.first[:-1], shares)
         self.parts[-1] = len(grid.first) - 1
         self.map = ThreadPoolExecutor(THREADS).map if len(grid.order) >= TASKS_FOR_THREADS else map
         steady = grid.sent_bits.shape[1] == 0
         priced = grid.cells + 3 if steady and sends.any() else 0
-        self.send_price = np.empty((min(grid.links, THREADS), len(self.send_stays.whole), priced))
+        self.send_price = np.empty((min(grid.links, THREADS), len(self.send.whole), priced))
         """Of the one link, or for each thread of the link that it is at."""
-        self.edge_price = np.empty((len(self.edge_stays.whole), priced))
-        self.stays_kept = priced > 0
-        """Whether all prices of stays are kept: with links of constant rate, if the horizon is not too long."""
+        self.edge_price = np.empty((len(self.edge.whole), priced))
+        self.keeps_prices = priced > 0
+        """Whether all prices of occupancies are kept: on links of constant rate, if the horizon is not too long."""
 
     def evaluate(
         self,
         link_price: FloatArray,
         edge_price: FloatArray,
         values: FloatArray | None = None,
-        toll: FloatArray | None = None,
-        toll_cells: int = 1,
+        multiplier: FloatArray | None = None,
+        block_cells: int = 1,
         among: NDArray[np.bool_] | None = None,
     ) -> DualValue:
         """The bound at ``link_price`` (links, T) and ``edge_price`` (T,), both >= 0 and per cell.
 
         ``values`` (Q, width), if given, receives what each stream can still gain from each task on, by the backlog
-        of its device in cells at that task's arrival. ``toll`` (Q, blocks), if given, is what a transfer pays for
-        starting in each block of ``toll_cells`` cells, counted from that of its task's arrival. ``among`` (Q, J), if
-        given, are the only options to try.
+        of its device in cells at that task's arrival. ``multiplier`` (Q, blocks), if given, is what a transfer pays
+        for starting in each block of ``block_cells`` cells, counted from that of its task's arrival. ``among`` (Q, J),
+        if given, are the only options to try.
         """
         grid = self.grid
         link_paid, edge_paid = paid_before(link_price), paid_before(edge_price)
@@ -110,22 +112,16 @@ class Relaxation:
         start_block = np.full(len(grid.order), NOT_SENT, dtype=np.int64)
         link_use = np.zeros((THREADS, grid.links, grid.cells + 3))
         edge_use = np.zeros((THREADS, grid.cells + 3))
-
         usable = self.usable if among is None else self.usable & among
+        values = np.empty((0, 0)) if values is None else values
 
         def solve(part: int) -> float:
-            worth: float = solve_streams(
-                self.parts[part], self.parts[part + 1], grid.first, grid.arrival, grid.limit, grid.arrival_at,
-                grid.limit_at, grid.arrival_ms, grid.deadline_ms, grid.device, grid.send, grid.edge, grid.device_part,
-                grid.send_part, grid.edge_part, grid.bits, grid.worth, usable, grid.gain_terms, grid.rtt_half,
-                grid.rtt_half_part, grid.link, grid.sent_bits, grid.cell_ms, link_paid, edge_paid, self.send_stays,
-                self.edge_stays, self.send_price[part % len(self.send_price)], self.edge_price,
-                np.empty((0, 0)) if toll is None else toll, toll_cells, self._choice,
-                np.empty((0, 0)) if values is None else values, option, start_block, link_use[part], edge_use[part],
-            )  # fmt: skip
+            prices = self._time_prices(link_paid, edge_paid, part, multiplier, block_cells)
+            optima = Optima(self._choice, values, option, start_block, link_use[part], edge_use[part])
+            worth: float = solve_streams(self.parts[part], self.parts[part + 1], grid, usable, prices, optima)
             return worth
 
-        self.price_all_stays(link_paid, edge_paid)
+        self.price_all_occupancies(link_paid, edge_paid)
         worth = sum(self.map(solve, range(THREADS)))
         revenue = float(link_paid[:, -1].sum() + grid.workers * edge_paid[-1])
         bound = grid.base_gain + worth + revenue
@@ -137,18 +133,38 @@ class Relaxation:
             start_block=start_block,
         )
 
-    def price_all_stays(self, link_paid: FloatArray, edge_paid: FloatArray) -> None:
+    def _time_prices(
+        self,
+        link_paid: FloatArray,
+        edge_paid: FloatArray,
+        part: int,
+        multiplier: FloatArray | None = None,
+        block_cells: int = 1,
+    ) -> TimePrices:
+        """What the kernels read in one part of the streams."""
+        return TimePrices(
+            link_paid,
+            edge_paid,
+            self.send,
+            self.edge,
+            self.send_price[part % len(self.send_price)],
+            self.edge_price,
+            np.empty((len(self.grid.order), 0)) if multiplier is None else multiplier,
+            block_cells,
+        )
+
+    def price_all_occupancies(self, link_paid: FloatArray, edge_paid: FloatArray) -> None:
         """Prices of all durations at the edge, and on the link if there is but one."""
-        if not self.stays_kept:
+        if not self.keeps_prices:
             return
-        stays = [(edge_paid, self.edge_stays, self.edge_price)]
+        priced = [(edge_paid, self.edge, self.edge_price)]
         if self.grid.links == 1:
-            stays.append((link_paid[0], self.send_stays, self.send_price[0]))
+            priced.append((link_paid[0], self.send, self.send_price[0]))
 
         def price_share(part: int) -> None:
-            for paid, (whole, left_out, kind), price in stays:
+            for paid, (whole, left_out, kind), price in priced:
                 mine = slice(part * len(whole) // THREADS, (part + 1) * len(whole) // THREADS)
-                price_stays(paid, Stays(whole[mine], left_out[mine], kind), price[mine])
+                price_occupancies(paid, Occupancies(whole[mine], left_out[mine], kind), price[mine])
 
         list(self.map(price_share, range(THREADS)))
 
@@ -161,13 +177,8 @@ class Relaxation:
         are those of :meth:`evaluate` at the same prices. Backlogs are in cells, so many for each of the C that C reach
         over all ``width``; the largest worth counts. Worths that cannot be had stay.
         """
-        grid = self.grid
-        worth_of_stages(
-            grid.first, grid.arrival, grid.limit, grid.arrival_at, grid.limit_at, grid.arrival_ms, grid.deadline_ms,
-            grid.device, grid.send, grid.edge, grid.device_part, grid.send_part, grid.edge_part, grid.bits, grid.worth,
-            grid.gain_terms, grid.rtt_half, grid.rtt_half_part, grid.link, grid.sent_bits, grid.cell_ms,
-            paid_before(link_price), paid_before(edge_price), values, group, worth,
-        )  # fmt: skip
+        prices = self._time_prices(paid_before(link_price), paid_before(edge_price), 0)
+        worth_of_stages(self.grid, prices, values, group, worth)
 
 
 def paid_before(price: FloatArray) -> FloatArray:

@@ -1,4 +1,4 @@
-"""What every search for prices and tolls is made of: steps along subgradients, blocks of time, options worth trying.
+"""What a search for dual prices and ordering multipliers is made of: subgradient steps, blocks of time, a working set.
 
 Each number follows its subgradient with a step size of its own, as in Adam (Kingma and Ba, ICLR 2015), projected to be
 non-negative, with steps that shrink geometrically: blocks interact only within a few deadlines, so each behaves like a
@@ -7,6 +7,8 @@ small problem of its own, for which one common step would be wrong. Of the last 
 """
 
 from __future__ import annotations
+
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -25,9 +27,21 @@ AVERAGE_MEMORY = 0.9
 WHOLE_FIRST = 30
 """So many rounds try all options."""
 WHOLE_EVERY = 5
-"""After them one round in so many does; the others try those that were best in one of the last ``LATELY`` rounds."""
-LATELY = 60
+"""After them one round in so many does; the others try the working set."""
+WORKING_SET_ROUNDS = 60
+"""The working set holds what was best in one of so many last rounds."""
 LONG_AGO = -(10**9)
+
+
+class Iterate(NamedTuple):
+    """Numbers on their way down, each (n,), and what each knows of its subgradients."""
+
+    now: FloatArray
+    mean: FloatArray
+    drift: FloatArray
+    """Mean of its subgradients, the late ones weighing most."""
+    scale: FloatArray
+    """Mean of their squares, likewise."""
 
 
 class Descent:
@@ -35,31 +49,29 @@ class Descent:
 
     def __init__(self, start: FloatArray, least_scale: float) -> None:
         self.now, self.mean = np.array(start, order="C"), np.array(start, order="C")
-        self._drift, self._scale = np.zeros(start.shape), np.zeros(start.shape)
+        drift, scale = np.zeros(start.size), np.zeros(start.size)
+        self._iterate = Iterate(self.now.reshape(-1), self.mean.reshape(-1), drift, scale)
         self._least_scale = least_scale
         self._steps = 0
 
-    def step(self, excess: FloatArray, size: float) -> None:
+    def step(self, subgradient: FloatArray, size: float) -> None:
         """Raise what is wanted too much, by about ``size``."""
         self._steps += 1
         memory = min(AVERAGE_MEMORY, 1.0 - 1.0 / self._steps)
         size /= 1.0 - MOMENTUM**self._steps
         unbiased = 1.0 / (1.0 - SCALE_MEMORY**self._steps)
-        _step(
-            excess.reshape(-1), self.now.reshape(-1), self.mean.reshape(-1), self._drift.reshape(-1),
-            self._scale.reshape(-1), size, unbiased, self._least_scale, memory,
-        )  # fmt: skip
+        _step(self._iterate, subgradient.reshape(-1), size, unbiased, self._least_scale, memory)
 
 
 @allocating
 def _step(
-    excess: FloatArray, now: FloatArray, mean: FloatArray, drift: FloatArray, scale: FloatArray, size: float,
-    unbiased: float, least_scale: float, memory: float,
-) -> None:  # fmt: skip
+    iterate: Iterate, subgradient: FloatArray, size: float, unbiased: float, least_scale: float, memory: float
+) -> None:
     """One step in place; compiled, as it would otherwise be a dozen passes over long arrays."""
+    now, mean, drift, scale = iterate
     for i in range(len(now)):
-        drift[i] = MOMENTUM * drift[i] + (1.0 - MOMENTUM) * excess[i]
-        scale[i] = SCALE_MEMORY * scale[i] + (1.0 - SCALE_MEMORY) * excess[i] * excess[i]
+        drift[i] = MOMENTUM * drift[i] + (1.0 - MOMENTUM) * subgradient[i]
+        scale[i] = SCALE_MEMORY * scale[i] + (1.0 - SCALE_MEMORY) * subgradient[i] * subgradient[i]
         now[i] = max(now[i] + size * drift[i] / (np.sqrt(scale[i] * unbiased) + least_scale), 0.0)
         mean[i] = memory * mean[i] + (1.0 - memory) * now[i]
 
@@ -86,17 +98,17 @@ class Blocks:
         per_ms: FloatArray = np.vstack([link_price, edge_price])[:, first] / self._grid.cell_ms
         return per_ms
 
-    def excess(self, link_use: FloatArray, edge_use: FloatArray) -> FloatArray:
+    def subgradient(self, link_use: FloatArray, edge_use: FloatArray) -> FloatArray:
         """(links + 1, count): time used beyond capacity, in ms; (links, T) and (T,) of each cell are used."""
         padded = np.zeros((len(self._capacity), self._count * self._size))
         padded[:-1, : self._grid.cells] = link_use
         padded[-1, : self._grid.cells] = edge_use
         used = padded.reshape(len(padded), self._count, self._size).sum(axis=2)
-        excess_ms: FloatArray = self._grid.cell_ms * (used - self._capacity)
-        return excess_ms
+        beyond_ms: FloatArray = self._grid.cell_ms * (used - self._capacity)
+        return beyond_ms
 
 
-class Lately:
+class WorkingSet:
     """The options that were each task's best in one of the last rounds that tried all of them.
 
     A task soon takes one of a few options whatever the prices do. Most rounds try only those: what they find is no
@@ -114,8 +126,8 @@ class Lately:
 
     def options(self, now: int) -> NDArray[np.bool_]:
         """(Q, J): the options to try in round ``now``."""
-        lately: NDArray[np.bool_] = self._last >= now - LATELY
-        return lately
+        recent: NDArray[np.bool_] = self._last >= now - WORKING_SET_ROUNDS
+        return recent
 
 
 def share_done(finished: int, rounds: int, limit: TimeLimit, since_s: float) -> float:

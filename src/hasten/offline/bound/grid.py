@@ -7,7 +7,7 @@ latest finish, the unrounded sums are kept for that.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -27,9 +27,11 @@ LIMIT_SLACK_CELLS = 1e-4
 """Added to each latest finish, to outweigh the slack of all durations in any chain of up to a million stages."""
 
 
-@dataclass(frozen=True)
-class Grid:
-    """A realization on the grid. Tasks are ordered by stream, then by arrival; Q counts them. J options per stream."""
+class Grid(NamedTuple):
+    """A realization on the grid, as kernels read it.
+
+    Tasks are ordered by stream, then by arrival; Q counts them. J options per stream.
+    """
 
     cell_ms: float
     origin_cell: int

@@ -12,18 +12,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hasten.core.options import DROP
-from hasten.offline.exact.labels import (
-    TIE_PRICE_PER_MS,
-    Frontier,
-    Progress,
-    Record,
-    advance,
-    clip,
-    empty_record,
-    frontier_of,
-    started,
-    traced,
-)
+from hasten.offline.exact.advance import TIE_PRICE_PER_MS, SearchProgress, advance, started
+from hasten.offline.exact.labels import Frontier, clip, frontier_of
+from hasten.offline.exact.record import DecisionRecord, empty_record, traced
 from hasten.offline.instance import Instance
 from hasten.offline.limits import TimeLimit
 
@@ -42,7 +33,7 @@ DEFAULT_MEMORY_MB = 1024
 SLOW_PACE_PER_S = 1e8
 """Label comparisons per second of a slow machine."""
 PROBATION = 0.1
-HOPELESS_PROGRESS = 0.25
+LEAST_PROGRESS = 0.25
 """A search is given up after the share ``PROBATION`` of its budget if it is on course to need four times as much."""
 FIRST_RECORD = 1 << 18
 BYTES_PER_DECISION = 10
@@ -140,7 +131,7 @@ def exact_search(
 
 def too_slow(used: float, done: float) -> bool:
     """Whether a search that used this share of its budget for this share of the tasks is not worth going on."""
-    return used > PROBATION and done < HOPELESS_PROGRESS * used
+    return used > PROBATION and done < LEAST_PROGRESS * used
 
 
 class _Budget:
@@ -169,7 +160,7 @@ class _Run:
         self,
         instance: Instance,
         backlog_price: float,
-        hopeless: float,
+        prune_below: float,
         memory_limit_mb: float,
         limit: TimeLimit,
         free_ms: FloatArray | None = None,
@@ -179,11 +170,11 @@ class _Run:
         self._long_stages = False
         self._instance = instance
         self._backlog_price = backlog_price
-        self._hopeless = hopeless
+        self._prune_below = prune_below
         self._frontier = first_frontier(instance, free_ms)
-        self._record: Record = empty_record(FIRST_RECORD)
+        self._record: DecisionRecord = empty_record(FIRST_RECORD)
         self._plan = np.full(len(instance.tasks.arrival_ms), DROP, dtype=np.int64)
-        self.progress: Progress = started(instance)
+        self.progress: SearchProgress = started(instance)
         width = self._frontier.state_ms.shape[1]
         options = instance.costs.worth.shape[1] + 1
         bytes_per_label = 2 * (16 * width + 16) + 2 * 56 * options
@@ -239,13 +230,13 @@ class _Run:
             self._plan,
             min(self.progress.task + SLICE_TASKS, len(self._plan)),
             most_labels,
-            self._hopeless,
+            self._prune_below,
             self._backlog_price,
             self.progress.work + SLICE_WORK,
             most_stage_work,
             self._limit.stop,
         )
-        self.progress = Progress(*progress)
+        self.progress = SearchProgress(*progress)
 
     def result(self, stopped: str) -> Search:
         """What is known now; an interrupted slice leaves no plan behind."""
@@ -255,7 +246,7 @@ class _Run:
             gain = float(self._frontier.gain[best])
             traced(self._record, int(self._frontier.node[best]), self._plan)
         complete = self.done and progress.truncated_at < 0
-        bound = max(gain, self._hopeless) if complete else progress.bound
+        bound = max(gain, self._prune_below) if complete else progress.bound
         return Search(self._plan, gain, bound, complete, progress.peak, progress.work, stopped)
 
     def _grow_record(self) -> None:

@@ -1,1 +1,1 @@
-"""Good plans where the exact search does not fit: beam searches under a guide, local search, recombination."""
+"""Good plans where the exact search does not fit: beam searches under a heuristic, local search, recombination."""

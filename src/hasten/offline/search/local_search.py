@@ -18,7 +18,8 @@ from hasten.core.compiled import compiled, inlined
 from hasten.core.options import DROP
 from hasten.offline.instance import Instance
 from hasten.offline.limits import TimeLimit
-from hasten.offline.search.schedule import MOST_CHANGES, Schedule, Trial, attempt, commit, new_schedule, new_trial
+from hasten.offline.search.changes import attempt, commit
+from hasten.offline.search.schedule import MOST_CHANGES, Schedule, Trial, new_schedule, new_trial
 
 FloatArray = NDArray[np.float64]
 IntArray = NDArray[np.int64]
@@ -31,7 +32,7 @@ WORK_PER_CALL = 1_000_000
 """Work in one stretch of compiled code, which neither a time limit nor Ctrl-C can interrupt."""
 
 
-class Progress(NamedTuple):
+class AnnealedGain(NamedTuple):
     """Total gain above dropping everything, now and at best."""
 
     total: float
@@ -58,14 +59,14 @@ def improve(
     largest = float(np.max(instance.costs.worth[usable], initial=0.0))
     best = plan.option.copy()
     total = float(plan.gain.sum())
-    progress = Progress(total, total)
+    progress = AnnealedGain(total, total)
     rng = np.random.default_rng(0)
     spent_s, left_s = limit.spent_s, limit.left_s
     while trial.work[0] < work and not limit.expired:
         done = max(trial.work[0] / work, (limit.spent_s - spent_s) / left_s if np.isfinite(left_s) else 0.0)
         temperature = largest * hot * (COLD / hot) ** min(done, 1.0)
         until = min(int(trial.work[0]) + WORK_PER_CALL, work)
-        progress = Progress(*_anneal(instance, ready, plan, trial, usable, temperature, until, rng, progress, best))
+        progress = AnnealedGain(*_anneal(instance, ready, plan, trial, usable, temperature, until, rng, progress, best))
     return best
 
 
@@ -90,7 +91,7 @@ def _worth(instance: Instance, k: int, option: int) -> Any:
 @compiled
 def _anneal(
     instance: Instance, ready: bool, plan: Schedule, trial: Trial, usable: NDArray[np.bool_], temperature: float,
-    until: int, rng: np.random.Generator, progress: Progress, best: IntArray,
+    until: int, rng: np.random.Generator, progress: AnnealedGain, best: IntArray,
 ) -> Any:  # fmt: skip
     """Make random moves at a temperature until so much work is done; ``best`` (N,) receives the best plan."""
     n, options = len(plan.option), usable.shape[1]

@@ -17,9 +17,9 @@ from hasten.core.options import DROP
 from hasten.core.timing import stage_end
 from hasten.offline.instance import Instance, rounded_gain
 from hasten.offline.limits import TimeLimit, paced
-from hasten.offline.search.guide import Guide, future
+from hasten.offline.search.heuristic import Heuristic, value_to_go
 from hasten.offline.search.ready_labels import (
-    Labels,
+    ProjectedLabels,
     Scratch,
     line_up,
     new_labels,
@@ -33,9 +33,9 @@ FloatArray = NDArray[np.float64]
 IntArray = NDArray[np.int64]
 
 MOST_WAITING = 192
-"""Tasks that a label may hold whose turn is not certain; a decision beyond that is not considered."""
+"""Tasks that a label may hold whose place is not certain; a decision beyond that is not considered."""
 CAUTION = 5.0
-"""A label is not needed when another leads by this times what is worse about the other, at the guide's prices."""
+"""A label is dominated when another leads by this times what is worse about the other, at the heuristic's prices."""
 CANDIDATES = 8
 """The best decisions are looked at, this many for each label that may be kept."""
 ROUNDING = 1e-9
@@ -46,7 +46,7 @@ FIRST_TASKS = 4
 """Tasks decided in the first stretch."""
 
 
-def ready_beam(instance: Instance, guide: Guide, width: int, limit: TimeLimit, start: IntArray) -> IntArray:
+def ready_beam(instance: Instance, heuristic: Heuristic, width: int, limit: TimeLimit, start: IntArray) -> IntArray:
     """Columns (N,) of the instance's options, or DROP, found with ``width`` labels.
 
     When the time is up or the user interrupts, the tasks that are left are decided as in ``start`` (N,).
@@ -56,15 +56,15 @@ def ready_beam(instance: Instance, guide: Guide, width: int, limit: TimeLimit, s
     labels = new_labels(width, streams, costs.links, costs.workers, MOST_WAITING)
     after = new_labels(width, streams, costs.links, costs.workers, MOST_WAITING)
     scratch = new_scratch(MOST_WAITING + 1, costs.links, costs.workers)
-    steps = _new_steps(width * (options + 1))
+    successors = _new_successors(width * (options + 1))
     parent, taken = np.zeros((n, width), np.int32), np.full((n, width), DROP, np.int16)
     for m in range(streams):
-        labels.ahead[0, m] = future(guide, m, guide.stream_first[m], 0.0)
+        labels.ahead[0, m] = value_to_go(heuristic, m, heuristic.stream_first[m], 0.0)
     count, decided, several = 1, 0, FIRST_TASKS
     while decided < n and not limit.expired:
         began_s = limit.spent_s
         end = min(decided + several, n)
-        count = _advance(instance, guide, labels, after, count, decided, end, steps, scratch, parent, taken)
+        count = _advance(instance, heuristic, labels, after, count, decided, end, successors, scratch, parent, taken)
         if (end - decided) % 2:
             labels, after = after, labels
         decided = end
@@ -77,7 +77,7 @@ def ready_beam(instance: Instance, guide: Guide, width: int, limit: TimeLimit, s
     return chosen
 
 
-class Steps(NamedTuple):
+class Successors(NamedTuple):
     """All ways on from all labels at one decision (C,): which label and option, and what the option changes."""
 
     label: IntArray
@@ -93,22 +93,29 @@ class Steps(NamedTuple):
 
 @compiled
 def _expand(
-    instance: Instance, guide: Guide, labels: Labels, b: int, k: int, steps: Steps, found: int, scratch: Scratch
+    instance: Instance,
+    heuristic: Heuristic,
+    labels: ProjectedLabels,
+    b: int,
+    k: int,
+    successors: Successors,
+    found: int,
+    scratch: Scratch,
 ) -> int:
-    """Append all decisions on task ``k`` that label ``b`` can make to ``steps``; returns the new number of steps."""
+    """Append all decisions on task ``k`` that label ``b`` can make to ``successors``; returns their new number."""
     costs, _, tasks = instance
-    now_ms, stream, q = tasks.arrival_ms[k], tasks.stream[k], guide.place[k]
-    gone = paid_by_free_times(labels, guide, b, now_ms)
+    now_ms, stream, q = tasks.arrival_ms[k], tasks.stream[k], heuristic.place[k]
+    gone = paid_by_free_times(labels, heuristic, b, now_ms)
     others = 0.0
     for m in range(labels.ahead.shape[1]):
         if m != stream:
             others += labels.ahead[b, m]
-    waiting = project(instance, guide, labels, b, line_up(labels, b, -1, DROP, 0.0, scratch), now_ms, scratch)
+    waiting = project(instance, heuristic, labels, b, line_up(labels, b, -1, DROP, 0.0, scratch), now_ms, scratch)
     for j in range(-1, costs.device_ms.shape[1]):
         device_ms, sure = labels.device_ms[b, stream], 0.0
         gain, paid = waiting.gain, waiting.paid
         if j != DROP:
-            if not guide.usable[stream, j]:
+            if not heuristic.usable[stream, j]:
                 continue
             device_ms = stage_end(now_ms, device_ms, costs.device_ms[stream, j])
             if device_ms - now_ms > costs.limit_ms[stream]:
@@ -119,24 +126,26 @@ def _expand(
                 if labels.waiting[b] >= labels.task.shape[1]:
                     continue
                 n = line_up(labels, b, k, j, device_ms, scratch)
-                together = project(instance, guide, labels, b, n, now_ms, scratch)
+                together = project(instance, heuristic, labels, b, n, now_ms, scratch)
                 if not together.feasible:
                     continue
                 gain, paid = together.gain, together.paid
-        ahead = future(guide, stream, q + 1, device_ms)
-        steps.label[found], steps.option[found], steps.device_ms[found] = b, j, device_ms
-        steps.gain[found], steps.ahead[found] = labels.gain[b] + sure, ahead
-        steps.total[found], steps.paid[found] = labels.gain[b] + sure + gain, gone + paid
-        steps.score[found] = steps.total[found] - steps.paid[found] + others + ahead
+        ahead = value_to_go(heuristic, stream, q + 1, device_ms)
+        successors.label[found], successors.option[found], successors.device_ms[found] = b, j, device_ms
+        successors.gain[found], successors.ahead[found] = labels.gain[b] + sure, ahead
+        successors.total[found], successors.paid[found] = labels.gain[b] + sure + gain, gone + paid
+        successors.score[found] = successors.total[found] - successors.paid[found] + others + ahead
         found += 1
     return found
 
 
 @compiled
-def _follow(instance: Instance, labels: Labels, after: Labels, to: int, k: int, steps: Steps, c: int) -> None:
-    """Write the label that step ``c`` leads to into row ``to`` of ``after``."""
+def _follow(
+    instance: Instance, labels: ProjectedLabels, after: ProjectedLabels, to: int, k: int, successors: Successors, c: int
+) -> None:
+    """Write the label that successor ``c`` is into row ``to`` of ``after``."""
     costs, _, tasks = instance
-    b, j, stream = steps.label[c], steps.option[c], tasks.stream[k]
+    b, j, stream = successors.label[c], successors.option[c], tasks.stream[k]
     for i in range(labels.device_ms.shape[1]):
         after.device_ms[to, i] = labels.device_ms[b, i]
         after.ahead[to, i] = labels.ahead[b, i]
@@ -144,9 +153,9 @@ def _follow(instance: Instance, labels: Labels, after: Labels, to: int, k: int, 
         after.link_ms[to, i] = labels.link_ms[b, i]
     for i in range(labels.edge_ms.shape[1]):
         after.edge_ms[to, i] = labels.edge_ms[b, i]
-    after.device_ms[to, stream], after.ahead[to, stream] = steps.device_ms[c], steps.ahead[c]
-    after.gain[to], after.total[to] = steps.gain[c], steps.total[c]
-    after.paid[to], after.score[to] = steps.paid[c], steps.score[c]
+    after.device_ms[to, stream], after.ahead[to, stream] = successors.device_ms[c], successors.ahead[c]
+    after.gain[to], after.total[to] = successors.gain[c], successors.total[c]
+    after.paid[to], after.score[to] = successors.paid[c], successors.score[c]
     n = labels.waiting[b]
     after.waiting[to] = n
     for i in range(n):
@@ -156,17 +165,17 @@ def _follow(instance: Instance, labels: Labels, after: Labels, to: int, k: int, 
     if j == DROP or costs.payload_bits[stream, j] == 0:
         return
     at = n
-    while at > 0 and after.ready_ms[to, at - 1] > steps.device_ms[c]:
+    while at > 0 and after.ready_ms[to, at - 1] > successors.device_ms[c]:
         after.task[to, at] = after.task[to, at - 1]
         after.option[to, at] = after.option[to, at - 1]
         after.ready_ms[to, at] = after.ready_ms[to, at - 1]
         at -= 1
-    after.task[to, at], after.option[to, at], after.ready_ms[to, at] = k, j, steps.device_ms[c]
+    after.task[to, at], after.option[to, at], after.ready_ms[to, at] = k, j, successors.device_ms[c]
     after.waiting[to] = n + 1
 
 
 @compiled
-def _unneeded(labels: Labels, count: int, b: int) -> bool:
+def _heuristically_dominated(labels: ProjectedLabels, count: int, b: int) -> bool:
     """Whether one of the first ``count`` labels has gained more than all that is worse about it may cost."""
     for a in range(count):
         lead = labels.total[a] - labels.total[b] + ROUNDING
@@ -203,31 +212,38 @@ def _threshold(score: FloatArray, found: int, wanted: int) -> float:
 
 @allocating
 def _keep_best(
-    instance: Instance, labels: Labels, after: Labels, k: int, steps: Steps, found: int, parent: Any, taken: Any
+    instance: Instance,
+    labels: ProjectedLabels,
+    after: ProjectedLabels,
+    k: int,
+    successors: Successors,
+    found: int,
+    parent: Any,
+    taken: Any,
 ) -> int:
-    """Fill ``after`` with the best of ``found`` steps that are needed; returns their number."""
+    """Fill ``after`` with the best of ``found`` successors that are not dominated; returns their number."""
     width = len(labels.gain)
-    least = _threshold(steps.score, found, CANDIDATES * width)
-    likely = np.empty(found, np.int64)
+    least = _threshold(successors.score, found, CANDIDATES * width)
+    promising = np.empty(found, np.int64)
     minus = np.empty(found)
     candidates, kept = 0, 0
     for c in range(found):
-        if steps.score[c] >= least:
-            likely[candidates], minus[candidates] = c, -steps.score[c]
+        if successors.score[c] >= least:
+            promising[candidates], minus[candidates] = c, -successors.score[c]
             candidates += 1
     for r in np.argsort(minus[:candidates]):
         if kept == width:
             break
-        c = likely[r]
-        _follow(instance, labels, after, kept, k, steps, c)
-        if not _unneeded(after, kept, kept):
-            parent[k, kept], taken[k, kept] = steps.label[c], steps.option[c]
+        c = promising[r]
+        _follow(instance, labels, after, kept, k, successors, c)
+        if not _heuristically_dominated(after, kept, kept):
+            parent[k, kept], taken[k, kept] = successors.label[c], successors.option[c]
             kept += 1
     return kept
 
 
-def _new_steps(most: int) -> Steps:
-    return Steps(
+def _new_successors(most: int) -> Successors:
+    return Successors(
         label=np.zeros(most, np.int64),
         option=np.zeros(most, np.int64),
         device_ms=np.zeros(most),
@@ -241,25 +257,34 @@ def _new_steps(most: int) -> Steps:
 
 @allocating
 def _advance(
-    instance: Instance, guide: Guide, labels: Labels, after: Labels, count: int, begin: int, end: int, steps: Steps,
-    scratch: Scratch, parent: Any, taken: Any,
-) -> Any:  # fmt: skip
+    instance: Instance,
+    heuristic: Heuristic,
+    labels: ProjectedLabels,
+    after: ProjectedLabels,
+    count: int,
+    begin: int,
+    end: int,
+    successors: Successors,
+    scratch: Scratch,
+    parent: Any,
+    taken: Any,
+) -> Any:
     """Decide tasks ``begin`` to ``end``; returns how many labels there are now.
 
-    The labels take turns in ``labels`` and ``after``: after an odd number of tasks they are in ``after``.
+    The labels are in ``labels`` and ``after`` alternately: after an odd number of tasks they are in ``after``.
     """
     for k in range(begin, end):
         found = 0
         for b in range(count):
             settle(instance, labels, b, instance.tasks.arrival_ms[k], scratch)
-            found = _expand(instance, guide, labels, b, k, steps, found, scratch)
-        count = _keep_best(instance, labels, after, k, steps, found, parent, taken)
+            found = _expand(instance, heuristic, labels, b, k, successors, found, scratch)
+        count = _keep_best(instance, labels, after, k, successors, found, parent, taken)
         labels, after = after, labels
     return count
 
 
 @compiled
-def _best_label(instance: Instance, labels: Labels, count: int, scratch: Scratch) -> Any:
+def _best_label(instance: Instance, labels: ProjectedLabels, count: int, scratch: Scratch) -> Any:
     """The label that has gained most when all its sent tasks are answered."""
     best, best_gain = 0, -np.inf
     for b in range(count):

@@ -1,6 +1,6 @@
 """Partial plans in ready order: labels whose sent tasks may still change their place.
 
-A task that is decided later may overtake on the uplink. Labels therefore carry the sent tasks whose turn is not
+A task that is decided later may overtake on the uplink. Labels therefore carry the sent tasks whose place is not
 certain yet and project them anew with each decision; a decision that would make one of them late is not considered.
 """
 
@@ -13,15 +13,15 @@ from numpy.typing import NDArray
 
 from hasten.core.compiled import compiled, inlined
 from hasten.core.options import DROP
-from hasten.core.timing import edge_ends, half_way
+from hasten.core.timing import edge_ends, half_way, stage_start
 from hasten.offline.instance import Instance, rounded_gain, send
-from hasten.offline.search.guide import Guide, paid_until
+from hasten.offline.search.heuristic import Heuristic, price_until
 
 FloatArray = NDArray[np.float64]
 IntArray = NDArray[np.int64]
 
 
-class Labels(NamedTuple):
+class ProjectedLabels(NamedTuple):
     """Partial plans; the first dimension is the label."""
 
     device_ms: FloatArray
@@ -39,7 +39,7 @@ class Labels(NamedTuple):
     score: FloatArray
     """(B,): total, less what is paid, plus all that is ahead."""
     waiting: IntArray
-    """(B,): number of sent tasks whose turn is not certain, in order of readiness."""
+    """(B,): number of sent tasks whose place is not certain, in order of readiness."""
     task: IntArray
     """(B, P)"""
     option: IntArray
@@ -69,18 +69,18 @@ class Projection(NamedTuple):
 
 
 @inlined
-def paid_by_free_times(labels: Labels, guide: Guide, b: int, now_ms: float) -> Any:
+def paid_by_free_times(labels: ProjectedLabels, heuristic: Heuristic, b: int, now_ms: float) -> Any:
     """Price of the time that is gone by now, or taken for good."""
     paid = 0.0
     for i in range(labels.link_ms.shape[1]):
-        paid += paid_until(guide, guide.link_paid[i], max(labels.link_ms[b, i], now_ms))
+        paid += price_until(heuristic, heuristic.link_paid[i], max(labels.link_ms[b, i], now_ms))
     for w in range(labels.edge_ms.shape[1]):
-        paid += paid_until(guide, guide.edge_paid, max(labels.edge_ms[b, w], now_ms))
+        paid += price_until(heuristic, heuristic.edge_paid, max(labels.edge_ms[b, w], now_ms))
     return paid
 
 
 @inlined
-def line_up(labels: Labels, b: int, task: int, option: int, ready_ms: float, scratch: Scratch) -> int:
+def line_up(labels: ProjectedLabels, b: int, task: int, option: int, ready_ms: float, scratch: Scratch) -> int:
     """Copy a label's uncertain tasks and, unless ``task`` is negative, insert one more; returns their number.
 
     Ties in readiness go to the earlier decision, and the new task is decided last.
@@ -103,7 +103,7 @@ def line_up(labels: Labels, b: int, task: int, option: int, ready_ms: float, scr
 
 
 @inlined
-def _send_all(instance: Instance, labels: Labels, b: int, n: int, scratch: Scratch) -> None:
+def _send_all(instance: Instance, labels: ProjectedLabels, b: int, n: int, scratch: Scratch) -> None:
     """Project the uplink for the ``n`` tasks in scratch, and line them up by arrival at the edge."""
     costs, rates, tasks = instance
     for i in range(len(scratch.link_ms)):
@@ -111,7 +111,7 @@ def _send_all(instance: Instance, labels: Labels, b: int, n: int, scratch: Scrat
     for i in range(n):
         stream = tasks.stream[scratch.task[i]]
         link = 0 if costs.links == 1 else stream
-        start_ms = max(scratch.ready_ms[i], scratch.link_ms[link])
+        start_ms = stage_start(scratch.ready_ms[i], scratch.link_ms[link])
         end_ms = send(start_ms, costs.payload_bits[stream, scratch.option[i]], rates, link)
         scratch.start_ms[i], scratch.sent_ms[i], scratch.link_ms[link] = start_ms, end_ms, end_ms
         at = i
@@ -126,7 +126,9 @@ def _send_all(instance: Instance, labels: Labels, b: int, n: int, scratch: Scrat
 
 
 @compiled
-def project(instance: Instance, guide: Guide, labels: Labels, b: int, n: int, now_ms: float, scratch: Scratch) -> Any:
+def project(
+    instance: Instance, heuristic: Heuristic, labels: ProjectedLabels, b: int, n: int, now_ms: float, scratch: Scratch
+) -> Any:
     """Project the ``n`` tasks in scratch through uplink and edge; infeasible as soon as one is late."""
     costs, _, tasks = instance
     _send_all(instance, labels, b, n, scratch)
@@ -138,7 +140,7 @@ def project(instance: Instance, guide: Guide, labels: Labels, b: int, n: int, no
         k, j = scratch.task[i], scratch.option[i]
         stream = tasks.stream[k]
         worker = np.argmin(scratch.edge_ms)
-        start_ms = max(half_way(scratch.sent_ms[i], costs.rtt_ms), scratch.edge_ms[worker])
+        start_ms = stage_start(half_way(scratch.sent_ms[i], costs.rtt_ms), scratch.edge_ms[worker])
         end_ms, answer_ms = edge_ends(
             scratch.sent_ms[i], scratch.edge_ms[worker], costs.edge_ms[stream, j], costs.rtt_ms
         )
@@ -147,16 +149,16 @@ def project(instance: Instance, guide: Guide, labels: Labels, b: int, n: int, no
             return Projection(False, 0.0, 0.0)
         scratch.edge_ms[worker] = end_ms
         gain += rounded_gain(costs, stream, j, latency_ms)
-        link_paid = guide.link_paid[0 if costs.links == 1 else stream]
-        paid += paid_until(guide, link_paid, max(scratch.sent_ms[i], now_ms))
-        paid -= paid_until(guide, link_paid, max(scratch.start_ms[i], now_ms))
-        paid += paid_until(guide, guide.edge_paid, max(end_ms, now_ms))
-        paid -= paid_until(guide, guide.edge_paid, max(start_ms, now_ms))
+        link_paid = heuristic.link_paid[0 if costs.links == 1 else stream]
+        paid += price_until(heuristic, link_paid, max(scratch.sent_ms[i], now_ms))
+        paid -= price_until(heuristic, link_paid, max(scratch.start_ms[i], now_ms))
+        paid += price_until(heuristic, heuristic.edge_paid, max(end_ms, now_ms))
+        paid -= price_until(heuristic, heuristic.edge_paid, max(start_ms, now_ms))
     return Projection(True, gain, paid)
 
 
 @compiled
-def settle(instance: Instance, labels: Labels, b: int, now_ms: float, scratch: Scratch) -> None:
+def settle(instance: Instance, labels: ProjectedLabels, b: int, now_ms: float, scratch: Scratch) -> None:
     """Make certain what no later decision can overtake: tasks that have been sent by now."""
     costs, _, tasks = instance
     n = line_up(labels, b, -1, DROP, 0.0, scratch)
@@ -185,9 +187,9 @@ def settle(instance: Instance, labels: Labels, b: int, now_ms: float, scratch: S
     labels.waiting[b] = left
 
 
-def new_labels(width: int, streams: int, links: int, workers: int, waiting: int) -> Labels:
+def new_labels(width: int, streams: int, links: int, workers: int, waiting: int) -> ProjectedLabels:
     """Room for ``width`` labels with up to ``waiting`` tasks each; the first one has everything idle."""
-    return Labels(
+    return ProjectedLabels(
         device_ms=np.zeros((width, streams)),
         link_ms=np.zeros((width, links)),
         edge_ms=np.zeros((width, workers)),

@@ -1,6 +1,6 @@
-"""The best parts of several plans in one: stretches of time taken over from one plan into another where that gains.
+"""Plan recombination: stretches of time are taken over from one plan into another where that gains.
 
-Plans of beams under slightly different guides are about equally good, but not in the same places, and what is decided
+Plans of beams under slightly different prices are about equally good, but not in the same places, and what is decided
 at one time matters for a few deadlines only.
 """
 
@@ -24,7 +24,9 @@ MOST_REPLAYED = 8_000_000
 """Tasks, over all stretches that are tried."""
 
 
-def spliced(plans: Sequence[IntArray], streams: int, gain: Callable[[IntArray], float], limit: TimeLimit) -> IntArray:
+def recombined(
+    plans: Sequence[IntArray], streams: int, gain: Callable[[IntArray], float], limit: TimeLimit
+) -> IntArray:
     """A plan (N,) that gains at least as much as the best of ``plans``, all of them (N,)."""
     best = max(plans, key=gain).copy()
     best_gain = gain(best)

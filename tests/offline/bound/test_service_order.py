@@ -1,4 +1,4 @@
-"""The bound with tolls for overtaking in ready order: right by a slow second implementation, and never too low."""
+"""The bound with ordering multipliers in ready order: right by a slow second implementation, and never too low."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ from sim_cases import random_options, random_scenario
 
 from hasten.core.scenario import scenario_from
 from hasten.offline.bound.bounds import Relaxation, paid_before
-from hasten.offline.bound.decomposition import find_prices
+from hasten.offline.bound.decomposition import find_dual_prices
 from hasten.offline.bound.grid import Grid, make_grid
-from hasten.offline.bound.turn_kernels import LEFT_OUT, _leave_out, longest_turns
-from hasten.offline.bound.turns import Turns, tightened
+from hasten.offline.bound.service_order import ServiceOrder, tightened
+from hasten.offline.bound.service_order_kernels import LEFT_OUT, _leave_out, longest_service_order
 from hasten.offline.bounded import solve_bounded
 from hasten.offline.limits import TimeLimit
 from hasten.offline.search.incumbent import incumbent
@@ -32,14 +32,14 @@ def folder(tmp_path_factory):
     return tmp_path_factory.mktemp("profiles")
 
 
-def turns_of(relaxation: Relaxation, block_cells: int) -> Turns:
+def service_order_of(relaxation: Relaxation, block_cells: int) -> ServiceOrder:
     grid = relaxation.grid
-    return Turns(relaxation, block_cells, grid.cells // block_cells + 2, grid.width // block_cells + 2)
+    return ServiceOrder(relaxation, block_cells, grid.cells // block_cells + 2, grid.width // block_cells + 2)
 
 
-def random_tolls(turns: Turns, rng) -> np.ndarray:
-    size = 0.1 * turns.relaxation.grid.cell_ms * rng.choice([0.0, 0.1, 1.0])
-    return size * np.maximum(rng.normal(size=turns.shape), 0.0)
+def random_multipliers(order: ServiceOrder, rng) -> np.ndarray:
+    size = 0.1 * order.relaxation.grid.cell_ms * rng.choice([0.0, 0.1, 1.0])
+    return size * np.maximum(rng.normal(size=order.shape), 0.0)
 
 
 def cheapest(paid: np.ndarray, start: int, whole: int, part: float) -> float:
@@ -49,13 +49,13 @@ def cheapest(paid: np.ndarray, start: int, whole: int, part: float) -> float:
     return min(np.interp(s + whole + part, time, paid) - np.interp(s, time, paid) for s in starts)
 
 
-def slow_value(grid: Grid, link_price, edge_price, toll, block_cells: int) -> float:
-    """What all streams gain at prices and tolls, with on-time accuracy as gain, by trying everything."""
+def slow_value(grid: Grid, link_price, edge_price, multiplier, block_cells: int) -> float:
+    """What all streams gain at prices and multipliers, with on-time accuracy as gain, by trying everything."""
     link_paid, edge_paid = paid_before(link_price)[0], paid_before(edge_price)
 
     def charge(block: int, begin: int, end: int) -> float:
         ages = [cell // block_cells - block for cell in range(begin, end)]
-        return sum(toll[block, age] for age in ages if age < toll.shape[1])
+        return sum(multiplier[block, age] for age in ages if age < multiplier.shape[1])
 
     def best_service(m: int, j: int, q: int, ready: int) -> float:
         send, edge = grid.send[m, j], grid.edge[m, j]
@@ -110,17 +110,19 @@ def slow_value(grid: Grid, link_price, edge_price, toll, block_cells: int) -> fl
 def test_it_equals_a_slow_second_implementation(seed):
     rng = np.random.default_rng(seed)
     scenario = alexnet(1, 5, uplink=READY, edge={"slowdown": 4, "workers": 1 + seed % 2})
-    turns = turns_of(
+    order = service_order_of(
         Relaxation(make_grid(scenario, scenario.realize(seed), 5.0, dominated=True)), int(rng.integers(1, 4))
     )
-    price, toll = 0.1 * random_prices(turns.relaxation.grid, rng), random_tolls(turns, rng)
-    grid = turns.relaxation.grid
-    collected = longest_turns(toll, np.empty(len(toll), np.int64)) * grid.workers * turns.block_cells
+    price, multiplier = 0.1 * random_prices(order.relaxation.grid, rng), random_multipliers(order, rng)
+    grid = order.relaxation.grid
+    collected = (
+        longest_service_order(multiplier, np.empty(len(multiplier), np.int64)) * grid.workers * order.block_cells
+    )
     expected = price[0].sum() + grid.workers * price[1].sum() + collected
-    expected += slow_value(grid, price[:-1], price[-1], toll, turns.block_cells)
-    likely = rng.random(turns.relaxation.usable.shape) < 0.3
-    for first in (None, likely):  # what is tried first makes no difference
-        found = turns.evaluate(price[:-1], price[-1], toll, first)
+    expected += slow_value(grid, price[:-1], price[-1], multiplier, order.block_cells)
+    working_set = rng.random(order.relaxation.usable.shape) < 0.3
+    for first in (None, working_set):  # what is tried first makes no difference
+        found = order.evaluate(price[:-1], price[-1], multiplier, first)
         assert found.bound == pytest.approx(expected, abs=1e-8)
 
 
@@ -128,14 +130,14 @@ def test_the_longest_path_is_the_best_of_all_orders():
     """Against trying every sequence of blocks of readiness that never goes back."""
     rng = np.random.default_rng(0)
     for _ in range(30):
-        toll = np.maximum(rng.normal(size=(6, 3)), 0.0)
+        multiplier = np.maximum(rng.normal(size=(6, 3)), 0.0)
         best = 0.0
         for served in itertools.product(range(6), repeat=6):
             if all(r <= s for r, s in itertools.pairwise(served)) and all(r <= at for at, r in enumerate(served)):
-                best = max(best, sum(toll[r, at - r] for at, r in enumerate(served) if at - r < 3))
+                best = max(best, sum(multiplier[r, at - r] for at, r in enumerate(served) if at - r < 3))
         served = np.empty(6, np.int64)
-        assert longest_turns(toll, served) == pytest.approx(best)
-        assert sum(toll[r, at - r] for at, r in enumerate(served) if at - r < 3) == pytest.approx(best)
+        assert longest_service_order(multiplier, served) == pytest.approx(best)
+        assert sum(multiplier[r, at - r] for at, r in enumerate(served) if at - r < 3) == pytest.approx(best)
 
 
 def test_a_task_that_gains_nothing_may_keep_its_device_busy():
@@ -154,72 +156,76 @@ def test_no_run_in_ready_order_gains_more_than_the_bound(folder, seed):
     realization = scenario.realize(seed % 1000)
     cell_ms = float(rng.choice([0.3, 1.0, 4.0]))
     relaxation = Relaxation(make_grid(scenario, realization, cell_ms, dominated=True))
-    if not relaxation.stays_kept:
+    if not relaxation.keeps_prices:
         return
-    turns = turns_of(relaxation, int(rng.integers(1, 12)))
+    order = service_order_of(relaxation, int(rng.integers(1, 12)))
     price = random_prices(relaxation.grid, rng)
-    bound = turns.evaluate(price[:-1], price[-1], random_tolls(turns, rng)).bound
+    bound = order.evaluate(price[:-1], price[-1], random_multipliers(order, rng)).bound
     replayer = Replayer(scenario, realization)
     for _ in range(PLANS_PER_SCENARIO):
         assert replayer.total_gain(random_options(scenario, realization, rng)) <= bound + SLACK
 
 
-def test_excess_is_a_subgradient():
-    """Moving prices and tolls along it predicts at most the change of the bound (convexity)."""
+def test_the_subgradient_is_one():
+    """Moving prices and multipliers along it predicts at most the change of the bound (convexity)."""
     rng = np.random.default_rng(5)
     scenario = alexnet(3, 15, uplink=READY, edge={"slowdown": 6, "workers": 2})
-    turns = turns_of(Relaxation(make_grid(scenario, scenario.realize(1), 0.5)), 10)
-    grid = turns.relaxation.grid
+    order = service_order_of(Relaxation(make_grid(scenario, scenario.realize(1), 0.5)), 10)
+    grid = order.relaxation.grid
     for _ in range(20):
         here, there = random_prices(grid, rng), random_prices(grid, rng)
-        toll_here, toll_there = random_tolls(turns, rng), random_tolls(turns, rng)
-        at_here = turns.evaluate(here[:-1], here[-1], toll_here)
-        at_there = turns.evaluate(there[:-1], there[-1], toll_there)
+        multiplier_here, multiplier_there = random_multipliers(order, rng), random_multipliers(order, rng)
+        at_here = order.evaluate(here[:-1], here[-1], multiplier_here)
+        at_there = order.evaluate(there[:-1], there[-1], multiplier_there)
         slope = np.vstack([1.0 - at_here.link_use, grid.workers - at_here.edge_use])
-        predicted = at_here.bound + (slope * (there - here)).sum() - (at_here.excess * (toll_there - toll_here)).sum()
+        predicted = (
+            at_here.bound
+            + (slope * (there - here)).sum()
+            - (at_here.subgradient * (multiplier_there - multiplier_here)).sum()
+        )
         assert at_there.bound >= predicted - 1e-6
 
 
 def test_threads_and_options_left_out(monkeypatch):
     scenario = alexnet(4, 20, uplink=READY)
     grid, rng = make_grid(scenario, scenario.realize(0), 1.0), np.random.default_rng(0)
-    alone = turns_of(Relaxation(grid), 5)
-    price, toll = random_prices(grid, rng), random_tolls(alone, rng)
-    expected = alone.evaluate(price[:-1], price[-1], toll)
+    alone = service_order_of(Relaxation(grid), 5)
+    price, multiplier = random_prices(grid, rng), random_multipliers(alone, rng)
+    expected = alone.evaluate(price[:-1], price[-1], multiplier)
     took = np.zeros_like(alone.relaxation.usable)
     took[np.flatnonzero(expected.option >= 0), expected.option[expected.option >= 0]] = True
-    few = alone.evaluate(price[:-1], price[-1], toll, took, only_likely=True)
+    few = alone.evaluate(price[:-1], price[-1], multiplier, took, only_working_set=True)
     np.testing.assert_array_equal(few.option, expected.option)
     assert few.bound == np.inf  # options that were not tried might have gained more
     monkeypatch.setattr("hasten.offline.bound.bounds.TASKS_FOR_THREADS", 1)
-    together = turns_of(Relaxation(grid), 5).evaluate(price[:-1], price[-1], toll)
+    together = service_order_of(Relaxation(grid), 5).evaluate(price[:-1], price[-1], multiplier)
     assert together.bound == expected.bound
-    np.testing.assert_array_equal(together.excess, expected.excess)
+    np.testing.assert_array_equal(together.subgradient, expected.subgradient)
 
 
 def tighten(scenario, seed, rounds, limit=None, cell_ms=0.5):
     realization = scenario.realize(seed)
     fine = Relaxation(make_grid(scenario, realization, cell_ms, 3, dominated=True))
     coarse = Relaxation(make_grid(scenario, realization, 3 * cell_ms, dominated=True))
-    prices = find_prices(fine, 60, 3.0, TimeLimit(), coarse=coarse)
+    prices = find_dual_prices(fine, 60, 3.0, TimeLimit(), coarse=coarse)
     return prices.bound, tightened(prices, fine, coarse, rounds, 3.0, 6.0, limit or TimeLimit())
 
 
-def test_tolls_tighten_the_bound_but_not_below_what_a_rule_gains():
+def test_multipliers_tighten_the_bound_but_not_below_what_a_rule_gains():
     scenario = alexnet(6, 40, uplink=READY, edge={"slowdown": 6})
     before, after = tighten(scenario, 0, 300)
     rule = Replayer(scenario, scenario.realize(0)).total_gain(incumbent(scenario, scenario.realize(0)))
     assert rule <= after < 0.9995 * before
 
 
-def test_tuned_tolls_never_bound_less_than_the_best_of_all_plans(folder):
+def test_tuned_multipliers_never_bound_less_than_the_best_of_all_plans(folder):
     close = 0
     for seed in range(60):
         scenario = random_scenario(folder, seed, "shared", "ready", tasks=2, streams=2, varying=False)
         realization = scenario.realize(seed)
         replayer = Replayer(scenario, realization)
         counts = scenario.options.count[realization.stream]
-        if np.prod(counts + 1) > 20_000 or not Relaxation(make_grid(scenario, realization, 0.3)).stays_kept:
+        if np.prod(counts + 1) > 20_000 or not Relaxation(make_grid(scenario, realization, 0.3)).keeps_prices:
             continue
         plans = itertools.product(*(range(-1, count) for count in counts))
         optimum = max(replayer.total_gain(np.array(plan)) for plan in plans)
@@ -234,14 +240,14 @@ def test_no_time_and_an_interrupt_keep_the_bound_that_is_known(monkeypatch):
     before, after = tighten(scenario, 0, 50, TimeLimit(0.0))
     assert after <= before
 
-    evaluate, limit, rounds = Turns.evaluate, TimeLimit(), []
+    evaluate, limit, rounds = ServiceOrder.evaluate, TimeLimit(), []
 
     def interrupted(self, *arguments, **named):
         limit.cancel()
         rounds.append(1)
         return evaluate(self, *arguments, **named)
 
-    monkeypatch.setattr(Turns, "evaluate", interrupted)
+    monkeypatch.setattr(ServiceOrder, "evaluate", interrupted)
     before, after = tighten(scenario, 0, 50, limit)
     assert after <= before and len(rounds) == 1
 

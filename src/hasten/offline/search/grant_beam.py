@@ -1,8 +1,9 @@
-"""Plans for grant order: label setting as in ``offline.exact.labels``, cut to the most promising labels by a guide.
+"""Plans for grant order: label setting as in ``offline.exact``, cut to the best labels by a value-to-go heuristic.
 
 A label's rank is what it has gained, plus what each stream alone can still gain from its device's free time on, less
-the price of all uplink and edge time that is taken or gone; tolls (``offline.bound.order``) count likewise. Dominance
-keeps out labels that differ in nothing that could pay, so that a narrow beam holds really different plans.
+the dual price of all uplink and edge time that is taken or gone; ordering multipliers (``offline.bound.grant_order``)
+count likewise. Dominance keeps out labels that differ in nothing that could pay, so that a narrow beam holds really
+different plans.
 """
 
 from __future__ import annotations
@@ -14,25 +15,24 @@ from numpy.typing import NDArray
 
 from hasten.core.compiled import allocating, compiled
 from hasten.core.options import DROP
-from hasten.core.timing import offload_ends, stage_end
+from hasten.core.timing import offload_ends, stage_end, stage_start
 from hasten.offline.exact.labels import (
     Candidates,
     Frontier,
-    Record,
     candidates,
     clip,
-    compacted,
     dominated,
-    drop_price,
-    empty_record,
     frontier_of,
+    keep,
+    pass_task,
     successor,
-    traced,
+    upcoming_from,
 )
+from hasten.offline.exact.record import DecisionRecord, compacted, empty_record, noted, traced
 from hasten.offline.exact.search import first_frontier
 from hasten.offline.instance import Instance, rounded_gain, send
 from hasten.offline.limits import TimeLimit, paced
-from hasten.offline.search.guide import Guide, future, paid_until, to_collect, toll_at
+from hasten.offline.search.heuristic import Heuristic, multiplier_at, price_until, to_collect, value_to_go
 
 IntArray = NDArray[np.int64]
 
@@ -44,7 +44,7 @@ RECORD_TASKS = 2048
 """The record of decisions is thinned out when it holds those of this many tasks."""
 
 
-def guided_beam(instance: Instance, guide: Guide, width: int, limit: TimeLimit) -> tuple[IntArray, float]:
+def grant_beam(instance: Instance, heuristic: Heuristic, width: int, limit: TimeLimit) -> tuple[IntArray, float]:
     """Columns (N,) of the instance's options, or DROP, and the gain above dropping everything that no plan exceeds.
 
     The latter is known only if no label was cut off; otherwise it is infinite. When the time is up, a single label goes
@@ -56,7 +56,7 @@ def guided_beam(instance: Instance, guide: Guide, width: int, limit: TimeLimit) 
     frontier, kept = _room(frontier, width), _room(kept, width)
     record = empty_record(width * min(n, RECORD_TASKS) + width)
     plan = np.full(n, DROP, dtype=np.int64)
-    upcoming = guide.stream_first.copy()
+    position = heuristic.stream_first.copy()
     found = candidates(width * (instance.costs.worth.shape[1] + 1))
     decided, count, recorded, complete, tasks = 0, 1, 0, True, FIRST_TASKS
     while decided < n and not limit.cancelled:
@@ -69,7 +69,7 @@ def guided_beam(instance: Instance, guide: Guide, width: int, limit: TimeLimit) 
             if recorded + width * (end - decided) > len(record.parent):
                 record = _longer(record)
         count, recorded, cut = _decide(
-            instance, guide, frontier, kept, count, record, recorded, decided, end, width, upcoming, found
+            instance, heuristic, frontier, kept, count, record, recorded, decided, end, width, position, found
         )
         complete = complete and not cut
         if (end - decided) % 2:
@@ -89,14 +89,20 @@ def _room(frontier: Frontier, width: int) -> Frontier:
     return Frontier(*rows)
 
 
-def _longer(record: Record) -> Record:
+def _longer(record: DecisionRecord) -> DecisionRecord:
     """The same record with twice the room."""
-    return Record(*(np.concatenate([column, np.empty_like(column)]) for column in record))
+    return DecisionRecord(*(np.concatenate([column, np.empty_like(column)]) for column in record))
 
 
 @compiled
 def _expand(
-    instance: Instance, guide: Guide, k: int, frontier: Frontier, count: int, upcoming: IntArray, found: Candidates
+    instance: Instance,
+    heuristic: Heuristic,
+    k: int,
+    frontier: Frontier,
+    count: int,
+    position: IntArray,
+    found: Candidates,
 ) -> int:
     """Write every decision on task ``k`` from every label to ``found``, with its rank; returns how many."""
     costs, rates, tasks = instance
@@ -111,38 +117,38 @@ def _expand(
         rest = frontier.gain[i]
         for other in range(streams):
             if other != m:
-                rest += future(guide, other, upcoming[other], state[other])
+                rest += value_to_go(heuristic, other, position[other], state[other])
         for d in range(links):
-            rest -= paid_until(guide, guide.link_paid[d], max(state[streams + d], now_ms))
+            rest -= price_until(heuristic, heuristic.link_paid[d], max(state[streams + d], now_ms))
         for d in range(edge, len(state)):
-            rest -= paid_until(guide, guide.edge_paid, max(state[d], now_ms))
+            rest -= price_until(heuristic, heuristic.edge_paid, max(state[d], now_ms))
         for j in range(DROP, costs.options[m]):
             device_ms, uplink_ms, edge_ms = state[m], state[uplink], state[edge]
             gain, paid = 0.0, 0.0
             if j != DROP:
-                if not guide.usable[m, j]:
+                if not heuristic.usable[m, j]:
                     continue
                 device_ms = stage_end(now_ms, state[m], costs.device_ms[m, j])
                 if device_ms - now_ms > limit_ms:
                     continue
                 answer_ms = device_ms
                 if costs.payload_bits[m, j] > 0:
-                    start_ms = max(device_ms, state[uplink])
+                    start_ms = stage_start(device_ms, state[uplink])
                     uplink_ms, edge_ms, answer_ms = offload_ends(
                         device_ms, state[uplink], state[edge], costs.payload_bits[m, j], costs.edge_ms[m, j],
                         costs.rtt_ms, send, rates, link,
                     )  # fmt: skip
                     if answer_ms - now_ms > limit_ms:
                         continue
-                    paid = toll_at(guide, k, start_ms)
-                    paid += paid_until(guide, guide.link_paid[link], uplink_ms)
-                    paid -= paid_until(guide, guide.link_paid[link], max(state[uplink], now_ms))
-                    paid += paid_until(guide, guide.edge_paid, edge_ms)
-                    paid -= paid_until(guide, guide.edge_paid, max(state[edge], now_ms))
+                    paid = multiplier_at(heuristic, k, start_ms)
+                    paid += price_until(heuristic, heuristic.link_paid[link], uplink_ms)
+                    paid -= price_until(heuristic, heuristic.link_paid[link], max(state[uplink], now_ms))
+                    paid += price_until(heuristic, heuristic.edge_paid, edge_ms)
+                    paid -= price_until(heuristic, heuristic.edge_paid, max(state[edge], now_ms))
                 gain = rounded_gain(costs, m, j, answer_ms - now_ms)
                 if gain <= 0.0:
                     continue
-            ahead = future(guide, m, upcoming[m] + 1, device_ms) + to_collect(guide, k + 1, uplink_ms)
+            ahead = value_to_go(heuristic, m, position[m] + 1, device_ms) + to_collect(heuristic, k + 1, uplink_ms)
             found.key[n] = paid - rest - gain - ahead
             found.gain[n], found.parent[n], found.option[n] = frontier.gain[i] + gain, i, j
             found.device_ms[n], found.uplink_ms[n], found.edge_ms[n] = device_ms, uplink_ms, edge_ms
@@ -152,46 +158,44 @@ def _expand(
 
 @allocating
 def _decide(
-    instance: Instance, guide: Guide, frontier: Frontier, kept: Frontier, count: int, record: Record, recorded: int,
-    begin: int, end: int, width: int, upcoming: IntArray, found: Candidates,
-) -> Any:  # fmt: skip
+    instance: Instance,
+    heuristic: Heuristic,
+    frontier: Frontier,
+    kept: Frontier,
+    count: int,
+    record: DecisionRecord,
+    recorded: int,
+    begin: int,
+    end: int,
+    width: int,
+    position: IntArray,
+    found: Candidates,
+) -> Any:
     """Decide tasks ``begin`` to ``end``; returns how many labels there are, the record's length, whether any was cut.
 
-    The labels take turns in ``frontier`` and ``kept``: after an odd number of tasks they are in ``kept``.
+    ``position`` (M,) is where each stream's next task is in the order of streams (Q); it moves on.
+
+    The labels are in ``frontier`` and ``kept`` alternately: after an odd number of tasks they are in ``kept``.
     """
     costs, rates, tasks = instance
-    n, streams = len(tasks.arrival_ms), len(costs.options)
-    next_task = np.full(streams, n)
-    for k in range(n - 1, begin - 1, -1):
-        next_task[tasks.stream[k]] = k
-    next_ms = np.full(streams, np.inf)
-    for m in range(streams):
-        if next_task[m] < n:
-            next_ms[m] = tasks.arrival_ms[next_task[m]]
+    streams, upcoming = len(costs.options), upcoming_from(tasks, begin)
     row = np.empty(frontier.state_ms.shape[1])
     cut = False
     for k in range(begin, end):
-        number = _expand(instance, guide, k, frontier, count, upcoming, found)
-        own = tasks.stream[k]
-        upcoming[own] += 1
-        next_task[own] = tasks.following[k]
-        next_ms[own] = tasks.arrival_ms[next_task[own]] if next_task[own] < n else np.inf
+        number = _expand(instance, heuristic, k, frontier, count, position, found)
+        position[tasks.stream[k]] += 1
+        pass_task(tasks, upcoming, k)
         new = 0
         for c in np.argsort(found.key[:number]):
             successor(instance, k, found, c, frontier, row)
-            clip(costs, rates, next_ms, row)
+            clip(costs, rates, upcoming.arrival_ms, row)
             if dominated(kept, new, row, found.gain[c], streams):
                 continue
             if new == width:
                 cut = True
                 break
-            for d in range(len(row)):
-                kept.state_ms[new, d] = row[d]
-            kept.gain[new] = found.gain[c]
-            drop_price(instance, k, next_task, row, kept.price[new])
-            record.parent[recorded] = frontier.node[found.parent[c]]
-            record.task[recorded], record.option[recorded] = k, found.option[c]
-            kept.node[new] = recorded
+            keep(instance, k, upcoming, row, found, c, kept, new)
+            kept.node[new] = noted(record, recorded, frontier.node[found.parent[c]], k, found.option[c])
             recorded += 1
             new += 1
         frontier, kept = kept, frontier
