@@ -16,29 +16,12 @@ sys.modules["house"] = house
 _spec.loader.exec_module(house)
 
 # What is still to be done, and only shrinks: nothing may be added.
-LONG_SIGNATURES = {
-    "offline/bound/kernels.py:_option_values",
-    "offline/bound/kernels.py:_steady_values",
-    "offline/bound/kernels.py:solve_streams",
-    "offline/bound/kernels.py:worth_of_stages",
-    "offline/bound/turn_kernels.py:_turn_values",
-    "offline/bound/turn_kernels.py:solve_in_turns",
-    "offline/plan.py:make_plan",
-    "offline/search/turn_beam.py:_advance",
-    "runtime/virtual/play.py:play",
-}
-REPEATED_CLASSES = {"Labels", "Progress", "Record", "Steps", "Tasks", "World"}
+LONG_SIGNATURES = {"runtime/virtual/play.py:play"}
+REPEATED_CLASSES = {"World"}
 LONG_MODULES = {
     "cli/tables.py",
-    "offline/bound/kernels.py",
-    "offline/bound/turn_kernels.py",
-    "offline/bounded.py",
-    "offline/exact/labels.py",
-    "offline/search/schedule.py",
-    "offline/search/turn_beam.py",
     "runtime/edge/core.py",
     "runtime/wire/frames.py",
-    "schedulers/mdp_values.py",
     "split/graph.py",
 }
 

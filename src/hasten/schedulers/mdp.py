@@ -16,7 +16,8 @@ from hasten.core.arrivals import MmppArrivals, PoissonArrivals
 from hasten.core.decision import DEAD_LINK_BITS_PER_MS, Context, Decision, FloatArray, IntArray, View
 from hasten.core.errors import InputError
 from hasten.core.options import DROP
-from hasten.schedulers.mdp_values import COARSEST_CELLS, Problem, Values, look_ahead, solve
+from hasten.schedulers.mdp_kernels import BeliefStates, look_ahead
+from hasten.schedulers.mdp_values import COARSEST_CELLS, Problem, Values, solve
 from hasten.schedulers.modulated import MAX_STATES, ModulatedArrivals
 
 DEFAULT_CELLS = 64
@@ -66,24 +67,22 @@ class OnlineOptimum:
         self._belief = np.full(context.batch, self._arrivals.first())
         self._last_ms = np.full(context.batch, np.nan)
         nothing = np.zeros(0)
-        self._look_ahead(nothing, nothing, nothing[:, None], nothing, nothing)  # compiles now, not at the first task
+        self._look_ahead(
+            BeliefStates(nothing, nothing, nothing[:, None], nothing, nothing)
+        )  # compiles now, not at the first task
 
     def decide(self, view: View) -> Decision:
         """For each decision the option (or DROP) of largest gain now plus value of what it leaves."""
         rate = np.maximum(view.rate_bits_per_ms, DEAD_LINK_BITS_PER_MS)
-        best = self._look_ahead(
-            view.device_wait_ms, view.uplink_wait_ms, view.edge_wait_ms, rate, self._updated_belief(view)
-        )
+        belief = self._updated_belief(view)
+        best = self._look_ahead(BeliefStates(view.device_wait_ms, view.uplink_wait_ms, view.edge_wait_ms, rate, belief))
         return Decision(self._column[best])
 
-    def _look_ahead(
-        self, device_ms: FloatArray, uplink_ms: FloatArray, edge_ms: FloatArray, rate: FloatArray, belief: FloatArray
-    ) -> IntArray:
+    def _look_ahead(self, states: BeliefStates) -> IntArray:
         """The best undominated option (B,), or DROP."""
-        best = np.empty(len(device_ms), dtype=np.int64)
+        best = np.empty(len(states.belief), dtype=np.int64)
         values = self.values
-        grid, options, rules = values.worth_after, values.options, values.rules
-        look_ahead(device_ms, uplink_ms, edge_ms, rate, belief, grid, options, rules, self._found, best)
+        look_ahead(states, values.worth_after, values.options, values.rules, self._found, best)
         return best
 
     def _updated_belief(self, view: View) -> FloatArray:
