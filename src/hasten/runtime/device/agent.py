@@ -12,7 +12,8 @@ under way in ``flights``, failing over in ``rescue``, and what happens at a task
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterable
+from contextlib import asynccontextmanager
 from typing import Any
 
 from hasten.core.decision import Scheduler
@@ -24,8 +25,10 @@ from hasten.runtime.device.contact import Contact, Parts
 from hasten.runtime.device.edge_times import EdgeTimes
 from hasten.runtime.device.endings import Endings, Teller
 from hasten.runtime.device.estimate import LinkEstimate
+from hasten.runtime.device.events import EdgeListener
 from hasten.runtime.device.flights import Flights
 from hasten.runtime.device.machine import Machine, real_machine
+from hasten.runtime.device.replay import Replay
 from hasten.runtime.device.rescue import Punctuality, Rescue
 from hasten.runtime.device.scheduler_adapter import SchedulerAdapter
 from hasten.runtime.device.scheduler_host import FAILED, PLANNING, SchedulerHost
@@ -38,9 +41,6 @@ from hasten.runtime.device.ways import LocalFinish
 from hasten.runtime.wire.tasks import submit_overhead_bytes
 from hasten.split.executor import Executor
 from hasten.split.package import Package
-
-DRAIN_S = 1.0
-"""An agent that is asked to end waits so long for the tasks that it has."""
 
 
 class DeviceAgent:
@@ -86,7 +86,6 @@ class DeviceAgent:
         cuts = package.manifest.cuts
         self._frame_bits = [8.0 * (cut.payload_bytes + submit_overhead_bytes(cut)) for cut in cuts]
         host = SchedulerHost(scheduler, self._machine.helper, self._teller.tell)
-        self._host = host
         build_ms = runner.build_ms if isinstance(runner, Executor) else None
         beliefs = self._link, self._times, self._backlogs
         self._adapter = SchedulerAdapter(host, self._profile, settings, *beliefs, build_ms)
@@ -111,15 +110,12 @@ class DeviceAgent:
             teller=self._teller,
         )
         self._contact, self._rescue = Contact(parts, connect), rescue
-        self._arrivals: Iterator[Arrival] = iter(())
         self._start_ms = 0.0
-        self._broken: Exception | None = None
-        self._run = 0
 
     @property
     def failure(self) -> str | None:
         """What the scheduler did wrong, in words, if it did; Greedy has decided since."""
-        return self._host.failure
+        return self._adapter.failure
 
     def usable(self) -> list[tuple[int, int]]:
         """The (exit, partition) pairs that the scheduler may choose: what the runner has to have ready."""
@@ -141,31 +137,46 @@ class DeviceAgent:
         Arrivals are taken one by one, so they may be endless. When cancelled, no more are taken, and tasks that have
         arrived get a second to end. A source that fails ends the stream, and is raised when all tasks have ended.
         """
-        self._run += 1
-        self._arrivals, self._start_ms, self._broken = iter(arrivals), start_ms, None
+        replay = Replay(self._machine.alarm, arrivals, start_ms, self.take, self._endings.no_more)
+        async with self.taking(start_ms, log, on_task):
+            replay.begin()
+            try:
+                await self._endings.all_ended.wait()
+            finally:
+                replay.stop()
+        if replay.error is not None:
+            raise replay.error
+
+    @asynccontextmanager
+    async def taking(
+        self, start_ms: float, log: TaskLog, on_task: Callable[[Task], object] | None = None
+    ) -> AsyncIterator[None]:
+        """Within, tasks may be taken one by one; at the end those that have arrived get a second to end."""
+        self._start_ms = start_ms
         self._endings.begin(start_ms, log, on_task)
-        self._await_next(self._run, 0)
         watch = asyncio.create_task(self._contact.watch())
         try:
-            await self._endings.all_ended.wait()
-        except asyncio.CancelledError:
-            await self._drain()
-            raise
+            yield
         finally:
-            watch.cancel()
-        if self._broken is not None:
-            raise self._broken
+            try:
+                await self._endings.drain()
+            finally:
+                watch.cancel()
 
-    async def _drain(self) -> None:
-        """Take no more tasks, and see those through that are here."""
-        self._run += 1
-        self._endings.no_more()
-        try:
-            async with asyncio.timeout(DRAIN_S):
-                await self._endings.all_ended.wait()
-        except TimeoutError:
-            for task in list(self._endings.open.values()):
-                self._endings.end(task, Outcome.LATE, Reason.STOPPED)
+    def withdraw(self, number: int) -> None:
+        """A task is not wanted any more: it ends where it stands, if it has not."""
+        task = self._endings.open.get(number)
+        if task is not None:
+            self._endings.end(task, Outcome.DROPPED, Reason.WITHDRAWN)
+
+    def listen(self, on_edge: EdgeListener) -> None:
+        """Have ``on_edge`` told when the edge comes, goes or cannot be reached."""
+        self._teller.on_edge = on_edge
+
+    @property
+    def edge_connected(self) -> bool:
+        """Whether there is a connection to the edge."""
+        return self._contact.connected
 
     def take_over(self, scheduler: Scheduler) -> None:
         """Have another scheduler decide from the next task on; :class:`InputError` if it is not for this network."""
@@ -178,39 +189,28 @@ class DeviceAgent:
 
     # Arrivals and decisions
 
-    def _await_next(self, run: int, number: int) -> None:
-        """Have the next task decided when it arrives."""
-        try:
-            arrival = next(self._arrivals, None)
-        except Exception as error:  # the source's: raised by run() when the tasks that are here have ended
-            arrival, self._broken = None, error
-        if arrival is None:
-            self._endings.no_more()
-        else:
-            at_ms = self._start_ms + arrival.at_ms
-            self._machine.alarm.call_at(at_ms, lambda: self._arrive(run, number, arrival))
-
-    def _arrive(self, run: int, number: int, arrival: Arrival) -> None:
-        if run != self._run:
-            return  # asked to end meanwhile
+    def take(self, arrival: Arrival, number: int, deadline_ms: float | None = None) -> None:
+        """Take a task, which has arrived, decide it and do so. The deadline is by default the stream's."""
+        if deadline_ms is None:
+            deadline_ms = self._settings.deadline_ms
         now = self._clock.now_ms()
         arrived_ms = self._start_ms + arrival.at_ms
         adapter = self._adapter
-        task = Task(number, arrival, arrived_ms, self._settings.deadline_ms, arrived_ms + adapter.limit_ms)
+        task = Task(number, arrival, arrived_ms, deadline_ms, arrived_ms + adapter.limit_ms(deadline_ms))
         self._endings.arrived(task)
         task.parts["wake"] = now - arrived_ms
         task.tensors = [arrival.frame]
         awake_ms = max(arrived_ms + self._profile.task_ms - now, 0.0)
         usable = self._contact.usable(now)
         self._backlogs.update(now, usable, max(self._stage.backlog_ms(now), awake_ms))
-        choice = adapter.decide(now - self._start_ms)
+        choice = adapter.decide(now - self._start_ms, deadline_ms)
         task.decision_us, task.facts, task.choice = adapter.decision_us, adapter.facts, choice
+        task.planned_for_ms = adapter.planned_for_ms
         if choice is not None:
             task.option, task.exit, task.partition = choice.option, choice.exit, choice.partition
             task.predicted_ms = now - arrived_ms + choice.latency_ms
         self._note_decision(task, now)
         self._follow(task, choice, usable, now)
-        self._await_next(run, number + 1)
 
     def _follow(self, task: Task, choice: ChosenOption | None, usable: bool, now: float) -> None:
         """Do what was decided, as far as it makes sense."""
@@ -220,7 +220,7 @@ class DeviceAgent:
             self._drop(task, Reason.SCHEDULER)
         elif task.arrived_ms + task.predicted_ms <= task.limit_ms:
             self._begin(task, choice, now)
-        elif choice.planned_ms <= self._adapter.limit_ms:  # it could not know of late alarms and of the latest times
+        elif choice.planned_ms <= task.limit_ms - task.arrived_ms:  # it could not know of late alarms and latest times
             self._decide_alone(task, Fallback.LATE)
         else:
             self._drop(task, Reason.EXPIRED)

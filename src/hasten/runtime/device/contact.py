@@ -86,7 +86,7 @@ class Contact:
             if await self._uplink.start():
                 await self._prober.warm_up()
             elif self._uplink.trouble == "not connected yet":
-                self._teller.tell("edge not reached yet; working alone until it is")
+                self._teller.edge("unreachable", "edge not reached yet; working alone until it is")
         self._adapter.plan(*self._edge)
         await self._adapter.rehearse()
 
@@ -95,10 +95,14 @@ class Contact:
         if self._uplink is not None:
             await self._uplink.close()
 
+    @property
+    def connected(self) -> bool:
+        """Whether the edge has welcomed this device on the present connection."""
+        return self._uplink is not None and self._uplink.connected
+
     def usable(self, now: float) -> bool:
         """Whether anything should be sent: connected, heard of, and not left alone for a while."""
-        connected = self._uplink is not None and self._uplink.connected
-        return connected and self._link.knows_clock and not self._avoidance.avoids(now)
+        return self.connected and self._link.knows_clock and not self._avoidance.avoids(now)
 
     def send(self, task: Task, payload: bytes) -> None:
         """Hand a task's frame to the link, if it still makes sense."""
@@ -141,9 +145,9 @@ class Contact:
         if not distrusted:
             self._trials.trusted()
         if distrusted and self._trials.due(now):
-            if self._adapter.better_elsewhere(choice):
+            if self._adapter.better_elsewhere(choice, task.deadline_ms):
                 self._try_edge(task, now)
-        elif self._prober.may_want(now) and self._adapter.better_elsewhere(choice):
+        elif self._prober.may_want(now) and self._adapter.better_elsewhere(choice, task.deadline_ms):
             self._prober.wanted(now)
 
     def _try_edge(self, task: Task, now: float) -> None:
@@ -170,7 +174,7 @@ class Contact:
 
     def edge_connected(self, welcome: Welcome) -> None:
         """Plan anew if the edge is not the one planned with."""
-        self._teller.tell("edge connected")
+        self._teller.edge("connected", "edge connected")
         self._link.forget()
         self._prober.connected(welcome.workers)
         self._flights.workers = welcome.workers
@@ -181,7 +185,7 @@ class Contact:
 
     def edge_lost(self, reason: str) -> None:
         """Take back everything that was under way."""
-        self._teller.tell(f"edge lost: {reason}")
+        self._teller.edge("lost", f"edge lost: {reason}")
         now = self._clock.now_ms()
         self._backlogs.disconnected(now)
         self._prober.disconnected()
@@ -195,7 +199,7 @@ class Contact:
 
     def edge_unreachable(self, reason: str) -> None:
         """Say why there is no connection."""
-        self._teller.tell(f"edge not reached ({reason}); working alone until it is")
+        self._teller.edge("unreachable", f"edge not reached ({reason}); working alone until it is")
 
     def edge_answered(self, task: int, answer: Answer) -> None:
         """Learn from an answer and end its task."""

@@ -3,17 +3,23 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from typing import Any
 
+from hasten.runtime.device.events import EdgeEvent, EdgeListener, EdgeNews
 from hasten.runtime.device.tasklog import TaskLog
 from hasten.runtime.device.tasks import Outcome, Reason, Task
+
+DRAIN_S = 1.0
+"""An agent that is asked to end waits so long for the tasks that it has."""
 
 
 class Teller:
     """Tells in words; a listener that fails is told about no more, and nobody notices."""
 
     def __init__(self, listener: Callable[[str], None] | None) -> None:
+        self.on_edge: EdgeListener | None = None
+        """Told when the edge comes, goes or cannot be reached."""
         self._listener = listener
         self._told: set[str] = set()
 
@@ -30,6 +36,15 @@ class Teller:
         if key not in self._told:
             self._told.add(key)
             self.tell(text)
+
+    def edge(self, kind: EdgeNews, text: str) -> None:
+        """Tell that the edge has come, gone, or cannot be reached."""
+        self.tell(text)
+        if self.on_edge is not None:
+            try:
+                self.on_edge(EdgeEvent(kind, text))
+            except Exception as error:  # the program's own; it costs no task, and it is told what happened
+                self.once("on_event", f"on_event failed: {type(error).__name__}: {error}")
 
 
 class Endings:
@@ -66,12 +81,23 @@ class Endings:
         self._more = False
         self._look()
 
-    def answer(
-        self, task: Task, now_ms: float, exit_: int, partition: int, class_index: int, confidence: float
-    ) -> None:
-        """A task has its answer, by the option (``exit_``, ``partition``); the first one counts."""
+    async def drain(self) -> None:
+        """No task is to come; those that are here get a moment to end."""
+        self.no_more()
+        try:
+            async with asyncio.timeout(DRAIN_S):
+                await self.all_ended.wait()
+        except TimeoutError:
+            for task in list(self.open.values()):
+                self.end(task, Outcome.LATE, Reason.STOPPED)
+
+    def answer(self, task: Task, now_ms: float, exit_: int, partition: int, *found: Any) -> None:
+        """A task has its answer, by the option (``exit_``, ``partition``); the first one counts.
+
+        ``found`` is class, confidence and, from the device, the logits.
+        """
         if not task.ended:
-            task.answer(now_ms, exit_, partition, class_index, confidence)
+            task.answer(now_ms, exit_, partition, *found)
             self._close(task)
 
     def end(self, task: Task, outcome: Outcome, reason: Reason) -> None:
@@ -106,9 +132,3 @@ class Endings:
     def _look(self) -> None:
         if not self._more and not self.open:
             self.all_ended.set()
-
-
-def ended_all(tasks: Iterable[Task], endings: Endings, reason: Reason) -> None:
-    """End what is open."""
-    for task in list(tasks):
-        endings.end(task, Outcome.LATE, reason)

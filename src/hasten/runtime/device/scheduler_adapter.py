@@ -12,18 +12,18 @@ from hasten.core.calibration import Curves, Shares
 from hasten.core.decision import (
     DEAD_LINK_BITS_PER_MS,
     Context,
-    Outcomes,
     Scheduler,
     Selective,
     View,
-    useful_limit_ms,
 )
+from hasten.core.gain import useful_until_ms
 from hasten.core.options import DROP, StreamCosts, option_table
 from hasten.core.profile import Profile
 from hasten.core.task_log import Facts
-from hasten.core.timing import predict_latency
+from hasten.core.timing import ON_TIME_TOLERANCE_MS, predict_latency
 from hasten.runtime.device.backlog_estimate import BacklogEstimator
 from hasten.runtime.device.chosen_option import ChosenOption
+from hasten.runtime.device.deadlines import DeadlineSchedulers, PlannedScheduler
 from hasten.runtime.device.edge_times import EdgeTimes
 from hasten.runtime.device.estimate import LinkEstimate
 from hasten.runtime.device.scheduler_host import START_PATIENCE_MS, SchedulerHost
@@ -43,10 +43,8 @@ class SchedulerAdapter:
 
     Attributes:
         decision_us: how long the last decision took.
-        note: what the scheduler had to tell of it, if anything, or why Greedy decided in its place.
-        facts: what the scheduler was told beforehand, for the log: with that and the view each decision can be made
-            again.
-        limit_ms: latency beyond which an answer is worthless.
+        facts: what the scheduler of the last decision was told beforehand, for the log: with that and the view each
+            decision can be made again.
     """
 
     def __init__(
@@ -60,16 +58,16 @@ class SchedulerAdapter:
         build_ms: BuildTime | None = None,
     ) -> None:
         self.decision_us = 0.0
-        self.note: str | None = None
-        self._host, self._profile, self._settings = host, profile, settings
+        self.facts: Facts
+        self._profile, self._settings = profile, settings
+        self._own = PlannedScheduler(host, settings.deadline_ms)
+        self._by_deadline = DeadlineSchedulers(self._own, self._begin)
+        self._asked = self._own
         self._link, self._times, self._backlogs = link, edge_times, backlogs
         self._build_ms = build_ms
-        self._notes: dict[str, int] = {}
-        self._outcomes: list[tuple[int, float, float]] = []
         self._curves = Curves()
-        self._plans = 0
+        self._plans = self._version = 0
         self._last_ms = 0.0
-        self._from_ms = 0.0
         self._edge_slowdown, self._workers = 1.0, 1
         self._plan(START_PATIENCE_MS)
 
@@ -81,7 +79,7 @@ class SchedulerAdapter:
 
     async def rehearse(self) -> None:
         """Have the scheduler compile what it needs, before the first task."""
-        await self._host.rehearse(self._view)
+        await self._own.host.rehearse(self._view)
 
     def _plan(self, patience_ms: float | None = None) -> None:
         s, factor = self._settings, self._times.factor
@@ -108,7 +106,6 @@ class SchedulerAdapter:
         )
         offloads = self._table.payload_bits[0] > 0
         self._best_worth = float(self._table.worth[0][offloads].max(initial=-math.inf))
-        self.limit_ms = float(useful_limit_ms(self._context)[0])
         self._view = View(
             row=np.zeros(1, np.int64),
             now_ms=np.zeros(1),
@@ -120,8 +117,8 @@ class SchedulerAdapter:
             others_wait_ms=np.zeros((1, s.streams)),
             kept_share=self._curves.share,
         )
-        self.facts = Facts(
-            plan=self._plans,
+        self._facts = Facts(
+            plan=0,
             from_ms=0.0,
             rtt_ms=self._context.rtt_ms,
             workers=self._workers,
@@ -134,24 +131,43 @@ class SchedulerAdapter:
             gain_terms=s.gain_terms,
             energy_weight_per_mj=s.energy_weight_per_mj,
         )
-        self._host.begin(self._context, patience_ms)
-        self._begun()
+        self._version += 1
+        self._begin(self._own, patience_ms)
+
+    def _begin(self, planned: PlannedScheduler, patience_ms: float | None = None) -> None:
+        """Tell a scheduler what is known."""
+        planned.begin(self._context, self._new_facts(), self._version, patience_ms)
 
     def take_over(self, scheduler: Scheduler) -> None:
         """Have ``scheduler`` decide from now on; one that refuses this device's network changes nothing."""
-        self._host.take_over(scheduler)
-        self._outcomes = []  # those of another's decisions
-        self._begun()
+        self._own.host.take_over(scheduler)
+        self._own.forget_outcomes()
+        self._own.begun(self._new_facts())
+        self._by_deadline.forget()
 
-    def _begun(self) -> None:
-        self._notes = {}
+    def _new_facts(self) -> Facts:
+        """The facts of one more plan; a scheduler's time begins at 0, or the first gap between tasks would be long."""
         self._plans += 1
-        self._from_ms = self._last_ms  # a scheduler's time begins at 0, or the first gap between tasks would be long
-        self.facts = replace(self.facts, plan=self._plans, from_ms=self._from_ms)
+        return replace(self._facts, plan=self._plans, from_ms=self._last_ms)
+
+    @property
+    def note(self) -> str | None:
+        """What it had to tell of the last decision, if anything, or why Greedy decided in its place."""
+        return self._asked.note
+
+    @property
+    def planned_for_ms(self) -> float:
+        """The deadline that it is planned with."""
+        return self._asked.deadline_ms
+
+    @property
+    def failure(self) -> str | None:
+        """What a scheduler did wrong, in words, if one did; Greedy has decided in its place since."""
+        return self._own.host.failure or self._by_deadline.failure()
 
     def usable(self) -> list[tuple[int, int]]:
         """The (exit, partition) pairs that the scheduler may choose, as far as it tells."""
-        scheduler, table = self._host.scheduler, self._table
+        scheduler, table = self._own.host.scheduler, self._table
         columns = scheduler.usable()[0] if isinstance(scheduler, Selective) else range(int(table.count[0]))
         return [(int(table.exit[0, j]), int(table.partition[0, j])) for j in columns]
 
@@ -174,12 +190,26 @@ class SchedulerAdapter:
         """The option that computes all up to the last exit at the edge."""
         return self._table.index(0, int(self._table.exit[0].max()), 0)
 
-    def decide(self, now_ms: float) -> ChosenOption | None:
+    def limit_ms(self, deadline_ms: float) -> float:
+        """Latency beyond which an answer is worthless to a task with this deadline."""
+        return float(useful_until_ms(deadline_ms, self._context.gain_terms.fade)) + ON_TIME_TOLERANCE_MS
+
+    def decide(self, now_ms: float, deadline_ms: float) -> ChosenOption | None:
         """Show the backlogs to the scheduler; None is a task that it drops. ``now_ms`` counts from the start."""
         if self._moved():
             self._plan()
-        self._tell()
-        return self._ask(now_ms)
+        asked = self._asked = self._by_deadline.of(deadline_ms, self._version)
+        self.facts = asked.facts
+        if asked.deadline_ms != deadline_ms:  # to readers of the log, a plan has one deadline
+            self._plans += 1
+            self.facts = replace(asked.facts, plan=self._plans)
+        self._last_ms = now_ms
+        asked.tell()
+        view = self._shown(max(asked.deadline_ms - deadline_ms, 0.0))
+        started = time.perf_counter()
+        option = asked.decide(view, now_ms)
+        self.decision_us = (time.perf_counter() - started) * 1e6
+        return None if option == DROP else self._choice(option, deadline_ms)
 
     def _moved(self) -> bool:
         """Whether round trip or service times have changed noticeably since they were planned with."""
@@ -188,27 +218,16 @@ class SchedulerAdapter:
         longest_ms = abs(self._times.factor - factor) * self._longest_ms
         return longest_ms > least_ms or abs(self.rtt_ms - rtt_ms) > max(least_ms, REPLAN_TRIP_SHARE * rtt_ms)
 
-    def _ask(self, now_ms: float) -> ChosenOption | None:
+    def _shown(self, waited_ms: float) -> View:
+        """The view, of a task for which all backlogs are so much longer (see ``deadlines``)."""
         backlogs, view = self._backlogs, self._view
-        self._last_ms = now_ms
-        view.now_ms[0] = now_ms - self._from_ms
-        view.device_wait_ms[0] = backlogs.device_wait_ms
-        view.uplink_wait_ms[0] = backlogs.uplink_wait_ms
+        view.device_wait_ms[0] = backlogs.device_wait_ms + waited_ms
+        view.uplink_wait_ms[0] = backlogs.uplink_wait_ms + waited_ms
         view.edge_wait_ms[0] = backlogs.edge_wait_ms
+        view.edge_wait_ms += waited_ms
         view.rate_bits_per_ms[0] = backlogs.rate_bits_per_ms
-        view.others_wait_ms[0, 0] = backlogs.device_wait_ms  # the view's stream is 0, whichever of the run's it is
-        started = time.perf_counter()
-        option = self._host.decide(view)
-        self.decision_us = (time.perf_counter() - started) * 1e6
-        self.note = self._host.note or self._new_note()
-        return None if option == DROP else self._choice(option)
-
-    def _new_note(self) -> str | None:
-        """What the scheduler counted at the last decision."""
-        if not self._host.noting:
-            return None
-        before, self._notes = self._notes, self._host.notes()
-        return next((name for name, count in self._notes.items() if count > before.get(name, 0)), None)
+        view.others_wait_ms[0, 0] = view.device_wait_ms[0]  # the view's stream is 0, whichever of the run's it is
+        return view
 
     def learn(self, task: Task) -> None:
         """Learn how far predictions hold, and keep the outcome for a scheduler that learns, told before it decides.
@@ -216,20 +235,13 @@ class SchedulerAdapter:
         What an answer of another kind than was decided, found here, says of the prediction is that it did not hold.
         """
         choice = task.choice
-        if choice is not None and choice.slack >= 0.0 and task.reason is not Reason.STOPPED:
-            on_time = task.fallback is None and task.latency_ms <= self.limit_ms
+        told = task.reason not in (Reason.STOPPED, Reason.WITHDRAWN)
+        if choice is not None and choice.slack >= 0.0 and told:
+            on_time = task.fallback is None and task.latency_ms <= self.limit_ms(task.deadline_ms)
             self._curves.tell(choice.slack, choice.offloads, on_time)
-        if self._host.observes and task.option != DROP:
-            self._outcomes.append((task.option, task.device_done_ms - task.arrived_ms, task.latency_ms))
+        self._by_deadline.learn(task)
 
-    def _tell(self) -> None:
-        if self._outcomes:
-            option, device_done_ms, latency_ms = zip(*self._outcomes, strict=True)
-            self._outcomes = []
-            first = np.zeros(len(option), np.int64)
-            self._host.observe(Outcomes(first, first, np.array(option), np.array(device_done_ms), np.array(latency_ms)))
-
-    def _choice(self, option: int) -> ChosenOption:
+    def _choice(self, option: int, deadline_ms: float) -> ChosenOption:
         """The option with its latency by the timing law at the present backlogs and the times measured now."""
         table, backlogs = self._table, self._backlogs
         device_ms = float(table.device_ms[0, option])
@@ -242,7 +254,7 @@ class SchedulerAdapter:
         if payload_bits > 0 and (rtt_ms != self.rtt_ms or factor != self._times.factor):
             planned_edge_ms = factor * float(self._profiled_ms[option])
             planned_ms = float(predict_latency(*waits, device_ms, payload_bits, planned_edge_ms, rate, rtt_ms))
-        slack = (self.limit_ms - planned_ms) / self._settings.deadline_ms
+        slack = (self.limit_ms(deadline_ms) - planned_ms) / deadline_ms
         return ChosenOption(
             option=option,
             exit=int(table.exit[0, option]),
@@ -257,12 +269,12 @@ class SchedulerAdapter:
             accuracy=float(table.accuracy[0, option]),
         )
 
-    def better_elsewhere(self, choice: ChosenOption | None) -> bool:
+    def better_elsewhere(self, choice: ChosenOption | None, deadline_ms: float) -> bool:
         """Whether a better exit could be had in time over an idle link and edge that are as fast as they may be.
 
         Then it is worth knowing whether they are; told only of decisions that keep a task on the device.
         """
-        s, table = self._settings, self._table
+        table = self._table
         worth = float(table.worth[0, choice.option]) if choice is not None else -math.inf
         if worth >= self._best_worth or self._link.best_rate_bits_per_ms <= 0:
             return False
@@ -276,5 +288,5 @@ class SchedulerAdapter:
             self._link.best_rate_bits_per_ms,
             self._link.rtt_ms + self._profile.offload_ms,
         )
-        useful = (latency_ms <= s.deadline_ms) & (table.payload_bits[0] > 0) & (table.worth[0] > worth)
+        useful = (latency_ms <= deadline_ms) & (table.payload_bits[0] > 0) & (table.worth[0] > worth)
         return bool(useful.any())

@@ -81,6 +81,16 @@ class SchedulerHost:
                 return  # what fails here fails again, and is told then
             await asyncio.sleep(REHEARSAL_STEP_S)
 
+    def double(self) -> SchedulerHost | None:
+        """A host with a copy of the scheduler; None where it cannot be copied, or is at work just now."""
+        working = [work for work in (self._resetting, self._deciding) if work is not None and not work.done]
+        if working or self.failure is not None:
+            return None
+        try:
+            return SchedulerHost(copy.deepcopy(self._scheduler), self._helper, self._tell)
+        except Exception:
+            return None
+
     def take_over(self, scheduler: Scheduler) -> None:
         """Have another scheduler decide; one that refuses these facts at once changes nothing."""
         assert self._context is not None  # begun

@@ -5,6 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
+
 from hasten.core.profile import Profile
 from hasten.runtime.device.chosen_option import ChosenOption
 from hasten.runtime.device.compute import ComputeJob, DeviceRunner
@@ -14,8 +17,8 @@ from hasten.runtime.device.ways import BuildTime, LocalFinish, local_finishes
 from hasten.runtime.outputs import NotFiniteError, top_class
 from hasten.split.manifest import Cut
 
-Label = tuple[int, float]
-"""A class and its probability."""
+Label = tuple[int, float, NDArray[np.float32]]
+"""A class, its probability, and the logits (classes,)."""
 
 
 class DeviceStage:
@@ -134,7 +137,7 @@ class DeviceStage:
             self._slowdown, device_ms / self._slowdown, lambda: self._runner.finish(held_cut, exit_, tensors)
         )
         task.parts["device"] = task.parts.get("device", 0.0) + took_ms
-        return top_class(logits)
+        return *top_class(logits), logits
 
 
 def reason_of(result: Any) -> Reason:

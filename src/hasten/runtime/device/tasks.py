@@ -57,6 +57,10 @@ class Reason(Enum):
     """The edge's answer cannot be true, and no exit could answer on the device before the deadline."""
     STOPPED = "stopped"
     """The agent was ended before."""
+    SUPERSEDED = "superseded"
+    """A newer frame took its place before it was decided."""
+    WITHDRAWN = "withdrawn"
+    """Whoever gave the task has taken it back."""
 
 
 class Fallback(Enum):
@@ -96,6 +100,8 @@ class Task:
     deadline_ms: float
     limit_ms: float
     """Until when an answer is worth anything (this device's clock)."""
+    planned_for_ms: float = math.nan
+    """The deadline that the scheduler which decided it is planned with."""
     option: int = -1
     exit: int = 0
     partition: int = 0
@@ -127,11 +133,13 @@ class Task:
     """Blocks that ran on the device for this answer; all those before its exit where the device finished it."""
     class_index: int | None = None
     confidence: float | None = None
+    logits: Array | None = None
+    """(classes,) of the exit that answered; None from an edge, which does not send them."""
 
     rescuing: bool = False
     """Whether the device is finishing it after all."""
-    held_answer: tuple[int, int, int, float] | None = None
-    """Exit, partition, class and confidence found here in case the edge's better answer does not come in time."""
+    held_answer: tuple[int, int, int, float, Array] | None = None
+    """Exit, partition, class, confidence and logits found here in case the edge's better answer does not come."""
 
     @property
     def ended(self) -> bool:
@@ -155,10 +163,18 @@ class Task:
             "downlink": downlink_ms,
         }
 
-    def answer(self, now_ms: float, exit_: int, partition: int, class_index: int, confidence: float) -> None:
+    def answer(
+        self,
+        now_ms: float,
+        exit_: int,
+        partition: int,
+        class_index: int,
+        confidence: float,
+        logits: Array | None = None,
+    ) -> None:
         """An answer is there, by the option (``exit_``, ``partition``)."""
         self.finish_ms, self.answered_exit, self.answered_partition = now_ms, exit_, partition
-        self.class_index, self.confidence = class_index, confidence
+        self.class_index, self.confidence, self.logits = class_index, confidence, logits
         on_time = bool(is_on_time(self.latency_ms, self.deadline_ms))
         self.end(Outcome.ON_TIME if on_time else Outcome.LATE, Reason.ANSWERED)
 
