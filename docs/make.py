@@ -19,7 +19,7 @@ import hasten as hs
 from hasten.features.layout import ContextFeature, Feature, OptionFeature, StateFeature
 
 ROOT = Path(__file__).parent.parent
-ONLY_COMPILED = ("class ", "hs.train(", 'open_package("', "own_model", "trained_model", "mydata")
+ONLY_COMPILED = ("class ", '"my.hasten"', "hs.train(", 'open_package("', "own_model", "trained_model", "mydata")
 COMMANDS = (
     "demo",
     "build",
@@ -149,13 +149,14 @@ def _member(part: ast.stmt, after: ast.stmt | None) -> tuple[str, str, str] | No
     if isinstance(part, ast.AnnAssign) and isinstance(part.target, ast.Name):
         said = after.value.value if isinstance(after, ast.Expr) and isinstance(after.value, ast.Constant) else ""
         return part.target.id, _type(part.annotation), _paragraph(str(said))
-    if isinstance(part, ast.FunctionDef):
+    if isinstance(part, ast.FunctionDef | ast.AsyncFunctionDef):
         doc = _paragraph(ast.get_docstring(part) or "")
         returns = ast.unparse(part.returns) if part.returns is not None else "None"
         if any(isinstance(mark, ast.Name) and mark.id == "property" for mark in part.decorator_list):
             return part.name, returns, doc
         arguments = re.sub(r"^(self|cls)(, )?", "", ast.unparse(part.args))
-        return part.name, f"({arguments}) -> {returns}", doc
+        waited = "async " if isinstance(part, ast.AsyncFunctionDef) else ""
+        return part.name, f"{waited}({arguments}) -> {returns}", doc
     return None
 
 

@@ -18,11 +18,18 @@ from hasten.schedulers.greedy import Greedy
 
 ROOT = Path(__file__).parent.parent
 NAMES = [
+    "Answer",
+    "AsyncDevice",
     "Clairvoyant",
+    "ClosedError",
     "Context",
     "DROP",
     "Decision",
+    "Device",
+    "DeviceStats",
     "Domain",
+    "Edge",
+    "EdgeEvent",
     "HastenError",
     "InputError",
     "Noting",

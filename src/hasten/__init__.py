@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from hasten.core.decision import Selective as Selective
     from hasten.core.decision import View as View
     from hasten.core.decision import predicted_latency as predicted_latency
+    from hasten.core.errors import ClosedError as ClosedError
     from hasten.core.errors import HastenError as HastenError
     from hasten.core.errors import InputError as InputError
     from hasten.core.options import DROP as DROP
@@ -40,6 +41,12 @@ if TYPE_CHECKING:
     from hasten.networks.package import build_package as build_package
     from hasten.offline import OfflinePlan as OfflinePlan
     from hasten.offline import solve_offline as solve_offline
+    from hasten.runtime.device.answers import Answer as Answer
+    from hasten.runtime.device.events import EdgeEvent as EdgeEvent
+    from hasten.runtime.device.stats import DeviceStats as DeviceStats
+    from hasten.runtime.library.async_device import AsyncDevice as AsyncDevice
+    from hasten.runtime.library.device import Device as Device
+    from hasten.runtime.library.edge import Edge as Edge
     from hasten.schedulers import make_scheduler as make_scheduler
     from hasten.schedulers import scheduler_names as scheduler_names
     from hasten.split.package import open_package as open_package
@@ -47,11 +54,18 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 
 _HOMES = {
+    "Answer": "hasten.runtime.device.answers",
+    "AsyncDevice": "hasten.runtime.library.async_device",
     "Clairvoyant": "hasten.core.decision",
+    "ClosedError": "hasten.core.errors",
     "Context": "hasten.core.decision",
     "DROP": "hasten.core.options",
     "Decision": "hasten.core.decision",
+    "Device": "hasten.runtime.library.device",
+    "DeviceStats": "hasten.runtime.device.stats",
     "Domain": "hasten.learn.domain",
+    "Edge": "hasten.runtime.library.edge",
+    "EdgeEvent": "hasten.runtime.device.events",
     "HastenError": "hasten.core.errors",
     "InputError": "hasten.core.errors",
     "Noting": "hasten.core.decision",

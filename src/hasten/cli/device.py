@@ -16,17 +16,37 @@ from hasten.cli.tables import result_table
 @app.command(epilog="Example: hasten device my.hasten --edge 192.0.2.7:7700 --deadline-ms 80 --arrivals poisson:10")
 def device(
     package: PackageArgument,
-    edge_address: Annotated[str, typer.Option("--edge", metavar="HOST:PORT", help="The edge node.")],
     deadline_ms: Annotated[float, typer.Option("--deadline-ms", min=0.001, help="Relative deadline of each task.")],
+    edge_address: Annotated[
+        str | None, typer.Option("--edge", metavar="HOST:PORT", help="The edge node; without one it works alone.")
+    ] = None,
     scheduler: Annotated[str, typer.Option("--scheduler", help="A scheduler's name.")] = "greedy",
-    source: Annotated[str, typer.Option("--source", metavar="DIR|samples|synthetic", help="Inputs.")] = "samples",
-    arrivals: Annotated[str, typer.Option("--arrivals", help="poisson:HZ, periodic:HZ or file:NAME.")] = "periodic:10",
+    source: Annotated[
+        str,
+        typer.Option(
+            "--source",
+            metavar="SOURCE",
+            help="samples, synthetic, a folder of arrays or of pictures, a video file, camera:N, rtsp://..., or "
+            "MODULE:FUNCTION that gives frames.",
+        ),
+    ] = "samples",
+    arrivals: Annotated[
+        str | None,
+        typer.Option(
+            "--arrivals",
+            help="poisson:HZ, periodic:HZ or file:NAME; by default a video's own rate, else periodic:10. A camera's "
+            "frames come when they come.",
+        ),
+    ] = None,
     tasks: Annotated[int | None, typer.Option("--tasks", min=1, help="Stop after so many tasks.")] = None,
     slowdown: Annotated[float, typer.Option("--slowdown", min=1.0, help="Wait this multiple of every time.")] = 1.0,
     profile_file: Annotated[
         Path | None, typer.Option("--profile", metavar="PROFILE.json", help="Measured times of both sides.")
     ] = None,
     log: Annotated[Path | None, typer.Option("--log", metavar="FILE.jsonl", help="One line for every task.")] = None,
+    answers: Annotated[
+        Path | None, typer.Option("--answers", metavar="FILE|-", help="One JSON line with every answer.")
+    ] = None,
     seed: Annotated[int, typer.Option("--seed", help="Seed of arrivals and inputs.")] = 0,
     token_file: Annotated[Path | None, typer.Option("--token-file", help="The edge's token.")] = None,
     tls_ca: Annotated[Path | None, typer.Option("--tls-ca", help="Trust this certificate (PEM); turns TLS on.")] = None,
@@ -38,30 +58,29 @@ def device(
 ) -> None:
     """Run a device agent: its own stream of tasks, decided one by one, finished locally if the edge is gone."""
     from hasten.core.results import result_document
-    from hasten.runtime.device.command import run_device
+    from hasten.runtime.device.command import DeviceStream, run_device
     from hasten.runtime.device.learning import LearnPlan
+    from hasten.runtime.device.prepared import DevicePlan
+    from hasten.runtime.sockets import read_token
 
-    console = console_for(json_to)
-    check_outputs(json=json_to, log=log)
-    result = run_device(
-        package,
+    console = console_for(json_to, answers)
+    check_outputs(json=json_to, log=log, answers=answers)
+    plan = DevicePlan(
         edge=edge_address,
         scheduler=scheduler,
         deadline_ms=deadline_ms,
-        source=source,
-        arrivals=arrivals,
-        tasks=tasks,
-        slowdown=slowdown,
-        profile=profile_file,
-        log=log,
-        seed=seed,
-        token_file=token_file,
+        token=read_token(token_file),
         tls_ca=tls_ca,
+        profile=profile_file,
+        slowdown=slowdown,
         memory_mb=memory_mb,
-        learn=LearnPlan() if learn else None,
+        seed=seed,
     )
+    stream = DeviceStream(source, arrivals, tasks, log, answers)
+    result = run_device(package, plan, stream, learn=LearnPlan() if learn else None)
     document = result_document(package.stem, [result])
     write_json(json_to, document)
-    show(console, result_table(document, f"{package.stem} against {edge_address}", console.width), *interruption())
+    title = f"{package.stem} against {edge_address}" if edge_address else f"{package.stem} alone"
+    show(console, result_table(document, title, console.width), *interruption())
     if result.failure is not None:  # told when it happened
         raise typer.Exit(1)

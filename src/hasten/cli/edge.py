@@ -33,19 +33,21 @@ def edge(
     ] = 1000,
 ) -> None:
     """Serve packages to devices until interrupted."""
-    from hasten.runtime.edge.server import serve_edge
+    from hasten.runtime.edge.command import serve_edge
+    from hasten.runtime.edge.opened import EdgePlan
+    from hasten.runtime.sockets import read_token
 
-    serve_edge(
-        packages,
+    plan = EdgePlan(
         host=host,
         port=port,
         workers=workers,
         slowdown=slowdown,
         profile=profile_file,
-        token_file=token_file,
+        token=read_token(token_file),
         tls_cert=tls_cert,
         tls_key=tls_key,
         memory_mb=memory_mb,
         max_devices=max_devices,
     )
+    serve_edge(packages, plan)
     signals.forget()  # the usual end of a server

@@ -37,6 +37,10 @@ class InputError(HastenError, ValueError):
         return InputError, (self.where, self.field, self.value, self.expected)
 
 
+class ClosedError(HastenError):
+    """Something was asked of a device or an edge that has been closed."""
+
+
 def one_of(name: str, names: Sequence[str]) -> str:
     """What was expected instead of a wrong ``name``: one of ``names``, and which one, if one is near."""
     from difflib import get_close_matches

@@ -8,16 +8,18 @@ import numpy as np
 import pytest
 
 from hasten.core.errors import InputError
-from hasten.runtime.device.command import parse_address, run_device
+from hasten.runtime.device.address import parse_address
+from hasten.runtime.device.command import DeviceStream, run_device
+from hasten.runtime.device.prepared import DevicePlan
 from hasten.runtime.device.sources import open_source, parse_arrivals
 
 
 def test_a_device_works_alone(package, tmp_path):
     notes = []
     log = tmp_path / "log.jsonl"
-    result = run_device(
-        package.path, "127.0.0.1:9", deadline_ms=500.0, arrivals="periodic:100", tasks=20, log=log, on_note=notes.append
-    )
+    plan = DevicePlan(edge="127.0.0.1:9", deadline_ms=500.0)
+    stream = DeviceStream(arrivals="periodic:100", tasks=20, log=log)
+    result = run_device(package.path, plan, stream, on_note=notes.append)
     assert result.tasks == 20
     assert result.uplink_bytes == 0
     summary = result.summary()

@@ -23,8 +23,9 @@ from hasten.learn.deploy import continue_policy, settings_for
 from hasten.learn.logs import read_tasks
 from hasten.learn.recording import recording_of, write_scenario
 from hasten.policies.policy import load_policy, save_policy
-from hasten.runtime.device.command import run_device
+from hasten.runtime.device.command import DeviceStream, run_device
 from hasten.runtime.device.learning import LearnPlan
+from hasten.runtime.device.prepared import DevicePlan
 from hasten.runtime.local.processes import Child
 
 DEADLINE_MS, RATE_HZ = 40.0, 40.0
@@ -189,7 +190,9 @@ def _read_until(process: subprocess.Popen[str], text: str) -> str:
 
 def test_what_cannot_learn_says_so(package, slow, monkeypatch):
     with pytest.raises(InputError, match=r"device: learn: got 'greedy', expected --scheduler policy:FILE"):
-        run_device(package.path, "127.0.0.1:1", scheduler="greedy", learn=LearnPlan())
+        run_device(package.path, DevicePlan(scheduler="greedy"), DeviceStream(), learn=LearnPlan())
     monkeypatch.setattr("hasten.runtime.device.learning.find_spec", lambda name: None if name == "numba" else name)
     with pytest.raises(HastenError, match=r"--learn needs numba beside the device: pip install"):
-        run_device(package.path, "127.0.0.1:1", scheduler=f"policy:{slow / 'policy.onnx'}", learn=LearnPlan())
+        run_device(
+            package.path, DevicePlan(scheduler=f"policy:{slow / 'policy.onnx'}"), DeviceStream(), learn=LearnPlan()
+        )

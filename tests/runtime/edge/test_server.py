@@ -21,11 +21,13 @@ from hypothesis import strategies as st
 
 from hasten.core.errors import InputError
 from hasten.runtime.device.uplink import client_tls
+from hasten.runtime.edge.command import serve_edge
 from hasten.runtime.edge.connection import MAX_IDLE_FRAMES_PER_S, MAX_UNSENT_BYTES, EdgeConnection, Quota
 from hasten.runtime.edge.connections import ConnectionLimits, Connections
 from hasten.runtime.edge.core import EdgeCore
+from hasten.runtime.edge.opened import EdgePlan
 from hasten.runtime.edge.served import Computed, Served
-from hasten.runtime.edge.server import real_core, serve_edge, server_tls, start_edge
+from hasten.runtime.edge.server import real_core, server_tls, start_edge
 from hasten.runtime.notes import Notes
 from hasten.runtime.wire.frames import HEADER, MAGIC, VERSION, Code, FrameParser, Kind, frame_bytes
 from hasten.runtime.wire.handshake import Hello, hello_frame, parse_refuse, parse_welcome
@@ -194,12 +196,12 @@ def test_a_port_in_use_is_one_line(package):
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
         with pytest.raises(InputError, match=f"edge: port: got {port}, expected a free port"):
-            serve_edge([package.path], port=port)
+            serve_edge([package.path], EdgePlan(port=port))
 
 
 def test_half_a_tls_setup_is_refused(package, tmp_path):
     with pytest.raises(InputError, match="a certificate and a key"):
-        serve_edge([package.path], tls_cert=tmp_path / "cert.pem")
+        serve_edge([package.path], EdgePlan(tls_cert=tmp_path / "cert.pem"))
     (tmp_path / "bad.pem").write_text("no certificate")
     with pytest.raises(InputError, match="PEM"):
         server_tls(tmp_path / "bad.pem", tmp_path / "bad.pem")

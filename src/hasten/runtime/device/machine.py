@@ -28,6 +28,9 @@ class Machine:
     """Clock, alarm, processor, codec, and who plans beside the event loop.
 
     The alarm wakes the agent when a task arrives; it may go off late, as everything else may not.
+
+    Attributes:
+        shared_compute: whether the processor serves others, too, and goes on when this machine's agent ends.
     """
 
     clock: Clock
@@ -35,16 +38,18 @@ class Machine:
     compute: Compute
     encode: Encode
     helper: Helper
+    shared_compute: bool = False
 
     async def close(self) -> None:
         """End its threads."""
-        await self.compute.close()
+        if not self.shared_compute:
+            await self.compute.close()
         self.clock.close()
         self.helper.close()
 
 
-def real_machine(loop: asyncio.AbstractEventLoop | None = None) -> Machine:
-    """This computer, for one agent in the running event loop."""
+def real_machine(loop: asyncio.AbstractEventLoop | None = None, compute: Compute | None = None) -> Machine:
+    """This computer, for one agent in the running event loop; with a processor of its own, or the one given."""
     at: Any = loop or asyncio.get_running_loop()
     clock = SystemClock(at)
-    return Machine(clock, clock, ComputeQueue(at), CutCodecs().encode, HelperThread())
+    return Machine(clock, clock, compute or ComputeQueue(at), CutCodecs().encode, HelperThread(), compute is not None)

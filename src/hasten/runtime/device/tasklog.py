@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import queue
+import sys
 import threading
 from collections.abc import Callable
 from pathlib import Path
@@ -20,6 +21,8 @@ MOST_WAITING = 10_000
 CLOSING_S = 2.0
 """So long closing waits for a disk that hangs."""
 
+STDOUT = Path("-")
+
 Record = dict[str, Any]
 
 
@@ -27,21 +30,22 @@ class TaskLog:
     """Takes each task's record.
 
     Args:
-        path: the file, if there is to be one.
+        path: the file, if there is to be one; ``-`` is standard output.
+        what: it is called in what is told of it.
         keep: whether to keep all records in memory (``records``), for a run of known size.
 
     Raises:
         InputError: the file cannot be opened.
     """
 
-    def __init__(self, path: Path | None, keep: bool = False) -> None:
+    def __init__(self, path: Path | None, keep: bool = False, what: str = "task log") -> None:
         self.records: list[Record] = []
         self.on_trouble: Callable[[str], None] = lambda text: None
         """Told, once, what is wrong with the file; from whichever thread notices."""
         self.trouble: str | None = None
         """What is wrong with the file, if anything was."""
         self._keep = keep
-        self._writer = _Writer(path, self._trouble) if path is not None else None
+        self._writer = _Writer(path, what, self._trouble) if path is not None else None
 
     def write(self, record: Record) -> None:
         """Add a record; never fails and never waits."""
@@ -62,10 +66,10 @@ class TaskLog:
 
 
 class _Writer:
-    def __init__(self, path: Path, trouble: Callable[[str], None]) -> None:
-        self._path, self._trouble = path, trouble
+    def __init__(self, path: Path, what: str, trouble: Callable[[str], None]) -> None:
+        self._path, self._what, self._trouble = path, f"{what} {path}", trouble
         try:
-            self._file: IO[str] = path.open("w", buffering=1, encoding="utf-8")
+            self._file: IO[str] = sys.stdout if path == STDOUT else path.open("w", buffering=1, encoding="utf-8")
         except OSError as error:
             raise InputError(path, "log", path.name, f"a file that can be written ({error.strerror})") from None
         self._lines: queue.Queue[Record | None] = queue.Queue(MOST_WAITING)
@@ -76,7 +80,7 @@ class _Writer:
         try:
             self._lines.put_nowait(record)
         except queue.Full:
-            self._trouble(f"task log {self._path}: the disk is too slow; lines are left out")
+            self._trouble(f"{self._what}: the disk is too slow; lines are left out")
 
     def close(self) -> None:
         try:
@@ -92,17 +96,20 @@ class _Writer:
             if works:
                 works = self._write(record)
         try:
-            self._file.close()
+            if self._path != STDOUT:
+                self._file.close()
         except OSError as error:
-            self._trouble(f"task log {self._path}: {error.strerror}")
+            self._trouble(f"{self._what}: {error.strerror}")
 
     def _write(self, record: Record) -> bool:
         """Write a line; False when the file takes no more."""
         try:
             self._file.write(json.dumps(record, allow_nan=False) + "\n")
+            if self._path == STDOUT:  # which may be a pipe
+                self._file.flush()
         except OSError as error:
-            self._trouble(f"task log {self._path}: {error.strerror}; no more lines are written")
+            self._trouble(f"{self._what}: {error.strerror}; no more lines are written")
             return False
         except (TypeError, ValueError) as error:
-            self._trouble(f"task log {self._path}: a line is left out ({error})")
+            self._trouble(f"{self._what}: a line is left out ({error})")
         return True

@@ -7,22 +7,20 @@ import contextlib
 import ssl
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 from hasten.core.errors import InputError
-from hasten.core.profile import Profile, read_profile
+from hasten.core.profile import Profile
 from hasten.runtime.clock import SystemClock
 from hasten.runtime.edge.connection import EdgeConnection
-from hasten.runtime.edge.connections import ConnectionLimits, Connections, Guest, fitting
+from hasten.runtime.edge.connections import ConnectionLimits, Connections, Guest
 from hasten.runtime.edge.core import EdgeCore
-from hasten.runtime.edge.listening import Acceptor, free_descriptors, listen
+from hasten.runtime.edge.listening import Acceptor, listen
 from hasten.runtime.edge.served import EdgeRunner, Served
 from hasten.runtime.edge.workers import WorkerThreads
 from hasten.runtime.notes import Notes
-from hasten.runtime.sockets import read_token, run_loop
 from hasten.runtime.wire.frames import Code
 from hasten.split.executor import DEFAULT_MEMORY_BYTES, Executor
-from hasten.split.package import Package, open_package
+from hasten.split.package import Package
 
 CHECK_EVERY_MS = 500.0
 """Silent connections are looked for so often."""
@@ -145,59 +143,3 @@ def server_tls(certificate: Path, key: Path) -> ssl.SSLContext:
     except (OSError, ssl.SSLError) as error:
         raise InputError(certificate, "certificate", str(key), f"a PEM certificate and its key ({error})") from None
     return context
-
-
-def serve_edge(
-    packages: Sequence[Path],
-    host: str = "127.0.0.1",
-    port: int = 7700,
-    workers: int = 1,
-    slowdown: float = 1.0,
-    profile: Path | None = None,
-    token_file: Path | None = None,
-    tls_cert: Path | None = None,
-    tls_key: Path | None = None,
-    max_devices: int = ConnectionLimits.devices,
-    memory_mb: int = DEFAULT_MEMORY_BYTES >> 20,
-) -> None:
-    """Serve packages until interrupted or terminated: ``hasten edge``.
-
-    Prints one line when it listens and one when it has ended; who comes, goes or is refused is told on standard error.
-
-    Raises:
-        InputError: a package is not intact, a number is out of range, the port is taken, or a file does not fit.
-    """
-    if (tls_cert is None) != (tls_key is None):
-        raise InputError("edge", "tls", str(tls_cert or tls_key), "a certificate and a key, or neither")
-    tls = server_tls(tls_cert, tls_key) if tls_cert and tls_key else None
-    opened = [open_package(path) for path in packages]
-    times = read_profile(profile) if profile else None
-    token = read_token(token_file)
-    notes = Notes()
-
-    async def serve() -> None:
-        asyncio.get_running_loop().set_exception_handler(lambda loop, context: notes.tell("error", _error(context)))
-        profiles = [times] * len(opened) if times else None
-        core = real_core(opened, workers, slowdown, profiles, notes=notes, memory_bytes=memory_mb << 20)
-        limits = fitting(max_devices, free_descriptors(max_devices + 2 * ConnectionLimits.strangers))
-        server = await start_edge(core, host, port, token, tls, limits)
-        for shortfall in core.shortfalls():
-            notes.tell("memory", shortfall)
-        names = ", ".join(package.manifest.name for package in opened)
-        print(f"edge serves {names} on {server.host}:{server.port}", flush=True)
-        if limits.devices < max_devices:
-            notes.tell("limits", f"edge: takes {limits.devices} devices: there are no more file descriptors")
-        try:
-            await asyncio.Event().wait()
-        finally:
-            await server.close()
-            told = ", ".join(f"{count} {kind}" for kind, count in sorted(core.totals.items())) or "no tasks"
-            print(f"edge ended; {server.connections.welcomed} devices came; tasks: {told}", flush=True)
-
-    run_loop(serve())
-
-
-def _error(context: dict[str, Any]) -> str:
-    error = context.get("exception")
-    told = f" ({type(error).__name__}: {error})" if error is not None else ""
-    return f"edge: {context.get('message')}{told}"

@@ -1,0 +1,34 @@
+"""A web service around a device: `pip install flask`, then `python examples/flask_handler.py my.hasten [HOST:PORT]`.
+
+`curl --data-binary @frame.bin http://127.0.0.1:5000/answer` sends a frame's bytes as the package's input has them.
+"""
+
+from __future__ import annotations
+
+import sys
+
+import numpy as np
+from flask import Flask, request
+
+import hasten as hs
+
+
+def create_app(device: hs.Device, shape: tuple[int, ...], dtype: str) -> Flask:
+    """The service; Flask calls the handler from many threads at once, and all may use one device."""
+    app = Flask(__name__)
+
+    @app.post("/answer")
+    def answer() -> tuple[dict[str, object], int]:
+        try:
+            frame = np.frombuffer(request.get_data(), dtype).reshape(shape)
+            return device.infer(frame, deadline_ms=float(request.args.get("deadline_ms", 200))).line(), 200
+        except ValueError as error:  # hs.InputError is one
+            return {"error": str(error)}, 400
+
+    return app
+
+
+if __name__ == "__main__":
+    package = hs.open_package(sys.argv[1])
+    with hs.Device(package, *sys.argv[2:3]) as opened:
+        create_app(opened, package.manifest.input.shape, package.manifest.input.dtype).run()

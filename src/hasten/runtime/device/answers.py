@@ -1,0 +1,110 @@
+"""What a program gets for a frame: exactly one answer, whatever became of it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hasten.runtime.device.tasks import Task
+from hasten.split.package import Package
+
+Array = NDArray[np.generic]
+RanOn = Literal["device", "split", "edge"]
+
+
+@dataclass(frozen=True, slots=True, eq=False, kw_only=True)
+class Answer:
+    """What became of one frame."""
+
+    outcome: str
+    """``on_time``, ``late``, ``dropped`` or ``invalid`` (the network's output is not finite)."""
+    reason: str
+    """Why, as in the task log: ``answered``, ``expired``, ...; ``superseded`` by a newer frame, or ``withdrawn``."""
+    number: int
+    """Counts the frames of a device from 0, in order of arrival."""
+    deadline_ms: float
+    """From its arrival."""
+    latency_ms: float
+    """From arrival to answer; infinity without one."""
+    label: int | None = None
+    """The most likely class; None without an answer."""
+    name: str | None = None
+    """The class's name, where it is known."""
+    confidence: float | None = None
+    """The class's probability."""
+    outputs: Mapping[str, Array] = field(default_factory=dict)
+    """Output name -> array, of the exit that answered: ``logits`` (classes,) if the device did; empty if the edge did,
+    which sends class and confidence alone."""
+    exit: int = 0
+    """The exit that answered, from 1; 0 without an answer."""
+    partition: int = 0
+    """Blocks that ran on the device for it."""
+    ran_on: RanOn | None = None
+    """Where those blocks and the rest ran; None without an answer."""
+    fallback: str | None = None
+    """Why the device finished it otherwise than was decided, as in the task log; None if all went as decided."""
+
+    @property
+    def on_time(self) -> bool:
+        """Whether there is an answer and its deadline was met."""
+        return self.outcome == "on_time"
+
+    def line(self) -> dict[str, Any]:
+        """Plain data for a line of JSON: all but the outputs."""
+        return {
+            "frame": self.number,
+            "outcome": self.outcome,
+            "reason": self.reason,
+            "class": self.label,
+            "name": self.name,
+            "confidence": None if self.confidence is None else round(self.confidence, 5),
+            "exit": self.exit,
+            "partition": self.partition,
+            "ran_on": self.ran_on,
+            "fallback": self.fallback,
+            "latency_ms": None if self.label is None else round(self.latency_ms, 4),
+            "deadline_ms": self.deadline_ms,
+            "on_time": self.on_time,
+        }
+
+
+class Answers:
+    """Makes answers of ended tasks of one package.
+
+    Args:
+        package: whose network they ran through.
+        names: of the classes, or empty.
+    """
+
+    def __init__(self, package: Package, names: Sequence[str] = ()) -> None:
+        self._after_block = [exit_.after_block for exit_ in package.manifest.exits]
+        self._names = names
+
+    def of(self, task: Task) -> Answer:
+        """The answer of a task that has ended."""
+        assert task.outcome is not None and task.reason is not None  # it has ended
+        label = task.class_index
+        return Answer(
+            outcome=task.outcome.value,
+            reason=task.reason.value,
+            number=task.number,
+            deadline_ms=task.deadline_ms,
+            latency_ms=task.latency_ms,
+            label=label,
+            name=self._names[label] if label is not None and label < len(self._names) else None,
+            confidence=task.confidence,
+            outputs={} if task.logits is None else {"logits": task.logits},
+            exit=task.answered_exit,
+            partition=task.answered_partition,
+            ran_on=None if label is None else self._ran_on(task),
+            fallback=task.fallback.value if task.fallback else None,
+        )
+
+    def _ran_on(self, task: Task) -> RanOn:
+        if task.answered_partition == self._after_block[task.answered_exit - 1]:
+            return "device"
+        return "split" if task.answered_partition else "edge"

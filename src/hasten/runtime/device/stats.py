@@ -1,0 +1,91 @@
+"""Counters of one device, kept answer by answer and read from any thread."""
+
+from __future__ import annotations
+
+import threading
+from collections import Counter
+from dataclasses import dataclass
+
+from hasten.runtime.device.answers import Answer
+
+
+@dataclass(frozen=True, slots=True)
+class DeviceStats:
+    """What became of a device's frames so far."""
+
+    frames: int = 0
+    """Taken, each of which gets one answer."""
+    under_way: int = 0
+    """Of these, without one yet."""
+    on_time: int = 0
+    late: int = 0
+    dropped: int = 0
+    """Withdrawn and superseded ones included."""
+    invalid: int = 0
+    superseded: int = 0
+    """Dropped because a newer frame took their place in a stream."""
+    withdrawn: int = 0
+    """Dropped because the caller cancelled their future."""
+    on_device: int = 0
+    """Answered by the device alone,"""
+    split: int = 0
+    """by both,"""
+    on_edge: int = 0
+    """or by the edge alone."""
+    fallbacks: int = 0
+    """Finished here otherwise than was decided."""
+    uplink_bytes: int = 0
+    edge_connected: bool = False
+    scheduler_failure: str | None = None
+    """What the scheduler did wrong, if it did; Greedy has decided since."""
+
+
+_PLACES = {"device": "on_device", "split": "split", "edge": "on_edge"}
+
+
+class Counters:
+    """Counts."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._counts: Counter[str] = Counter()
+
+    def taken(self) -> None:
+        """A frame was taken."""
+        with self._lock:
+            self._counts["frames"] += 1
+
+    def answered(self, answer: Answer, uplink_bytes: int) -> None:
+        """A frame has its answer."""
+        with self._lock:
+            counts = self._counts
+            counts["ended"] += 1
+            counts[answer.outcome] += 1
+            if answer.reason in ("superseded", "withdrawn"):
+                counts[answer.reason] += 1
+            if answer.ran_on is not None:
+                counts[_PLACES[answer.ran_on]] += 1
+            counts["fallbacks"] += answer.fallback is not None
+            counts["uplink_bytes"] += uplink_bytes
+
+    def stats(self, edge_connected: bool, scheduler_failure: str | None) -> DeviceStats:
+        """All of it, at one moment."""
+        with self._lock:
+            counts = self._counts.copy()
+        return DeviceStats(
+            frames=counts["frames"],
+            under_way=counts["frames"] - counts["ended"],
+            on_time=counts["on_time"],
+            late=counts["late"],
+            dropped=counts["dropped"],
+            invalid=counts["invalid"],
+            superseded=counts["superseded"],
+            withdrawn=counts["withdrawn"],
+            on_device=counts["on_device"],
+            split=counts["split"],
+            on_edge=counts["on_edge"],
+            fallbacks=counts["fallbacks"],
+            uplink_bytes=counts["uplink_bytes"],
+            edge_connected=edge_connected,
+            scheduler_failure=scheduler_failure,
+        )

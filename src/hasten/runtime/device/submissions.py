@@ -1,0 +1,142 @@
+"""Frames that a program hands to an agent, one by one and from any thread, and their answers as futures.
+
+The agent takes them in its event loop. Every frame gets exactly one answer: the agent ends every task once, and what
+is cancelled or still here at the end is ended, too.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import math
+import threading
+from collections.abc import Callable
+from concurrent.futures import Future
+from contextlib import AsyncExitStack
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hasten.core.errors import ClosedError, InputError
+from hasten.runtime.device.agent import DeviceAgent
+from hasten.runtime.device.answers import Answer, Answers
+from hasten.runtime.device.inputs import FrameInput
+from hasten.runtime.device.stats import Counters, DeviceStats
+from hasten.runtime.device.tasklog import TaskLog
+from hasten.runtime.device.tasks import Arrival, Outcome, Reason, Task
+from hasten.runtime.pace import now_ms
+
+Array = NDArray[np.generic]
+
+
+class Submissions:
+    """Around one agent. ``open`` and ``close`` it in the agent's event loop; the rest may be called from any thread."""
+
+    def __init__(
+        self,
+        agent: DeviceAgent,
+        answers: Answers,
+        frame_input: FrameInput,
+        deadline_ms: float,
+        on_task: Callable[[Task], object] | None = None,
+    ) -> None:
+        """``deadline_ms`` holds where a call says nothing else; ``on_task`` is told of every task that has ended."""
+        self._agent, self._answers, self._input = agent, answers, frame_input
+        self._deadline_ms, self._on_task = deadline_ms, on_task
+        self._counters = Counters()
+        self._lock = threading.Lock()
+        self._waiting: dict[int, Future[Answer]] = {}
+        self._number = 0
+        self._closed = False
+        self._ending = AsyncExitStack()
+        self._loop: asyncio.AbstractEventLoop
+        self._start_ms = 0.0
+
+    async def open(self, log: TaskLog) -> None:
+        """Begin to take frames; the log gets a line for each."""
+        self._loop, self._start_ms = asyncio.get_running_loop(), now_ms()
+        await self._ending.enter_async_context(self._agent.taking(self._start_ms, log, self._ended))
+
+    async def close(self) -> None:
+        """Take no more frames, and see those through that are here, for a second at most."""
+        with self._lock:
+            self._closed = True
+        await self._ending.aclose()  # what was handed to the loop before runs before
+
+    def checked(self, frame: Any, copy: bool = True) -> Array:
+        """The frame as (1, *shape), a copy unless it stays as it is; :class:`InputError` if it is not the package's."""
+        return self._input.batch(frame, copy)
+
+    def submit(self, batch: Array, deadline_ms: float | None = None, arrived_ms: float | None = None) -> Future[Answer]:
+        """Hand over a checked frame, which arrived then (by default now).
+
+        Raises:
+            InputError: the deadline is no number above 0.
+            ClosedError: no more frames are taken.
+        """
+        if arrived_ms is None:
+            arrived_ms = now_ms()
+        if deadline_ms is None:
+            deadline_ms = self._deadline_ms
+        elif not 0 < deadline_ms < math.inf:
+            raise InputError("device", "deadline_ms", deadline_ms, "a number above 0")
+        future: Future[Answer] = Future()
+        with self._lock:
+            number = self._next(future)
+            arrival = Arrival(arrived_ms - self._start_ms, number, batch, None)
+            self._loop.call_soon_threadsafe(self._take, arrival, deadline_ms)
+        future.add_done_callback(lambda ended: self._withdraw(number) if ended.cancelled() else None)
+        return future
+
+    def supersede(self, batch: Array, deadline_ms: float | None, arrived_ms: float) -> Answer:
+        """The answer of a frame that is not even handed to the agent, since a newer one has taken its place."""
+        if deadline_ms is None:
+            deadline_ms = self._deadline_ms
+        with self._lock:
+            number = self._next(None)
+        arrival = Arrival(arrived_ms - self._start_ms, number, batch, None)
+        task = Task(number, arrival, arrived_ms, deadline_ms, arrived_ms + deadline_ms)
+        task.end(Outcome.DROPPED, Reason.SUPERSEDED)
+        return self._told(task)
+
+    def stats(self) -> DeviceStats:
+        """The counters, now."""
+        return self._counters.stats(self._agent.edge_connected, self._agent.failure)
+
+    def _next(self, future: Future[Answer] | None) -> int:
+        if self._closed:
+            raise ClosedError("the device is closed: it takes no more frames")
+        number = self._number
+        self._number += 1
+        if future is not None:
+            self._waiting[number] = future
+        self._counters.taken()
+        return number
+
+    def _take(self, arrival: Arrival, deadline_ms: float) -> None:
+        """In the loop."""
+        try:
+            self._agent.take(arrival, arrival.sample, deadline_ms)
+        except Exception as error:  # one of ours: the caller must not wait for ever
+            future = self._waiting.pop(arrival.sample)
+            if future.set_running_or_notify_cancel():
+                future.set_exception(error)
+
+    def _withdraw(self, number: int) -> None:
+        """The caller has cancelled the future."""
+        if number in self._waiting:
+            self._loop.call_soon_threadsafe(self._agent.withdraw, number)
+
+    def _ended(self, task: Task) -> None:
+        """In the loop: a task has its outcome."""
+        answer = self._told(task)
+        future = self._waiting.pop(task.number)
+        if future.set_running_or_notify_cancel():
+            future.set_result(answer)
+
+    def _told(self, task: Task) -> Answer:
+        answer = self._answers.of(task)
+        self._counters.answered(answer, task.wire_bytes)
+        if self._on_task is not None:
+            self._on_task(task)
+        return answer

@@ -1,0 +1,44 @@
+"""``hasten edge``: serve packages until asked to end."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from hasten.runtime.edge.opened import EdgePlan, OpenedEdge
+from hasten.runtime.notes import Notes
+from hasten.runtime.sockets import run_loop
+
+
+def serve_edge(packages: Sequence[Path], plan: EdgePlan) -> None:
+    """Serve packages until interrupted or terminated.
+
+    Prints one line when it listens and one when it has ended; who comes, goes or is refused is told on standard error.
+
+    Raises:
+        InputError: a package is not intact, a number is out of range, the port is taken, or a file does not fit.
+    """
+    notes = Notes()
+    edge = OpenedEdge(packages, plan, notes)
+
+    async def serve() -> None:
+        asyncio.get_running_loop().set_exception_handler(lambda loop, context: notes.tell("error", _error(context)))
+        server = await edge.start()
+        names = ", ".join(package.manifest.name for package in edge.packages)
+        print(f"edge serves {names} on {server.host}:{server.port}", flush=True)
+        try:
+            await asyncio.Event().wait()
+        finally:
+            await edge.close()
+            told = ", ".join(f"{count} {kind}" for kind, count in sorted(server.core.totals.items())) or "no tasks"
+            print(f"edge ended; {server.connections.welcomed} devices came; tasks: {told}", flush=True)
+
+    run_loop(serve())
+
+
+def _error(context: dict[str, Any]) -> str:
+    error = context.get("exception")
+    told = f" ({type(error).__name__}: {error})" if error is not None else ""
+    return f"edge: {context.get('message')}{told}"

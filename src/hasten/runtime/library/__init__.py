@@ -1,0 +1,1 @@
+"""The device side, and the edge, inside somebody's program."""

@@ -1,0 +1,180 @@
+"""``hs.Device``: frames in, answers out, from any thread of any program."""
+
+from __future__ import annotations
+
+import logging
+import os
+import threading
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Future
+from contextlib import AsyncExitStack
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self, TypedDict, Unpack
+
+from hasten.core.decision import Scheduler
+from hasten.core.errors import ClosedError, HastenError
+from hasten.runtime.device.answers import Answer, Answers
+from hasten.runtime.device.events import EdgeEvent
+from hasten.runtime.device.inputs import FrameInput
+from hasten.runtime.device.prepared import DEFAULT_DEADLINE_MS, DevicePlan, PreparedDevice
+from hasten.runtime.device.stats import DeviceStats
+from hasten.runtime.device.streaming import PENDING, StreamPlan, WhenFull, stream
+from hasten.runtime.device.submissions import Submissions
+from hasten.runtime.device.tasklog import TaskLog
+from hasten.runtime.library.background import Background, acquire, release
+from hasten.split.package import Package
+
+_logger = logging.getLogger("hasten.device")
+
+
+class DeviceOptions(TypedDict, total=False):
+    """What else can be said of a device; see :class:`Device`."""
+
+    token: str
+    tls_ca: str | Path | None
+    rate_hz: float
+    profile: str | Path | None
+    slowdown: float
+    memory_mb: int
+    seed: int
+
+
+class Device:
+    """The device side of hasten in your own program. Frames go in, and each gets exactly one :class:`Answer`.
+
+    May be used from any number of threads, and wherever an event loop runs or none does. All devices of a process
+    share one thread that computes and one for hasten's own event loop. Close it, or use it as a context manager.
+
+    Args:
+        package: a ``.hasten`` file, or an opened one.
+        edge: ``HOST:PORT`` of an edge node, or None to work alone. An edge that is not there is no error: the device
+            answers alone until it is.
+        scheduler: a name as for ``hasten simulate``, or an object of your own, which then serves this device only.
+        deadline_ms: from arrival to answer, where a call says nothing else.
+        on_event: called when the edge comes, goes or cannot be reached, in hasten's thread: keep it short.
+        log: a file for the task log, one JSON line per frame.
+        options: ``token`` and ``tls_ca`` of the edge; ``rate_hz``, the frames a second that you expect (10), for
+            schedulers that plan with it; ``profile``, a file with measured times; ``slowdown``, ``memory_mb`` and
+            ``seed`` as for ``hasten device``.
+
+    Raises:
+        InputError: something given cannot be used.
+
+    Example:
+        >>> import hasten as hs
+        >>> with hs.Device("my.hasten", edge="192.0.2.7:7700", deadline_ms=80) as device:  # doctest: +SKIP
+        ...     print(device.infer(frame).label)
+    """
+
+    def __init__(
+        self,
+        package: str | Path | Package,
+        edge: str | None = None,
+        scheduler: str | Scheduler = "greedy",
+        deadline_ms: float = DEFAULT_DEADLINE_MS,
+        on_event: Callable[[EdgeEvent], None] | None = None,
+        log: str | Path | None = None,
+        **options: Unpack[DeviceOptions],
+    ) -> None:
+        plan = DevicePlan(edge=edge, scheduler=scheduler, deadline_ms=deadline_ms, **options)
+        prepared = PreparedDevice(package, plan)
+        self._input = FrameInput(prepared.package.manifest.input)
+        self._deadline_ms = deadline_ms
+        self._answers = Answers(prepared.package)
+        self._closing = threading.Lock()
+        self._closed = False
+        self._ending = AsyncExitStack()
+        self._log = TaskLog(Path(log) if log is not None else None)
+        self._submissions: Submissions
+        self._background: Background = acquire()
+        try:
+            self._background.call(self._open(prepared, on_event))
+        except BaseException:
+            self._log.close()
+            release(self._background)
+            raise
+
+    async def _open(self, prepared: PreparedDevice, on_event: Callable[[EdgeEvent], None] | None) -> None:
+        agent = await self._ending.enter_async_context(prepared.agent(_logger.info, on_event, self._background.compute))
+        self._submissions = Submissions(agent, self._answers, self._input, self._deadline_ms)
+        await self._submissions.open(self._log)
+        self._ending.push_async_callback(self._submissions.close)
+
+    def infer(self, frame: Any, deadline_ms: float | None = None) -> Answer:
+        """The answer to one frame; returns in any case, also when the frame was dropped or the answer is late.
+
+        Args:
+            frame: a numpy array of the package's input shape and type, with or without a leading axis of 1, or a dict
+                with it by the input's name. It must stay as it is until the answer is there.
+            deadline_ms: from now to the answer; by default the device's.
+
+        Raises:
+            InputError: the frame is not one of the package.
+            ClosedError: the device is closed.
+        """
+        self._require_own_process()
+        if self._background.here():
+            raise HastenError("called back by hasten: submit frames here, and do not wait for an answer")
+        return self._submissions.submit(self._submissions.checked(frame, copy=False), deadline_ms).result()
+
+    def submit(self, frame: Any, deadline_ms: float | None = None) -> Future[Answer]:
+        """The future of one frame's answer; the frame is copied.
+
+        ``cancel()`` on the future takes the frame back where it stands. Callbacks of it run in hasten's thread.
+
+        Raises:
+            InputError: the frame is not one of the package.
+            ClosedError: the device is closed.
+        """
+        self._require_own_process()
+        return self._submissions.submit(self._submissions.checked(frame), deadline_ms)
+
+    def stream(
+        self,
+        frames: Iterable[Any],
+        when_full: WhenFull = "wait",
+        pending: int = PENDING,
+        deadline_ms: float | None = None,
+    ) -> Iterator[Answer]:
+        """Answers to all frames of an iterable, in order.
+
+        Args:
+            frames: as for :meth:`infer`; each is copied. It may be endless.
+            when_full: with ``pending`` frames under way, ``"wait"`` takes the next one only when there is room: for
+                frames that are there already. ``"newest"`` takes every frame when it comes, in a thread of its own,
+                and drops the one that waits for a place when a newer one comes: for cameras.
+            pending: frames under way at most.
+            deadline_ms: of each, from its arrival; by default the device's.
+
+        Raises:
+            InputError: a frame is not one of the package; raised after the answers of those before it.
+        """
+        self._require_own_process()
+        return stream(self._submissions, frames, StreamPlan(when_full, pending, deadline_ms))
+
+    def stats(self) -> DeviceStats:
+        """What became of this device's frames so far."""
+        return self._submissions.stats()
+
+    def close(self) -> None:
+        """Take no more frames, see those through that are here (for a second at most), and end. Twice is once."""
+        self._require_own_process()
+        with self._closing:
+            if not self._closed:
+                self._background.call(self._ending.aclose())
+                self._closed = True
+                self._log.close()
+                release(self._background)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def _require_own_process(self) -> None:
+        if self._background.pid != os.getpid():
+            raise ClosedError("this device was opened before the process was forked: open one here")

@@ -1,0 +1,94 @@
+"""``hs.Edge``: an edge node inside somebody's program; the server of ``hasten edge``."""
+
+from __future__ import annotations
+
+import logging
+import os
+import threading
+from collections.abc import Sequence
+from pathlib import Path
+from types import TracebackType
+from typing import Self, TypedDict, Unpack
+
+from hasten.core.errors import ClosedError
+from hasten.runtime.edge.opened import EdgePlan, OpenedEdge
+from hasten.runtime.library.background import acquire, release
+from hasten.runtime.notes import Notes
+from hasten.split.package import Package
+
+_logger = logging.getLogger("hasten.edge")
+
+
+class EdgeOptions(TypedDict, total=False):
+    """What else can be said of an edge; see :class:`Edge`."""
+
+    slowdown: float
+    profile: str | Path | None
+    token: str
+    tls_cert: str | Path | None
+    tls_key: str | Path | None
+    max_devices: int
+    memory_mb: int
+
+
+class Edge:
+    """An edge node in your own program, in hasten's thread. Close it, or use it as a context manager.
+
+    Args:
+        packages: ``.hasten`` files, or opened ones; at least one.
+        host: address to listen on.
+        port: 0 takes a free one.
+        workers: tasks executed at once, each on one thread.
+        options: ``token`` that devices must know; ``tls_cert`` and ``tls_key``, PEM files, which turn TLS on;
+            ``profile``, ``slowdown``, ``max_devices`` and ``memory_mb`` as for ``hasten edge``.
+
+    Attributes:
+        address: ``HOST:PORT`` where it listens, as :class:`Device` takes it.
+
+    Raises:
+        InputError: something given cannot be used, or the port is taken.
+
+    Example:
+        >>> import hasten as hs
+        >>> with hs.Edge(["my.hasten"], port=0) as edge:  # doctest: +SKIP
+        ...     print(edge.address)
+    """
+
+    def __init__(
+        self,
+        packages: Sequence[str | Path | Package],
+        host: str = "127.0.0.1",
+        port: int = 7700,
+        workers: int = 1,
+        **options: Unpack[EdgeOptions],
+    ) -> None:
+        plan = EdgePlan(host=host, port=port, workers=workers, **options)
+        self._edge = OpenedEdge(packages, plan, Notes(_logger.info))
+        self._closing = threading.Lock()
+        self._closed = False
+        self._background = acquire()
+        try:
+            server = self._background.call(self._edge.start())
+        except BaseException:
+            release(self._background)
+            raise
+        name = f"[{server.host}]" if ":" in server.host else server.host
+        self.address = f"{name}:{server.port}"
+
+    def close(self) -> None:
+        """Answer what runs, refuse what waits, and end. Twice is once."""
+        if self._background.pid != os.getpid():
+            raise ClosedError("this edge was opened before the process was forked")
+        with self._closing:
+            if not self._closed:
+                self._background.call(self._edge.close())
+                self._closed = True
+                release(self._background)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
