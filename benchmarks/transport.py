@@ -31,7 +31,7 @@ from hasten.runtime.edge.workers import WorkerThreads
 from hasten.runtime.sockets import prepare_socket, run_loop
 from hasten.runtime.wire.handshake import Hello
 from hasten.runtime.wire.load import LoadReport
-from hasten.runtime.wire.tasks import Answer, Status, submit_head, types_bytes
+from hasten.runtime.wire.tasks import EdgeAnswer, Status, submit_head, types_bytes
 from hasten.split.codecs.uint8_zstd import Uint8Zstd
 from hasten.split.manifest import DEFAULT_CODEC
 
@@ -70,7 +70,7 @@ class AnsweringCore(EdgeCore):
     def submit(self, request, reply):
         """Answer."""
         ticket = Ticket(request, reply, self.clock.now_ms(), 0.0, 0.0)
-        reply(ticket, Answer(Status.DONE, request.exit, 0, 1.0, 0, 0, 0, REPORT))
+        reply(ticket, EdgeAnswer(Status.DONE, request.exit, 0, 1.0, 0, 0, 0, REPORT))
         return ticket
 
 

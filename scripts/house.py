@@ -22,8 +22,6 @@ EXEMPT = {
     "learn/api.py:train": "hs.train: keyword options of the public API",
     "networks/package.py:build_package": "hs.build_package: keyword options of the public API",
     "split/build.py:build_package": "the same for a network as it is: keyword options",
-    "runtime/device/command.py:run_device": "the command `hasten device` in Python, with the same options",
-    "runtime/edge/server.py:serve_edge": "the command `hasten edge` in Python, with the same options",
     "fidelity/profiling.py:measure_to_file": "the command `hasten profile` in Python, with the same options",
     "fidelity/profiling.py:measure": "the same without a file, with the same options",
 }

@@ -22,7 +22,7 @@ from hasten.runtime.virtual.play import play as play_virtually
 from hasten.runtime.wire.frames import HEADER, Code, Kind, frame_bytes
 from hasten.runtime.wire.handshake import Refuse, Welcome
 from hasten.runtime.wire.load import LoadReport
-from hasten.runtime.wire.tasks import Answer, Status, parse_submit
+from hasten.runtime.wire.tasks import EdgeAnswer, Status, parse_submit
 from hasten.schedulers import make_scheduler
 
 DEADLINE_MS = 2000.0
@@ -85,7 +85,7 @@ class PlayedEdge:
 
     def answer(self, task, status=Status.DONE, exit_=2):
         self.heard_ms = now_ms()
-        self.user.edge_answered(task, Answer(status, exit_, 4, 0.75, 100, 200, 50, IDLE))
+        self.user.edge_answered(task, EdgeAnswer(status, exit_, 4, 0.75, 100, 200, 50, IDLE))
 
 
 def answers(edge, task, submit):

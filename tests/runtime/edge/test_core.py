@@ -13,7 +13,7 @@ from hasten.runtime.edge.core import CORRECTION_FADES_MS, LONGEST_WAIT_MS, OVERD
 from hasten.runtime.edge.served import Computed, Refusal, Request, Served
 from hasten.runtime.notes import Notes
 from hasten.runtime.wire.frames import Code
-from hasten.runtime.wire.tasks import Answer, Status
+from hasten.runtime.wire.tasks import EdgeAnswer, Status
 
 TASK_MS = 10.0
 FOREVER_MS = 1e6
@@ -356,6 +356,6 @@ def test_every_task_has_one_outcome_whatever_happens(package, clock):
     clock.run(FOREVER_MS)
     told = [tag for _, tag, _ in edge.told]
     assert sorted(told) == sorted(set(range(600)) - abandoned)
-    assert all(isinstance(outcome, Answer | Refusal) for _, _, outcome in edge.told)
+    assert all(isinstance(outcome, EdgeAnswer | Refusal) for _, _, outcome in edge.told)
     assert edge.core.report().backlog_ms == (0.0, 0.0, 0.0)
     assert edge.core._queue.size_bytes == 0

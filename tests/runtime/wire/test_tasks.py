@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from hasten.runtime.wire.frames import HEADER, Code, WireError
 from hasten.runtime.wire.load import LoadReport
 from hasten.runtime.wire.tasks import (
-    Answer,
+    EdgeAnswer,
     Status,
     answer_frame,
     parse_answer,
@@ -33,7 +33,7 @@ def body(frame: bytes) -> memoryview:
 
 
 def test_an_answer_comes_out_as_it_went_in():
-    answer = Answer(Status.LATE, 3, 9, 0.5, 10, 20, 30, REPORT, 77.25)
+    answer = EdgeAnswer(Status.LATE, 3, 9, 0.5, 10, 20, 30, REPORT, 77.25)
     assert parse_answer(body(answer_frame(1, answer))) == answer
 
 
@@ -56,7 +56,7 @@ def test_arbitrary_bodies_are_parsed_or_refused(data):
 
 @given(st.data())
 def test_truncated_answers_are_refused(data):
-    whole = body(answer_frame(1, Answer(Status.DONE, 2, 4, 0.5, 1, 2, 3, REPORT)))
+    whole = body(answer_frame(1, EdgeAnswer(Status.DONE, 2, 4, 0.5, 1, 2, 3, REPORT)))
     with pytest.raises(WireError):
         parse_answer(whole[: data.draw(st.integers(0, len(whole) - 1))])
 

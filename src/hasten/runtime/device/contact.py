@@ -31,7 +31,7 @@ from hasten.runtime.device.trials import Avoidance, Trials
 from hasten.runtime.device.uplink import Uplink, UplinkUser
 from hasten.runtime.wire.handshake import Refuse, Welcome
 from hasten.runtime.wire.load import LoadReport
-from hasten.runtime.wire.tasks import Answer, Status
+from hasten.runtime.wire.tasks import EdgeAnswer, Status
 
 SILENT_AT_LEAST_MS = 500.0
 SILENT_DEADLINES = 3.0
@@ -201,7 +201,7 @@ class Contact:
         """Say why there is no connection."""
         self._teller.edge("unreachable", f"edge not reached ({reason}); working alone until it is")
 
-    def edge_answered(self, task: int, answer: Answer) -> None:
+    def edge_answered(self, task: int, answer: EdgeAnswer) -> None:
         """Learn from an answer and end its task."""
         flight = self._flights.answered(task, answer)
         if flight is None:
@@ -227,7 +227,7 @@ class Contact:
             self._teller.once("bad answer", f"task {waits.number}: got an answer that cannot be true ({answer})")
             self._rescue.now(waits, Fallback.BAD_ANSWER, Reason.BAD_ANSWER)
 
-    def _possible(self, task: Task, answer: Answer) -> bool:
+    def _possible(self, task: Task, answer: EdgeAnswer) -> bool:
         """Whether an answer can be one to this task."""
         sound = math.isfinite(answer.confidence) and 0.0 <= answer.confidence <= 1.0001
         known = answer.status is Status.DONE and answer.exit == task.exit

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections import deque
 from statistics import median
 
-from hasten.runtime.wire.tasks import Answer
+from hasten.runtime.wire.tasks import EdgeAnswer
 
 KEPT = 7
 """Answers remembered."""
@@ -48,7 +48,7 @@ class EdgeTimes:
         """What a service profiled at ``profiled_ms`` is believed to take."""
         return max(self.extra_ms + self.factor * profiled_ms, LEAST_SHARE * profiled_ms)
 
-    def answered(self, profiled_ms: float, answer: Answer) -> None:
+    def answered(self, profiled_ms: float, answer: EdgeAnswer) -> None:
         """Learn from the times in an answer to a task whose service was profiled at ``profiled_ms``."""
         self._learn(profiled_ms, answer.service_ms - profiled_ms)
 

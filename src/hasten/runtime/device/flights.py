@@ -17,7 +17,7 @@ from hasten.runtime.device.estimate import LinkEstimate
 from hasten.runtime.device.rescue import Punctuality
 from hasten.runtime.device.tasks import Task
 from hasten.runtime.device.uplink import Uplink
-from hasten.runtime.wire.tasks import Answer, Status, payload_head, submit_head
+from hasten.runtime.wire.tasks import EdgeAnswer, Status, payload_head, submit_head
 from hasten.split.manifest import Cut
 
 MOST_FLIGHTS = 512
@@ -93,7 +93,7 @@ class Flights:
             return math.inf
         return self._link.edge_clock(limit_ms) - 0.5 * self._link.rtt_ms + self._link.clock_doubt_ms(now)
 
-    def answered(self, number: int, answer: Answer) -> Flight | None:
+    def answered(self, number: int, answer: EdgeAnswer) -> Flight | None:
         """Learn from an answer; None if nothing is known of its frame."""
         now = self._clock.now_ms()
         flight = self._waiting.pop(number, None)

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from hasten.core.task_log import Facts, LoggedTask, Seen
 from hasten.core.timing import is_on_time
 from hasten.runtime.device.backlog_estimate import Transfer
-from hasten.runtime.wire.tasks import Answer
+from hasten.runtime.wire.tasks import EdgeAnswer
 
 if TYPE_CHECKING:
     from hasten.runtime.device.chosen_option import ChosenOption
@@ -151,7 +151,7 @@ class Task:
         """From arrival to answer; infinity without one."""
         return self.finish_ms - self.arrived_ms
 
-    def came_back(self, now_ms: float, answer: Answer, half_rtt_ms: float) -> None:
+    def came_back(self, now_ms: float, answer: EdgeAnswer, half_rtt_ms: float) -> None:
         """Note where the time since sending went; the way back is taken to be half the round trip."""
         network_ms = now_ms - self.sent_ms - answer.edge_total_ms
         downlink_ms = min(half_rtt_ms, network_ms)

@@ -14,7 +14,7 @@ from hasten.runtime.pace import now_ms
 from hasten.runtime.wire.frames import Frame, FrameParser, Kind, WireError
 from hasten.runtime.wire.handshake import Hello, Refuse, Welcome, hello_frame, parse_refuse, parse_welcome
 from hasten.runtime.wire.load import LoadReport, parse_pong, ping_frame
-from hasten.runtime.wire.tasks import DEVICE_LIMITS, Answer, parse_answer
+from hasten.runtime.wire.tasks import DEVICE_LIMITS, EdgeAnswer, parse_answer
 
 __all__ = ["Uplink", "UplinkUser", "client_tls"]
 
@@ -42,7 +42,7 @@ class UplinkUser(Protocol):
     def edge_unreachable(self, reason: str) -> None:
         """An attempt to connect failed, for another reason than the one before."""
 
-    def edge_answered(self, task: int, answer: Answer) -> None:
+    def edge_answered(self, task: int, answer: EdgeAnswer) -> None:
         """An answer."""
 
     def edge_refused(self, task: int, refuse: Refuse) -> None:

@@ -21,7 +21,7 @@ from hasten.runtime.sockets import prepare_socket
 from hasten.runtime.wire.frames import Code, Frame, FrameParser, Kind, WireError
 from hasten.runtime.wire.handshake import EDGE_BEFORE_HELLO, Welcome, parse_hello, refuse_frame, welcome_frame
 from hasten.runtime.wire.load import pong_frame
-from hasten.runtime.wire.tasks import Answer, Submit, answer_frame, edge_limits, parse_submit
+from hasten.runtime.wire.tasks import EdgeAnswer, Submit, answer_frame, edge_limits, parse_submit
 
 MAX_UNSENT_BYTES = 1 << 20
 """A device that does not read its answers is cut off when so many bytes wait for it."""
@@ -141,8 +141,8 @@ class EdgeConnection(asyncio.BufferedProtocol):
         if self._bytes + request.size_bytes > most:
             raise WireError(Code.BUSY, f"SUBMIT: {self._bytes} bytes of this device are under way, expected {most}")
 
-    def _replier(self, task: int) -> Callable[[Ticket, Answer | Refusal], None]:
-        def reply(ticket: Ticket, outcome: Answer | Refusal) -> None:
+    def _replier(self, task: int) -> Callable[[Ticket, EdgeAnswer | Refusal], None]:
+        def reply(ticket: Ticket, outcome: EdgeAnswer | Refusal) -> None:
             try:
                 self._loop.call_soon_threadsafe(self._answer, ticket, task, outcome)
             except RuntimeError:
@@ -150,7 +150,7 @@ class EdgeConnection(asyncio.BufferedProtocol):
 
         return reply
 
-    def _answer(self, ticket: Ticket, task: int, outcome: Answer | Refusal) -> None:
+    def _answer(self, ticket: Ticket, task: int, outcome: EdgeAnswer | Refusal) -> None:
         if ticket not in self._tickets:
             return  # the device has gone
         del self._tickets[ticket]

@@ -25,7 +25,7 @@ from hasten.runtime.edge.workers import Workers
 from hasten.runtime.notes import Notes
 from hasten.runtime.wire.frames import Code
 from hasten.runtime.wire.load import LoadReport
-from hasten.runtime.wire.tasks import Answer, Status
+from hasten.runtime.wire.tasks import EdgeAnswer, Status
 
 CORRECTION_WEIGHT = 0.1
 """Weight of the newest measurement in the running ratio of measured to profiled service times."""
@@ -44,7 +44,7 @@ _REFUSED = {code: f"refused ({code.name.lower()})" for code in Code}
 
 Start = tuple[int, Request, Callable[[Computed | Refusal], None]]
 """What :meth:`Workers.execute` is called with."""
-Told = list[tuple[Ticket, Answer | Refusal]]
+Told = list[tuple[Ticket, EdgeAnswer | Refusal]]
 """Who is told what once the lock is let go."""
 
 
@@ -179,7 +179,7 @@ class EdgeCore:
         fade = math.exp((self._corrected_ms - now) / CORRECTION_FADES_MS)
         return 1.0 + (self._correction - 1.0) * fade
 
-    def _objection(self, ticket: Ticket, now: float) -> Answer | Refusal | None:
+    def _objection(self, ticket: Ticket, now: float) -> EdgeAnswer | Refusal | None:
         """Why a task is not taken, if it is not."""
         request, queue, limits = ticket.request, self._queue, self._limits
         if self._closing is not None:
@@ -229,8 +229,10 @@ class EdgeCore:
         self._sequence += 1
         return LoadReport(self._sequence, len(self._queue), tuple(self._backlog_ms(now)))
 
-    def _late(self, ticket: Ticket, now: float) -> Answer:
-        return Answer(Status.LATE, ticket.request.exit, 0, 0.0, _us(now - ticket.arrived_ms), 0, 0, self._report(now))
+    def _late(self, ticket: Ticket, now: float) -> EdgeAnswer:
+        return EdgeAnswer(
+            Status.LATE, ticket.request.exit, 0, 0.0, _us(now - ticket.arrived_ms), 0, 0, self._report(now)
+        )
 
     def _learn(self, ticket: Ticket, took_ms: float, now: float) -> None:
         """Follow the ratio of measured to profiled service times."""
@@ -240,9 +242,9 @@ class EdgeCore:
             before = self._corrected(now)
             self._correction, self._corrected_ms = before + CORRECTION_WEIGHT * (ratio - before), now
 
-    def _count(self, *outcomes: Answer | Refusal) -> None:
+    def _count(self, *outcomes: EdgeAnswer | Refusal) -> None:
         for outcome in outcomes:
-            ended = _ANSWERED[outcome.status] if isinstance(outcome, Answer) else _REFUSED[outcome.code]
+            ended = _ANSWERED[outcome.status] if isinstance(outcome, EdgeAnswer) else _REFUSED[outcome.code]
             self.totals[ended] += 1
 
     def _await_last_start(self) -> None:
@@ -290,10 +292,10 @@ class EdgeCore:
         if idle is not None:
             idle()
 
-    def _outcome(self, ticket: Ticket, computed: Computed | Refusal, now: float) -> Answer | Refusal:
+    def _outcome(self, ticket: Ticket, computed: Computed | Refusal, now: float) -> EdgeAnswer | Refusal:
         if isinstance(computed, Refusal):
             return computed
-        return Answer(
+        return EdgeAnswer(
             computed.status,
             ticket.request.exit,
             computed.class_index,
@@ -304,7 +306,7 @@ class EdgeCore:
             self._report(now),
         )
 
-    def _tell(self, ticket: Ticket, outcome: Answer | Refusal) -> None:
+    def _tell(self, ticket: Ticket, outcome: EdgeAnswer | Refusal) -> None:
         """Reply; a reply that fails is its asker's trouble and nobody else's."""
         try:
             ticket.reply(ticket, outcome)

@@ -17,9 +17,9 @@ from itertools import islice
 from typing import Protocol
 
 from hasten.runtime.edge.served import Refusal, Request
-from hasten.runtime.wire.tasks import Answer
+from hasten.runtime.wire.tasks import EdgeAnswer
 
-Reply = Callable[["Ticket", Answer | Refusal], None]
+Reply = Callable[["Ticket", EdgeAnswer | Refusal], None]
 """Is told what became of a task."""
 
 EXACTLY = 64

@@ -40,7 +40,7 @@ def send(message: Message) -> None:
     sys.stdout.flush()
 
 
-class Edge:
+class EdgeProcess:
     """Serves packages."""
 
     async def start(self, message: Message) -> Message:
@@ -99,7 +99,7 @@ class RelayProcess:
         return {}
 
 
-class Device:
+class DeviceProcess:
     """Runs an agent, round after round."""
 
     async def start(self, message: Message) -> Message:
@@ -163,7 +163,7 @@ class Device:
         return {"tasks": done}
 
 
-ROLES: dict[str, Callable[[], Any]] = {"edge": Edge, "relay": RelayProcess, "device": Device}
+ROLES: dict[str, Callable[[], Any]] = {"edge": EdgeProcess, "relay": RelayProcess, "device": DeviceProcess}
 
 
 async def handle(role: Any) -> None:

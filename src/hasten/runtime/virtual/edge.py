@@ -15,7 +15,7 @@ from hasten.runtime.virtual.network import VirtualTransport
 from hasten.runtime.wire.frames import HEADER, Code, Kind
 from hasten.runtime.wire.handshake import refuse_frame
 from hasten.runtime.wire.load import LoadReport
-from hasten.runtime.wire.tasks import Answer, Status, answer_frame, parse_answer
+from hasten.runtime.wire.tasks import EdgeAnswer, Status, answer_frame, parse_answer
 
 ServiceLaw = Callable[[int, float], float]
 """What the n-th task (from 1), profiled at so many milliseconds, takes."""
@@ -38,7 +38,7 @@ class VirtualEdge:
 
     def __init__(self, clock: Clock, packages: Sequence[Any], workers: int = 1, slowdown: float = 1.0) -> None:
         self.service: ServiceLaw = lambda n, profiled_ms: profiled_ms
-        self.answer: Callable[[Answer], Answer] = lambda answer: answer
+        self.answer: Callable[[EdgeAnswer], EdgeAnswer] = lambda answer: answer
         self.drift, self.offset_ms = 0.0, 1e6
         self.trouble: str | None = None
         self.ran = 0

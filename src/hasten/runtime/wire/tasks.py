@@ -71,7 +71,7 @@ class Submit:
 
 
 @dataclass(slots=True)
-class Answer:
+class EdgeAnswer:
     """What became of a task at the edge; whoever receives it checks that exit, class and confidence can be true."""
 
     status: Status
@@ -150,7 +150,7 @@ def parse_submit(body: memoryview) -> Submit:
     return Submit(cut, exit_, latest_ms, codec, body[name_end:])
 
 
-def answer_frame(task: int, answer: Answer) -> bytes:
+def answer_frame(task: int, answer: EdgeAnswer) -> bytes:
     """An ANSWER frame."""
     head = _ANSWER.pack(
         answer.status,
@@ -165,11 +165,11 @@ def answer_frame(task: int, answer: Answer) -> bytes:
     return frame_bytes(Kind.ANSWER, task, head + report_bytes(answer.report))
 
 
-def parse_answer(body: memoryview) -> Answer:
+def parse_answer(body: memoryview) -> EdgeAnswer:
     """Read an ANSWER body."""
     require_size(body, _ANSWER.size, Kind.ANSWER)
     number, exit_, class_index, confidence, queue_us, compute_us, decode_us, clock_ms = _ANSWER.unpack_from(body)
     require_clock(clock_ms, Kind.ANSWER)
     status = _STATUSES.get(number, Status.UNKNOWN)
     report = parse_report(body, _ANSWER.size)
-    return Answer(status, exit_, class_index, confidence, queue_us, compute_us, decode_us, report, clock_ms)
+    return EdgeAnswer(status, exit_, class_index, confidence, queue_us, compute_us, decode_us, report, clock_ms)
