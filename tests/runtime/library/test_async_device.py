@@ -27,7 +27,7 @@ def labels(package, frames):
 
 def test_answers_in_an_event_loop(package, frames, labels):
     async def main():
-        async with hs.AsyncDevice(package, deadline_ms=LONG_MS) as device:
+        async with hs.AsyncDevice(package, None, "device-only", LONG_MS) as device:
             together = await asyncio.gather(*(device.infer(frame) for frame in frames))
             assert [answer.label for answer in together] == labels
             assert device.submit(frames[0], deadline_ms=500.0).result().deadline_ms == 500.0
@@ -55,7 +55,7 @@ def test_a_stream_in_order_with_room_for_two(package, frames, labels, kind):
             yield frame
 
     async def main():
-        async with hs.AsyncDevice(package, deadline_ms=LONG_MS) as device:
+        async with hs.AsyncDevice(package, None, "device-only", LONG_MS) as device:
             number = 0
             async for answer in device.stream(plain() if kind == "plain" else others(), pending=2):
                 assert (answer.number, answer.label) == (number, labels[number])
@@ -76,7 +76,7 @@ def test_a_source_that_fails_and_a_stream_that_is_left(package, frames):
             yield frames[0]
 
     async def main():
-        async with hs.AsyncDevice(package, deadline_ms=LONG_MS) as device:
+        async with hs.AsyncDevice(package, None, "device-only", LONG_MS) as device:
             stream = device.stream(broken())
             assert (await anext(stream)).on_time
             with pytest.raises(OSError, match="the camera is gone"):
@@ -102,7 +102,7 @@ def test_cancelling_takes_the_frame_back(package, frames, monkeypatch):
     monkeypatch.setattr("hasten.runtime.device.prepared.Executor", Gated)
 
     async def main():
-        async with hs.AsyncDevice(package, deadline_ms=LONG_MS) as device:
+        async with hs.AsyncDevice(package, None, "device-only", LONG_MS) as device:
             first, second = (asyncio.create_task(device.infer(frame)) for frame in frames[:2])
             await asyncio.to_thread(entered.wait, 60)
             second.cancel()

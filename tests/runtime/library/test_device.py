@@ -30,9 +30,9 @@ def frames(package):
 
 @pytest.fixture(scope="module")
 def expected(package, frames):
-    """Logits of the last exit for each frame."""
+    """Logits of each exit for each frame."""
     executor = Executor(package)
-    return [executor.finish(0, 2, [frame[None]]) for frame in frames]
+    return {exit_: [executor.finish(0, exit_, [frame[None]]) for frame in frames] for exit_ in (1, 2)}
 
 
 @pytest.fixture
@@ -57,8 +57,8 @@ def threads_beside(before):
 
 
 def test_a_device_alone_answers_as_the_network_does(package, frames, expected):
-    with hs.Device(package.path, deadline_ms=LONG_MS) as device:
-        for number, (frame, logits) in enumerate(zip(frames, expected, strict=True)):
+    with hs.Device(package.path, scheduler="device-only", deadline_ms=LONG_MS) as device:
+        for number, (frame, logits) in enumerate(zip(frames, expected[2], strict=True)):
             answer = device.infer(frame)
             np.testing.assert_array_equal(answer.outputs["logits"], logits)
             assert answer.label == logits.argmax() and answer.confidence == pytest.approx(softmax(logits).max())
@@ -75,13 +75,13 @@ def softmax(logits):
     return weights / weights.sum()
 
 
-@pytest.mark.parametrize(("scheduler", "ran_on"), [("edge-only:deepest", "edge"), ("fixed:2,2", "split")])
+@pytest.mark.parametrize(("scheduler", "ran_on"), [("edge-only", "edge"), ("fixed:2,2", "split")])
 def test_a_device_with_an_edge(package, frames, expected, scheduler, ran_on):
     with (
         hs.Edge([package], port=0, token="secret") as edge,
         hs.Device(package, edge.address, scheduler, LONG_MS, token="secret") as device,
     ):
-        for frame, logits in zip(frames, expected, strict=True):
+        for frame, logits in zip(frames, expected[2], strict=True):
             answer = device.infer(frame)
             assert answer.label == logits.argmax() and answer.ran_on == ran_on and answer.outputs == {}
             assert answer.partition == {"edge": 0, "split": 2}[ran_on]
@@ -104,11 +104,11 @@ def test_many_threads_get_each_its_own_answer(package, frames, expected):
         for i in range(50):
             number = (7 * thread + i) % len(frames)
             answer = device.infer(frames[number])
-            np.testing.assert_array_equal(answer.outputs["logits"], expected[number])
+            np.testing.assert_array_equal(answer.outputs["logits"], expected[2][number])
             yield answer.number
 
     with (
-        hs.Device(package, scheduler="device-only:deepest", deadline_ms=LONG_MS) as device,
+        hs.Device(package, scheduler="device-only", deadline_ms=LONG_MS) as device,
         ThreadPoolExecutor(8) as pool,
     ):
         numbers = list(pool.map(lambda thread: list(ask(device, thread)), range(8)))
@@ -118,10 +118,10 @@ def test_many_threads_get_each_its_own_answer(package, frames, expected):
 
 def test_it_works_inside_a_running_loop(package, frames, expected):
     async def main():
-        with hs.Device(package, deadline_ms=LONG_MS) as device:
+        with hs.Device(package, scheduler="device-only", deadline_ms=LONG_MS) as device:
             return [device.infer(frame).label for frame in frames]
 
-    assert asyncio.run(main()) == [logits.argmax() for logits in expected]
+    assert asyncio.run(main()) == [logits.argmax() for logits in expected[2]]
 
 
 def test_nothing_is_left_behind_however_often_it_is_opened(package, frames):
@@ -138,12 +138,15 @@ def test_nothing_is_left_behind_however_often_it_is_opened(package, frames):
 
 def test_devices_of_a_process_share_one_thread_that_computes(package, frames, expected, tmp_path):
     other = shutil.copy(package.path, tmp_path / "other.hasten")
-    with hs.Device(package, deadline_ms=LONG_MS) as one, hs.Device(other, "127.0.0.1:9", deadline_ms=LONG_MS) as two:
+    with (
+        hs.Device(package, None, "device-only", LONG_MS) as one,
+        hs.Device(other, "127.0.0.1:9", "device-only", LONG_MS) as two,
+    ):
         names = [thread.name for thread in threading.enumerate()]
         assert (names.count("compute"), names.count("hasten"), names.count("clock")) == (1, 1, 2)
         answers = [one.submit(frame) for frame in frames] + [two.submit(frame) for frame in frames]
         labels = [future.result().label for future in answers]
-        assert labels == [logits.argmax() for logits in expected] * 2
+        assert labels == [logits.argmax() for logits in expected[2]] * 2
         one.close()
         assert two.infer(frames[0]).label == labels[0]
 
@@ -200,7 +203,7 @@ def test_a_stream_waits_for_room(package, frames, expected):
 
     with hs.Device(package, deadline_ms=LONG_MS) as device:
         for number, answer in enumerate(device.stream(source(), pending=3)):
-            assert answer.number == number and answer.label == expected[number].argmax()
+            assert answer.number == number and answer.label == expected[answer.exit][number].argmax()
             assert taken <= number + 3
         assert taken == len(frames)
 
@@ -247,7 +250,7 @@ def test_every_frame_has_its_answer_when_the_edge_dies(package, frames, expected
             yield number % len(frames), answer
 
     with (
-        hs.Device(package, edge.address, "edge-only:deepest", LONG_MS, on_event=events.append) as device,
+        hs.Device(package, edge.address, "edge-only", LONG_MS, on_event=events.append) as device,
         ThreadPoolExecutor(4) as pool,
     ):
         asked = [pool.submit(lambda thread=thread: list(ask(device, thread))) for thread in range(4)]
@@ -257,7 +260,7 @@ def test_every_frame_has_its_answer_when_the_edge_dies(package, frames, expected
         answers = list(chain(*(each.result() for each in asked)))
         stats = device.stats()
     assert len(answers) == stats.on_time == 120 and not stats.edge_connected
-    assert all(answer.label == expected[number].argmax() for number, answer in answers)
+    assert all(answer.label == expected[answer.exit][number].argmax() for number, answer in answers)
     assert {answer.ran_on for _, answer in answers} == {"edge", "device"}
     assert {answer.fallback for _, answer in answers} >= {None, "unreachable"}
     assert [event.kind for event in events][:2] == ["connected", "lost"]
