@@ -6,6 +6,7 @@ import torch
 from torch import nn
 
 from hasten.core.errors import InputError
+from hasten.core.noise import TimeSpread
 from hasten.core.profile import read_profile
 from hasten.fidelity.profiling import measure, measure_to_file
 from hasten.split.build import build_package
@@ -38,18 +39,25 @@ def test_a_fresh_profile_has_both_roles_from_this_machine_and_says_so(package):
     assert "on the machine that was the device" in found.profile.source
     assert "1 thread, median processor time of 3 calls 0 ms apart" in found.profile.source
     assert found.profile.name == "small"
+    for ratios in (found.profile.spread.device_ratio, found.profile.spread.edge_ratio):
+        assert ratios[0] <= 1.0 <= ratios[-1] and ratios[3] == pytest.approx(1.0, abs=0.05)
+    assert found.profile.spread.local_extra_ms is None  # that takes a runtime
     assert sum(block.device_ms for block in found.profile.blocks) > 0
     assert [head.after_block for head in found.profile.exits] == [e.after_block for e in package.manifest.exits]
 
 
 def test_measuring_one_role_into_a_profile_keeps_the_other(package):
-    pi = package.profile.model_copy(update={"device_power_mw": 3000.0, "source": "device: a pi; edge: a laptop"})
+    spread = TimeSpread(device_ratio=range(1, 10), local_extra_ms=range(9))
+    given = {"device_power_mw": 3000.0, "source": "device: a pi; edge: a laptop", "spread": spread}
+    pi = package.profile.model_copy(update=given)
     found = measure(package, "edge", into=pi, gap_ms=0, repeats=3)
     assert set(found.fits) == {"edge"}
     assert [block.device_ms for block in found.profile.blocks] == [block.device_ms for block in pi.blocks]
     assert [block.edge_ms for block in found.profile.blocks] == list(found.fits["edge"].blocks)
     assert found.profile.source.startswith("device: a pi; edge: onnxruntime")
     assert found.profile.device_power_mw == 3000.0
+    assert found.profile.spread.model_copy(update={"edge_ratio": None}) == spread
+    assert found.profile.spread.edge_ratio[0] <= 1.0
 
 
 @pytest.mark.parametrize(

@@ -10,6 +10,7 @@ from offline_scenarios import alexnet
 from sim_cases import COMBINATIONS, random_scenario, with_outages
 
 from hasten.api import simulate
+from hasten.core.errors import InputError
 from hasten.offline import bounded
 from hasten.offline.bound.bounds import Relaxation
 from hasten.offline.bound.decomposition import find_dual_prices
@@ -281,3 +282,9 @@ def test_the_next_step_is_always_later():
                 after_ms = next_step_ms(now_ms, step_ms)
                 assert now_ms < after_ms < now_ms + 2.0 * step_ms
     assert rounded > 0
+
+
+@pytest.mark.filterwarnings("ignore:noise")
+def test_noise_is_refused_for_a_plan_does_not_know_it(tmp_path):
+    with pytest.raises(InputError, match="noise: got 'profile', expected none, to be solved"):
+        solve_offline(random_scenario(tmp_path, 0, "shared", "grant", noise="profile"))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from itertools import pairwise
 
 import numpy as np
@@ -77,6 +78,40 @@ def test_replayed_tasks_equal_the_slow_model_over_links_with_outages(tmp_path, s
     finish_ms, executed, _, _ = simulate_slowly(scenario, realization, option, plan=True)
     np.testing.assert_array_equal(result.decisions, indices(scenario, realization, executed))
     np.testing.assert_allclose(result.finish_ms, finish_ms, rtol=0, atol=1e-6)
+
+
+@pytest.mark.filterwarnings("ignore:noise")
+@pytest.mark.parametrize("seed", range(6))
+@pytest.mark.parametrize(("topology", "order"), COMBINATIONS)
+def test_noise_changes_what_happens_and_not_what_is_foreseen(tmp_path, seed, topology, order):
+    scenario = random_scenario(tmp_path, seed, topology, order, noise="profile")
+    realization = scenario.realize(seed)
+    option = random_options(scenario, realization, np.random.default_rng(seed))
+    scheduler = Scripted([option])
+    result = simulate(scenario, scheduler, seed)
+    finish_ms, executed, views, _ = simulate_slowly(scenario, realization, option)
+    np.testing.assert_array_equal(executed_options(scenario, result), executed)
+    np.testing.assert_allclose(result.finish_ms, finish_ms, rtol=1e-9, atol=1e-6)
+    for seen, slow in zip(scheduler.views[0], views, strict=True):
+        np.testing.assert_allclose(seen["device"], slow["device"], atol=1e-6)
+        np.testing.assert_allclose(seen["edge"], slow["edge"], atol=1e-6)
+    np.testing.assert_allclose(result.gain, slow_gain(scenario, realization, executed, finish_ms), atol=1e-9)
+    assert not np.array_equal(result.finish_ms, simulate_quietly(scenario, option, seed).finish_ms)
+
+
+def simulate_quietly(scenario, option, seed):
+    return simulate(scenario.model_copy(update={"noise": "none"}), Scripted([option]), seed)
+
+
+@pytest.mark.filterwarnings("ignore:noise")
+def test_realizations_with_and_without_noise_may_share_a_batch(tmp_path):
+    scenario = random_scenario(tmp_path, 3, "shared", "ready", noise="profile")
+    noisy = scenario.realize(1)
+    quiet = replace(noisy, noise=None)
+    together = engine.simulate_realizations(scenario, make_scheduler("fixed:1,0"), [quiet, noisy])
+    alone = [engine.simulate_realizations(scenario, make_scheduler("fixed:1,0"), [one])[0] for one in (quiet, noisy)]
+    for one, other in zip(together, alone, strict=True):
+        np.testing.assert_array_equal(one.finish_ms, other.finish_ms)
 
 
 @pytest.mark.parametrize("seed", range(12))

@@ -42,10 +42,12 @@ def test_the_checker_has_no_complaint(tmp_path, topology, order):
         check_env(gymnasium.make(ID, scenario=scenario).unwrapped)
 
 
+@pytest.mark.filterwarnings("ignore:noise")
 @pytest.mark.parametrize("seed", range(6))
 @pytest.mark.parametrize(("topology", "order"), COMBINATIONS)
 def test_an_episode_is_the_simulated_run_of_the_same_decisions(tmp_path, topology, order, seed):
-    scenario = random_scenario(tmp_path, seed + 300, topology, order, tasks=30)
+    noise = "profile" if seed % 2 else "none"
+    scenario = random_scenario(tmp_path, seed + 300, topology, order, tasks=30, noise=noise)
     env = OffloadEnv(scenario)
     rng = np.random.default_rng(seed)
     observation, info = env.reset(options={"seed": seed})
@@ -85,9 +87,12 @@ class Watching(Scripted):
         return super().decide(view)
 
 
+@pytest.mark.filterwarnings("ignore:noise")
 @pytest.mark.parametrize(("topology", "order"), COMBINATIONS)
 def test_vector_and_single_environments_give_the_same_transitions(tmp_path, topology, order):
-    scenario = random_scenario(tmp_path, 17, topology, order, tasks_per_stream=None, horizon_ms=200.0, streams=2)
+    scenario = random_scenario(
+        tmp_path, 17, topology, order, tasks_per_stream=None, horizon_ms=200.0, streams=2, noise="profile"
+    )
     fast = OffloadVectorEnv(4, scenario, episodes=50)
     slow = SyncVectorEnv([lambda: OffloadEnv(scenario, episodes=50)] * 4, autoreset_mode=AutoresetMode.SAME_STEP)
     assert fast.metadata["autoreset_mode"] == slow.metadata["autoreset_mode"]

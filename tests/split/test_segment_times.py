@@ -44,7 +44,7 @@ def exact_times(manifest, blocks, heads, encode=0.0, decode=0.0) -> SegmentTimes
         (p, e): (decode, sum(blocks[p : manifest.exits[e - 1].after_block]) + heads[e - 1])
         for e, p in manifest.options()
     }
-    return SegmentTimes(prefix, finish, 0.0)
+    return SegmentTimes(prefix, finish, 0.0, {})
 
 
 def test_additive_times_are_recovered_exactly(package):
@@ -75,7 +75,7 @@ def test_what_a_role_runs_regularly_decides(package):
     blocks, heads = [1.0] * package.manifest.block_count, [0.5, 0.5, 0.5]
     times = exact_times(package.manifest, blocks, heads)
     odd = {key: (decode, run * (1 if key[0] == 0 else 3)) for key, (decode, run) in times.finish.items()}
-    fit = fit_times(SegmentTimes(times.prefix, odd, 0.0), package.manifest, "device")
+    fit = fit_times(SegmentTimes(times.prefix, odd, 0.0, {}), package.manifest, "device")
     np.testing.assert_allclose(np.cumsum(fit.blocks)[:-1], np.cumsum(blocks)[:-1], rtol=0.05)
     assert fit.worst < 0.05
 
@@ -89,6 +89,7 @@ def test_real_segments_are_timed_each_and_make_a_profile(package):
     assert all(run > 0 for partition, (run, _) in times.prefix.items() if partition)
     assert all(value > 0 for pair in times.finish.values() for value in pair)
     assert done == [0.25, 0.5, 0.75, 1.0]
+    assert all(len(times.ratios[role]) % 3 == 0 and times.ratios[role] for role in ("device", "edge"))
     fit = fit_times(times, package.manifest, "device")
     profile = profile_from(package.manifest, fit, fit, "here")
     assert Profile.model_validate_json(profile.to_json()) == profile

@@ -119,6 +119,10 @@ class Queueing:
         stream = int(self.realization.stream[k])
         arrival, limit = self.realization.arrival_ms[k], self.limit[stream]
         x, s, y = (a[stream, option] for a in (table.device_ms, table.payload_bits, table.edge_ms))
+        takes_x, takes_y, later = x, y, 0.0
+        if (noise := self.realization.noise) is not None:  # what is foreseen stays x and y
+            takes_x, takes_y = x * noise.device_factor[k], y * noise.edge_factor[k]
+            later = (noise.offload_extra_ms if s > 0 else noise.local_extra_ms)[k]
         link = self.link_of(stream)
         sent, served = env.event(), env.event()
         before_uplink = before_worker = None
@@ -133,11 +137,11 @@ class Queueing:
             ahead = x + (y + self.rtt if s > 0 else 0)
             if not self.grant and start + ahead - arrival > limit:
                 return
-            yield env.timeout(x)
+            yield env.timeout(takes_x)
             outcome.device = (start, env.now)
             self.ends.device[stream] = env.now
         if s == 0:
-            outcome.finish_ms = env.now
+            outcome.finish_ms = env.now + later
             return
         if self.grant:
             if before_uplink is not None:
@@ -147,7 +151,7 @@ class Queueing:
             yield env.timeout(self.rtt / 2)
             if before_worker is not None:
                 yield before_worker
-            yield from self.serve(outcome, y)
+            yield from self.serve(outcome, takes_y)
             self.ends.worker[worker] = env.now
             outcome.worker = worker
             served.succeed()
@@ -162,8 +166,8 @@ class Queueing:
                 yield turn
                 if env.now + y + self.rtt / 2 - arrival > limit:
                     return
-                yield from self.serve(outcome, y)
-        outcome.finish_ms = outcome.edge[1] + self.rtt / 2
+                yield from self.serve(outcome, takes_y)
+        outcome.finish_ms = outcome.edge[1] + self.rtt / 2 + later
 
     def transfer(self, outcome, link, bits):
         start = self.env.now

@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import io
 import sys
-from collections.abc import Callable
-from contextlib import suppress
+import warnings
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from functools import wraps
 from typing import Annotated, ParamSpec, TypeVar
 
@@ -73,10 +74,28 @@ def main() -> None:
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="replace")  # a terminal that knows no ± gets a question mark
-    with signals.handled():
+    with _plain_warnings(), signals.handled():
         code = _run()
         signal = signals.asked()
     sys.exit(code if signal is None else 128 + signal)
+
+
+@contextmanager
+def _plain_warnings() -> Iterator[None]:
+    """What hasten warns of is a line of its own, without the place in the code."""
+    usual = warnings.formatwarning
+
+    def plain(
+        message: Warning | str, category: type[Warning], filename: str, lineno: int, line: str | None = None
+    ) -> str:
+        known = category is UserWarning
+        return f"note: {message}\n" if known else usual(message, category, filename, lineno, line)
+
+    warnings.formatwarning = plain
+    try:
+        yield
+    finally:
+        warnings.formatwarning = usual
 
 
 def _run() -> int:

@@ -14,6 +14,7 @@ from typing import Annotated, Literal
 from pydantic import Field, model_validator
 
 from hasten.core.files import Milliseconds, Name, Record, read_json, validated
+from hasten.core.noise import TimeSpread
 
 Bytes = Annotated[int, Field(gt=0, le=1 << 40)]
 Power = Annotated[float, Field(ge=0, le=1e9)]
@@ -63,6 +64,8 @@ class Profile(Record):
     handing over between threads); ``offload_ms`` is what an offloaded task spends on its way besides its transfer,
     the round trip of a ping and its time at the edge. Neither grows when a machine plays a slower one, nor does
     encoding: they are constants of a call and would swamp a small network's times.
+
+    All times are medians; ``spread`` tells how single ones differ from them, where that was measured.
     """
 
     schema_id: Literal["hasten.profile/1"] = Field(alias="schema")
@@ -76,6 +79,7 @@ class Profile(Record):
     exits: Annotated[tuple[ExitHead, ...], Field(min_length=1)]
     device_power_mw: Power | None = None
     radio_uj_per_byte: Power | None = None
+    spread: TimeSpread | None = None
 
     @model_validator(mode="after")
     def _exits_fit_blocks(self) -> Profile:

@@ -21,10 +21,12 @@ from hasten.core.errors import HastenError, InputError
 from hasten.core.files import Factor, FileName, Milliseconds, Name, PositiveMs, Record, read_record, validated
 from hasten.core.gain import Gain, OnTimeAccuracy
 from hasten.core.limits import MAX_OPTION_VALUES, SLACK_AFTER_LAST_ARRIVAL, check_seed, check_size
+from hasten.core.noise import draw_noise, tell_stated
 from hasten.core.options import OptionTable, StreamCosts, option_table
 from hasten.core.profile import Profile
 from hasten.core.profile_names import load_profile
 from hasten.core.rates import Rate, RateTrace
+from hasten.core.realization import Realization as Realization
 
 FloatArray = NDArray[np.float64]
 IntArray = NDArray[np.int64]
@@ -81,26 +83,6 @@ class Stream:
     """Where in a recording this stream starts, as a share of its length."""
 
 
-@dataclass(frozen=True)
-class Realization:
-    """Everything random about one run. Tasks are in order of arrival (ties: stream order)."""
-
-    seed: int
-    arrival_ms: FloatArray
-    """(N,)"""
-    stream: IntArray
-    """(N,): index of each task's stream."""
-    rates: tuple[RateTrace, ...]
-    """One trace for a shared uplink, one for each stream otherwise."""
-    rate_factor: FloatArray
-    """(N,): what the estimated rate at each decision is multiplied by."""
-
-    @property
-    def tasks(self) -> int:
-        """Number of tasks N."""
-        return len(self.arrival_ms)
-
-
 class Scenario(Record):
     """A validated ``hasten.scenario/1``; see :func:`load_scenario`."""
 
@@ -112,6 +94,7 @@ class Scenario(Record):
     tasks_per_stream: Annotated[int, Field(ge=0, le=MAX_TASKS)] | None = None
     horizon_ms: Milliseconds | None = None
     view: ViewSpec = ViewSpec()
+    noise: Literal["none", "profile"] = "none"
     _folder: Path | None = PrivateAttr(default=None)
     _where: str = PrivateAttr(default="scenario")
 
@@ -208,10 +191,11 @@ class Scenario(Record):
         alone = len(self.devices) == 1  # nobody else's tasks can overtake
         fresh = self.view.age_ms == 0 and self.view.rate_error == 0
         in_turn = alone or self.uplink.order == "grant"
-        return in_turn and fresh and self.uplink.rate.constant_bits_per_ms() is not None
+        sure = self.noise == "none" and self.uplink.rate.constant_bits_per_ms() is not None
+        return in_turn and fresh and sure
 
     def realize(self, seed: int = 0) -> Realization:
-        """Draw arrivals, rates and estimation errors; each stream and link has a random stream of its own.
+        """Draw arrivals, rates, estimation errors and noise; each stream and link has a random stream of its own.
 
         Raises:
             InputError: ``seed`` is no whole number from 0 to 2**63 - 1.
@@ -240,14 +224,19 @@ class Scenario(Record):
             )
         rate_factor = np.ones(len(arrival_ms))
         if self.view.rate_error > 0:
-            noise = np.random.default_rng([seed, 2]).standard_normal(len(arrival_ms))
-            rate_factor = np.exp(self.view.rate_error * noise)
+            errors = np.random.default_rng([seed, 2]).standard_normal(len(arrival_ms))
+            rate_factor = np.exp(self.view.rate_error * errors)
+        noise = None
+        if self.noise == "profile":
+            spreads = [stream.profile.spread for stream in self.devices]
+            noise = draw_noise(spreads, [len(times) for times in arrivals], seed).part(order)
         return Realization(
             seed=seed,
             arrival_ms=np.ascontiguousarray(arrival_ms[order], dtype=np.float64),
             stream=np.ascontiguousarray(stream_of[order], dtype=np.int64),
             rates=rates,
             rate_factor=rate_factor,
+            noise=noise,
         )
 
 
@@ -290,4 +279,6 @@ def _checked(scenario: Scenario, where: str | Path) -> Scenario:
         raise InputError(f"{where}: {error.where}", error.field, error.value, error.expected) from None
     except HastenError as error:
         raise HastenError(f"{where}: {error}") from None
+    if scenario.noise == "profile":
+        tell_stated({stream.profile.name: stream.profile.spread for stream in scenario.devices})
     return scenario

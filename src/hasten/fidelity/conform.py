@@ -68,7 +68,12 @@ def conform(
         "schema": "hasten.fidelity.conform/1",
         "scenario": scenario.name,
         "runtime": {"kind": "processes"} | ran.facts,
-        "simulated_with": {"order": "ready", "task_ms": task_ms(scenario), "offload_ms": offload_ms(scenario)},
+        "simulated_with": {
+            "order": "ready",
+            "task_ms": task_ms(scenario),
+            "offload_ms": offload_ms(scenario),
+            "noise": scenario.noise,
+        },
         "results": [conformance(sides["simulated"][run], sides[side][run], side) for run in paired],
         "unpaired": [
             {"side": name} | result.summary()

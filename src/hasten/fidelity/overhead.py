@@ -9,11 +9,12 @@ on an idle link. A payload travels in a frame, whose other bytes are known: they
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from statistics import median
 from typing import Any
 
+from hasten.core.noise import TimeSpread, quantiles
 from hasten.core.profile import Profile
 from hasten.core.scenario import scenario_from
 from hasten.runtime.local.run import read_log, run_scenario
@@ -75,11 +76,21 @@ def with_overhead(
         run_scenario(scenario, [*offloaded, *local], out_dir=folder, progress=told).complete()
         logs = [read_log(path) for path in sorted(folder.glob("*.jsonl"))]
     records = [record for log in logs for record in log if record["latency_ms"] is not None]
-    task_ms = median(overhead_ms(record) for record in records if not record["bytes"])
-    offload_ms = median(overhead_ms(record) for record in records if record["bytes"]) - task_ms
-    found = {"device": ("task_ms", task_ms), "edge": ("offload_ms", offload_ms)}
-    measured = found.values() if role is None else [found[role]]
-    return profile.model_copy(update={name: round(max(value, 0.0), 4) for name, value in measured})
+    local_ms = [overhead_ms(record) for record in records if not record["bytes"]]
+    offloaded_ms = [overhead_ms(record) for record in records if record["bytes"]]
+    medians = {"device": ("task_ms", median(local_ms)), "edge": ("offload_ms", median(offloaded_ms) - median(local_ms))}
+    extras = {"device": ("local_extra_ms", local_ms), "edge": ("offload_extra_ms", offloaded_ms)}
+    roles: tuple[Role, ...] = ("device", "edge") if role is None else (role,)
+    found = {key: round(max(value, 0.0), 4) for key, value in (medians[one] for one in roles)}
+    measured = {key: extras_ms(all_ms) for key, all_ms in (extras[one] for one in roles)}
+    spread = (profile.spread or TimeSpread()).model_copy(update=measured)
+    return profile.model_copy(update=found | {"spread": spread})
+
+
+def extras_ms(all_ms: Sequence[float]) -> tuple[float, ...]:
+    """Quantiles of what single tasks took longer than their median."""
+    middle_ms = median(all_ms)
+    return quantiles([max(one_ms - middle_ms, 0.0) for one_ms in all_ms])
 
 
 def framed(profile: Profile, package: Package) -> Profile:

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from hasten.core.errors import InputError
+from hasten.core.noise import TimeSpread, quantiles
 from hasten.core.output import write_bytes
 from hasten.core.profile import Profile, read_profile
 from hasten.split.executor import DEFAULT_MEMORY_BYTES, Executor, Role
@@ -83,7 +84,10 @@ def measure(
     source = merged_source("" if into is None else into.source, parts)
     device = fits["device"] if "device" in fits else _times_of(into, "device")
     edge = fits["edge"] if "edge" in fits else _times_of(into, "edge")
+    spread = (into.spread if into is not None else None) or TimeSpread()
+    ratios = {f"{one}_ratio": quantiles(times.ratios[one]) for one in measured if times.ratios[one]}
     profile = profile_from(package.manifest, device, edge, source)
+    profile = profile.model_copy(update={"spread": spread.model_copy(update=ratios)})
     if into is not None:
         kept = {name: getattr(into, name) for name in NOT_MEASURED_HERE}
         profile = profile.model_copy(update=kept)

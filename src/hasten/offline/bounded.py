@@ -24,7 +24,7 @@ from hasten.offline.bound.decomposition import DualPrices, find_dual_prices
 from hasten.offline.bound.grid import make_grid
 from hasten.offline.bound.service_order import tightened
 from hasten.offline.effort import WIDTHS, Effort, beam_width, local_search_work
-from hasten.offline.instance import GAIN_STEPS, Instance, grant_like, instance_of, part_of
+from hasten.offline.instance import GAIN_STEPS, Instance, grant_like, instance_of
 from hasten.offline.limits import TimeLimit
 from hasten.offline.plan import PROVEN_GAP, Found
 from hasten.offline.search.epochs import DecisionEpochs, decision_epochs
@@ -100,7 +100,7 @@ def solve_bounded(
     for i in range(chunks):
         part = slice(edges[i], edges[i + 1])
         plan[part], part_bound = _solve_chunk(
-            scenario, part_of(realization, part), limit.share(1.0 / (chunks - i)), effort or Effort(), best[part]
+            scenario, realization.part(part), limit.share(1.0 / (chunks - i)), effort or Effort(), best[part]
         )
         bound += part_bound
     gain = replayer.total_gain(plan)

@@ -6,7 +6,6 @@ are exact in float64 and equal sums compare as equal, whatever the order of addi
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -96,16 +95,6 @@ def instance_of(scenario: Scenario, realization: Realization) -> tuple[Instance,
     )
     rates = rates_of(realization.rates, costs)
     return Instance(costs, rates, tasks_of(realization.arrival_ms, realization.stream, costs, rates)), column
-
-
-def part_of(realization: Realization, part: slice) -> Realization:
-    """Some consecutive tasks of a realization, at their own times."""
-    return replace(
-        realization,
-        arrival_ms=realization.arrival_ms[part],
-        stream=realization.stream[part],
-        rate_factor=realization.rate_factor[part],
-    )
 
 
 def grant_like(scenario: Scenario) -> bool:

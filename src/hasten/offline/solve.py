@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
+from hasten.core.errors import InputError
 from hasten.core.options import DROP
 from hasten.core.scenario import Realization, Scenario, check_scenario
 from hasten.offline.exact.search import DEFAULT_MEMORY_MB, Search, beam_search, exact_search
@@ -69,9 +70,12 @@ def solve_offline(
         A plan that the simulator replays to exactly its ``gain``. ``optimal`` only where that is proven.
 
     Raises:
+        InputError: the scenario has noise: plans and bounds know times from the profile alone.
         CertificateError: an internal error: the simulator contradicts what was found.
     """
     check_scenario(scenario, "solve_offline")
+    if scenario.noise != "none":
+        raise InputError(scenario.name, "noise", scenario.noise, "none, to be solved: a plan knows times as profiled")
     limit = TimeLimit(time_limit_s)
     realization = scenario.realize(seed)
     with limit.paused():

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from hasten.core.scenario import Realization, Scenario
 from hasten.offline.exact.search import beam_search, exact_search
-from hasten.offline.instance import evaluate, grant_like, instance_of, part_of
+from hasten.offline.instance import evaluate, grant_like, instance_of
 from hasten.offline.limits import TimeLimit
 from hasten.offline.search.incumbent import incumbent
 from hasten.sim import Replayer
@@ -24,7 +24,7 @@ def compile_exact(scenario: Scenario, realization: Realization) -> None:
     key = ("exact", exact)
     if key in _warm or realization.tasks == 0:
         return
-    few = part_of(realization, FEW)
+    few = realization.part(FEW)
     instance, _ = instance_of(scenario, few)
     plan = incumbent(scenario, few)
     Replayer(scenario, few).total_gain(plan)
@@ -43,7 +43,7 @@ def compile_bounded(scenario: Scenario, realization: Realization) -> None:
     key = ("bounded", grant_like(scenario), scenario.uplink.topology, len(scenario.devices) > 1)
     if key in _warm or realization.tasks == 0:
         return
-    few, limit = part_of(realization, FEW), TimeLimit()
+    few, limit = realization.part(FEW), TimeLimit()
     effort = Effort(rounds=2, service_order_rounds=(1, 2), grant_labels=32, ready_labels=32, search_work=200)
     instance, _ = instance_of(scenario, few)
     fine, coarse = bounded.relaxations(scenario, few, effort)

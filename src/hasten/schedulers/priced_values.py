@@ -12,8 +12,6 @@ that its predicted gain is worth less the less slack it has; by how much is lear
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import numpy as np
 
 from hasten.core.arrivals import Arrivals, PoissonArrivals
@@ -142,7 +140,7 @@ class _SampleRuns:
         """Simulate all runs under the prices."""
         context, number = self._context, self._decisions
         rules = self._rules()
-        tasks = pack_tasks([_first_tasks(realization, number) for realization in self._realizations])
+        tasks = pack_tasks([realization.part(slice(number)) for realization in self._realizations])
         slots = self._runs * number
         state = new_state(rules, self._runs, slots, number, context.workers)
         log = new_log(rules, self._runs, slots, context.workers)
@@ -205,16 +203,6 @@ class _SampleRuns:
             late_gain=float(late_gain),
             fade=float(fade),
         )
-
-
-def _first_tasks(realization: Realization, number: int) -> Realization:
-    """The first tasks of a realization."""
-    return replace(
-        realization,
-        arrival_ms=realization.arrival_ms[:number],
-        stream=realization.stream[:number],
-        rate_factor=realization.rate_factor[:number],
-    )
 
 
 def _new_view(row: IntArray, workers: int, streams: int) -> View:

@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hasten.core.decision import useful_limit_ms
+from hasten.core.noise import Noise, no_noise
 from hasten.core.options import OptionTable
 from hasten.core.ranking import Ranking
 from hasten.core.rates import RateTrace
@@ -55,6 +56,11 @@ class Tasks(NamedTuple):
     arrival_ms: FloatArray
     stream: IntArray
     rate_factor: FloatArray
+    device_factor: FloatArray
+    """This and the following, (T,): how times turn out (``core.noise``); (0,) where they are as profiled."""
+    edge_factor: FloatArray
+    local_extra_ms: FloatArray
+    offload_extra_ms: FloatArray
 
 
 class Links(NamedTuple):
@@ -185,7 +191,16 @@ def pack_tasks(realizations: Sequence[Realization]) -> Tasks:
         arrival_ms=np.concatenate([realization.arrival_ms for realization in realizations]),
         stream=np.concatenate([realization.stream for realization in realizations]),
         rate_factor=np.concatenate([realization.rate_factor for realization in realizations]),
+        **_pack_noise(realizations),
     )
+
+
+def _pack_noise(realizations: Sequence[Realization]) -> dict[str, FloatArray]:
+    """The noise of all rows; empty where none has any."""
+    if all(realization.noise is None for realization in realizations):
+        return {name: np.zeros(0) for name in Noise.__dataclass_fields__}
+    noises = [no_noise(it.tasks) if it.noise is None else it.noise for it in realizations]
+    return {name: np.concatenate([getattr(it, name) for it in noises]) for name in Noise.__dataclass_fields__}
 
 
 def pack_links(realizations: Sequence[Realization]) -> Links:

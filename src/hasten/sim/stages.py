@@ -4,6 +4,9 @@ Times come from the timing law (``core.timing``). In *grant* order uplink and ed
 a task's finish is fixed when it is decided. In *ready* order the uplink serves by the time a tensor is ready and the
 edge by the time it arrives there, ties by the order of decisions; a turn is certain once no later decision can come
 before it, which holds for every task that is ready, or at the edge, by the time of the current decision.
+
+Where tasks have noise (``core.noise``) stages take as long as it says, and answers come later by what it says. What the
+ready order cancels it judges by times as profiled, as devices and edge do; the grant order fixes what will be.
 """
 
 from __future__ import annotations
@@ -14,7 +17,7 @@ from hasten.core.compiled import inlined
 from hasten.core.gain import task_gain
 from hasten.core.options import DROP
 from hasten.core.timing import edge_ends, half_way, stage_end, stage_start, transfer_end
-from hasten.sim.arrays import NOBODY, FloatArray, Links, Rules, State
+from hasten.sim.arrays import NOBODY, FloatArray, Links, Rules, State, Tasks
 from hasten.sim.world import Lane, World
 
 
@@ -52,6 +55,19 @@ def take_worker(worker_free_ms: FloatArray, arrive_ms: float, edge_ms: float) ->
 
 
 @inlined
+def taken_ms(profiled_ms: float, factor: FloatArray, task: int) -> float:
+    """How long a stage takes for a task, by its factor where there are any."""
+    return float(profiled_ms * factor[task]) if len(factor) > 0 else profiled_ms
+
+
+@inlined
+def extra_ms(tasks: Tasks, task: int, offloaded: bool) -> float:
+    """How much later than its last stage's end a task's answer is there."""
+    later_ms = tasks.offload_extra_ms if offloaded else tasks.local_extra_ms
+    return float(later_ms[task]) if len(later_ms) > 0 else 0.0
+
+
+@inlined
 def earned(option: int, stream: int, latency_ms: float, rules: Rules) -> float:
     """Gain of a task that was executed with ``option`` and answered after ``latency_ms``."""
     worth, deadline_ms = rules.worth[stream, max(option, 0)], rules.deadline_ms[stream]
@@ -76,14 +92,16 @@ def commit_granted(row: int, slot: int, task: int, option: int, world: World) ->
         drop(slot, now_ms, state)
         return rules.late_gain
     payload_bits = rules.payload_bits[stream, option]
-    edge_ms = rules.edge_ms[stream, option]
-    done_ms = stage_end(now_ms, state.device_free_ms[row, stream], rules.device_ms[stream, option])
+    edge_ms = taken_ms(rules.edge_ms[stream, option], tasks.edge_factor, task)
+    device_ms = taken_ms(rules.device_ms[stream, option], tasks.device_factor, task)
+    done_ms = stage_end(now_ms, state.device_free_ms[row, stream], device_ms)
     finish_ms, sent_ms = done_ms, 0.0
     link = 0 if rules.shared else stream
     if payload_bits > 0:
         start_ms = stage_start(done_ms, state.uplink_free_ms[row, link])
         sent_ms = transfer(start_ms, payload_bits, links, row, link)
         _, finish_ms = edge_ends(sent_ms, state.worker_free_ms[row, 0], edge_ms, rules.rtt_ms)
+    finish_ms += extra_ms(tasks, task, payload_bits > 0)
     if not finish_ms - now_ms <= rules.useful_ms[stream]:
         drop(slot, now_ms, state)
         return rules.late_gain
@@ -119,13 +137,15 @@ def commit_ready(lane: Lane, k: int, option: int, world: World) -> float:
     if too_late(start_ms, ahead_ms, now_ms, stream, rules):
         cancel(slot, start_ms, state)
         return rules.late_gain
+    device_ms = taken_ms(device_ms, tasks.device_factor, first_task + k)
     done_ms = stage_end(now_ms, state.device_free_ms[row, stream], device_ms)
     state.device_free_ms[row, stream] = done_ms
     state.device_done_ms[slot] = done_ms
     if payload_bits == 0:
-        state.finish_ms[slot] = done_ms
-        state.known_ms[slot] = done_ms
-        return earned(option, stream, done_ms - now_ms, rules)
+        finish_ms = done_ms + extra_ms(tasks, first_task + k, False)
+        state.finish_ms[slot] = finish_ms
+        state.known_ms[slot] = finish_ms
+        return earned(option, stream, finish_ms - now_ms, rules)
     state.due_ms[slot] = done_ms
     state.uplink_head[row] = insert(state.uplink_head[row], k, first_slot, state)
     project(lane, world)
@@ -225,7 +245,8 @@ def serve(lane: Lane, k: int, arrive_ms: float, worker_free_ms: FloatArray, worl
     start_ms = stage_start(arrive_ms, worker_free_ms[0])
     if too_late(start_ms, half_way(edge_ms, rules.rtt_ms), tasks.arrival_ms[task], stream, rules):
         return start_ms, np.nan
-    return start_ms, half_way(take_worker(worker_free_ms, arrive_ms, edge_ms), rules.rtt_ms)
+    end_ms = take_worker(worker_free_ms, arrive_ms, taken_ms(edge_ms, tasks.edge_factor, task))
+    return start_ms, half_way(end_ms, rules.rtt_ms) + extra_ms(tasks, task, True)
 
 
 @inlined

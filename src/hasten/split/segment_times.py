@@ -10,7 +10,7 @@ hold all segments, those that it holds are timed in turns, then the next.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -26,6 +26,8 @@ Array = NDArray[np.float64]
 
 TIMED_FRAMES = 16
 """So many of a package's samples take turns as inputs."""
+LONG_ENOUGH = 0.2
+"""Segments of at least this share of the longest one's time count for how times spread."""
 
 
 @dataclass(frozen=True)
@@ -36,11 +38,13 @@ class SegmentTimes:
         prefix: partition -> (blocks 1..p, encoding of what crosses there); at 0 what crosses is the input.
         finish: (partition, exit) -> (decoding of what crosses there, the rest up to the logits).
         spread: median over the segments of (quartile 3 - quartile 1) / median.
+        ratios: of each role, single times over their segment's median, of all segments that are not too short for it.
     """
 
     prefix: dict[int, tuple[float, float]]
     finish: dict[tuple[int, int], tuple[float, float]]
     spread: float
+    ratios: dict[Role, tuple[float, ...]]
 
     def describe(self, gap_ms: float, repeats: int, threads: int) -> str:
         """How these times were taken, in words for a profile's ``source``."""
@@ -274,7 +278,18 @@ def _summary(taken: dict[Key, list[tuple[float, float]]]) -> SegmentTimes:
             finish[key.partition, key.exit] = first, second
         else:
             prefix[key.partition] = first, second
-    return SegmentTimes(prefix, finish, float(np.median(spreads)))
+    # A device runs prefixes, and exits from the input; an edge decodes and runs the rest.
+    device = [np.sum(it, axis=1) for key, it in taken.items() if key.kind == "prefix"]
+    device += [np.array(it)[:, 1] for key, it in taken.items() if key.kind == "finish" and key.partition == 0]
+    edge = [np.sum(it, axis=1) for key, it in taken.items() if key.kind == "finish"]
+    return SegmentTimes(prefix, finish, float(np.median(spreads)), {"device": _ratios(device), "edge": _ratios(edge)})
+
+
+def _ratios(times: Sequence[Array]) -> tuple[float, ...]:
+    """Each segment's times (repeats,) over their median; a short segment's tell of the clock rather than of it."""
+    medians = [float(np.median(it)) for it in times]
+    long = [(it, middle) for it, middle in zip(times, medians, strict=True) if middle >= LONG_ENOUGH * max(medians)]
+    return tuple(float(ratio) for it, middle in long for ratio in it / middle) if max(medians) > 0 else ()
 
 
 def _idle(gap_ms: float) -> None:

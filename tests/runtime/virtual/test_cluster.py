@@ -66,6 +66,20 @@ def test_a_varying_link_carries_frames_as_the_law_says(tmp_path):
     assert_same(*both(scenario(tmp_path, rate=VARYING, deadline_ms=2000), "fixed:4,0", "fixed:4,1"))
 
 
+@pytest.mark.filterwarnings("ignore:noise")
+@pytest.mark.parametrize("topology", ["shared", "dedicated"])
+@pytest.mark.parametrize("workers", [1, 2])
+def test_the_same_noise_meets_the_same_tasks(tmp_path, topology, workers):
+    """With deadlines that nothing can miss, for what devices and edge cancel they judge by what they believe."""
+    noisy = scenario(tmp_path, topology=topology, workers=workers, deadline_ms=3000, noise="profile")
+    simulated, virtual = both(noisy, "fixed:4,0", "fixed:4,1", "fixed:1,1")
+    assert_same(simulated, virtual)
+    quiet, _ = both(noisy.model_copy(update={"noise": "none"}), "fixed:4,0", "fixed:4,1", "fixed:1,1")
+    for with_noise, without in zip(simulated, quiet, strict=True):
+        assert with_noise.latency_ms.max() > without.latency_ms.max()
+        assert with_noise.latency_ms.min() < without.latency_ms.min()
+
+
 @pytest.mark.parametrize("topology", ["shared", "dedicated"])
 @pytest.mark.parametrize("rate", [CONSTANT, VARYING])
 def test_greedy_is_within_half_a_point_where_it_has_to_estimate(tmp_path, topology, rate):

@@ -30,7 +30,7 @@ class DeviceRunner(Protocol):
 
 @dataclass(eq=False, slots=True)
 class ComputeJob:
-    """One piece of work.
+    """One piece of work for the task of this number.
 
     ``work(started_ms)`` runs on the processor; ``done(result)`` is called in the event loop, with the exception if
     there was one.
@@ -39,6 +39,7 @@ class ComputeJob:
     planned_ms: float
     work: Callable[[float], Any]
     done: Callable[[Any], None]
+    task: int
     started_ms: float = field(default=0.0)
 
 

@@ -61,7 +61,7 @@ class DeviceStage:
                 return self._prefix(task, choice.device_ms)
             return self._exit(task, task.exit, choice.device_ms)
 
-        self._machine.compute.submit(ComputeJob(choice.device_ms, work, lambda result: done(task, result)))
+        self._machine.compute.submit(ComputeJob(choice.device_ms, work, lambda result: done(task, result), task.number))
 
     def encode(self, task: Task, done: Callable[[Any], None]) -> None:
         """Queue making the payload of the task's untouched input: a frame that is sent for its own sake."""
@@ -70,7 +70,7 @@ class DeviceStage:
         def work(started_ms: float) -> bytes:
             return self._machine.compute.play(1.0, encode_ms, lambda: self._machine.encode(tensors, self._cuts[0]))[0]
 
-        self._machine.compute.submit(ComputeJob(encode_ms, work, done))
+        self._machine.compute.submit(ComputeJob(encode_ms, work, done, task.number))
 
     def finish(self, task: Task, way: LocalFinish, urgent: bool, done: Callable[[LocalFinish, Any], None]) -> None:
         """Queue finishing a task from the tensors at hand; ``done`` is told how, and as for :meth:`begin`, no payloads.
@@ -90,7 +90,9 @@ class DeviceStage:
                 taken = other
             return self._exit(task, taken.exit, taken.device_ms)
 
-        self._machine.compute.submit(ComputeJob(way.device_ms, work, lambda result: done(taken, result)), urgent)
+        self._machine.compute.submit(
+            ComputeJob(way.device_ms, work, lambda result: done(taken, result), task.number), urgent
+        )
 
     def best_way(self, task: Task, urgent: bool) -> LocalFinish | None:
         """The best exit that still meets the deadline here, before or after what is queued."""

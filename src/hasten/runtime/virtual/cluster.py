@@ -17,6 +17,9 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
+from typing import Any
+
+import numpy as np
 
 from hasten.core.errors import HastenError
 from hasten.core.results import Failure, Result
@@ -30,10 +33,10 @@ from hasten.runtime.local.run import LEAD_MS, LONGER_THAN_PLANNED_S, Progress, R
 from hasten.runtime.streams import check_machines, offload_ms, stream_settings, task_ms
 from hasten.runtime.virtual.edge import VirtualEdge
 from hasten.runtime.virtual.loop import VirtualClock, run_virtual
-from hasten.runtime.virtual.machine import virtual_machine
+from hasten.runtime.virtual.machine import VirtualCompute, shared_machine
 from hasten.runtime.virtual.network import VirtualLink
 from hasten.runtime.virtual.play import connector
-from hasten.runtime.virtual.stand_in import FRAME, StandIn, stand_in_package
+from hasten.runtime.virtual.stand_in import HEAD_BYTES, StandIn, frame_of, number_in, stand_in_package
 from hasten.schedulers import make_scheduler
 
 TOLD_TASKS = 500
@@ -113,6 +116,11 @@ class _Station:
         if math.isfinite(task.latency_ms):
             self.log.records[-1]["latency_ms"] = task.latency_ms
 
+    @property
+    def records(self) -> list[dict[str, Any]]:
+        """Of every task, in order of arrival."""
+        return sorted(self.log.records, key=lambda record: int(record["task"]))
+
 
 async def _round(
     scenario: Scenario, name: str, realization: Realization, out_dir: Path | None, tell: Callable[[float], None]
@@ -121,7 +129,14 @@ async def _round(
     clock = VirtualClock(asyncio.get_running_loop())
     packages = {stream.profile: stand_in_package(stream.profile) for stream in scenario.devices}
     edge = VirtualEdge(clock, list(packages.values()), scenario.edge.workers, scenario.edge.slowdown)
+    noise = realization.noise
+    if noise is not None:
+        edge.factor = lambda payload: float(noise.edge_factor[number_in(payload)])
     lines = [SerialLink(trace) for trace in realization.rates]
+    stations = []
+    for m, stream in enumerate(scenario.devices):
+        link = VirtualLink(clock, edge, lines[m % len(lines)], scenario.uplink.rtt_ms)
+        stations.append(_station(scenario, name, realization, m, packages[stream.profile], link, clock))
     done = 0
 
     def count(station: _Station, task: Task) -> None:
@@ -131,33 +146,53 @@ async def _round(
         if done % TOLD_TASKS == 0:
             tell(done / realization.tasks)
 
-    stations = []
-    for m, stream in enumerate(scenario.devices):
-        link = VirtualLink(clock, edge, lines[m % len(lines)], scenario.uplink.rtt_ms)
-        link.offload_ms = offload_ms(scenario)
-        machine = virtual_machine(clock=clock, late_ms=task_ms(scenario), rank=m)
-        package, settings = packages[stream.profile], stream_settings(scenario, realization.seed, m)
-        connect = connector(package, stream.name, link, clock)
-        agent = DeviceAgent(package, StandIn(), make_scheduler(name), settings, connect, machine=machine)
-        times_ms = realization.arrival_ms[realization.stream == m].tolist()
-        stations.append(_Station(agent, [Arrival(at_ms, 0, FRAME, None) for at_ms in times_ms]))
     await _run(stations, lines, clock, count)
-    records = [sorted(station.log.records, key=lambda record: int(record["task"])) for station in stations]
+    result = collect(name, realization.seed, _logs(scenario, realization, stations), scenario.gain)
     if out_dir is not None:
-        for stream, lines_of in zip(scenario.devices, records, strict=True):
-            path = log_path(out_dir, name, realization.seed, stream.name)
-            path.write_text("".join(json.dumps(record) + "\n" for record in lines_of), encoding="utf-8")
-    streams = [
+        for stream, station in zip(scenario.devices, stations, strict=True):
+            text = "".join(json.dumps(record) + "\n" for record in station.records)
+            log_path(out_dir, name, realization.seed, stream.name).write_text(text, encoding="utf-8")
+    return result, clock.now_ms() / 1000.0
+
+
+def _station(
+    scenario: Scenario,
+    name: str,
+    realization: Realization,
+    m: int,
+    package: Any,
+    link: VirtualLink,
+    clock: VirtualClock,
+) -> _Station:
+    """Stream ``m``'s agent and tasks. A frame holds the task's number in the realization, which tells its noise."""
+    own = np.flatnonzero(realization.stream == m)
+    noise = realization.noise
+    link.offload_ms = offload_ms(scenario)
+    if noise is not None:
+        link.answer_late_ms = lambda submit: float(noise.offload_extra_ms[number_in(submit[HEAD_BYTES:])])
+    compute = VirtualCompute(clock, noise=None if noise is None else noise.part(own))
+    agent = DeviceAgent(
+        package,
+        StandIn(),
+        make_scheduler(name),
+        stream_settings(scenario, realization.seed, m),
+        connector(package, scenario.devices[m].name, link, clock),
+        machine=shared_machine(clock, compute, task_ms(scenario), m),
+    )
+    return _Station(agent, [Arrival(float(realization.arrival_ms[i]), 0, frame_of(i), None) for i in own.tolist()])
+
+
+def _logs(scenario: Scenario, realization: Realization, stations: Sequence[_Station]) -> list[StreamLog]:
+    return [
         StreamLog(
             stream.profile,
             stream.deadline_ms,
             realization.arrival_ms[realization.stream == m],
-            records[m],
+            station.records,
             stream.slowdown,
         )
-        for m, stream in enumerate(scenario.devices)
+        for m, (stream, station) in enumerate(zip(scenario.devices, stations, strict=True))
     ]
-    return collect(name, realization.seed, streams, scenario.gain), clock.now_ms() / 1000.0
 
 
 async def _run(

@@ -31,6 +31,7 @@ class VirtualEdge:
     Attributes:
         service: how long tasks take.
         drift: by how much its clock is fast, as a share.
+        factor: what a task's time is multiplied by, by its payload.
         answer: what it makes of a computed answer before it is sent.
         trouble: why it refuses devices, if it does.
         ran: how many tasks it has computed.
@@ -38,6 +39,7 @@ class VirtualEdge:
 
     def __init__(self, clock: Clock, packages: Sequence[Any], workers: int = 1, slowdown: float = 1.0) -> None:
         self.service: ServiceLaw = lambda n, profiled_ms: profiled_ms
+        self.factor: Callable[[bytes], float] = lambda payload: 1.0
         self.answer: Callable[[EdgeAnswer], EdgeAnswer] = lambda answer: answer
         self.drift, self.offset_ms = 0.0, 1e6
         self.trouble: str | None = None
@@ -117,6 +119,8 @@ class _VirtualWorkers:
         edge = self._edge
         edge.ran += 1
         took_ms = edge.service(edge.ran, request.served.edge_ms(request.cut, request.exit) or 0.0)
+        payload = request.tensors.args[0]  # type: ignore[attr-defined]
+        took_ms *= edge.factor(payload)
         computed = Computed(Status.DONE, CLASS_INDEX, CONFIDENCE, 0.0, took_ms)
         self._clock.call_at(self._clock.now_ms() + took_ms, lambda: done(computed))
 

@@ -9,6 +9,7 @@ from typing import Any, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
+from hasten.core.noise import Noise
 from hasten.runtime.clock import Clock
 from hasten.runtime.device.beside import Work
 from hasten.runtime.device.compute import ComputeJob, Planned
@@ -23,10 +24,11 @@ Law = Callable[[float], float]
 
 
 class VirtualCompute(Planned):
-    """Serves jobs in order; each takes the sum of what it plays."""
+    """Serves jobs in order; each takes the sum of what it plays, times its task's factor where there is noise."""
 
-    def __init__(self, clock: Clock, law: Law = lambda planned_ms: planned_ms) -> None:
-        self._clock, self._law = clock, law
+    def __init__(self, clock: Clock, law: Law = lambda planned_ms: planned_ms, noise: Noise | None = None) -> None:
+        self._clock, self._law, self._noise = clock, law, noise
+        self._factor = 1.0
         super().__init__()
         self._spent_ms = 0.0
 
@@ -38,7 +40,7 @@ class VirtualCompute(Planned):
 
     def play(self, slowdown: float, profiled_ms: float, work: Callable[[], T]) -> tuple[T, float]:
         """Do ``work`` now; its time is added to the running job's."""
-        took_ms = self._law(slowdown * profiled_ms)
+        took_ms = self._factor * self._law(slowdown * profiled_ms)
         self._spent_ms += took_ms
         return work(), took_ms
 
@@ -50,6 +52,8 @@ class VirtualCompute(Planned):
         now = self._clock.now_ms()
         job = self.begin(now)
         self._spent_ms = 0.0
+        if self._noise is not None:
+            self._factor = float(self._noise.device_factor[job.task])
         try:
             result = job.work(now)
         except Exception as error:  # handed to whoever submitted the job
@@ -60,7 +64,11 @@ class VirtualCompute(Planned):
         self.end()
         if self.jobs:
             self._begin()
-        job.done(result)
+        if self._noise is not None and not isinstance(result, bytes):  # a payload has its extra with its answer
+            extra_ms = float(self._noise.local_extra_ms[job.task])
+            self._clock.call_at(self._clock.now_ms() + extra_ms, lambda: job.done(result))
+        else:
+            job.done(result)
 
 
 class InPlace:
@@ -102,9 +110,13 @@ def _finish(work: Work, took_ms: float) -> None:
     work.took_ms = took_ms
 
 
+MARK_BYTES = 4
+
+
 def filler(tensors: Sequence[NDArray[np.generic]], cut: Cut) -> bytes:
-    """A payload of the size of a cut's tensors, without anything in it."""
-    return bytes(body_bytes(cut.tensors))
+    """A payload of the size of a cut's tensors, with nothing in it but the first bytes of the first."""
+    mark = np.ascontiguousarray(tensors[0]).tobytes()[:MARK_BYTES] if tensors else b""
+    return mark + bytes(body_bytes(cut.tensors) - len(mark))
 
 
 class LateAlarm:
@@ -129,12 +141,15 @@ class LateAlarm:
         """The clock is not its own."""
 
 
-def virtual_machine(
-    law: Law = lambda planned_ms: planned_ms, clock: VirtualClock | None = None, late_ms: float = 0.0, rank: int = 0
-) -> Machine:
-    """A machine for one agent in the running virtual loop, whose alarm goes off ``late_ms`` late.
+def virtual_machine(law: Law = lambda planned_ms: planned_ms) -> Machine:
+    """A machine for one agent that is alone in the running virtual loop."""
+    clock = VirtualClock(asyncio.get_running_loop())
+    return shared_machine(clock, VirtualCompute(clock, law))
 
-    Machines that share a ``clock`` are told apart by their ``rank``: their order where tasks arrive together.
+
+def shared_machine(clock: VirtualClock, compute: VirtualCompute, late_ms: float = 0.0, rank: int = 0) -> Machine:
+    """A machine for one of several agents on one clock, whose alarm goes off ``late_ms`` late.
+
+    They are told apart by their ``rank``: their order where tasks arrive together.
     """
-    clock = clock or VirtualClock(asyncio.get_running_loop())
-    return Machine(clock, LateAlarm(clock, late_ms, rank), VirtualCompute(clock, law), filler, InPlace(clock))
+    return Machine(clock, LateAlarm(clock, late_ms, rank), compute, filler, InPlace(clock))

@@ -63,6 +63,8 @@ class VirtualLink:
     Attributes:
         line: the way up.
         up_ms, down_ms: what passes besides, each way.
+        answer_late_ms: how much later than it is there an answer is handed over, by the SUBMIT frame that it answers;
+            other frames do not wait for it.
         offload_ms: what a task's frame and its answer take on top, half each way, and pings do not.
         up, down: fates of frames.
         refuses: why no connection can be made, if so.
@@ -73,6 +75,8 @@ class VirtualLink:
         self._steady = SteadyLine(1e4)
         self.line = line or self._steady
         self.offload_ms = 0.0
+        self.answer_late_ms: Callable[[bytes], float] | None = None
+        self.late_ms: dict[int, float] = {}
         self.up_ms = self.down_ms = 0.5 * rtt_ms
         self.up: Fate = lambda kind, frame: 0.0
         self.down: Fate = lambda kind, frame: 0.0
@@ -151,6 +155,8 @@ class VirtualTransport:
         if fate is None or self.closed:
             return
         of_task = kind is Kind.SUBMIT
+        if of_task and link.answer_late_ms is not None:
+            link.late_ms[_number(frame)] = link.answer_late_ms(frame)
         sent_ms = link.line.admit(now, len(frame)) if of_task else link.line.would_end(now, len(frame))
         arrives_ms = max(sent_ms + link.up_ms + (0.5 * link.offload_ms if of_task else 0.0) + fate, self._up_ms)
         if of_task or fate > 0:
@@ -167,7 +173,8 @@ class VirtualTransport:
             return
         handling_ms = 0.5 * link.offload_ms if kind is Kind.ANSWER else 0.0
         self._down_ms = max(self._clock.now_ms() + link.down_ms + handling_ms + fate, self._down_ms)
-        self._clock.call_at(self._down_ms, lambda: self._receive(frame))
+        late_ms = link.late_ms.pop(_number(frame), 0.0) if kind is Kind.ANSWER else 0.0
+        self._clock.call_at(self._down_ms + late_ms, lambda: self._receive(frame))
 
     def _receive(self, data: bytes) -> None:
         while data and not self.closed:
@@ -197,3 +204,8 @@ class VirtualTransport:
 
     def get_extra_info(self, name: str) -> None:
         """There is no socket."""
+
+
+def _number(frame: bytes) -> int:
+    """What a frame calls the task it is of."""
+    return int(HEADER.unpack_from(frame)[4])

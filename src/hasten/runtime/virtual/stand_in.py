@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import sys
 from collections.abc import Sequence
 from types import SimpleNamespace
 from typing import Any
@@ -11,19 +12,31 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hasten.core.profile import Profile
+from hasten.runtime.virtual.machine import MARK_BYTES
 from hasten.runtime.wire.tasks import submit_overhead_bytes
 from hasten.split.manifest import Cut, TensorSpec
 
 CLASSES = 10
-FRAME = np.zeros((1, 1), np.uint8)
+FRAME = np.zeros((1, 1), np.uint32)
+"""The frame of task 0, see :func:`frame_of`."""
+
+
+def frame_of(number: int) -> NDArray[np.uint32]:
+    """A task's frame: nothing but its number, which the payload made of it begins with."""
+    return np.array([[number]], dtype=np.uint32)
+
+
+def number_in(payload: bytes) -> int:
+    """The number of the task that a payload was made of."""
+    return int.from_bytes(payload[:MARK_BYTES], sys.byteorder)
 
 
 class StandIn:
     """Computes nothing: class 1."""
 
     def prefix(self, partition: int, inputs: Sequence[NDArray[np.generic]]) -> list[NDArray[np.generic]]:
-        """Nothing crosses."""
-        return [FRAME]
+        """What comes in."""
+        return list(inputs)
 
     def finish(self, partition: int, exit_: int, tensors: Sequence[NDArray[np.generic]]) -> NDArray[np.float32]:
         """Class 1, almost surely."""
@@ -35,7 +48,8 @@ class StandIn:
 def stand_in_package(profile: Profile) -> Any:
     """What an agent and an edge ask of a package, from its profile: its frames are of the profile's sizes.
 
-    A frame has a head, so that none is smaller than :data:`LEAST_FRAME_BYTES`. Profiles alike have the same digest.
+    A frame has a head and a task's number, so that none is smaller than :data:`LEAST_FRAME_BYTES`. Profiles alike have
+    the same digest.
     """
     frames = [max(profile.payload_bytes(p), LEAST_FRAME_BYTES) for p in range(len(profile.blocks) + 1)]
     cuts = tuple(_cut(f"cut{p}", size - HEAD_BYTES) for p, size in enumerate(frames))
@@ -49,4 +63,4 @@ def _cut(name: str, size: int) -> Cut:
 
 
 HEAD_BYTES = submit_overhead_bytes(_cut("any", 1))
-LEAST_FRAME_BYTES = HEAD_BYTES + 1
+LEAST_FRAME_BYTES = HEAD_BYTES + MARK_BYTES

@@ -1,0 +1,46 @@
+"""A realization: everything random about one run, fixed beforehand, so that all schedulers meet the very same tasks."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hasten.core.noise import Noise
+from hasten.core.rates import RateTrace
+
+FloatArray = NDArray[np.float64]
+IntArray = NDArray[np.int64]
+
+
+@dataclass(frozen=True)
+class Realization:
+    """Everything random about one run. Tasks are in order of arrival (ties: stream order)."""
+
+    seed: int
+    arrival_ms: FloatArray
+    """(N,)"""
+    stream: IntArray
+    """(N,): index of each task's stream."""
+    rates: tuple[RateTrace, ...]
+    """One trace for a shared uplink, one for each stream otherwise."""
+    rate_factor: FloatArray
+    """(N,): what the estimated rate at each decision is multiplied by."""
+    noise: Noise | None = None
+    """How tasks' times turn out, where they are not those of the profiles."""
+
+    @property
+    def tasks(self) -> int:
+        """Number of tasks N."""
+        return len(self.arrival_ms)
+
+    def part(self, tasks: slice) -> Realization:
+        """Some consecutive tasks, at their own times."""
+        return replace(
+            self,
+            arrival_ms=self.arrival_ms[tasks],
+            stream=self.stream[tasks],
+            rate_factor=self.rate_factor[tasks],
+            noise=None if self.noise is None else self.noise.part(tasks),
+        )
