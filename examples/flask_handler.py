@@ -1,9 +1,4 @@
-"""A web service around a device: `pip install flask`, then `python examples/flask_handler.py my.hasten [HOST:PORT]`.
-
-`curl --data-binary @frame.bin http://127.0.0.1:5000/answer` sends a frame's bytes as the package's input has them.
-"""
-
-from __future__ import annotations
+"""A web service: `python examples/flask_handler.py my.hasten [HOST:PORT]`; POST a frame's bytes to /answer."""
 
 import sys
 
@@ -29,6 +24,5 @@ def create_app(device: hs.Device, shape: tuple[int, ...], dtype: str) -> Flask:
 
 
 if __name__ == "__main__":
-    package = hs.open_package(sys.argv[1])
-    with hs.Device(package, *sys.argv[2:3]) as opened:
-        create_app(opened, package.manifest.input.shape, package.manifest.input.dtype).run()
+    spec = hs.open_package(sys.argv[1]).manifest.input
+    create_app(hs.Device(*sys.argv[1:3]), spec.shape, spec.dtype).run()
