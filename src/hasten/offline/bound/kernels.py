@@ -88,7 +88,7 @@ def solve_streams(
     return total
 
 
-@compiled
+@inlined
 def _solve_stream(
     grid: Grid,
     m: int,
