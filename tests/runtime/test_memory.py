@@ -5,10 +5,8 @@ from __future__ import annotations
 import pytest
 
 from hasten.core.profile import Profile
-from hasten.runtime.device.backlog_estimate import BacklogEstimator
+from hasten.runtime.device.beliefs import first_beliefs
 from hasten.runtime.device.beside import HelperThread
-from hasten.runtime.device.edge_times import EdgeTimes
-from hasten.runtime.device.estimate import LinkEstimate
 from hasten.runtime.device.scheduler_adapter import SchedulerAdapter
 from hasten.runtime.device.scheduler_host import SchedulerHost
 from hasten.runtime.device.settings import AgentSettings
@@ -23,10 +21,9 @@ def profile(package) -> Profile:
 
 
 def adapter(profile: Profile, scheduler: str, build_ms=None) -> SchedulerAdapter:
-    link = LinkEstimate()
     host = SchedulerHost(make_scheduler(scheduler), HelperThread(), print)
     settings = AgentSettings(100.0, 10.0)
-    return SchedulerAdapter(host, profile, settings, link, EdgeTimes(), BacklogEstimator(link), build_ms)
+    return SchedulerAdapter(host, profile, settings, first_beliefs(profile, 1.0), build_ms)
 
 
 def test_a_scheduler_of_one_option_needs_that_one_only(profile):

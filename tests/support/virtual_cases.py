@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import itertools
 from collections import Counter
 
 import numpy as np
 
+from hasten.core.decision import Context, Decision, View
 from hasten.core.profile import Profile
 from hasten.runtime.device.settings import AgentSettings
 from hasten.runtime.virtual.play import play
@@ -34,15 +36,40 @@ def profile(edge_ms: float = 2.5, accuracy=ACCURACY, **given) -> Profile:
     )  # fmt: skip
 
 
+class Cycle:
+    """Chooses options (exit, partition) in turns."""
+
+    name = "cycle"
+
+    def __init__(self, pairs: list[tuple[int, int]]) -> None:
+        self._pairs = itertools.cycle(pairs)
+
+    def reset(self, context: Context) -> None:
+        self._options = context.options
+
+    def decide(self, view: View) -> Decision:
+        return Decision(np.array([self._options.index(0, *next(self._pairs))]))
+
+
 def periodic(rate_hz: float, tasks: int) -> list[float]:
     return [1000.0 / rate_hz * i for i in range(tasks)]
 
 
-def run(setting=None, *, deadline_ms=100.0, rate_hz=10.0, tasks=300, scheduler="greedy", network=None, **given):
-    """(records, world) of a stream of tasks."""
+def run(
+    setting=None,
+    *,
+    deadline_ms=100.0,
+    rate_hz=10.0,
+    tasks=300,
+    scheduler="greedy",
+    network=None,
+    times_ms=None,
+    **given,
+):
+    """(records, world) of a stream of tasks, periodic unless their times are given."""
     chosen = make_scheduler(scheduler) if isinstance(scheduler, str) else scheduler
     settings = AgentSettings(deadline_ms, rate_hz)
-    return play(network or profile(), chosen, settings, periodic(rate_hz, tasks), setting, **given)
+    return play(network or profile(), chosen, settings, times_ms or periodic(rate_hz, tasks), setting, **given)
 
 
 def worth(records, network=None) -> float:

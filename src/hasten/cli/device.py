@@ -54,6 +54,10 @@ def device(
     learn: Annotated[
         bool, typer.Option("--learn", help="Go on training the policy of --scheduler policy:FILE on what happens.")
     ] = False,
+    write_profile: Annotated[
+        Path | None,
+        typer.Option("--write-profile", metavar="PROFILE.json", help="Write the times measured while running."),
+    ] = None,
     json_to: JsonOption = None,
 ) -> None:
     """Run a device agent: its own stream of tasks, decided one by one, finished locally if the edge is gone."""
@@ -64,7 +68,7 @@ def device(
     from hasten.runtime.sockets import read_token
 
     console = console_for(json_to, answers)
-    check_outputs(json=json_to, log=log, answers=answers)
+    check_outputs(json=json_to, log=log, answers=answers, **{"write-profile": write_profile})
     plan = DevicePlan(
         edge=edge_address,
         scheduler=scheduler,
@@ -76,7 +80,7 @@ def device(
         memory_mb=memory_mb,
         seed=seed,
     )
-    stream = DeviceStream(source, arrivals, tasks, log, answers)
+    stream = DeviceStream(source, arrivals, tasks, log, answers, write_profile)
     result = run_device(package, plan, stream, learn=LearnPlan() if learn else None)
     document = result_document(package.stem, [result])
     write_json(json_to, document)

@@ -106,9 +106,10 @@ def recording_of(tasks: Sequence[LoggedTask], where: str | Path) -> DeviceRecord
 
 def _alike(facts: Facts, last: Facts) -> bool:
     """Whether only what a device measures differs, and not by much."""
-    measured = {name: getattr(last, name) for name in ("plan", "from_ms", "rtt_ms", "edge_slowdown")}
+    measured = {name: getattr(last, name) for name in ("plan", "from_ms", "rtt_ms", "edge_slowdown", "slowdown")}
     near = math.isclose(facts.rtt_ms, last.rtt_ms, rel_tol=MEASURED_SHARE, abs_tol=MEASURED_MS)
     as_fast = math.isclose(facts.edge_slowdown, last.edge_slowdown, rel_tol=MEASURED_SHARE)
+    as_fast &= math.isclose(facts.slowdown, last.slowdown, rel_tol=MEASURED_SHARE)
     return near and as_fast and replace(facts, **measured) == last
 
 

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from hasten.core.errors import InputError
+from hasten.core.profile import read_profile
 from hasten.runtime.device.address import parse_address
 from hasten.runtime.device.command import DeviceStream, run_device
 from hasten.runtime.device.prepared import DevicePlan
@@ -16,9 +17,9 @@ from hasten.runtime.device.sources import open_source, parse_arrivals
 
 def test_a_device_works_alone(package, tmp_path):
     notes = []
-    log = tmp_path / "log.jsonl"
+    log, learnt = tmp_path / "log.jsonl", tmp_path / "learnt.json"
     plan = DevicePlan(edge="127.0.0.1:9", deadline_ms=500.0)
-    stream = DeviceStream(arrivals="periodic:100", tasks=20, log=log)
+    stream = DeviceStream(arrivals="periodic:100", tasks=20, log=log, profile=learnt)
     result = run_device(package.path, plan, stream, on_note=notes.append)
     assert result.tasks == 20
     assert result.uplink_bytes == 0
@@ -27,6 +28,9 @@ def test_a_device_works_alone(package, tmp_path):
     assert summary["measured_on_time_accuracy"] >= 0
     assert len(log.read_text().splitlines()) == 20
     assert "edge not reached" in notes[0]
+    written = read_profile(learnt)
+    assert [block.name for block in written.blocks] == [block.name for block in package.profile.blocks]
+    assert written.source.startswith("learnt while running: device (20 segments run)")
 
 
 @pytest.mark.parametrize(

@@ -10,11 +10,9 @@ import pytest
 from hasten.core.decision import Observer
 from hasten.core.errors import InputError
 from hasten.core.profile_names import load_profile
-from hasten.runtime.device.backlog_estimate import BacklogEstimator
+from hasten.runtime.device.beliefs import first_beliefs
 from hasten.runtime.device.beside import HelperThread
 from hasten.runtime.device.deadlines import MOST_DEADLINES
-from hasten.runtime.device.edge_times import EdgeTimes
-from hasten.runtime.device.estimate import LinkEstimate
 from hasten.runtime.device.scheduler_adapter import SchedulerAdapter
 from hasten.runtime.device.scheduler_host import SchedulerHost
 from hasten.runtime.device.settings import AgentSettings
@@ -45,10 +43,9 @@ class Alone(Fussy):
 
 
 def adapter_of(deadline_ms, scheduler=Greedy):
-    helper, link = HelperThread(), LinkEstimate()
-    backlogs = BacklogEstimator(link)
+    helper, beliefs = HelperThread(), first_beliefs(PROFILE, 1.0)
     host = SchedulerHost(scheduler(), helper, print)
-    return SchedulerAdapter(host, PROFILE, AgentSettings(deadline_ms, 10.0), link, EdgeTimes(), backlogs), backlogs
+    return SchedulerAdapter(host, PROFILE, AgentSettings(deadline_ms, 10.0), beliefs), beliefs.backlogs
 
 
 def show(backlogs, device_ms, uplink_ms, edge_ms, rate):

@@ -29,6 +29,8 @@ from hasten.runtime.device.prepared import DevicePlan
 from hasten.runtime.local.processes import Child
 
 DEADLINE_MS, RATE_HZ = 40.0, 40.0
+AS_PROFILED = 1.0001
+"""A machine that plays one hardly slower waits until its profile's time has passed."""
 WAIT_S = 60.0
 
 
@@ -139,10 +141,11 @@ def test_a_device_refuses_a_worse_policy_and_takes_a_better_one(slow, package):
     arguments = {
         "--scheduler": f"policy:{slow / 'policy.onnx'}", "--deadline-ms": str(DEADLINE_MS), "--log": str(log),
         "--arrivals": f"poisson:{RATE_HZ:g}", "--profile": str(slow / "slow.json"), "--json": str(slow / "result.json"),
+        "--slowdown": str(AS_PROFILED),
     }  # fmt: skip
     try:
         order = {"packages": [str(package.path)], "profiles": [str(slow / "slow.json")], "port": 0}
-        port = edge.ask("start", workers=1, slowdown=1.0, **order)["port"]
+        port = edge.ask("start", workers=1, slowdown=AS_PROFILED, **order)["port"]
         device = subprocess.Popen(
             [sys.executable, "-c", code, "device", str(package.path), "--edge", f"127.0.0.1:{port}", "--learn"]
             + [text for pair in arguments.items() for text in pair],

@@ -67,9 +67,9 @@ def test_accuracy_is_that_of_the_pair_that_answered() -> None:
 
 
 def test_on_the_device_the_most_accurate_exit_is_told_by_its_accuracy_there() -> None:
-    ways = local_finishes(PROFILE, 1.0)
-    assert [(way.exit, way.accuracy) for way in ways[0]] == [(1, 0.5), (2, 0.95)]
-    assert max(ways[0]).exit == 2
+    ways = local_finishes(PROFILE)
+    assert [(exit_, accuracy) for accuracy, exit_, _ in ways[0]] == [(1, 0.5), (2, 0.95)]
+    assert max(ways[0])[1] == 2
     early = PROFILE.exits[0].model_copy(update={"accuracy_by_partition": (0.1, 0.97)})
     better = PROFILE.model_copy(update={"exits": (early, PROFILE.exits[1])})
-    assert max(local_finishes(better, 1.0)[0]).exit == 1  # a deeper exit is not better for being deeper
+    assert max(local_finishes(better)[0])[1] == 1  # a deeper exit is not better for being deeper

@@ -4,9 +4,9 @@ Three stages overlap: the processor serves tasks in order, the link carries fram
 computing happens in one event loop, so the agent's state needs no locks. When the edge fails, tasks are finished here
 from the tensors at hand, through the best exit that still meets the deadline.
 
-The agent is wiring: what it believes of link and edge is in ``estimate``, ``edge_times`` and ``backlog_estimate``,
-decisions in ``scheduler_adapter``, the processor's work in ``stages``, dealings with the edge in ``contact``, frames
-under way in ``flights``, failing over in ``rescue``, and what happens at a task's end in ``endings``.
+The agent is wiring: what it believes of its machine, the link and the edge is in ``beliefs``, decisions in
+``scheduler_adapter``, the processor's work in ``stages``, dealings with the edge in ``contact``, frames under way in
+``flights``, failing over in ``rescue``, and what happens at a task's end in ``endings``.
 """
 
 from __future__ import annotations
@@ -18,15 +18,15 @@ from typing import Any
 
 from hasten.core.decision import Scheduler
 from hasten.core.profile import Profile
-from hasten.runtime.device.backlog_estimate import BacklogEstimator
+from hasten.runtime.device.beliefs import first_beliefs
 from hasten.runtime.device.chosen_option import ChosenOption
 from hasten.runtime.device.compute import DeviceRunner
 from hasten.runtime.device.contact import Contact, Parts
-from hasten.runtime.device.edge_times import EdgeTimes
+from hasten.runtime.device.departures import Departures
 from hasten.runtime.device.endings import Endings, Teller
-from hasten.runtime.device.estimate import LinkEstimate
 from hasten.runtime.device.events import EdgeListener
 from hasten.runtime.device.flights import Flights
+from hasten.runtime.device.learnt_profile import learnt_profile
 from hasten.runtime.device.machine import Machine, real_machine
 from hasten.runtime.device.replay import Replay
 from hasten.runtime.device.rescue import Punctuality, Rescue
@@ -81,27 +81,25 @@ class DeviceAgent:
         self._machine = machine or real_machine()
         self._clock = self._machine.clock
         self._teller = Teller(on_note)
-        self._link, self._times, punctuality = LinkEstimate(), EdgeTimes(), Punctuality()
-        self._backlogs = BacklogEstimator(self._link)
+        beliefs = self._beliefs = first_beliefs(self._profile, settings.slowdown)
+        self._backlogs, punctuality = beliefs.backlogs, Punctuality()
         cuts = package.manifest.cuts
         self._frame_bits = [8.0 * (cut.payload_bytes + submit_overhead_bytes(cut)) for cut in cuts]
         host = SchedulerHost(scheduler, self._machine.helper, self._teller.tell)
         build_ms = runner.build_ms if isinstance(runner, Executor) else None
-        beliefs = self._link, self._times, self._backlogs
-        self._adapter = SchedulerAdapter(host, self._profile, settings, *beliefs, build_ms)
-        self._stage = DeviceStage(self._machine, runner, self._profile, settings.slowdown, cuts, build_ms)
-        self._endings = Endings(self._teller, self._adapter.learn)
+        self._adapter = SchedulerAdapter(host, self._profile, settings, beliefs, build_ms)
+        self._stage = DeviceStage(self._machine, runner, self._profile, cuts, beliefs.device, build_ms)
+        self._departures = Departures(beliefs, self._adapter, self._teller)
+        self._endings = Endings(self._teller, self._learn)
         rescue = Rescue(self._clock, self._stage, self._endings, punctuality)
-        flights = Flights(self._clock, *beliefs, punctuality, cuts, self._no_answer)
+        flights = Flights(self._clock, beliefs, punctuality, cuts, self._no_answer)
         parts = Parts(
             clock=self._clock,
             settings=settings,
             profile=self._profile,
             classes=package.manifest.classes,
             frame_bits=self._frame_bits,
-            link=self._link,
-            times=self._times,
-            backlogs=self._backlogs,
+            beliefs=beliefs,
             adapter=self._adapter,
             stage=self._stage,
             flights=flights,
@@ -178,6 +176,10 @@ class DeviceAgent:
         """Whether there is a connection to the edge."""
         return self._contact.connected
 
+    def learnt_profile(self) -> Profile:
+        """The profile with the times that were measured while running."""
+        return learnt_profile(self._profile, self._beliefs, self._contact.edge_slowdown)
+
     def take_over(self, scheduler: Scheduler) -> None:
         """Have another scheduler decide from the next task on; :class:`InputError` if it is not for this network."""
         self._adapter.take_over(scheduler)
@@ -186,6 +188,10 @@ class DeviceAgent:
         """Disconnect and end the threads."""
         await self._contact.close()
         await self._machine.close()
+
+    def _learn(self, task: Task) -> None:
+        self._adapter.learn(task)
+        self._departures.look(task)
 
     # Arrivals and decisions
 
@@ -200,7 +206,9 @@ class DeviceAgent:
         self._endings.arrived(task)
         task.parts["wake"] = now - arrived_ms
         task.tensors = [arrival.frame]
-        awake_ms = max(arrived_ms + self._profile.task_ms - now, 0.0)
+        if self._beliefs.device.task_arrived():
+            self._beliefs.overheads.forget_device()
+        awake_ms = max(arrived_ms + self._beliefs.overheads.task_ms - now, 0.0)
         usable = self._contact.usable(now)
         self._backlogs.update(now, usable, max(self._stage.backlog_ms(now), awake_ms))
         choice = adapter.decide(now - self._start_ms, deadline_ms)
@@ -262,15 +270,20 @@ class DeviceAgent:
         task.parts["decide"] = queued_ms - seen_ms
         rest_ms = 0.0
         if choice.offloads:
-            rest_ms = choice.edge_ms + self._adapter.rtt_ms
+            rest_ms = choice.edge_ms + self._beliefs.rtt_ms
             ready_ms = queued_ms + self._backlogs.device_wait_ms + choice.device_ms
-            edge_ms = self._times.service_ms(self._adapter.profiled_edge_ms(choice.option))
+            segment = choice.partition, choice.exit
+            edge_ms = self._beliefs.edge.service_ms(segment, self._adapter.profiled_edge_ms(choice.option))
             task.transfer = self._backlogs.plan_transfer(self._frame_bits[choice.partition], ready_ms, edge_ms)
+        task.device_idle = self._stage.idle
         self._stage.begin(task, choice, rest_ms, self._computed)
 
     def _computed(self, task: Task, result: Any) -> None:
         """The device's part is done, cancelled (None) or failed."""
         task.device_done_ms = self._clock.now_ms()
+        if task.device_idle and isinstance(result, bytes | tuple):
+            worked_ms = task.parts.get("device", 0.0) + task.parts.get("encode", 0.0)
+            self._beliefs.overheads.task(task.device_done_ms - task.arrived_ms - worked_ms)
         if isinstance(result, bytes):
             self._contact.send(task, result)
             return

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from hasten.core.output import write_bytes
 from hasten.runtime.device.answers import Answers
 from hasten.runtime.device.learning import Learning, LearnPlan
 from hasten.runtime.device.prepared import DevicePlan, PreparedDevice
@@ -30,6 +31,7 @@ class DeviceStream:
         tasks: how many; None goes on until the source or this process ends.
         log: one JSON line per task goes here; see :mod:`hasten.core.task_log`.
         answers: one line with each answer goes here; ``-`` is standard output.
+        profile: the profile with the times that were measured meanwhile goes here in the end, also when interrupted.
     """
 
     source: str = "samples"
@@ -37,6 +39,7 @@ class DeviceStream:
     tasks: int | None = None
     log: Path | None = None
     answers: Path | None = None
+    profile: Path | None = None
 
 
 def run_device(
@@ -86,6 +89,8 @@ def run_device(
                 tally.failure = agent.failure
                 if following is not None:
                     following.cancel()
+                if stream.profile is not None:
+                    write_bytes(stream.profile, agent.learnt_profile().to_json().encode())
 
     try:
         if learning is not None and stream.log is not None:

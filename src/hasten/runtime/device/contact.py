@@ -15,11 +15,9 @@ from typing import Any
 from hasten.core.ping_schedule import WATCH_EVERY_MS
 from hasten.core.profile import Profile
 from hasten.runtime.clock import Clock
-from hasten.runtime.device.backlog_estimate import BacklogEstimator
+from hasten.runtime.device.beliefs import Beliefs
 from hasten.runtime.device.chosen_option import ChosenOption
-from hasten.runtime.device.edge_times import EdgeTimes
 from hasten.runtime.device.endings import Endings, Teller
-from hasten.runtime.device.estimate import LinkEstimate
 from hasten.runtime.device.flights import Flights
 from hasten.runtime.device.probing import Prober, probe_bytes
 from hasten.runtime.device.rescue import Rescue
@@ -51,9 +49,7 @@ class Parts:
     profile: Profile
     classes: int
     frame_bits: list[float]
-    link: LinkEstimate
-    times: EdgeTimes
-    backlogs: BacklogEstimator
+    beliefs: Beliefs
     adapter: SchedulerAdapter
     stage: DeviceStage
     flights: Flights
@@ -68,7 +64,9 @@ class Contact:
     def __init__(self, parts: Parts, connect: Callable[[UplinkUser], Uplink] | None) -> None:
         self._clock, self._settings, self._profile = parts.clock, parts.settings, parts.profile
         self._classes, self._frame_bits = parts.classes, parts.frame_bits
-        self._link, self._times, self._backlogs = parts.link, parts.times, parts.backlogs
+        beliefs = parts.beliefs
+        self._link, self._times, self._backlogs = beliefs.link, beliefs.edge, beliefs.backlogs
+        self._beliefs, self._overheads = beliefs, beliefs.overheads
         self._adapter, self._stage = parts.adapter, parts.stage
         self._flights, self._rescue = parts.flights, parts.rescue
         self._endings, self._teller = parts.endings, parts.teller
@@ -89,6 +87,11 @@ class Contact:
                 self._teller.edge("unreachable", "edge not reached yet; working alone until it is")
         self._adapter.plan(*self._edge)
         await self._adapter.rehearse()
+
+    @property
+    def edge_slowdown(self) -> float:
+        """What the edge said of its speed."""
+        return self._edge[0]
 
     async def close(self) -> None:
         """Disconnect."""
@@ -111,15 +114,16 @@ class Contact:
         if task.ended or not self.usable(now):
             self._backlogs.transfer_gone(task.transfer)
             self._rescue.now(task, Fallback.LOST, Reason.NO_EXIT_IN_TIME)
-        elif now + task.choice.edge_ms + self._adapter.rtt_ms > task.limit_ms:
+        elif now + task.choice.edge_ms + self._beliefs.rtt_ms > task.limit_ms:
             self._backlogs.transfer_gone(task.transfer)
             self._rescue.now(task, Fallback.LATE, Reason.CANCELLED_UPLINK)
         else:
             assert self._uplink is not None  # usable
+            task.link_idle = self._backlogs.link_idle()
             self._prober.ahead(now)
             profiled_ms = self._adapter.profiled_edge_ms(task.option)
             cut, exit_ = task.partition, task.exit
-            limit_ms = task.limit_ms - 0.5 * self._profile.offload_ms  # handling on the way back
+            limit_ms = task.limit_ms - 0.5 * self._overheads.offload_ms  # handling on the way back
             self._flights.send(self._uplink, payload, cut, exit_, limit_ms, task.transfer, profiled_ms, task)
             self._rescue.watch(task)
 
@@ -155,17 +159,16 @@ class Contact:
         self._trials.sent(now)
         option = self._adapter.whole_network
         bits, rate = self._frame_bits[0], self._link.rate_bits_per_ms
-        profiled_ms = self._adapter.profiled_edge_ms(option)
+        profiled_ms, exit_ = self._adapter.profiled_edge_ms(option), len(self._profile.exits)
         if rate <= 0 or bits / rate > self._settings.deadline_ms or not task.tensors:
             self._times.forget()  # too dear: the next task that would go there is the trial
             return
-        transfer = self._backlogs.plan_transfer(bits, now, self._times.service_ms(profiled_ms))
+        transfer = self._backlogs.plan_transfer(bits, now, self._times.service_ms((0, exit_), profiled_ms))
 
         def encoded(result: Any) -> None:
             if isinstance(result, bytes) and self._uplink is not None and self._uplink.connected:
                 sent_ms = self._clock.now_ms()
                 limit_ms = sent_ms + max(TRIAL_DEADLINES * self._settings.deadline_ms, TRIAL_MS)
-                exit_ = len(self._profile.exits)
                 self._flights.send(self._uplink, result, 0, exit_, limit_ms, transfer, profiled_ms, None)
             else:
                 self._backlogs.transfer_gone(transfer)
@@ -181,6 +184,7 @@ class Contact:
         if (welcome.slowdown, welcome.workers) != self._edge:
             self._edge = (welcome.slowdown, welcome.workers)
             self._times.forget()
+            self._overheads.forget_edge()
             self._adapter.plan(*self._edge)
 
     def edge_lost(self, reason: str) -> None:
@@ -209,12 +213,17 @@ class Contact:
         self._avoidance.answered()
         waits = flight.task
         if waits is None:
-            if self._times.service_ms(flight.profiled_ms) > 2.0 * max(answer.service_ms, flight.profiled_ms):
+            believed_ms = self._times.service_ms(flight.segment, flight.profiled_ms)
+            if believed_ms > 2.0 * max(answer.service_ms, flight.profiled_ms):
                 self._trials.promising()
             return
         if waits.ended:
             return
-        waits.came_back(self._clock.now_ms(), answer, 0.5 * self._link.rtt_ms)
+        now = self._clock.now_ms()
+        waits.came_back(now, answer, 0.5 * self._link.rtt_ms)
+        if waits.link_idle and waits.seen is not None and waits.seen.rate_bits_per_ms > 0:
+            transfer_ms = 8.0 * waits.wire_bytes / waits.seen.rate_bits_per_ms
+            self._overheads.offload(now - waits.sent_ms - answer.edge_total_ms - self._link.rtt_ms - transfer_ms)
         if answer.status is Status.LATE:
             self._rescue.now(waits, Fallback.LATE, Reason.CANCELLED_EDGE)
         elif answer.status is Status.INVALID:

@@ -11,12 +11,12 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from hasten.runtime.clock import Clock
-from hasten.runtime.device.backlog_estimate import BacklogEstimator, Transfer
-from hasten.runtime.device.edge_times import EdgeTimes
-from hasten.runtime.device.estimate import LinkEstimate
+from hasten.runtime.device.backlog_estimate import Transfer
+from hasten.runtime.device.beliefs import Beliefs
 from hasten.runtime.device.rescue import Punctuality
 from hasten.runtime.device.tasks import Task
 from hasten.runtime.device.uplink import Uplink
+from hasten.runtime.service_times import Segment
 from hasten.runtime.wire.tasks import EdgeAnswer, Status, payload_head, submit_head
 from hasten.split.manifest import Cut
 
@@ -34,6 +34,7 @@ class Flight:
     number: int
     task: Task | None
     transfer: Transfer
+    segment: Segment
     profiled_ms: float
     overtaken: int = 0
     """How many frames that were sent later have been answered."""
@@ -45,9 +46,7 @@ class Flights:
     def __init__(
         self,
         clock: Clock,
-        link: LinkEstimate,
-        times: EdgeTimes,
-        backlogs: BacklogEstimator,
+        beliefs: Beliefs,
         punctuality: Punctuality,
         cuts: Sequence[Cut],
         on_overdue: Callable[[Task], None],
@@ -55,7 +54,7 @@ class Flights:
         """``on_overdue`` is told of a task whose answer is not waited for any longer."""
         self.workers = 1
         self._on_overdue = on_overdue
-        self._clock, self._link, self._times, self._backlogs = clock, link, times, backlogs
+        self._clock, self._link, self._times, self._backlogs = clock, beliefs.link, beliefs.edge, beliefs.backlogs
         self._punctuality = punctuality
         self._heads = [payload_head(cut) for cut in cuts]
         self._waiting: dict[int, Flight] = {}
@@ -79,7 +78,7 @@ class Flights:
         uplink.send(head, payload)
         size = len(head) + len(payload)
         self._backlogs.transfer_sent(transfer, 8.0 * size, now)
-        flight = self._waiting[self._number] = Flight(self._number, task, transfer, profiled_ms)
+        flight = self._waiting[self._number] = Flight(self._number, task, transfer, (cut, exit_), profiled_ms)
         if len(self._waiting) > MOST_FLIGHTS:
             self._forget(next(iter(self._waiting.values())))
         if task is not None:
@@ -103,7 +102,7 @@ class Flights:
         self._backlogs.transfer_answered(flight.transfer, now, answer.edge_total_ms)
         self._backlogs.edge_reported(answer.report, now)
         if answer.status is Status.DONE:
-            self._times.answered(flight.profiled_ms, answer)
+            self._times.answered(flight.segment, flight.profiled_ms, answer)
         task = flight.task
         if task is not None and not math.isinf(task.predicted_ms):
             late = answer.status is Status.LATE

@@ -21,15 +21,14 @@ from hasten.core.options import DROP, StreamCosts, option_table
 from hasten.core.profile import Profile
 from hasten.core.task_log import Facts
 from hasten.core.timing import ON_TIME_TOLERANCE_MS, predict_latency
-from hasten.runtime.device.backlog_estimate import BacklogEstimator
+from hasten.runtime.device.beliefs import Beliefs
 from hasten.runtime.device.chosen_option import ChosenOption
 from hasten.runtime.device.deadlines import DeadlineSchedulers, PlannedScheduler
-from hasten.runtime.device.edge_times import EdgeTimes
-from hasten.runtime.device.estimate import LinkEstimate
+from hasten.runtime.device.option_times import OptionTimes
 from hasten.runtime.device.scheduler_host import START_PATIENCE_MS, SchedulerHost
 from hasten.runtime.device.settings import AgentSettings
 from hasten.runtime.device.tasks import Reason, Task
-from hasten.runtime.device.ways import BuildTime, with_building
+from hasten.runtime.device.ways import BuildTime, building
 
 REPLAN_LEAST_MS, REPLAN_SHARE, REPLAN_TRIP_SHARE = 2.0, 0.04, 0.1
 """A scheduler begins anew when times beside its plan differ by this, this share of the deadline and of the trip."""
@@ -52,9 +51,7 @@ class SchedulerAdapter:
         host: SchedulerHost,
         profile: Profile,
         settings: AgentSettings,
-        link: LinkEstimate,
-        edge_times: EdgeTimes,
-        backlogs: BacklogEstimator,
+        beliefs: Beliefs,
         build_ms: BuildTime | None = None,
     ) -> None:
         self.decision_us = 0.0
@@ -63,7 +60,7 @@ class SchedulerAdapter:
         self._own = PlannedScheduler(host, settings.deadline_ms)
         self._by_deadline = DeadlineSchedulers(self._own, self._begin)
         self._asked = self._own
-        self._link, self._times, self._backlogs = link, edge_times, backlogs
+        self._beliefs, self._link, self._backlogs = beliefs, beliefs.link, beliefs.backlogs
         self._build_ms = build_ms
         self._curves = Curves()
         self._plans = self._version = 0
@@ -82,21 +79,19 @@ class SchedulerAdapter:
         await self._own.host.rehearse(self._view)
 
     def _plan(self, patience_ms: float | None = None) -> None:
-        s, factor = self._settings, self._times.factor
-        self._planned = self.rtt_ms, factor
-        costs = [StreamCosts(self._profile, s.slowdown, self._edge_slowdown, s.energy_weight_per_mj)]
-        self._profiled_ms = option_table(costs).edge_ms[0]
-        self._longest_ms = float(self._profiled_ms.max())
-        costs = [StreamCosts(self._profile, s.slowdown, self._edge_slowdown * factor, s.energy_weight_per_mj)]
-        self._table = option_table(costs)
-        if self._build_ms is not None:
-            self._table = with_building(self._table, self._profile, self._build_ms)
+        s, beliefs = self._settings, self._beliefs
+        profiled = option_table([StreamCosts(self._profile, s.slowdown, self._edge_slowdown, s.energy_weight_per_mj)])
+        building_ms = building(profiled, self._profile, self._build_ms)
+        self._profiled_ms = profiled.edge_ms[0]
+        self._now = OptionTimes(profiled, building_ms, beliefs.device, beliefs.edge)
+        self._planned = beliefs.rtt_ms, self._now.device_ms, self._now.edge_ms
+        self._table = replace(profiled, device_ms=self._now.device_ms[None], edge_ms=self._now.edge_ms[None])
         self._context = Context(
             options=self._table,
             deadline_ms=np.array([s.deadline_ms]),
             rate_hz=np.array([s.rate_hz]),
             gain_terms=s.gain_terms,
-            rtt_ms=self.rtt_ms,
+            rtt_ms=beliefs.rtt_ms,
             workers=self._workers,
             shared_uplink=s.shared_uplink,
             streams=s.streams,
@@ -122,8 +117,8 @@ class SchedulerAdapter:
             from_ms=0.0,
             rtt_ms=self._context.rtt_ms,
             workers=self._workers,
-            edge_slowdown=self._edge_slowdown * factor,
-            slowdown=s.slowdown,
+            edge_slowdown=self._edge_slowdown * beliefs.edge.factor,
+            slowdown=s.slowdown * beliefs.device.runs.factor,
             rate_hz=s.rate_hz,
             stream=s.stream,
             streams=s.streams,
@@ -176,11 +171,6 @@ class SchedulerAdapter:
         """The stream's calibration curves, local and offloaded, as they are now."""
         return self._curves.shares
 
-    @property
-    def rtt_ms(self) -> float:
-        """What an offloaded task spends beside its stages, as measured now: round trip, handling, slower services."""
-        return max(self._link.rtt_ms + self._profile.offload_ms + self._times.extra_ms, 0.0)
-
     def profiled_edge_ms(self, option: int) -> float:
         """The profiled service time of an option at this edge, uncorrected."""
         return float(self._profiled_ms[option])
@@ -213,10 +203,13 @@ class SchedulerAdapter:
 
     def _moved(self) -> bool:
         """Whether round trip or service times have changed noticeably since they were planned with."""
-        rtt_ms, factor = self._planned
+        rtt_ms, device_ms, edge_ms = self._planned
         least_ms = max(REPLAN_LEAST_MS, REPLAN_SHARE * self._settings.deadline_ms)
-        longest_ms = abs(self._times.factor - factor) * self._longest_ms
-        return longest_ms > least_ms or abs(self.rtt_ms - rtt_ms) > max(least_ms, REPLAN_TRIP_SHARE * rtt_ms)
+        if abs(self._beliefs.rtt_ms - rtt_ms) > max(least_ms, REPLAN_TRIP_SHARE * rtt_ms):
+            return True
+        now = self._now
+        moved_ms = max(np.abs(now.device_ms - device_ms).max(), np.abs(now.edge_ms - edge_ms).max())
+        return bool(moved_ms > least_ms)
 
     def _shown(self, waited_ms: float) -> View:
         """The view, of a task for which all backlogs are so much longer (see ``deadlines``)."""
@@ -244,16 +237,14 @@ class SchedulerAdapter:
     def _choice(self, option: int, deadline_ms: float) -> ChosenOption:
         """The option with its latency by the timing law at the present backlogs and the times measured now."""
         table, backlogs = self._table, self._backlogs
-        device_ms = float(table.device_ms[0, option])
+        device_ms, edge_ms = float(self._now.device_ms[option]), float(self._now.edge_ms[option])
         payload_bits = float(table.payload_bits[0, option])
-        edge_ms = self._times.factor * float(self._profiled_ms[option])
         rate = max(backlogs.rate_bits_per_ms, DEAD_LINK_BITS_PER_MS)
         waits = backlogs.device_wait_ms, backlogs.uplink_wait_ms, backlogs.edge_wait_ms[0]
-        latency_ms = float(predict_latency(*waits, device_ms, payload_bits, edge_ms, rate, self.rtt_ms))
-        planned_ms, (rtt_ms, factor) = latency_ms, self._planned
-        if payload_bits > 0 and (rtt_ms != self.rtt_ms or factor != self._times.factor):
-            planned_edge_ms = factor * float(self._profiled_ms[option])
-            planned_ms = float(predict_latency(*waits, device_ms, payload_bits, planned_edge_ms, rate, rtt_ms))
+        latency_ms = float(predict_latency(*waits, device_ms, payload_bits, edge_ms, rate, self._beliefs.rtt_ms))
+        rtt_ms, plan_device_ms, plan_edge_ms = self._planned
+        plan = float(plan_device_ms[option]), payload_bits, float(plan_edge_ms[option])
+        planned_ms = float(predict_latency(*waits, *plan, rate, rtt_ms))
         slack = (self.limit_ms(deadline_ms) - planned_ms) / deadline_ms
         return ChosenOption(
             option=option,
@@ -286,7 +277,7 @@ class SchedulerAdapter:
             table.payload_bits[0],
             self._profiled_ms,
             self._link.best_rate_bits_per_ms,
-            self._link.rtt_ms + self._profile.offload_ms,
+            self._link.rtt_ms + self._beliefs.overheads.offload_ms,
         )
         useful = (latency_ms <= deadline_ms) & (table.payload_bits[0] > 0) & (table.worth[0] > worth)
         return bool(useful.any())

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable, Sequence
-from typing import Any
+from functools import partial
+from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,12 +13,16 @@ from numpy.typing import NDArray
 from hasten.core.profile import Profile
 from hasten.runtime.device.chosen_option import ChosenOption
 from hasten.runtime.device.compute import ComputeJob, DeviceRunner
+from hasten.runtime.device.device_times import DeviceTimes
 from hasten.runtime.device.machine import Machine
 from hasten.runtime.device.tasks import Reason, Task
 from hasten.runtime.device.ways import BuildTime, LocalFinish, local_finishes
 from hasten.runtime.outputs import NotFiniteError, top_class
+from hasten.runtime.service_times import Segment
 from hasten.split.manifest import Cut
 
+T = TypeVar("T")
+Array = NDArray[np.generic]
 Label = tuple[int, float, NDArray[np.float32]]
 """A class, its probability, and the logits (classes,)."""
 
@@ -29,13 +35,15 @@ class DeviceStage:
         machine: Machine,
         runner: DeviceRunner,
         profile: Profile,
-        slowdown: float,
         cuts: Sequence[Cut],
+        times: DeviceTimes,
         build_ms: BuildTime | None = None,
     ) -> None:
-        self._machine, self._runner, self._profile, self._slowdown = machine, runner, profile, slowdown
+        self._machine, self._runner, self._profile = machine, runner, profile
         self._cuts, self._build_ms = cuts, build_ms
-        self._ways = local_finishes(profile, slowdown)
+        self._times = times
+        self._finishes = local_finishes(profile)
+        self._ran: deque[tuple[Segment | int, float]] = deque()
 
     def backlog_ms(self, now: float) -> float:
         """Planned work that is left."""
@@ -58,19 +66,19 @@ class DeviceStage:
             if task.ended or started_ms + choice.device_ms + rest_ms > task.limit_ms:
                 return None
             if choice.offloads:
-                return self._prefix(task, choice.device_ms)
-            return self._exit(task, task.exit, choice.device_ms)
+                return self._prefix(task)
+            return self._exit(task, task.exit)
 
-        self._machine.compute.submit(ComputeJob(choice.device_ms, work, lambda result: done(task, result), task.number))
+        self._submit(task, choice.device_ms, work, lambda result: done(task, result))
 
     def encode(self, task: Task, done: Callable[[Any], None]) -> None:
         """Queue making the payload of the task's untouched input: a frame that is sent for its own sake."""
-        tensors, encode_ms = list(task.tensors), self._profile.encode_ms(0)
+        tensors, encode_ms = list(task.tensors), self._times.encode_ms(0)
 
         def work(started_ms: float) -> bytes:
-            return self._machine.compute.play(1.0, encode_ms, lambda: self._machine.encode(tensors, self._cuts[0]))[0]
+            return self._encode(tensors, 0)[0]
 
-        self._machine.compute.submit(ComputeJob(encode_ms, work, done, task.number))
+        self._submit(task, encode_ms, work, done)
 
     def finish(self, task: Task, way: LocalFinish, urgent: bool, done: Callable[[LocalFinish, Any], None]) -> None:
         """Queue finishing a task from the tensors at hand; ``done`` is told how, and as for :meth:`begin`, no payloads.
@@ -88,11 +96,9 @@ class DeviceStage:
                 if other is None:
                     return None
                 taken = other
-            return self._exit(task, taken.exit, taken.device_ms)
+            return self._exit(task, taken.exit)
 
-        self._machine.compute.submit(
-            ComputeJob(way.device_ms, work, lambda result: done(taken, result), task.number), urgent
-        )
+        self._submit(task, way.device_ms, work, lambda result: done(taken, result), urgent)
 
     def best_way(self, task: Task, urgent: bool) -> LocalFinish | None:
         """The best exit that still meets the deadline here, before or after what is queued."""
@@ -102,44 +108,84 @@ class DeviceStage:
 
     def _best_within(self, task: Task, left_ms: float) -> LocalFinish | None:
         cut = task.held_cut
-        feasible = (way for way in self._ways[cut] if way.device_ms + self._building_ms(cut, way.exit) <= left_ms)
-        return max(feasible, default=None)
 
-    def _building_ms(self, cut: int, exit_: int) -> float:
-        return self._build_ms("finish", cut, exit_) if self._build_ms is not None else 0.0
+        def needs_ms(way: LocalFinish) -> float:
+            return way.device_ms + self._building_ms("finish", cut, way.exit)
+
+        return max((way for way in self._ways(cut) if needs_ms(way) <= left_ms), default=None)
+
+    def _building_ms(self, kind: str, cut: int, exit_: int = 0) -> float:
+        return self._build_ms(kind, cut, exit_) if self._build_ms is not None else 0.0
+
+    def _ways(self, cut: int) -> list[LocalFinish]:
+        """The ways to finish from a partition point, with the times believed now."""
+        return [
+            LocalFinish(accuracy, self._times.run_ms((cut, exit_)), exit_, after)
+            for accuracy, exit_, after in self._finishes[cut]
+        ]
 
     def ways(self, task: Task) -> list[LocalFinish]:
         """The ways to finish from what the device holds that are worth it: a longer one is more accurate."""
         best: list[LocalFinish] = []
-        for way in sorted(self._ways[task.held_cut], key=lambda way: way.device_ms):
+        for way in sorted(self._ways(task.held_cut), key=lambda way: way.device_ms):
             if not best or way.accuracy > best[-1].accuracy:
                 best.append(way)
         return best
 
-    def _prefix(self, task: Task, device_ms: float) -> bytes:
+    def _prefix(self, task: Task) -> bytes:
         """On the processor: blocks 1..p, then the codec, which is not slowed down (see the profile)."""
-        compute, encode_ms = self._machine.compute, self._profile.encode_ms(task.partition)
-        if task.partition:
-            tensors = task.tensors
-            task.tensors, task.parts["device"] = compute.play(
-                self._slowdown,
-                (device_ms - encode_ms) / self._slowdown,
-                lambda: self._runner.prefix(task.partition, tensors),
-            )
-            task.held_cut = task.partition
-        payload, task.parts["encode"] = compute.play(
-            1.0, encode_ms, lambda: self._machine.encode(task.tensors, self._cuts[task.partition])
-        )
+        partition, tensors = task.partition, task.tensors
+        if partition:
+            building = self._building_ms("prefix", partition) > 0
+            run = partial(self._runner.prefix, partition, tensors)
+            task.tensors, task.parts["device"] = self._play((partition, 0), building, run)
+            task.held_cut = partition
+        payload, task.parts["encode"] = self._encode(task.tensors, partition)
         return payload
 
-    def _exit(self, task: Task, exit_: int, device_ms: float) -> Label:
+    def _exit(self, task: Task, exit_: int) -> Label:
         """On the processor: from the tensors at hand to an answer."""
-        held_cut, tensors = task.held_cut, task.tensors
-        logits, took_ms = self._machine.compute.play(
-            self._slowdown, device_ms / self._slowdown, lambda: self._runner.finish(held_cut, exit_, tensors)
-        )
+        held_cut = task.held_cut
+        building = self._building_ms("finish", held_cut, exit_) > 0
+        run = partial(self._runner.finish, held_cut, exit_, task.tensors)
+        logits, took_ms = self._play((held_cut, exit_), building, run)
         task.parts["device"] = task.parts.get("device", 0.0) + took_ms
         return *top_class(logits), logits
+
+    def _play(self, segment: Segment, building: bool, run: Callable[[], T]) -> tuple[T, float]:
+        """Run a segment; its time tells of the machine unless a session was built in it."""
+        slowdown = self._times.slowdown
+        result, took_ms = self._machine.compute.play(slowdown, self._times.profiled_ms(segment) / slowdown, run)
+        if not building:
+            self._ran.append((segment, took_ms))
+        return result, took_ms
+
+    def _encode(self, tensors: Sequence[Array], partition: int) -> tuple[bytes, float]:
+        encode = partial(self._machine.encode, tensors, self._cuts[partition])
+        payload, took_ms = self._machine.compute.play(1.0, self._profile.encode_ms(partition), encode)
+        self._ran.append((partition, took_ms))
+        return payload, took_ms
+
+    def _submit(
+        self,
+        task: Task,
+        planned_ms: float,
+        work: Callable[[float], Any],
+        done: Callable[[Any], None],
+        urgent: bool = False,
+    ) -> None:
+        """Queue work; what it measured is learnt from in the event loop, before ``done`` is told."""
+
+        def learn_and_tell(result: Any) -> None:
+            while self._ran:
+                what, took_ms = self._ran.popleft()
+                if isinstance(what, int):
+                    self._times.encoded(what, took_ms)
+                else:
+                    self._times.ran(what, took_ms)
+            done(result)
+
+        self._machine.compute.submit(ComputeJob(planned_ms, work, learn_and_tell, task.number), urgent)
 
 
 def reason_of(result: Any) -> Reason:

@@ -121,6 +121,10 @@ class Task:
     """What was decided, and what it should cost."""
     transfer: Transfer | None = None
     sent_ms: float = math.nan
+    device_idle: bool = False
+    """Whether it found the device idle when it was queued there,"""
+    link_idle: bool = False
+    """and the link when it was sent: what it then took beyond its own work and transfer is overhead."""
     device_done_ms: float = math.nan
     wire_bytes: int = 0
     parts: dict[str, float] = field(default_factory=dict)
