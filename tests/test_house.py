@@ -19,7 +19,6 @@ _spec.loader.exec_module(house)
 LONG_SIGNATURES = {"runtime/virtual/play.py:play"}
 REPEATED_CLASSES = {"World"}
 LONG_MODULES = {
-    "cli/tables.py",
     "runtime/edge/core.py",
     "runtime/wire/frames.py",
     "split/graph.py",

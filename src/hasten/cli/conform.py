@@ -9,8 +9,9 @@ import typer
 
 from hasten.cli.app import app, needs
 from hasten.cli.arguments import DEFAULT_SCHEDULERS, JsonOption, ScenarioArgument, SchedulersOption, SeedsOption
+from hasten.cli.conform_tables import conform_legend, conform_tables
 from hasten.cli.output import check_outputs, console_for, interruption, show, write_json
-from hasten.cli.tables import conform_legend, conform_tables, failure_lines, progress_bar
+from hasten.cli.tables import failure_lines, progress_bar
 from hasten.core.output import check_folder
 
 

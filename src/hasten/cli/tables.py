@@ -58,7 +58,7 @@ def result_table(document: dict[str, Any], title: str, width: int = WIDE) -> Tab
     """
     measured = any("measured_on_time_accuracy" in entry for entry in document["results"])
     columns = _result_columns(measured, width >= WIDE)
-    table = _table(title)
+    table = plain_table(title)
     table.add_column("scheduler", overflow="fold", min_width=8)
     for heading in columns:
         table.add_column(heading, justify="right", no_wrap=True)
@@ -78,7 +78,7 @@ def _result_columns(measured: bool, wide: bool) -> dict[str, Callable[[Entries],
         return lambda entries: _number([entry["latency_ms"][quantile] for entry in entries], 1)
 
     def share(key: str, first: int) -> Callable[[Entries], str]:
-        return lambda entries: _share_cell([entry[key] for entry in entries], first)
+        return lambda entries: share_cell([entry[key] for entry in entries], first)
 
     def per_task(key: str, form: str, scale: float = 1.0) -> Callable[[Entries], str]:
         def cell(entries: Entries) -> str:
@@ -104,30 +104,11 @@ def _result_columns(measured: bool, wide: bool) -> dict[str, Callable[[Entries],
     return columns
 
 
-def _share_cell(entries: Sequence[dict[str, float]], first: int, sign: str = "") -> str:
+def share_cell(entries: Sequence[dict[str, float]], first: int, sign: str = "") -> str:
     """Shares of exits or partitions from ``first``, means over seeds: ``2:31% 4:69%``; tiny ones left out."""
     numbers = sorted({int(number) for entry in entries for number in entry if int(number) >= first})
     shares = {number: sum(entry.get(str(number), 0.0) for entry in entries) / len(entries) for number in numbers}
     return " ".join(f"{number}:{share:{sign}.0%}" for number, share in shares.items() if abs(share) >= 0.005)
-
-
-def conform_tables(document: dict[str, Any], width: int = WIDE) -> list[Table]:
-    """Two tables of a ``hasten.fidelity.conform/1`` document: the runs side by side, and the errors task by task.
-
-    A terminal narrower than ``WIDE`` gets the columns that matter most.
-    """
-    return [_sides_table(document, width >= WIDE), _error_table(document, width >= WIDE)]
-
-
-def conform_legend(document: dict[str, Any]) -> str:
-    """What the figures of :func:`conform_tables` mean."""
-    overhead = document["simulated_with"]
-    return (
-        "Both sides met the same arrivals and link rates, with the times of the same profile, plus its "
-        f"{overhead['task_ms']:.2f} ms for every task and {overhead['offload_ms']:.2f} ms for an offloaded one.\n"
-        "Devices decide by what they see: some decisions differ, and each changes the queues of later tasks. Latency "
-        "errors are of tasks decided and answered alike."
-    )
 
 
 def failure_lines(failures: Sequence[dict[str, Any]]) -> list[str]:
@@ -139,94 +120,9 @@ def failure_lines(failures: Sequence[dict[str, Any]]) -> list[str]:
     ]
 
 
-_RUN_IN = {"real": "real processes", "virtual": "virtual time"}
-
-
-def _side(document: dict[str, Any]) -> str:
-    """What the side that was run is called."""
-    return "virtual" if document["runtime"]["kind"] == "virtual" else "real"
-
-
-def _sides_table(document: dict[str, Any], wide: bool) -> Table:
-    """Three rows for each run: simulated, real or virtual, difference."""
-    side = _side(document)
-    table = _table(f"{document['scenario']}: simulated, and run in {_RUN_IN[side]}")
-    columns = _side_columns(wide)
-    for heading in ("scheduler", "seed", "", *columns):
-        named = heading == "scheduler"
-        table.add_column(
-            heading,
-            justify="left" if heading in ("scheduler", "") else "right",
-            no_wrap=not named,
-            overflow="fold" if named else "ellipsis",
-            min_width=8 if named else None,
-        )
-    for entry in document["results"]:
-        run = [entry["scheduler"], str(entry["seed"])]
-        table.add_row(*run, "simulated", *(cell(entry["simulated"], "") for cell in columns.values()))
-        table.add_row("", "", side, *(cell(entry[side], "") for cell in columns.values()))
-        table.add_row("", "", "difference", *(cell(entry["difference"], "+") for cell in columns.values()))
-        table.add_section()
-    return table
-
-
-def _side_columns(wide: bool) -> dict[str, Callable[[dict[str, Any], str], str]]:
-    """Headings, and how each cell follows from a side's numbers and the sign flag of their format."""
-
-    def latency(name: str) -> Callable[[dict[str, Any], str], str]:
-        return lambda side, sign: _known(side["latency_ms"][name], f"{sign}.1f")
-
-    columns: dict[str, Callable[[dict[str, Any], str], str]] = {
-        "on-time\naccuracy": lambda side, sign: f"{side['on_time_accuracy']:{sign}.3f}",
-        "on time": lambda side, sign: f"{side['on_time_rate']:{sign}.1%}",
-        **{f"{name}\nms": latency(name) for name in (("mean", "p50", "p95") if wide else ("p95",))},
-    }
-    if wide:
-        columns["dropped"] = lambda side, sign: f"{side['dropped']:{sign}d}"
-        columns["late"] = lambda side, sign: f"{side['late']:{sign}d}"
-        columns["exits"] = lambda side, sign: _share_cell([side["exit_share"]], 1, sign)
-        columns["partitions"] = lambda side, sign: _share_cell([side["partition_share"]], 0, sign)
-    return columns
-
-
-def _error_table(document: dict[str, Any], wide: bool) -> Table:
-    """One row for each run."""
-    units = ("ms", "%") if wide else ("ms",)
-    table = _table(
-        f"latency of single tasks, {_side(document)} less simulated{': ms, and % of the deadline' if wide else ''}"
-    )
-    table.add_column("scheduler", overflow="fold", min_width=8)
-    same = "same\ndecision"
-    for heading in ("seed", *(("tasks", "fell\nback", same, "compared") if wide else (same,))):
-        table.add_column(heading, justify="right", no_wrap=True)
-    for unit in units:
-        for heading in ("median", "p5", "p95", "mean abs."):
-            table.add_column(f"{heading}\n{unit}", justify="right", no_wrap=True)
-    for entry in document["results"]:
-        error = entry["latency_error"]
-        fallbacks = sum(count for note, count in entry["notes"].items() if note.startswith("fallback"))
-        cells = [_known(entry["same_decision_share"], ".1%")]
-        if wide:
-            cells = [str(entry["tasks"]), str(fallbacks), *cells, str(error["tasks"])]
-        cells += _error_cells(error["ms"], ".2f")
-        cells += _error_cells(error["share_of_deadline"], ".1%") if wide else []
-        table.add_row(entry["scheduler"], str(entry["seed"]), *cells)
-    return table
-
-
-def _error_cells(spread: dict[str, float | None], form: str) -> list[str]:
-    """Median, p5 and p95 with their signs, and the mean absolute error."""
-    signed = [_known(spread[name], "+" + form) for name in ("median", "p5", "p95")]
-    return [*signed, _known(spread["mean_absolute"], form)]
-
-
-def _known(value: float | None, form: str) -> str:
-    return "-" if value is None else format(value, form)
-
-
 def offline_table(plans: Sequence[OfflinePlan], title: str) -> Table:
     """One row for each seed."""
-    table = _table(title)
+    table = plain_table(title)
     for name in ("seed", "tasks", "gain", "upper bound", "gap", "optimal", "method", "seconds", "remark"):
         table.add_column(name, justify="left" if name in ("method", "remark") else "right")
     for plan in plans:
@@ -247,7 +143,7 @@ def offline_table(plans: Sequence[OfflinePlan], title: str) -> Table:
 def package_tables(package: Package) -> list[Table]:
     """The exits and the partition points of a package."""
     manifest, profile = package.manifest, package.profile
-    exits = _table(f"{manifest.name}: exits")
+    exits = plain_table(f"{manifest.name}: exits")
     for name in ("exit", "name", "after block", "accuracy", "with codec", "device ms", "edge ms"):
         exits.add_column(name, justify="left" if name == "name" else "right")
     for number, (head, times) in enumerate(zip(manifest.exits, profile.exits, strict=True), start=1):
@@ -261,7 +157,7 @@ def package_tables(package: Package) -> list[Table]:
             f"{sum(b.device_ms for b in before) + times.device_ms:.2f}",
             f"{sum(b.edge_ms for b in before) + times.edge_ms:.2f}",
         )
-    cuts = _table("partition points")
+    cuts = plain_table("partition points")
     for name in ("partition", "after", "tensors", "raw bytes", "sent bytes"):
         cuts.add_column(name, justify="left" if name in ("after", "tensors") else "right")
     for number, cut in enumerate(manifest.cuts):
@@ -275,7 +171,7 @@ def package_tables(package: Package) -> list[Table]:
 def _accuracy_table(package: Package) -> Table:
     """Accuracy of every (exit, partition), codec included; what the codec costs more than 5 points is marked."""
     manifest = package.manifest
-    table = _table("accuracy by partition, with the codec (! loses more than 0.05)")
+    table = plain_table("accuracy by partition, with the codec (! loses more than 0.05)")
     table.add_column("partition", justify="right")
     for number in range(1, len(manifest.exits) + 1):
         table.add_column(f"exit {number}", justify="right")
@@ -291,7 +187,7 @@ def _accuracy_table(package: Package) -> Table:
 
 def verify_table(report: VerifyReport) -> Table:
     """What the check of every (exit, partition) found."""
-    table = _table(f"every (exit, partition) equals the whole network on {report.inputs} inputs")
+    table = plain_table(f"every (exit, partition) equals the whole network on {report.inputs} inputs")
     for name in ("exit", "partition", "largest error", "same answer with codec"):
         table.add_column(name, justify="right")
     for check in report.options:
@@ -300,7 +196,8 @@ def verify_table(report: VerifyReport) -> Table:
     return table
 
 
-def _table(title: str) -> Table:
+def plain_table(title: str) -> Table:
+    """A table in the style of all."""
     return Table(title=title, title_justify="left", box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 1))
 
 

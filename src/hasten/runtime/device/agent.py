@@ -92,7 +92,7 @@ class DeviceAgent:
         self._departures = Departures(beliefs, self._adapter, self._teller)
         self._endings = Endings(self._teller, self._learn)
         rescue = Rescue(self._clock, self._stage, self._endings, punctuality)
-        flights = Flights(self._clock, beliefs, punctuality, cuts, self._no_answer)
+        flights = Flights(self._clock, beliefs, punctuality, cuts, self._endings.unanswered)
         parts = Parts(
             clock=self._clock,
             settings=settings,
@@ -258,7 +258,7 @@ class DeviceAgent:
             if isinstance(result, tuple):
                 self._endings.answer(task, self._clock.now_ms(), way.exit, way.after_block, *result)
             else:
-                self._end(task, reason_of(result))
+                self._endings.fail(task, reason_of(result))
 
         self._stage.finish(task, best, False, done)
 
@@ -294,13 +294,6 @@ class DeviceAgent:
         elif result is not None:
             if not task.ended:
                 self._teller.once(type(result).__name__, f"task {task.number}: {result}")
-            self._end(task, reason_of(result))
+            self._endings.fail(task, reason_of(result))
         else:  # a shorter way may still be in time
             self._rescue.now(task, Fallback.LATE, Reason.CANCELLED_DEVICE)
-
-    def _no_answer(self, task: Task) -> None:
-        self._end(task, Reason.NO_ANSWER)
-
-    def _end(self, task: Task, why: Reason) -> None:
-        """A task that was begun ends without an answer."""
-        self._endings.end(task, Outcome.INVALID if why is Reason.INVALID else Outcome.LATE, why)

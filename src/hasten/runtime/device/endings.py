@@ -106,6 +106,14 @@ class Endings:
             task.end(outcome, reason)
             self._close(task)
 
+    def fail(self, task: Task, why: Reason) -> None:
+        """A task that was begun ends without an answer."""
+        self.end(task, Outcome.INVALID if why is Reason.INVALID else Outcome.LATE, why)
+
+    def unanswered(self, task: Task) -> None:
+        """A task's answer is not waited for any longer."""
+        self.fail(task, Reason.NO_ANSWER)
+
     def _close(self, task: Task) -> None:
         del self.open[task.number]
         self._guarded("learning", lambda: self._learn(task))
