@@ -155,7 +155,7 @@ def test_the_study_is_certified_closely(order):
     )
     _, gain, bound, _ = solve_bounded(scenario, realization, TimeLimit(), effort=effort)
     assert (bound - gain) / bound < 0.03
-    assert gain >= simulate(scenario, make_scheduler("greedy"), 0).mean_gain
+    assert gain >= simulate(scenario, make_scheduler("greedy:point"), 0).mean_gain
 
 
 def test_a_known_plan_and_bound_are_kept_when_better():
@@ -230,14 +230,14 @@ def test_no_time_limit_gives_less_than_a_simple_rule(topology, order, gain, limi
     plan = solve_offline(scenario, time_limit_s=limit_s)
     assert least - 1e-12 <= plan.gain <= plan.upper_bound
     if gain != "soft":
-        assert least >= simulate(scenario, make_scheduler("greedy"), 0).mean_gain - 1e-12
+        assert least >= simulate(scenario, make_scheduler("greedy:point"), 0).mean_gain - 1e-12
 
 
 @pytest.mark.parametrize("order", ["grant", "ready"])
 def test_chunks_give_no_less_than_a_simple_rule(monkeypatch, order):
     monkeypatch.setattr(bounded, "TASKS_PER_CHUNK", 100)
     scenario = alexnet(10, 60, uplink={"order": order, "rate": {"kind": "constant", "mbps": 10}})
-    greedy = simulate(scenario, make_scheduler("greedy"), 0).mean_gain
+    greedy = simulate(scenario, make_scheduler("greedy:point"), 0).mean_gain
     for limit_s in (0.0, 0.01, 0.2):
         _, gain, bound, _ = solve_bounded(scenario, scenario.realize(0), TimeLimit(limit_s))
         assert greedy - 1e-12 <= gain <= bound
@@ -268,7 +268,7 @@ def test_an_interrupt_anywhere_gives_no_less_than_a_simple_rule(monkeypatch, ord
 
     monkeypatch.setattr(bounded, where, interrupted)
     _, gain, bound, _ = solve_bounded(scenario, scenario.realize(0), limit, effort=LIGHT)
-    assert simulate(scenario, make_scheduler("greedy"), 0).mean_gain - 1e-12 <= gain <= bound < np.inf
+    assert simulate(scenario, make_scheduler("greedy:point"), 0).mean_gain - 1e-12 <= gain <= bound < np.inf
 
 
 def test_the_next_step_is_always_later():
