@@ -45,7 +45,10 @@ def device(
     ] = None,
     log: Annotated[Path | None, typer.Option("--log", metavar="FILE.jsonl", help="One line for every task.")] = None,
     answers: Annotated[
-        Path | None, typer.Option("--answers", metavar="FILE|-", help="One JSON line with every answer.")
+        str | None,
+        typer.Option(
+            "--answers", metavar="FILE|-", help="One JSON line with every answer; or mqtt://HOST[:PORT]/TOPIC."
+        ),
     ] = None,
     seed: Annotated[int, typer.Option("--seed", help="Seed of arrivals and inputs.")] = 0,
     token_file: Annotated[Path | None, typer.Option("--token-file", help="The edge's token.")] = None,
@@ -68,7 +71,8 @@ def device(
     from hasten.runtime.sockets import read_token
 
     console = console_for(json_to, answers)
-    check_outputs(json=json_to, log=log, answers=answers, **{"write-profile": write_profile})
+    told = None if answers and answers.startswith("mqtt://") else answers
+    check_outputs(json=json_to, log=log, answers=told, **{"write-profile": write_profile})
     plan = DevicePlan(
         edge=edge_address,
         scheduler=scheduler,

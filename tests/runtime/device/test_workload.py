@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -35,7 +34,7 @@ def test_every_frame_of_a_live_source_has_its_answer(package, source, tmp_path, 
     source(iter(frames), own_pace)
     answers, log = tmp_path / "answers.jsonl", tmp_path / "log.jsonl"
     arrivals = None if own_pace else "periodic:500"
-    tally = run_device(package.path, PLAN, DeviceStream("live", arrivals, None, log, answers))
+    tally = run_device(package.path, PLAN, DeviceStream("live", arrivals, None, log, str(answers)))
     assert tally.tasks == len(frames)
     lines = sorted(map(json.loads, answers.read_text().splitlines()), key=lambda line: line["frame"])
     assert [line["frame"] for line in lines] == list(range(len(frames)))
@@ -61,7 +60,7 @@ def test_a_frame_that_does_not_fit_ends_the_stream(package, source, tmp_path):
     source(iter([frames[0], frames[1].astype(np.float32)]), own_pace=False)
     answers = tmp_path / "answers.jsonl"
     with pytest.raises(InputError, match=r"frame: got 'float32\[1, 32, 32\]'"):
-        run_device(package.path, PLAN, DeviceStream("live", "periodic:500", answers=answers))
+        run_device(package.path, PLAN, DeviceStream("live", "periodic:500", answers=str(answers)))
     assert [json.loads(line)["outcome"] for line in answers.read_text().splitlines()] == ["on_time"]
 
 
@@ -77,7 +76,7 @@ def test_rates_are_those_of_the_source_unless_said_otherwise(package, source):
 
 
 def test_recorded_frames_are_told_by_lines_too(package, capsys):
-    stream = DeviceStream(arrivals="periodic:500", tasks=4, answers=Path("-"))
+    stream = DeviceStream(arrivals="periodic:500", tasks=4, answers="-")
     assert run_device(package.path, PLAN, stream).tasks == 4
     lines = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
     assert sorted(line["frame"] for line in lines) == [0, 1, 2, 3]

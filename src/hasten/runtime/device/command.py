@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from hasten.core.output import write_bytes
+from hasten.runtime.device.answer_sinks import open_answers
 from hasten.runtime.device.answers import Answers
 from hasten.runtime.device.learning import Learning, LearnPlan
 from hasten.runtime.device.prepared import DevicePlan, PreparedDevice
@@ -30,7 +31,7 @@ class DeviceStream:
             Cameras and network streams come when they come.
         tasks: how many; None goes on until the source or this process ends.
         log: one JSON line per task goes here; see :mod:`hasten.core.task_log`.
-        answers: one line with each answer goes here; ``-`` is standard output.
+        answers: each answer is told here: a file, ``-``, or an MQTT topic; see ``answer_sinks``.
         profile: the profile with the times that were measured meanwhile goes here in the end, also when interrupted.
     """
 
@@ -38,7 +39,7 @@ class DeviceStream:
     arrivals: str | None = None
     tasks: int | None = None
     log: Path | None = None
-    answers: Path | None = None
+    answers: str | None = None
     profile: Path | None = None
 
 
@@ -71,8 +72,7 @@ def run_device(
     work = open_workload(stream.source, stream.arrivals, stream.tasks, opened, plan.seed)
     prepared = PreparedDevice(opened, replace(plan, arrivals=work.arrivals, rate_hz=work.rate_hz))
     tally, answers = Tally(name, plan.seed, prepared.times, plan.slowdown), Answers(opened)
-    log, told = TaskLog(stream.log), TaskLog(stream.answers, what="answers")
-    told.on_trouble = note
+    log, told = TaskLog(stream.log), open_answers(stream.answers, note)
 
     def count(task: Task) -> None:
         tally.add(task)

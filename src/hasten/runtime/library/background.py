@@ -40,7 +40,7 @@ class Background:
         """
         if self.here():
             coroutine.close()
-            raise HastenError("called back by hasten: submit frames here, and do not wait for an answer")
+            raise HastenError("called back by hasten: open and close devices and edges in another thread")
         return asyncio.run_coroutine_threadsafe(coroutine, self.loop).result()
 
     def here(self) -> bool:

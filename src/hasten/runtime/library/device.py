@@ -114,8 +114,7 @@ class Device:
             ClosedError: the device is closed.
         """
         self._require_own_process()
-        if self._background.here():
-            raise HastenError("called back by hasten: submit frames here, and do not wait for an answer")
+        self._require_other_thread()
         return self._submissions.submit(self._submissions.checked(frame, copy=False), deadline_ms).result()
 
     def submit(self, frame: Any, deadline_ms: float | None = None) -> Future[Answer]:
@@ -161,9 +160,13 @@ class Device:
         """Take no more frames, see those through that are here (for a second at most), and end. Twice is once."""
         self._require_own_process()
         with self._closing:
-            if not self._closed:
+            if self._closed:
+                return
+            self._require_other_thread()
+            self._closed = True
+            try:
                 self._background.call(self._ending.aclose())
-                self._closed = True
+            finally:
                 self._log.close()
                 release(self._background)
 
@@ -174,6 +177,10 @@ class Device:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.close()
+
+    def _require_other_thread(self) -> None:
+        if self._background.here():
+            raise HastenError("called back by hasten: submit frames here, and do not wait for an answer")
 
     def _require_own_process(self) -> None:
         if self._background.pid != os.getpid():

@@ -80,9 +80,12 @@ class Edge:
         if self._background.pid != os.getpid():
             raise ClosedError("this edge was opened before the process was forked")
         with self._closing:
-            if not self._closed:
+            if self._closed:
+                return
+            self._closed = True
+            try:
                 self._background.call(self._edge.close())
-                self._closed = True
+            finally:
                 release(self._background)
 
     def __enter__(self) -> Self:
