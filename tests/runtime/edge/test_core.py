@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 
 from hasten.core.errors import InputError
-from hasten.runtime.edge.core import CORRECTION_FADES_MS, LONGEST_WAIT_MS, OVERDUE_MS, EdgeCore, QueueLimits
+from hasten.runtime.edge.core import LONGEST_WAIT_MS, OVERDUE_MS, EdgeCore, QueueLimits
+from hasten.runtime.edge.correction import FADES_MS
 from hasten.runtime.edge.served import Computed, Refusal, Request, Served
 from hasten.runtime.notes import Notes
 from hasten.runtime.wire.frames import Code
@@ -264,7 +265,7 @@ def test_an_edge_that_was_slow_once_is_tried_again(edge, clock):
     edge.submit("too soon", within_ms=2.0 * edge.task_ms)
     assert edge.outcomes["too soon"] is Status.LATE
     edge.workers.factor = 1.0
-    clock.run(2.0 * CORRECTION_FADES_MS)
+    clock.run(2.0 * FADES_MS)
     edge.submit("tried", within_ms=2.0 * edge.task_ms)
     clock.run(FOREVER_MS)
     assert edge.outcomes["tried"] is Status.DONE

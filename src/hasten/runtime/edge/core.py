@@ -19,6 +19,7 @@ from functools import partial
 
 from hasten.core.errors import InputError
 from hasten.runtime.clock import Clock
+from hasten.runtime.edge.correction import ServiceCorrection
 from hasten.runtime.edge.queue import FirstComeFirstServed, LastStarts, Reply, TaskQueue, Ticket
 from hasten.runtime.edge.served import Computed, Refusal, Request, Served
 from hasten.runtime.edge.workers import Workers
@@ -26,12 +27,6 @@ from hasten.runtime.notes import Notes
 from hasten.runtime.wire.frames import Code
 from hasten.runtime.wire.load import LoadReport
 from hasten.runtime.wire.tasks import EdgeAnswer, Status
-
-CORRECTION_WEIGHT = 0.1
-"""Weight of the newest measurement in the running ratio of measured to profiled service times."""
-CORRECTION_RANGE = (0.2, 5.0)
-CORRECTION_FADES_MS = 10_000.0
-"""Without measurements the ratio goes back to 1, so that an edge that was slow once is tried again."""
 
 OVERDUE_MS = 5_000.0
 """A task that takes so much longer than predicted is told of."""
@@ -96,7 +91,7 @@ class EdgeCore:
         self._free = list(range(workers.count))
         self._last_starts = LastStarts()
         self._awaited_ms = math.inf
-        self._correction, self._corrected_ms = 1.0, 0.0
+        self._correction = ServiceCorrection()
         self._sequence = 0
         self._closing: Refusal | None = None
         self._when_idle: Callable[[], None] | None = None
@@ -137,7 +132,8 @@ class EdgeCore:
         with self._lock:
             now = self.clock.now_ms()
             profiled_ms = request.served.edge_ms(request.cut, request.exit) or 0.0
-            ticket = Ticket(request, reply, now, profiled_ms, profiled_ms * self._corrected(now))
+            predicted_ms = profiled_ms * self._correction.ratio(request.segment, now)
+            ticket = Ticket(request, reply, now, profiled_ms, predicted_ms)
             outcome = self._objection(ticket, now)
             start = self._start(self._free.pop(), ticket, now) if outcome is None and self._free else None
             if outcome is not None:
@@ -173,11 +169,6 @@ class EdgeCore:
                 self.notes.tell("stuck", text)
 
     # All below up to the next heading: with the lock held
-
-    def _corrected(self, now: float) -> float:
-        """The ratio of measured to profiled service times as it is now."""
-        fade = math.exp((self._corrected_ms - now) / CORRECTION_FADES_MS)
-        return 1.0 + (self._correction - 1.0) * fade
 
     def _objection(self, ticket: Ticket, now: float) -> EdgeAnswer | Refusal | None:
         """Why a task is not taken, if it is not."""
@@ -234,14 +225,6 @@ class EdgeCore:
             Status.LATE, ticket.request.exit, 0, 0.0, _us(now - ticket.arrived_ms), 0, 0, self._report(now)
         )
 
-    def _learn(self, ticket: Ticket, took_ms: float, now: float) -> None:
-        """Follow the ratio of measured to profiled service times."""
-        if ticket.profiled_ms > 0.0:
-            low, high = CORRECTION_RANGE
-            ratio = min(max(took_ms / ticket.profiled_ms, low), high)
-            before = self._corrected(now)
-            self._correction, self._corrected_ms = before + CORRECTION_WEIGHT * (ratio - before), now
-
     def _count(self, *outcomes: EdgeAnswer | Refusal) -> None:
         for outcome in outcomes:
             ended = _ANSWERED[outcome.status] if isinstance(outcome, EdgeAnswer) else _REFUSED[outcome.code]
@@ -279,7 +262,8 @@ class EdgeCore:
         with self._lock:
             now = self.clock.now_ms()
             if isinstance(computed, Computed):
-                self._learn(ticket, computed.decode_ms + computed.compute_ms, now)
+                took_ms = computed.decode_ms + computed.compute_ms
+                self._correction.measured(ticket.request.segment, ticket.profiled_ms, took_ms, now)
             start = self._next(worker, now, told)
             told.append((ticket, self._outcome(ticket, computed, now)))
             self._count(*(outcome for _, outcome in told))

@@ -120,6 +120,11 @@ class Request:
     latest_ms: float
     """On the edge's clock, when the answer must leave at the latest; infinity: any time."""
 
+    @property
+    def segment(self) -> tuple[bytes, int, int]:
+        """What is run: package, cut and exit."""
+        return self.served.digest, self.cut, self.exit
+
 
 @dataclass(frozen=True, slots=True)
 class Computed:
