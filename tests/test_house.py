@@ -15,19 +15,10 @@ house = module_from_spec(_spec)
 sys.modules["house"] = house
 _spec.loader.exec_module(house)
 
-# What is still to be done, and only shrinks: nothing may be added.
-LONG_SIGNATURES = {"runtime/virtual/play.py:play"}
-REPEATED_CLASSES = {"World"}
-LONG_MODULES = {
-    "runtime/edge/core.py",
-    "runtime/wire/frames.py",
-    "split/graph.py",
-}
-
 
 def test_no_function_has_more_than_8_parameters_and_no_kernel_more_than_12():
     found = house.long_signatures(house.trees_of(PACKAGE))
-    assert not found.keys() - house.EXEMPT.keys() - LONG_SIGNATURES
+    assert not found.keys() - house.EXEMPT.keys()
 
 
 def test_exempt_functions_exist_and_have_a_reason():
@@ -39,11 +30,11 @@ def test_exempt_functions_exist_and_have_a_reason():
 
 
 def test_no_class_name_exists_twice():
-    assert not house.repeated_classes(house.trees_of(PACKAGE)).keys() - REPEATED_CLASSES
+    assert not house.repeated_classes(house.trees_of(PACKAGE)).keys()
 
 
 def test_no_module_has_more_than_300_lines():
-    assert not house.long_modules(PACKAGE).keys() - LONG_MODULES
+    assert not house.long_modules(PACKAGE).keys()
 
 
 def test_the_lists_find_what_they_are_for(tmp_path):

@@ -10,7 +10,7 @@ import numpy as np
 from hasten.core.decision import Context, Decision, View
 from hasten.core.profile import Profile
 from hasten.runtime.device.settings import AgentSettings
-from hasten.runtime.virtual.play import play
+from hasten.runtime.virtual.play import Machines, play
 from hasten.schedulers import make_scheduler
 
 ACCURACY = (0.60, 0.80, 0.90, 0.95)
@@ -64,12 +64,14 @@ def run(
     scheduler="greedy",
     network=None,
     times_ms=None,
+    log=None,
     **given,
 ):
     """(records, world) of a stream of tasks, periodic unless their times are given."""
     chosen = make_scheduler(scheduler) if isinstance(scheduler, str) else scheduler
     settings = AgentSettings(deadline_ms, rate_hz)
-    return play(network or profile(), chosen, settings, times_ms or periodic(rate_hz, tasks), setting, **given)
+    times = times_ms or periodic(rate_hz, tasks)
+    return play(network or profile(), chosen, settings, times, setting, Machines(**given), log)
 
 
 def worth(records, network=None) -> float:

@@ -19,13 +19,11 @@ from itertools import pairwise
 from onnx import NodeProto
 
 from hasten.core.errors import InputError
+from hasten.split.block_names import block_names
 from hasten.split.network import ExportedNetwork, reads
 
 OPSET = 20
 """The ONNX operator set of every graph."""
-
-MAX_BLOCK_NAME = 180
-"""Of a longer name the end is kept, so that with a number behind it it fits into a manifest."""
 
 MAX_EXIT_TENSORS = 8
 """At an exit's attachment the network must be cut, so more tensors than elsewhere may cross."""
@@ -73,7 +71,8 @@ def plan_cuts(network: ExportedNetwork, exit_names: Sequence[str], max_blocks: i
             notes.append(f"no cut between {before} and {exit_names[number]}: {obstacle}")
     chosen = analysis.merged(chosen, set(exits), max(max_blocks, len(exits)))
     positions = [0, *sorted(chosen)]
-    names = _block_names(analysis, positions)
+    nodes = [network.graph.node[index] for index in analysis.spine]
+    names = block_names(nodes, analysis.macs, positions)
     cuts = tuple(
         CutPoint(position, tuple(analysis.crossing(position)), name)
         for position, name in zip(positions, names, strict=True)
@@ -266,39 +265,3 @@ def _macs(network: ExportedNetwork, node: NodeProto) -> int:
         return max(1, math.prod(read) * kernel // max(1, read[1]))
     channels = network.shapes.get(node.output[0], (1, 1))[1 if node.op_type in _CHANNELS_FIRST else -1]
     return max(1, output * kernel // max(1, channels))
-
-
-def _block_names(analysis: _Analysis, positions: Sequence[int]) -> list[str]:
-    """Name each block after the module of its last node; equal names are numbered.
-
-    What the modules of all weighted operations have in common is left out. When that leaves nothing (the network's own
-    operations, outside any layer), the block is named after the part that its layers share, else after its tensor.
-    """
-    nodes = [analysis.network.graph.node[index] for index in analysis.spine]
-    paths = [_module_path(node) for node in nodes]
-    weighted = [path for path, work in zip(paths, analysis.macs, strict=True) if work]
-    outside = _common_start(weighted) if len(weighted) > 1 else 0
-    inner = [path[outside:] for path in paths]
-    names, seen = ["input"], {"input": 1}
-    for start, end in pairwise(positions):
-        layers = [path[:-1] or path for path in inner[start:end] if path]
-        shared = layers[0][: _common_start(layers)] if layers else []
-        name = (".".join(inner[end - 1] or shared) or str(nodes[end - 1].output[0]))[-MAX_BLOCK_NAME:]
-        seen[name] = seen.get(name, 0) + 1
-        names.append(name if seen[name] == 1 else f"{name}_{seen[name]}")
-    return names
-
-
-def _common_start(paths: Sequence[list[str]]) -> int:
-    """How many leading parts all paths share."""
-    columns = [set(column) for column in zip(*paths, strict=False)]
-    return next((depth for depth, column in enumerate(columns) if len(column) > 1), len(columns))
-
-
-def _module_path(node: NodeProto) -> list[str]:
-    """The path of the module that a node belongs to, as the exporter recorded it; empty when unknown."""
-    for entry in node.metadata_props:
-        if entry.key == "pkg.torch.onnx.name_scopes":
-            scopes = [str(part).strip(" '\"[]") for part in entry.value.split(",")]
-            return scopes[-2].split(".") if len(scopes) > 1 and scopes[-2] else []
-    return []

@@ -9,8 +9,9 @@ import numpy as np
 import pytest
 
 from hasten.core.errors import InputError
-from hasten.runtime.edge.core import LONGEST_WAIT_MS, OVERDUE_MS, EdgeCore, QueueLimits
+from hasten.runtime.edge.core import LONGEST_WAIT_MS, OVERDUE_MS, EdgeCore
 from hasten.runtime.edge.correction import FADES_MS
+from hasten.runtime.edge.queue import QueueLimits
 from hasten.runtime.edge.served import Computed, Refusal, Request, Served
 from hasten.runtime.notes import Notes
 from hasten.runtime.wire.frames import Code

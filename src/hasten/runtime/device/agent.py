@@ -89,8 +89,7 @@ class DeviceAgent:
         build_ms = runner.build_ms if isinstance(runner, Executor) else None
         self._adapter = SchedulerAdapter(host, self._profile, settings, beliefs, build_ms)
         self._stage = DeviceStage(self._machine, runner, self._profile, cuts, beliefs.device, build_ms)
-        self._departures = Departures(beliefs, self._adapter, self._teller)
-        self._endings = Endings(self._teller, self._learn)
+        self._endings = Endings(self._teller, Departures(beliefs, self._adapter, self._teller).learn)
         rescue = Rescue(self._clock, self._stage, self._endings, punctuality)
         flights = Flights(self._clock, beliefs, punctuality, cuts, self._endings.unanswered)
         parts = Parts(
@@ -189,10 +188,6 @@ class DeviceAgent:
         await self._contact.close()
         await self._machine.close()
 
-    def _learn(self, task: Task) -> None:
-        self._adapter.learn(task)
-        self._departures.look(task)
-
     # Arrivals and decisions
 
     def take(self, arrival: Arrival, number: int, deadline_ms: float | None = None) -> None:
@@ -282,8 +277,7 @@ class DeviceAgent:
         """The device's part is done, cancelled (None) or failed."""
         task.device_done_ms = self._clock.now_ms()
         if task.device_idle and isinstance(result, bytes | tuple):
-            worked_ms = task.parts.get("device", 0.0) + task.parts.get("encode", 0.0)
-            self._beliefs.overheads.task(task.device_done_ms - task.arrived_ms - worked_ms)
+            self._beliefs.overheads.task(task.device_overhead_ms)
         if isinstance(result, bytes):
             self._contact.send(task, result)
             return

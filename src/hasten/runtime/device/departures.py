@@ -17,8 +17,9 @@ class Departures:
         self._device, self._edge = beliefs.device, beliefs.edge
         self._adapter, self._teller = adapter, teller
 
-    def look(self, task: Task) -> None:
-        """A task has ended."""
+    def learn(self, task: Task) -> None:
+        """A task has ended: let the adapter learn of it, and look at what it has run."""
+        self._adapter.learn(task)
         if task.option == DROP or task.fallback is not None:
             return
         offloaded = task.transfer is not None

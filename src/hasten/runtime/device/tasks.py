@@ -155,6 +155,12 @@ class Task:
         """From arrival to answer; infinity without one."""
         return self.finish_ms - self.arrived_ms
 
+    @property
+    def device_overhead_ms(self) -> float:
+        """What the device's part took beyond its work."""
+        worked_ms = self.parts.get("device", 0.0) + self.parts.get("encode", 0.0)
+        return self.device_done_ms - self.arrived_ms - worked_ms
+
     def came_back(self, now_ms: float, answer: EdgeAnswer, half_rtt_ms: float) -> None:
         """Note where the time since sending went; the way back is taken to be half the round trip."""
         network_ms = now_ms - self.sent_ms - answer.edge_total_ms

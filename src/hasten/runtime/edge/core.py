@@ -14,13 +14,12 @@ import math
 import threading
 from collections import Counter
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from functools import partial
 
 from hasten.core.errors import InputError
 from hasten.runtime.clock import Clock
 from hasten.runtime.edge.correction import ServiceCorrection
-from hasten.runtime.edge.queue import FirstComeFirstServed, LastStarts, Reply, TaskQueue, Ticket
+from hasten.runtime.edge.queue import FirstComeFirstServed, LastStarts, QueueLimits, Reply, TaskQueue, Ticket
 from hasten.runtime.edge.served import Computed, Refusal, Request, Served
 from hasten.runtime.edge.workers import Workers
 from hasten.runtime.notes import Notes
@@ -33,7 +32,6 @@ OVERDUE_MS = 5_000.0
 LONGEST_WAIT_MS = 3_600_000.0
 """What may start later than in so long is not watched for its last moment."""
 
-
 _ANSWERED = {status: status.name.lower() for status in Status}
 _REFUSED = {code: f"refused ({code.name.lower()})" for code in Code}
 
@@ -41,14 +39,6 @@ Start = tuple[int, Request, Callable[[Computed | Refusal], None]]
 """What :meth:`Workers.execute` is called with."""
 Told = list[tuple[Ticket, EdgeAnswer | Refusal]]
 """Who is told what once the lock is let go."""
-
-
-@dataclass(frozen=True)
-class QueueLimits:
-    """How much may wait at an edge."""
-
-    tasks: int = 512
-    size_bytes: int = 64 << 20
 
 
 class EdgeCore:
@@ -132,8 +122,8 @@ class EdgeCore:
         with self._lock:
             now = self.clock.now_ms()
             profiled_ms = request.served.edge_ms(request.cut, request.exit) or 0.0
-            predicted_ms = profiled_ms * self._correction.ratio(request.segment, now)
-            ticket = Ticket(request, reply, now, profiled_ms, predicted_ms)
+            ratio = self._correction.ratio(request.segment, now)
+            ticket = Ticket(request, reply, now, profiled_ms, profiled_ms * ratio)
             outcome = self._objection(ticket, now)
             start = self._start(self._free.pop(), ticket, now) if outcome is None and self._free else None
             if outcome is not None:

@@ -47,6 +47,14 @@ class Ticket:
         return self.request.latest_ms - self.predicted_ms
 
 
+@dataclass(frozen=True)
+class QueueLimits:
+    """How much may wait at an edge."""
+
+    tasks: int = 512
+    size_bytes: int = 64 << 20
+
+
 class TaskQueue(Protocol):
     """Tasks that wait.
 

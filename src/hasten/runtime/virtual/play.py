@@ -23,7 +23,7 @@ from hasten.runtime.wire.handshake import Hello
 
 
 @dataclass
-class World:
+class PlayedWorld:
     """What a played fault may lay hands on.
 
     ``link`` and ``edge`` are there also for a device that works alone: nothing leads to them.
@@ -37,44 +37,53 @@ class World:
     notes: list[str]
 
 
+@dataclass(frozen=True)
+class Machines:
+    """What plays a device and its edge, if there is one."""
+
+    edge: bool = True
+    workers: int = 1
+    edge_slowdown: float = 1.0
+    law: Law = lambda planned_ms: planned_ms
+    """How long the device takes for what it plans with so much."""
+    runner: Any = None
+    """Runs the device's segments; by default all answer with class 1."""
+
+
 def play(
     profile: Profile,
     scheduler: Scheduler,
     settings: AgentSettings,
     times_ms: Iterable[float],
-    setting: Callable[[World], None] | None = None,
-    *,
-    edge: bool = True,
-    workers: int = 1,
-    edge_slowdown: float = 1.0,
-    law: Law = lambda planned_ms: planned_ms,
+    setting: Callable[[PlayedWorld], None] | None = None,
+    machines: Machines | None = None,
     log: TaskLog | None = None,
-    runner: Any = None,
-) -> tuple[list[dict[str, Any]], World]:
+) -> tuple[list[dict[str, Any]], PlayedWorld]:
     """Run a stream of tasks; return the records in order of number, and the world they ran in.
 
     ``setting`` is called before the agent connects: link, edge and faults are to be set there.
     """
+    given = machines or Machines()
 
-    async def main() -> tuple[list[dict[str, Any]], World]:
-        machine = virtual_machine(law)
+    async def main() -> tuple[list[dict[str, Any]], PlayedWorld]:
+        machine = virtual_machine(given.law)
         clock = machine.clock
         package = stand_in_package(profile)
-        far = VirtualEdge(clock, [package], workers, edge_slowdown)
+        far = VirtualEdge(clock, [package], given.workers, given.edge_slowdown)
         link = VirtualLink(clock, far)
         notes: list[str] = []
         connect = connector(package, "virtual", link, clock)
         agent = DeviceAgent(
             package,
-            runner or StandIn(),
+            given.runner or StandIn(),
             scheduler,
             settings,
-            connect if edge else None,
+            connect if given.edge else None,
             on_note=notes.append,
             machine=machine,
         )
         start_ms = clock.now_ms() + START_MS
-        world = World(agent, link, far, lambda ms, call: clock.call_at(start_ms + ms, call), notes)  # type: ignore[arg-type]
+        world = PlayedWorld(agent, link, far, lambda ms, call: clock.call_at(start_ms + ms, call), notes)  # type: ignore[arg-type]
         if setting is not None:
             setting(world)
         written = log or TaskLog(None, keep=True)
