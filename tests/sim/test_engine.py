@@ -21,6 +21,8 @@ from hasten.schedulers import make_scheduler
 from hasten.schedulers.greedy import Greedy
 from hasten.sim import Replayer, engine, replay
 
+VIEWS = [{}, {"view": {"kind": "device"}}]
+"""As the case has it, and as devices see."""
 CASES = [(seed, *combination) for combination in COMBINATIONS for seed in range(16)]
 
 
@@ -129,8 +131,10 @@ def test_one_stream_makes_all_combinations_the_same(tmp_path, seed):
 
 
 @pytest.mark.parametrize(("topology", "order"), COMBINATIONS)
-def test_a_batch_gives_the_bits_of_single_runs(tmp_path, topology, order):
-    scenario = random_scenario(tmp_path, 3, topology, order, tasks_per_stream=None, horizon_ms=1500.0, streams=3)
+@pytest.mark.parametrize("given", VIEWS)
+def test_a_batch_gives_the_bits_of_single_runs(tmp_path, topology, order, given):
+    lasting = {"tasks_per_stream": None, "horizon_ms": 1500.0}
+    scenario = random_scenario(tmp_path, 3, topology, order, streams=3, **lasting, **given)
     seeds = [5, 6, 7, 8]
     script = [random_options(scenario, scenario.realize(s), np.random.default_rng(s)) for s in seeds]
     batch = simulate_batch(scenario, Scripted(script), seeds)
@@ -156,11 +160,15 @@ class Plain:
 @pytest.mark.parametrize(
     "name", ["greedy", "greedy:point", "min-latency", "neurosurgeon", "edgent", "edgent:slack", "edge-only:deepest"]
 )
-def test_a_ranking_decides_in_compiled_code_what_it_decides_by_numpy(tmp_path, monkeypatch, topology, order, name):
+@pytest.mark.parametrize("given", VIEWS)
+def test_a_ranking_decides_in_compiled_code_what_it_decides_by_numpy(
+    tmp_path, monkeypatch, topology, order, name, given
+):
     monkeypatch.setattr(engine, "TIMED_STEPS", 3)
     monkeypatch.setattr(engine, "TIMED_DECISIONS", 3)
+    lasting = {"tasks_per_stream": None, "horizon_ms": 900.0}
     for seed in range(4):
-        scenario = random_scenario(tmp_path, seed, topology, order, tasks_per_stream=None, horizon_ms=900.0)
+        scenario = random_scenario(tmp_path, seed, topology, order, **lasting, **given)
         compiled = simulate_batch(scenario, make_scheduler(name), range(3))
         plain = simulate_batch(scenario, Plain(make_scheduler(name)), range(3))
         for one, other in zip(compiled, plain, strict=True):

@@ -21,6 +21,10 @@ from hasten.sim import OffloadEnv, OffloadVectorEnv
 ID = "hasten/Offload-v0"
 
 
+VIEWS = [{}, {"view": {"kind": "device"}}]
+"""As the case has it, and as devices see."""
+
+
 def some_allowed(mask, rng):
     """One allowed action for each row, now and then any action at all."""
     wish = rng.random(mask.shape) * np.where(rng.random((len(mask), 1)) < 0.1, 1, mask)
@@ -45,9 +49,10 @@ def test_the_checker_has_no_complaint(tmp_path, topology, order):
 @pytest.mark.filterwarnings("ignore:noise")
 @pytest.mark.parametrize("seed", range(6))
 @pytest.mark.parametrize(("topology", "order"), COMBINATIONS)
-def test_an_episode_is_the_simulated_run_of_the_same_decisions(tmp_path, topology, order, seed):
+@pytest.mark.parametrize("given", VIEWS)
+def test_an_episode_is_the_simulated_run_of_the_same_decisions(tmp_path, topology, order, seed, given):
     noise = "profile" if seed % 2 else "none"
-    scenario = random_scenario(tmp_path, seed + 300, topology, order, tasks=30, noise=noise)
+    scenario = random_scenario(tmp_path, seed + 300, topology, order, tasks=30, noise=noise, **given)
     env = OffloadEnv(scenario)
     rng = np.random.default_rng(seed)
     observation, info = env.reset(options={"seed": seed})
@@ -89,10 +94,10 @@ class Watching(Scripted):
 
 @pytest.mark.filterwarnings("ignore:noise")
 @pytest.mark.parametrize(("topology", "order"), COMBINATIONS)
-def test_vector_and_single_environments_give_the_same_transitions(tmp_path, topology, order):
-    scenario = random_scenario(
-        tmp_path, 17, topology, order, tasks_per_stream=None, horizon_ms=200.0, streams=2, noise="profile"
-    )
+@pytest.mark.parametrize("given", VIEWS)
+def test_vector_and_single_environments_give_the_same_transitions(tmp_path, topology, order, given):
+    lasting = {"tasks_per_stream": None, "horizon_ms": 200.0, "noise": "profile"}
+    scenario = random_scenario(tmp_path, 17, topology, order, streams=2, **lasting, **given)
     fast = OffloadVectorEnv(4, scenario, episodes=50)
     slow = SyncVectorEnv([lambda: OffloadEnv(scenario, episodes=50)] * 4, autoreset_mode=AutoresetMode.SAME_STEP)
     assert fast.metadata["autoreset_mode"] == slow.metadata["autoreset_mode"]

@@ -10,6 +10,9 @@ from __future__ import annotations
 
 from hasten.core.jit import jitable
 
+PING_BYTES = 20
+"""Size of a plain ping."""
+PING_BITS = 8.0 * PING_BYTES
 WATCH_EVERY_MS = 50.0
 """So often a device looks whether a ping is due."""
 PROBE_MS = 5.0
@@ -25,6 +28,12 @@ IDLE_MS, IDLE_SHARE, IDLE_MOST_MS = 1000.0, 0.1, 60_000.0
 """Idle pings come at least so far apart, then at this share of the time since a frame was last sent, at most that."""
 BUDGET_BYTES_PER_S, BUDGET_BYTES = 60.0, 600.0
 """What idle probing may cost, answers included: on average, and saved up."""
+
+
+@jitable
+def pong_bytes(workers: int) -> int:
+    """Size of a ping's answer from an edge with so many workers: see ``runtime.wire.frames``."""
+    return 38 + 4 * workers
 
 
 @jitable

@@ -60,14 +60,22 @@ class EdgeSpec(Record):
 
 
 class ViewSpec(Record):
-    """How stale and wrong a scheduler's view is.
+    """What a scheduler sees: the system itself (``fresh``), or what a real device believes of it (``device``).
 
-    Backlogs that other devices share are ``age_ms`` old; the link's rate is as old and off by a factor
+    Of ``fresh``, backlogs that other devices share are ``age_ms`` old; the link's rate is as old and off by a factor
     ``exp(rate_error * standard normal)``. A device's own backlog is always exact.
     """
 
+    kind: Literal["fresh", "device"] = "fresh"
     age_ms: Milliseconds = 0.0
     rate_error: Annotated[float, Field(ge=0, le=10)] = 0.0
+
+    @model_validator(mode="after")
+    def _one_kind(self) -> ViewSpec:
+        made_up = [name for name in ("age_ms", "rate_error") if getattr(self, name) > 0]
+        if self.kind == "device" and made_up:
+            raise ValueError(f"no {made_up[0]} with kind device, whose estimates are as old and wrong as they are")
+        return self
 
 
 @dataclass(frozen=True)
@@ -189,7 +197,7 @@ class Scenario(Record):
     def _predicts_exactly(self) -> bool:
         """Whether the timing law tells at each decision what will be."""
         alone = len(self.devices) == 1  # nobody else's tasks can overtake
-        fresh = self.view.age_ms == 0 and self.view.rate_error == 0
+        fresh = self.view == ViewSpec()
         in_turn = alone or self.uplink.order == "grant"
         sure = self.noise == "none" and self.uplink.rate.constant_bits_per_ms() is not None
         return in_turn and fresh and sure

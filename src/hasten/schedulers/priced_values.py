@@ -22,6 +22,7 @@ from hasten.core.scenario import Realization
 from hasten.schedulers.priced_fit import SampleLog, backlog_features, fit_calibration, fit_values
 from hasten.schedulers.priced_rule import FREE, BacklogPrices, PricedRule
 from hasten.sim.arrays import Rules, new_log, new_state, pack_links, pack_tasks
+from hasten.sim.beliefs import new_beliefs
 from hasten.sim.steps import commit, finish, observe
 from hasten.sim.world import World, shown
 
@@ -144,7 +145,8 @@ class _SampleRuns:
         slots = self._runs * number
         state = new_state(rules, self._runs, slots, number, context.workers)
         log = new_log(rules, self._runs, slots, context.workers)
-        world = World(rules, tasks, pack_links(self._realizations), state, log)
+        beliefs = new_beliefs(rules, self._runs, slots, context.workers)
+        world = World(rules, tasks, pack_links(self._realizations), state, log, beliefs)
         row = np.arange(self._runs)
         view = _new_view(row, context.workers, self._streams)
         found = SampleLog.empty(number, self._runs)

@@ -46,6 +46,8 @@ class Rules(NamedTuple):
     time_weight: float
     late_gain: float
     fade: float
+    from_devices: bool = False
+    """Whether decisions see what devices would (``sim.beliefs``)."""
 
 
 class Tasks(NamedTuple):
@@ -129,20 +131,12 @@ class Ranked(NamedTuple):
 class Log(NamedTuple):
     """What a delayed view needs: the state after each decision, and how much of it is visible by now."""
 
-    device_free_ms: FloatArray
-    """(T,): of the deciding stream's device."""
-    uplink_free_ms: FloatArray
-    """(T,): of a shared uplink."""
-    worker_free_ms: FloatArray
-    """(T, W)"""
+    after_ms: FloatArray
+    """(T, 2 + W): when the deciding stream's device, a shared uplink and the workers are free."""
     visible: IntArray
     """(B,): number of decisions whose effects are visible."""
-    visible_device_ms: FloatArray
-    """(B, M)"""
-    visible_uplink_ms: FloatArray
-    """(B,)"""
-    visible_worker_ms: FloatArray
-    """(B, W)"""
+    visible_ms: FloatArray
+    """(B, M + 1 + W): when devices, a shared uplink and workers are free by what is visible."""
 
 
 def pack_rules(scenario: Scenario, options: OptionTable) -> Rules:
@@ -163,6 +157,7 @@ def pack_rules(scenario: Scenario, options: OptionTable) -> Rules:
         time_weight=float(time_weight),
         late_gain=float(late_gain),
         fade=float(fade),
+        from_devices=scenario.view.kind == "device",
     )
 
 
@@ -262,11 +257,7 @@ def new_log(rules: Rules, rows: int, slots: int, workers: int) -> Log:
     if rules.age_ms == 0.0:
         rows = slots = 0
     return Log(
-        device_free_ms=np.zeros(slots),
-        uplink_free_ms=np.zeros(slots),
-        worker_free_ms=np.zeros((slots, workers)),
+        after_ms=np.zeros((slots, 2 + workers)),
         visible=np.zeros(rows, dtype=np.int64),
-        visible_device_ms=np.zeros((rows, streams)),
-        visible_uplink_ms=np.zeros(rows),
-        visible_worker_ms=np.zeros((rows, workers)),
+        visible_ms=np.zeros((rows, streams + 1 + workers)),
     )

@@ -33,8 +33,9 @@ from hasten.sim.arrays import (
     pack_rules,
     pack_tasks,
 )
+from hasten.sim.beliefs import new_beliefs
 from hasten.sim.promises import Promises, new_promises, pack_expected, promise, recall, run_expected
-from hasten.sim.steps import collect, commit, describe, finish, observe, run_plan, run_ranked
+from hasten.sim.steps import collect, commit, describe, finish, observe, restart, run_plan, run_ranked
 from hasten.sim.world import Ends, OptionFacts, Told, World, shown
 
 TIMED_DECISIONS = 128
@@ -116,6 +117,7 @@ class _Batch:
             links=pack_links(realizations),
             state=new_state(rules, self.rows, slots, self.steps, workers),
             log=new_log(rules, self.rows, slots, workers),
+            beliefs=new_beliefs(rules, self.rows, slots, workers),
         )
 
     def run(self, scheduler: Scheduler, context: Context) -> FloatArray:
@@ -127,6 +129,8 @@ class _Batch:
         world, tasks = self.world, self.world.tasks
         clairvoyant = is_clairvoyant(scheduler)
         predicts = world.rules.ready and not clairvoyant
+        if world.rules.from_devices:
+            restart(world)
         scheduler.reset(context)
         rule = rule_of(scheduler)
         if not (context.exact or clairvoyant or isinstance(rule, Ranking)):

@@ -14,6 +14,7 @@ from hasten.core.scenario import Scenario
 from hasten.features.layout import ActionLayout
 from hasten.features.observation import deadline_rates, nominal_gaps_ms
 from hasten.sim.arrays import BoolArray, FloatArray, IntArray, Links, Log, State, Tasks, new_log, new_state, pack_rules
+from hasten.sim.beliefs import StreamBeliefs, new_beliefs
 from hasten.sim.episodes import EpisodePool
 from hasten.sim.fleet_steps import Play, Transition, advance, assign, begin
 from hasten.sim.world import World
@@ -57,8 +58,9 @@ class Fleet:
             per_other=1.0 / (streams - 1) if streams > 1 else 0.0,
             room=0,
         )
-        self._state, self._log = self._arrays(0)
+        self._state, self._log, self._beliefs = self._arrays(0)
         self._episodes: tuple[Tasks, Links] | None = None
+        self._world: World | None = None
         self._advance: Callable[..., int] | None = None
 
     @property
@@ -85,7 +87,8 @@ class Fleet:
             self._assign(np.arange(self._rows), self._pool.rows(self._seeds, self._seeds))
         tasks, links = self._assign(rows, episodes)
         self._make_room(int(tasks.number[episodes].max(initial=0)))
-        begin(rows, observation, self._play, World(self._rules, tasks, links, self._state, self._log))
+        self._world = World(self._rules, tasks, links, self._state, self._log, self._beliefs)
+        begin(rows, observation, self._play, self._world)
 
     def _assign(self, rows: IntArray, episodes: IntArray) -> tuple[Tasks, Links]:
         """Let ``rows`` play ``episodes`` of the pool; returns its tasks and the rows' links."""
@@ -105,14 +108,13 @@ class Fleet:
 
         All arrays are contiguous, ``action`` of int64.
         """
-        if self._episodes is None:
+        if self._world is None:
             raise gymnasium.error.ResetNeeded("reset() comes before step()")
         actions = self._play.mask.shape[1]
         expected = f"{self._rows} whole numbers from 0 to {actions - 1}"
         if action.shape != (self._rows,):
             raise InputError("step", "actions", f"{action.size} numbers", expected)
-        world = World(self._rules, *self._episodes, self._state, self._log)
-        arguments = action, Transition(observation, reward, ended), self._play, world
+        arguments = action, Transition(observation, reward, ended), self._play, self._world
         if self._advance is None:
             self._advance = direct(advance, *arguments)
         endings = self._advance(*arguments)
@@ -121,12 +123,13 @@ class Fleet:
             raise InputError("step", "actions", int(wrong[0]), expected)
         return endings
 
-    def _arrays(self, room: int) -> tuple[State, Log]:
-        """State and log with ``room`` tasks per row; in grant order a row needs one slot only."""
-        slots = self._rows * room if self._rules.ready else self._rows
+    def _arrays(self, room: int) -> tuple[State, Log, StreamBeliefs]:
+        """State, log and beliefs with ``room`` tasks per row; in grant order a row needs one slot only to be known."""
+        slots = self._rows * room if self._rules.ready or self._rules.from_devices else self._rows
         return (
             new_state(self._rules, self._rows, slots, room, self._workers),
             new_log(self._rules, self._rows, self._rows * room, self._workers),
+            new_beliefs(self._rules, self._rows, self._rows * room, self._workers),
         )
 
     def _make_room(self, longest: int) -> None:
@@ -134,13 +137,14 @@ class Fleet:
         room = self._play.room
         if longest <= room:
             return
-        state, log = self._arrays(longest)
-        for old, new in zip(self._state + self._log, state + log, strict=True):
+        state, log, beliefs = self._arrays(longest)
+        olds, news = self._state + self._log + self._beliefs, state + log + beliefs
+        for old, new in zip(olds, news, strict=True):
             if len(old) == self._rows * room and len(new) == self._rows * longest:
                 trailing = old.shape[1:]
                 target = new.reshape(self._rows, longest, *trailing)
                 target[:, :room] = old.reshape(self._rows, room, *trailing)
             elif len(old) == len(new):
                 new[:] = old
-        self._state, self._log = state, log
+        self._state, self._log, self._beliefs = state, log, beliefs
         self._play = self._play._replace(room=longest)

@@ -18,6 +18,8 @@ from hasten.core.timing import predict_latency
 from hasten.features.layout import STATE_FEATURES, StateFeature
 from hasten.features.observation import gain_feature, moving_average, rate_share, time_share
 from hasten.sim.arrays import NOBODY, FloatArray, IntArray, Links, Rules, Tasks
+from hasten.sim.device_pings import want_rate
+from hasten.sim.device_sight import begin_beliefs
 from hasten.sim.sight import visible_rate, visible_resources, write_log
 from hasten.sim.stages import commit_granted, commit_ready, earned, settle
 from hasten.sim.world import Lane, World
@@ -94,7 +96,7 @@ def assign(rows: IntArray, episodes: IntArray, play: Play, tasks: Tasks, pool: L
 @compiled
 def begin(rows: IntArray, observation: NDArray[np.float32], play: Play, world: World) -> None:
     """Let ``rows`` begin the episodes assigned to them from an empty system, and observe their first decisions."""
-    rules, _, _, state, log = world
+    rules, _, _, state, log, _ = world
     for i in range(len(rows)):
         b = rows[i]
         play.position[b] = 0
@@ -111,11 +113,11 @@ def begin(rows: IntArray, observation: NDArray[np.float32], play: Play, world: W
             state.settled_worker_ms[b, :] = 0.0
             state.uplink_head[b] = NOBODY
             state.edge_head[b] = NOBODY
+        if rules.from_devices:
+            begin_beliefs(b, world)
         if rules.age_ms > 0:
             log.visible[b] = 0
-            log.visible_uplink_ms[b] = 0.0
-            log.visible_device_ms[b, :] = 0.0
-            log.visible_worker_ms[b, :] = 0.0
+            log.visible_ms[b, :] = 0.0
         look(b, observation, play, world)
         predict(b, b + 1, observation, play, rules)
 
@@ -127,7 +129,7 @@ def advance(action: IntArray, step: Transition, play: Play, world: World) -> int
     A row that has ended shows the observation of a task that would come one mean gap later. The reward is the gain
     that became certain between this decision and the next, at the end all of it.
     """
-    rules, tasks, _, _, _ = world
+    rules, tasks, _, _, _, _ = world
     observation, reward, ended = step
     dropping = rules.device_ms.shape[1]
     endings = 0
@@ -141,12 +143,14 @@ def advance(action: IntArray, step: Transition, play: Play, world: World) -> int
         gain = 0.0
         if k < number:
             option = action[b] if action[b] < dropping else DROP
+            if rules.from_devices:
+                want_rate(lane, k, option, world)
             if rules.ready:
                 if play.mask[b, action[b]] == 0:
                     option = DROP
                 gain += commit_ready(lane, k, option, world)
             else:
-                gain += commit_granted(b, b, first_task + k, option, world)
+                gain += commit_granted(lane, k, b if not rules.from_devices else lane.first_slot + k, option, world)
             write_log(b, lane.first_slot + k, tasks.stream[first_task + k], world)
             play.position[b] = k + 1
         ended[b] = k + 1 >= number
@@ -163,7 +167,7 @@ def advance(action: IntArray, step: Transition, play: Play, world: World) -> int
 @inlined
 def look(b: int, observation: NDArray[np.float32], play: Play, world: World) -> None:
     """Fill the first features of row ``b`` (``features.observation``), and keep what it sees for the others."""
-    rules, tasks, links, state, _ = world
+    tasks, state = world.tasks, world.state
     k, first_task, number = play.position[b], play.first_task[b], play.number[b]
     m, now_ms, rate_factor = 0, play.nominal_any_gap_ms, 1.0
     if k < number:
@@ -174,13 +178,12 @@ def look(b: int, observation: NDArray[np.float32], play: Play, world: World) -> 
         )
     elif number > 0:
         m, now_ms = tasks.stream[first_task + k - 1], tasks.arrival_ms[first_task + k - 1] + play.nominal_any_gap_ms
-    link = 0 if rules.shared else m
     per_deadline = play.per_deadline[m]
-    device_free_ms, uplink_free_ms, worker_free_ms = visible_resources(lane_in(b, play), k, now_ms, link, world)
+    device_free_ms, uplink_free_ms, worker_free_ms = visible_resources(lane_in(b, play), k, m, now_ms, world)
     device_wait_ms = max(state.device_free_ms[b, m] - now_ms, 0.0)
     uplink_wait_ms = max(uplink_free_ms - now_ms, 0.0)
     edge_wait_ms = max(worker_free_ms[0] - now_ms, 0.0)
-    rate_bits_per_ms = visible_rate(b, link, now_ms, rate_factor, rules, links)
+    rate_bits_per_ms = visible_rate(b, m, now_ms, rate_factor, world)
     out = observation[b]
     out[StateFeature.DEVICE_WAIT] = time_share(device_wait_ms, per_deadline)
     out[StateFeature.UPLINK_WAIT] = time_share(uplink_wait_ms, per_deadline)

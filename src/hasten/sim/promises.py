@@ -19,6 +19,7 @@ from hasten.core.gain import task_gain
 from hasten.core.options import DROP
 from hasten.core.timing import predict_latency
 from hasten.sim.arrays import FloatArray, IntArray, Rules
+from hasten.sim.device_pings import want_rate
 from hasten.sim.stages import settle
 from hasten.sim.steps import execute, lane_of, look, unless_expired
 from hasten.sim.world import Shown, World
@@ -121,6 +122,8 @@ def run_expected(first_step: int, predicts: bool, rule: Expected, promises: Prom
             if place != DROP:
                 option = rule.column[m, place]
                 note(b, k, m, latency_ms, SENT if rule.payload_bits[m, place] > 0 else LOCAL, promises, world)
+            if world.rules.from_devices:
+                want_rate(lane_of(b, world), k, option, world)
             if predicts and option != DROP:
                 option = unless_expired(b, k, option, waits, world)
             execute(b, k, option, world)

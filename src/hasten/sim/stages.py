@@ -16,23 +16,11 @@ import numpy as np
 from hasten.core.compiled import inlined
 from hasten.core.gain import task_gain
 from hasten.core.options import DROP
-from hasten.core.timing import edge_ends, half_way, stage_end, stage_start, transfer_end
-from hasten.sim.arrays import NOBODY, FloatArray, Links, Rules, State, Tasks
+from hasten.core.timing import edge_ends, half_way, stage_end, stage_start
+from hasten.sim.arrays import NOBODY, FloatArray, Rules, State
+from hasten.sim.frame_traces import trace_cancelled, trace_edge, trace_frame, trace_link
+from hasten.sim.service import extra_ms, taken_ms, too_late, transfer
 from hasten.sim.world import Lane, World
-
-
-@inlined
-def transfer(start_ms: float, payload_bits: float, links: Links, row: int, link: int) -> float:
-    """When a transfer over one of a row's links ends."""
-    begin, end = links.begin[row, link], links.end[row, link]
-    return transfer_end(
-        start_ms,
-        payload_bits,
-        links.from_ms[begin:end],
-        links.bits_per_ms[begin:end],
-        links.sent_bits[begin:end],
-        links.period_ms[row, link],
-    )
 
 
 @inlined
@@ -55,19 +43,6 @@ def take_worker(worker_free_ms: FloatArray, arrive_ms: float, edge_ms: float) ->
 
 
 @inlined
-def taken_ms(profiled_ms: float, factor: FloatArray, task: int) -> float:
-    """How long a stage takes for a task, by its factor where there are any."""
-    return float(profiled_ms * factor[task]) if len(factor) > 0 else profiled_ms
-
-
-@inlined
-def extra_ms(tasks: Tasks, task: int, offloaded: bool) -> float:
-    """How much later than its last stage's end a task's answer is there."""
-    later_ms = tasks.offload_extra_ms if offloaded else tasks.local_extra_ms
-    return float(later_ms[task]) if len(later_ms) > 0 else 0.0
-
-
-@inlined
 def earned(option: int, stream: int, latency_ms: float, rules: Rules) -> float:
     """Gain of a task that was executed with ``option`` and answered after ``latency_ms``."""
     worth, deadline_ms = rules.worth[stream, max(option, 0)], rules.deadline_ms[stream]
@@ -84,9 +59,13 @@ def drop(slot: int, now_ms: float, state: State) -> None:
 
 
 @inlined
-def commit_granted(row: int, slot: int, task: int, option: int, world: World) -> float:
-    """Execute a decision in grant order, or drop the task if it would finish too late; returns its gain."""
-    rules, tasks, links, state, _ = world
+def commit_granted(lane: Lane, k: int, slot: int, option: int, world: World) -> float:
+    """Execute the decision of a lane's k-th task in grant order, or drop the task if it would finish too late.
+
+    Returns its gain. Outcomes are kept in ``slot``.
+    """
+    rules, tasks, links, state, _, _ = world
+    row, task = lane.row, lane.first_task + k
     now_ms, stream = tasks.arrival_ms[task], tasks.stream[task]
     if option == DROP:
         drop(slot, now_ms, state)
@@ -95,7 +74,7 @@ def commit_granted(row: int, slot: int, task: int, option: int, world: World) ->
     edge_ms = taken_ms(rules.edge_ms[stream, option], tasks.edge_factor, task)
     device_ms = taken_ms(rules.device_ms[stream, option], tasks.device_factor, task)
     done_ms = stage_end(now_ms, state.device_free_ms[row, stream], device_ms)
-    finish_ms, sent_ms = done_ms, 0.0
+    finish_ms, start_ms, sent_ms = done_ms, 0.0, 0.0
     link = 0 if rules.shared else stream
     if payload_bits > 0:
         start_ms = stage_start(done_ms, state.uplink_free_ms[row, link])
@@ -108,8 +87,14 @@ def commit_granted(row: int, slot: int, task: int, option: int, world: World) ->
     state.device_free_ms[row, stream] = done_ms
     if payload_bits > 0:
         state.uplink_free_ms[row, link] = sent_ms
-        take_worker(state.worker_free_ms[row], half_way(sent_ms, rules.rtt_ms), edge_ms)
+        arrive_ms = half_way(sent_ms, rules.rtt_ms)
+        edge_end_ms = take_worker(state.worker_free_ms[row], arrive_ms, edge_ms)
         state.sent[slot] = True
+        if rules.from_devices:
+            trace_frame(lane, k, stream, world.beliefs)
+            trace_link(lane, k, link, start_ms, sent_ms, world.beliefs)
+            times_ms = arrive_ms, edge_end_ms, finish_ms
+            trace_edge(lane, k, times_ms, state.worker_free_ms[row], world.beliefs)
     state.option[slot] = option
     state.device_done_ms[slot] = done_ms
     state.finish_ms[slot] = finish_ms
@@ -123,7 +108,7 @@ def commit_ready(lane: Lane, k: int, option: int, world: World) -> float:
 
     Returns the gain that is certain by now. The lane must be settled up to the decision.
     """
-    rules, tasks, _, state, _ = world
+    rules, tasks, _, state, _, _ = world
     row, first_slot, first_task = lane
     slot = first_slot + k
     now_ms, stream = tasks.arrival_ms[first_task + k], tasks.stream[first_task + k]
@@ -148,6 +133,8 @@ def commit_ready(lane: Lane, k: int, option: int, world: World) -> float:
         return earned(option, stream, finish_ms - now_ms, rules)
     state.due_ms[slot] = done_ms
     state.uplink_head[row] = insert(state.uplink_head[row], k, first_slot, state)
+    if rules.from_devices:
+        trace_frame(lane, k, stream, world.beliefs)
     project(lane, world)
     return 0.0
 
@@ -155,7 +142,7 @@ def commit_ready(lane: Lane, k: int, option: int, world: World) -> float:
 @inlined
 def settle(lane: Lane, until_ms: float, world: World) -> float:
     """Serve, for good, whatever no decision after ``until_ms`` can overtake; returns the gain that becomes certain."""
-    rules, tasks, _, state, _ = world
+    rules, tasks, _, state, _, _ = world
     row, first_slot, first_task = lane
     gain = 0.0
     uplink_free_ms, worker_free_ms = state.settled_uplink_ms[row], state.settled_worker_ms[row]
@@ -167,8 +154,17 @@ def settle(lane: Lane, until_ms: float, world: World) -> float:
         if np.isnan(arrive_ms):
             cancel(slot, start_ms, state)
             gain += rules.late_gain
+            if rules.from_devices:
+                # A real device cannot take back what it has handed to the link: it hears from the edge that it is late.
+                stream = tasks.stream[first_task + k]
+                bits, link = rules.payload_bits[stream, state.option[slot]], 0 if rules.shared else stream
+                there_ms = half_way(transfer(start_ms, bits, world.links, row, link), rules.rtt_ms)
+                trace_cancelled(slot, there_ms, half_way(there_ms, rules.rtt_ms), world.beliefs)
         else:
             state.sent[slot] = True
+            if rules.from_devices:
+                link = 0 if rules.shared else tasks.stream[first_task + k]
+                trace_link(lane, k, link, state.due_ms[slot], uplink_free_ms[link], world.beliefs)
             state.due_ms[slot] = arrive_ms
             state.edge_head[row] = insert(state.edge_head[row], k, first_slot, state)
         k = after
@@ -176,7 +172,15 @@ def settle(lane: Lane, until_ms: float, world: World) -> float:
     k = state.edge_head[row]
     while k != NOBODY and state.due_ms[first_slot + k] <= until_ms:
         slot = first_slot + k
-        start_ms, finish_ms = serve(lane, k, state.due_ms[slot], worker_free_ms, world)
+        arrive_ms = state.due_ms[slot]
+        start_ms, finish_ms = serve(lane, k, arrive_ms, worker_free_ms, world)
+        if rules.from_devices:
+            late = np.isnan(finish_ms)  # the edge says so at once
+            back_ms = half_way(arrive_ms, rules.rtt_ms) if late else finish_ms
+            edge_end_ms = (
+                arrive_ms if late else half_way(back_ms - extra_ms(tasks, first_task + k, True), -rules.rtt_ms)
+            )
+            trace_edge(lane, k, (arrive_ms, edge_end_ms, back_ms), worker_free_ms, world.beliefs)
         if np.isnan(finish_ms):
             cancel(slot, start_ms, state)
             gain += rules.late_gain
@@ -223,7 +227,7 @@ def project(lane: Lane, world: World) -> None:
 @inlined
 def send(lane: Lane, k: int, uplink_free_ms: FloatArray, world: World) -> tuple[float, float]:
     """A task's turn on the uplink: its start and its arrival at the edge, NaN when it is cancelled instead."""
-    rules, tasks, links, state, _ = world
+    rules, tasks, links, state, _, _ = world
     row, slot, task = lane.row, lane.first_slot + k, lane.first_task + k
     stream, option = tasks.stream[task], state.option[slot]
     link = 0 if rules.shared else stream
@@ -238,7 +242,7 @@ def send(lane: Lane, k: int, uplink_free_ms: FloatArray, world: World) -> tuple[
 @inlined
 def serve(lane: Lane, k: int, arrive_ms: float, worker_free_ms: FloatArray, world: World) -> tuple[float, float]:
     """A task's turn at the edge: its start and when the answer is back, NaN when it is cancelled instead."""
-    rules, tasks, _, state, _ = world
+    rules, tasks, _, state, _, _ = world
     slot, task = lane.first_slot + k, lane.first_task + k
     stream, option = tasks.stream[task], state.option[slot]
     edge_ms = rules.edge_ms[stream, option]
@@ -247,12 +251,6 @@ def serve(lane: Lane, k: int, arrive_ms: float, worker_free_ms: FloatArray, worl
         return start_ms, np.nan
     end_ms = take_worker(worker_free_ms, arrive_ms, taken_ms(edge_ms, tasks.edge_factor, task))
     return start_ms, half_way(end_ms, rules.rtt_ms) + extra_ms(tasks, task, True)
-
-
-@inlined
-def too_late(start_ms: float, ahead_ms: float, arrival_ms: float, stream: int, rules: Rules) -> bool:
-    """Whether an answer is worthless already now: a stage starts and at least ``ahead_ms`` is still to come."""
-    return not start_ms + ahead_ms - arrival_ms <= rules.useful_ms[stream]
 
 
 @inlined

@@ -13,7 +13,9 @@ from hasten.core.decision import DEAD_LINK_BITS_PER_MS
 from hasten.core.options import DROP
 from hasten.core.ranking import load_share, score
 from hasten.core.timing import predict_latency
-from hasten.sim.arrays import FloatArray, IntArray, Ranked, Rules, State
+from hasten.sim.arrays import FloatArray, IntArray, Ranked, Rules
+from hasten.sim.device_pings import want_rate
+from hasten.sim.device_sight import begin_beliefs
 from hasten.sim.sight import visible_rate, visible_resources, write_log
 from hasten.sim.stages import commit_granted, commit_ready, earned, settle
 from hasten.sim.world import Ends, Lane, OptionFacts, Shown, Told, World
@@ -29,14 +31,13 @@ def lane_of(row: int, world: World) -> Lane:
 @compiled
 def observe(k: int, view: Shown, world: World) -> None:
     """Fill the view for the k-th task of each of its rows."""
-    rules, tasks, links, state, _ = world
+    tasks, state = world.tasks, world.state
     for a in range(len(view.row)):
         b = view.row[a]
         task = tasks.first[b] + k
         now, m = tasks.arrival_ms[task], tasks.stream[task]
-        link = 0 if rules.shared else m
         view.now_ms[a], view.stream[a] = now, m
-        device_free_ms, uplink_free_ms, worker_free_ms = visible_resources(lane_of(b, world), k, now, link, world)
+        device_free_ms, uplink_free_ms, worker_free_ms = visible_resources(lane_of(b, world), k, m, now, world)
         view.device_wait_ms[a] = max(state.device_free_ms[b, m] - now, 0.0)
         view.uplink_wait_ms[a] = max(uplink_free_ms - now, 0.0)
         for w in range(len(worker_free_ms)):
@@ -44,7 +45,7 @@ def observe(k: int, view: Shown, world: World) -> None:
         for other in range(len(device_free_ms)):
             view.others_wait_ms[a, other] = max(device_free_ms[other] - now, 0.0)
         view.others_wait_ms[a, m] = view.device_wait_ms[a]
-        view.rate_bits_per_ms[a] = visible_rate(b, link, now, tasks.rate_factor[task], rules, links)
+        view.rate_bits_per_ms[a] = visible_rate(b, m, now, tasks.rate_factor[task], world)
 
 
 @compiled
@@ -56,6 +57,8 @@ def commit(k: int, row: IntArray, option: IntArray, predicts: bool, world: World
     """
     for a in range(len(row)):
         chosen = option[a]
+        if world.rules.from_devices:
+            want_rate(lane_of(row[a], world), k, chosen, world)
         if predicts and chosen != DROP:
             waits = look(row[a], k, world)
             chosen = unless_expired(row[a], k, chosen, waits, world)
@@ -65,11 +68,13 @@ def commit(k: int, row: IntArray, option: IntArray, predicts: bool, world: World
 @compiled
 def run_ranked(first_step: int, predicts: bool, ranked: Ranked, world: World) -> None:
     """Let a ranking (``core.ranking``) decide all tasks of all rows from step ``first_step`` on."""
-    rules, tasks, _, _, _ = world
+    rules, tasks, _, _, _, _ = world
     for b in range(len(tasks.first)):
         for k in range(first_step, tasks.number[b]):
             waits = look(b, k, world)
             option = best_ranked(tasks.stream[tasks.first[b] + k], waits, ranked, rules)
+            if rules.from_devices:
+                want_rate(lane_of(b, world), k, option, world)
             if predicts and option != DROP:
                 option = unless_expired(b, k, option, waits, world)
             execute(b, k, option, world)
@@ -78,15 +83,14 @@ def run_ranked(first_step: int, predicts: bool, ranked: Ranked, world: World) ->
 @inlined
 def look(b: int, k: int, world: World) -> tuple[float, float, float, float]:
     """What the timing law predicts from at a row's k-th decision: waits of device, uplink and edge, and the rate."""
-    rules, tasks, links, state, _ = world
+    tasks, state = world.tasks, world.state
     task = tasks.first[b] + k
     now, m = tasks.arrival_ms[task], tasks.stream[task]
-    link = 0 if rules.shared else m
-    _, uplink_free_ms, worker_free_ms = visible_resources(lane_of(b, world), k, now, link, world)
+    _, uplink_free_ms, worker_free_ms = visible_resources(lane_of(b, world), k, m, now, world)
     device_wait_ms = max(state.device_free_ms[b, m] - now, 0.0)
     uplink_wait_ms = max(uplink_free_ms - now, 0.0)
     edge_wait_ms = max(worker_free_ms[0] - now, 0.0)
-    rate = visible_rate(b, link, now, tasks.rate_factor[task], rules, links)
+    rate = visible_rate(b, m, now, tasks.rate_factor[task], world)
     return device_wait_ms, uplink_wait_ms, edge_wait_ms, max(rate, DEAD_LINK_BITS_PER_MS)
 
 
@@ -120,7 +124,7 @@ def best_ranked(m: int, waits: tuple[float, float, float, float], ranked: Ranked
 @inlined
 def unless_expired(b: int, k: int, option: int, waits: tuple[float, float, float, float], world: World) -> int:
     """The option, or DROP if it is predicted to be useless by its end."""
-    rules, tasks, _, _, _ = world
+    rules, tasks, _, _, _, _ = world
     m = tasks.stream[tasks.first[b] + k]
     device_wait_ms, uplink_wait_ms, edge_wait_ms, rate = waits
     latency_ms = predict_latency(
@@ -146,7 +150,7 @@ def execute(b: int, k: int, option: int, world: World) -> None:
         settle(lane, tasks.arrival_ms[task], world)
         commit_ready(lane, k, option, world)
     else:
-        commit_granted(b, task, task, option, world)
+        commit_granted(lane, k, task, option, world)
     write_log(b, task, tasks.stream[task], world)
 
 
@@ -164,7 +168,7 @@ def collect(k: int, row: IntArray, told: Told, world: World) -> int:
 
     Fills ``told.task_of`` and ``told.row_of`` and returns how many.
     """
-    rules, tasks, _, state, _ = world
+    rules, tasks, _, state, _, _ = world
     chosen, reported, oldest, task_of, row_of = told
     found = 0
     for a in range(len(row)):
@@ -186,8 +190,12 @@ def collect(k: int, row: IntArray, told: Told, world: World) -> int:
 
 
 @compiled
-def restart(rules: Rules, state: State) -> None:
-    """Empty all resources before another run over the same arrays."""
+def restart(world: World) -> None:
+    """Empty all resources before a run, perhaps another one over the same arrays."""
+    rules, state = world.rules, world.state
+    if rules.from_devices:
+        for b in range(len(world.tasks.first)):
+            begin_beliefs(b, world)
     state.device_free_ms[:] = 0.0
     state.uplink_free_ms[:] = 0.0
     state.worker_free_ms[:] = 0.0
@@ -200,8 +208,8 @@ def restart(rules: Rules, state: State) -> None:
 @compiled
 def run_plan(option: IntArray, world: World, gain: FloatArray) -> float:
     """Run all rows with given decisions (T,) from empty resources; fills the gains (T,) and returns their sum."""
-    rules, tasks, _, state, _ = world
-    restart(rules, state)
+    rules, tasks, _, state, _, _ = world
+    restart(world)
     total = 0.0
     for b in range(len(tasks.first)):
         lane = lane_of(b, world)
@@ -211,7 +219,7 @@ def run_plan(option: IntArray, world: World, gain: FloatArray) -> float:
                 settle(lane, tasks.arrival_ms[task], world)
                 commit_ready(lane, k, option[task], world)
             else:
-                commit_granted(b, task, task, option[task], world)
+                commit_granted(lane, k, task, option[task], world)
     finish(world)
     for task in range(len(option)):
         latency_ms = state.finish_ms[task] - tasks.arrival_ms[task]
@@ -223,7 +231,7 @@ def run_plan(option: IntArray, world: World, gain: FloatArray) -> float:
 @compiled
 def describe(table: OptionFacts, world: World, ends: Ends) -> None:
     """Tell, in ``ends``, what became of every task."""
-    rules, tasks, _, state, _ = world
+    rules, tasks, _, state, _, _ = world
     for b in range(len(tasks.first)):
         for task in range(tasks.first[b], tasks.first[b] + tasks.number[b]):
             option, m = state.option[task], tasks.stream[task]

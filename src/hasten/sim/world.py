@@ -6,6 +6,7 @@ from typing import NamedTuple
 
 from hasten.core.decision import View
 from hasten.sim.arrays import BoolArray, FloatArray, IntArray, Links, Log, Rules, State, Tasks
+from hasten.sim.beliefs import StreamBeliefs
 
 
 class World(NamedTuple):
@@ -16,6 +17,7 @@ class World(NamedTuple):
     links: Links
     state: State
     log: Log
+    beliefs: StreamBeliefs
 
 
 class Lane(NamedTuple):

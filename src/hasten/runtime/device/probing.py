@@ -160,7 +160,7 @@ class Prober:
         clean = self._backlogs.link_idle()
         transfer = None
         if padding_bytes:
-            bits = 8.0 * (HEADER.size + padding_bytes)
+            bits = 8.0 * padding_bytes  # the time of the header is part of the round trip
             transfer = self._backlogs.plan_transfer(bits, now, 0.0)
             self._backlogs.transfer_sent(transfer, bits, now)
         answered: asyncio.Future[None] = asyncio.get_running_loop().create_future()

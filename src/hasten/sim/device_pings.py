@@ -1,0 +1,187 @@
+"""The pings of simulated devices, compiled: sent by the schedule of real ones, ``core.ping_schedule``.
+
+A ping waits on its link for the frames ahead of it and tells the edge's load when it was there. It takes none of the
+link's time from others: pings are few bytes.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from hasten.core import ping_schedule
+from hasten.core.compiled import compiled, inlined
+from hasten.core.estimators import median_of
+from hasten.core.ping_schedule import PING_BITS, PING_BYTES, WATCH_EVERY_MS, pong_bytes, probe_padding_bytes
+from hasten.core.timing import half_way, predict_latency
+from hasten.sim.arrays import NOBODY, FloatArray, IntArray
+from hasten.sim.beliefs import (
+    BEST_RATE,
+    BITS,
+    CLEAN,
+    CLEAN_MS,
+    DUE_MS,
+    EVER_USED,
+    FIRST,
+    FREE_MS,
+    IS_SENT,
+    JOINED_MS,
+    LEFT_LINK_MS,
+    MOST_PENDING,
+    NEXT_ON_LINK,
+    NEXT_OWN,
+    OVERTAKEN,
+    PENDING,
+    PINGED_MS,
+    PINGS,
+    PONG_MS,
+    RATE,
+    RATE_MS,
+    RTT_MS,
+    SAVED_BYTES,
+    SAVED_MS,
+    SEEN_ON_LINK,
+    SENT_MS,
+    TICK_MS,
+    TRIPS,
+    USED_MS,
+    WAITED_MS,
+    WANTED_MS,
+    StreamBeliefs,
+)
+from hasten.sim.service import transfer
+from hasten.sim.world import Lane, World
+
+
+@inlined
+def workers_of(beliefs: StreamBeliefs) -> int:
+    """How many workers the edge has."""
+    return int(beliefs.frame.shape[1]) - FREE_MS
+
+
+@inlined
+def forgotten(mark: IntArray, workers: int) -> bool:
+    """Whether a frame is taken for lost: as many sent later as there are workers have been answered."""
+    return bool(mark[OVERTAKEN] >= workers)
+
+
+@inlined
+def link_idle(lane: Lane, m: int, world: World) -> bool:
+    """Whether, as far as stream ``m`` knows, no frame of its own is on its way up."""
+    beliefs = world.beliefs
+    pending = beliefs.pending[lane.row, m]
+    for i in range(beliefs.counts[lane.row, m, PENDING]):
+        if pending[i, BITS] > PING_BITS:
+            return False
+    k = beliefs.counts[lane.row, m, FIRST]
+    while k != NOBODY:
+        slot = lane.first_slot + k
+        mark = beliefs.mark[slot]
+        if mark[IS_SENT] == 0:
+            return True
+        if beliefs.frame[slot, DUE_MS] == np.inf and not forgotten(mark, workers_of(beliefs)):
+            return False
+        k = mark[NEXT_OWN]
+    return True
+
+
+@inlined
+def send_ping(lane: Lane, m: int, now_ms: float, padding_bytes: int, world: World) -> None:
+    """Stream ``m`` sends a ping; its answer comes a round trip after the frames before it and itself have left."""
+    rules, links, beliefs = world.rules, world.links, world.beliefs
+    own, count, pending = beliefs.numbers[lane.row, m], beliefs.counts[lane.row, m], beliefs.pending[lane.row, m]
+    if count[PENDING] == MOST_PENDING:
+        return
+    link = 0 if rules.shared else m
+    ahead = count[SEEN_ON_LINK]
+    after = beliefs.ends[lane.row, link, 0]
+    if ahead != NOBODY:
+        after = beliefs.mark[lane.first_slot + ahead, NEXT_ON_LINK]
+    while after != NOBODY and beliefs.frame[lane.first_slot + after, JOINED_MS] < now_ms:
+        ahead, after = after, beliefs.mark[lane.first_slot + after, NEXT_ON_LINK]
+    count[SEEN_ON_LINK] = ahead
+    start_ms = now_ms if ahead == NOBODY else max(now_ms, beliefs.frame[lane.first_slot + ahead, LEFT_LINK_MS])
+    clean = padding_bytes == 0 and link_idle(lane, m, world)
+    bits = PING_BITS + 8.0 * padding_bytes
+    ping = pending[count[PENDING]]
+    ping[SENT_MS], ping[BITS], ping[CLEAN] = now_ms, bits, 1.0 if clean else 0.0
+    ping[PONG_MS] = half_way(half_way(transfer(start_ms, bits, links, lane.row, link), rules.rtt_ms), rules.rtt_ms)
+    count[PENDING] += 1
+    own[PINGED_MS] = now_ms
+    if clean:
+        own[CLEAN_MS] = now_ms
+
+
+@inlined
+def reckon_trip(own: FloatArray, pings: int) -> None:
+    """The round trip anew from the last pings, and from one that is not answered for long."""
+    if own[WAITED_MS] > 0:
+        own[TRIPS + pings] = own[WAITED_MS]
+        pings += 1
+    own[RTT_MS] = median_of(own[TRIPS:], pings)
+
+
+@inlined
+def watch(lane: Lane, m: int, world: World) -> None:
+    """Stream ``m`` looks whether a ping is due: see ``runtime.device.probing``."""
+    beliefs = world.beliefs
+    own, count, pending = beliefs.numbers[lane.row, m], beliefs.counts[lane.row, m], beliefs.pending[lane.row, m]
+    now_ms = own[TICK_MS]
+    own[TICK_MS] = now_ms + WATCH_EVERY_MS
+    for i in range(count[PENDING]):
+        if pending[i, CLEAN] > 0:
+            waited_ms = now_ms - pending[i, SENT_MS]
+            if waited_ms > max(own[RTT_MS], own[WAITED_MS]):
+                own[WAITED_MS] = waited_ms
+                reckon_trip(own, count[PINGS])
+            break  # the oldest
+    first = count[FIRST]
+    frames_wait = first != NOBODY and beliefs.mark[lane.first_slot + first, IS_SENT] == 1
+    pause_ms = ping_schedule.pause_ms(now_ms, own[USED_MS], True)
+    due = count[PENDING] == 0 and ping_schedule.is_due(now_ms, own[PINGED_MS], pause_ms, frames_wait)
+    if frames_wait:
+        if due:
+            send_ping(lane, m, now_ms, 0, world)
+        return
+    own[SAVED_BYTES] = ping_schedule.saved_bytes(own[SAVED_BYTES], own[SAVED_MS], now_ms)
+    own[SAVED_MS] = now_ms
+    plain_bytes = PING_BYTES + pong_bytes(workers_of(beliefs))
+    if due and own[SAVED_BYTES] >= plain_bytes:
+        padding_bytes = probe_padding_bytes(own[RATE])
+        own[SAVED_BYTES] -= plain_bytes
+        send_ping(lane, m, now_ms, 0, world)
+        if ping_schedule.is_stale(now_ms, own[RATE_MS]) and own[SAVED_BYTES] >= plain_bytes + padding_bytes:
+            own[SAVED_BYTES] -= plain_bytes + padding_bytes
+            send_ping(lane, m, now_ms, padding_bytes, world)
+
+
+@compiled
+def want_rate(lane: Lane, k: int, option: int, world: World) -> None:
+    """A decision that keeps a task on its device probes a rate that is old, if at a better one it would be another."""
+    rules, beliefs = world.rules, world.beliefs
+    now_ms, m = world.tasks.arrival_ms[lane.first_task + k], world.tasks.stream[lane.first_task + k]
+    own, count = beliefs.numbers[lane.row, m], beliefs.counts[lane.row, m]
+    if option >= 0 and rules.payload_bits[m, option] > 0:
+        return
+    looked_ms = max(own[RATE_MS], own[WANTED_MS])
+    pause_ms = ping_schedule.pause_ms(now_ms, own[USED_MS], True)
+    if count[EVER_USED] == 0 or not ping_schedule.may_want(now_ms, looked_ms, pause_ms) or own[BEST_RATE] <= 0:
+        return
+    worth = rules.worth[m, option] if option >= 0 else -np.inf
+    device_wait_ms = max(world.state.device_free_ms[lane.row, m] - now_ms, 0.0)
+    for j in range(rules.worth.shape[1]):
+        if rules.payload_bits[m, j] > 0 and rules.worth[m, j] > worth:
+            latency_ms = predict_latency(
+                device_wait_ms,
+                0.0,
+                0.0,
+                rules.device_ms[m, j],
+                rules.payload_bits[m, j],
+                rules.edge_ms[m, j],
+                own[BEST_RATE],
+                own[RTT_MS],
+            )
+            if latency_ms <= rules.deadline_ms[m]:
+                own[WANTED_MS] = now_ms
+                send_ping(lane, m, now_ms, 0, world)
+                send_ping(lane, m, now_ms, probe_padding_bytes(own[RATE]), world)
+                return

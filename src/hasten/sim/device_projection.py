@@ -1,0 +1,86 @@
+"""What a device makes of what it has heard, compiled: its own frames projected onto link and edge.
+
+The law is that of real devices (``core.estimators``); ``runtime.device.backlog_estimate`` does the same with objects.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from hasten.core.compiled import inlined
+from hasten.core.estimators import hold_up, project_frame, rate_bound
+from hasten.core.ping_schedule import PING_BITS
+from hasten.sim.arrays import NOBODY, FloatArray
+from hasten.sim.beliefs import (
+    BITS,
+    DUE_MS,
+    FIRST,
+    IS_SENT,
+    LEFT_MS,
+    NEXT_OWN,
+    PENDING,
+    RATE,
+    REPORTED_MS,
+    RTT_MS,
+    SEEN_RATE,
+    SENT_MS,
+    WORKERS,
+)
+from hasten.sim.device_pings import forgotten, workers_of
+from hasten.sim.world import Lane, World
+
+
+@inlined
+def project(lane: Lane, m: int, now_ms: float, world: World) -> float:
+    """When the uplink of stream ``m`` seems to be free; leaves the rate that it believes, and when workers are free."""
+    rules, state, beliefs = world.rules, world.state, world.beliefs
+    own, count, pending = beliefs.numbers[lane.row, m], beliefs.counts[lane.row, m], beliefs.pending[lane.row, m]
+    report_ms, workers = own[WORKERS:], own[WORKERS + workers_of(beliefs) :]
+    rtt_ms, reported_ms = own[RTT_MS], own[REPORTED_MS]
+    rate, uplink_free_ms, overdue = own[RATE], own[LEFT_MS], 0
+    for worker in range(len(workers)):
+        workers[worker] = max(reported_ms + report_ms[worker], now_ms)
+    k = count[FIRST]
+    while k != NOBODY and forgotten(beliefs.mark[lane.first_slot + k], len(workers)):
+        k = beliefs.mark[lane.first_slot + k, NEXT_OWN]
+    if rate > 0 and k != NOBODY:
+        slot = lane.first_slot + k
+        option = state.option[slot]
+        if beliefs.mark[slot, IS_SENT] == 1 and beliefs.frame[slot, DUE_MS] == np.inf:
+            spent_ms = rtt_ms + rules.edge_ms[m, option] + report_ms[0]
+            sent_ms = max(state.device_done_ms[slot], own[LEFT_MS])
+            rate = min(rate, rate_bound(sent_ms, rules.payload_bits[m, option], now_ms, spent_ms))
+    own[SEEN_RATE] = rate
+    if rate > 0:
+        for i in range(count[PENDING]):
+            if pending[i, BITS] > PING_BITS:
+                took_ms = (pending[i, BITS] - PING_BITS) / rate
+                uplink_free_ms = project_frame(
+                    workers, uplink_free_ms, pending[i, SENT_MS], took_ms, 0.0, rtt_ms, reported_ms
+                )
+        while k != NOBODY:
+            slot = lane.first_slot + k
+            option, frame, mark = state.option[slot], beliefs.frame[slot], beliefs.mark[slot]
+            if not forgotten(mark, len(workers)):
+                if frame[DUE_MS] < np.inf:
+                    overdue += hold_up(workers, overdue, frame[DUE_MS], now_ms)
+                else:
+                    took_ms, edge_ms = rules.payload_bits[m, option] / rate, rules.edge_ms[m, option]
+                    ready_ms = state.device_done_ms[slot]
+                    uplink_free_ms = project_frame(
+                        workers, uplink_free_ms, ready_ms, took_ms, edge_ms, rtt_ms, reported_ms
+                    )
+            k = mark[NEXT_OWN]
+    sort_ascending(workers)
+    return float(uplink_free_ms)
+
+
+@inlined
+def sort_ascending(values: FloatArray) -> None:
+    """Sort a few values that are nearly in order, in place."""
+    for i in range(1, len(values)):
+        value, at = values[i], i
+        while at > 0 and values[at - 1] > value:
+            values[at] = values[at - 1]
+            at -= 1
+        values[at] = value
