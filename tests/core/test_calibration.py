@@ -6,9 +6,10 @@ import numpy as np
 import pytest
 
 from hasten.core.calibration import (
-    KEEP,
     LOCAL,
+    MEMORY,
     NODES,
+    PATIENCE,
     PRIOR_WEIGHT,
     SENT,
     SLACK_NODES,
@@ -84,17 +85,20 @@ def test_curves_forget_by_the_rule() -> None:
     rng = np.random.default_rng(2)
     outcomes = [
         (float(slack), bool(sends), bool(kept))
-        for slack, sends, kept in zip(rng.random(300), rng.random(300) < 0.6, rng.random(300) < 0.8, strict=True)
+        for slack, sends, kept in zip(rng.random(300), np.arange(300) // 30 % 3 > 0, rng.random(300) < 0.8, strict=True)
     ]
     curves = Curves()
     for outcome in outcomes:
         curves.tell(*outcome)
     for kind in (LOCAL, SENT):
         told, kept = np.zeros(NODES), np.zeros(NODES)
-        for age, (slack, sends, on_time) in enumerate(reversed(outcomes)):
-            if sends == (kind == SENT):
-                told += KEEP**age * hats(slack)
-                kept += KEEP**age * on_time * hats(slack)
+        since = 0
+        for slack, sends, on_time in outcomes:
+            since = 0 if sends == (kind == SENT) else since + 1
+            keep = 1.0 - 1.0 / (MEMORY if since < PATIENCE else PATIENCE)
+            told, kept = keep * told, keep * kept
+            if since == 0:
+                told, kept = told + hats(slack), kept + on_time * hats(slack)
         weight = told + PRIOR_WEIGHT
         expected = isotonic((kept + PRIOR_WEIGHT) / weight, weight)
         np.testing.assert_allclose(curves.share[0, kind], expected, rtol=1e-9)
@@ -107,8 +111,18 @@ def test_what_was_not_seen_for_long_is_promised_again() -> None:
         curves.tell(0.1, sends=True, on_time=False)
     assert curves.promised(0.1, sends=True) < 0.05
     for _ in range(2000):
-        curves.tell(0.5, sends=False, on_time=True)
+        curves.tell(0.5, sends=True, on_time=True)
     assert curves.promised(0.1, sends=True) > 0.99
+
+
+def test_a_kind_that_is_not_tried_any_more_is_soon_promised_again() -> None:
+    curves = Curves()
+    for _ in range(10):
+        curves.tell(0.6, sends=True, on_time=False)
+    assert counted_share(curves.promised(0.6, sends=True)) < 0.5
+    for _ in range(120):
+        curves.tell(0.5, sends=False, on_time=True)
+    assert counted_share(curves.promised(0.6, sends=True)) == 1.0
 
 
 def test_promises_that_are_kept_stay_exactly_sure() -> None:

@@ -99,7 +99,7 @@ def test_late_from_the_edge_is_not_final():
     def setting(world):  # the clock jumps ahead, so that the edge calls everything late
         world.at(2000, lambda: setattr(world.edge, "offset_ms", world.edge.offset_ms + 5000.0))
 
-    records, _ = run(setting, tasks=60, deadline_ms=150)
+    records, _ = run(setting, tasks=60, deadline_ms=150, scheduler="greedy:point")
     assert {record["outcome"] for record in records} == {"on_time"}
     assert ("on_time", "answered", "late") in told(records)
     assert offloaded(between(records, 5)) == 1.0  # the clock has been learnt again
@@ -154,7 +154,7 @@ def test_a_lost_reply_is_one_lost_reply():
 
         world.link.down = down
 
-    given = {"tasks": 300, "deadline_ms": 150}
+    given = {"tasks": 300, "deadline_ms": 150, "scheduler": "greedy:point"}  # which goes on sending
     records, world = run(setting, **given)
     assert told(records) == {("on_time", "answered", None): 200, ("on_time", "answered", "silent"): 100}
     assert worth(between(records, LEARNING_S)) >= LEAST * alone(**given)
@@ -214,6 +214,27 @@ def test_after_a_connection_broke_over_work_the_edge_is_left_alone_ever_longer()
     assert world.link.sent[Kind.SUBMIT] <= 10
 
 
+def test_promises_broken_for_a_while_are_made_again():
+    """An edge that loses every other answer for 8 s is left alone for most of them, and then used again."""
+    broken = {}
+    for scheduler in ("greedy", "greedy:point"):
+        answers = []
+
+        def setting(world, answers=answers):
+            def loses(kind, frame):
+                if kind is Kind.ANSWER:
+                    answers.append(frame)
+                return None if kind is Kind.ANSWER and len(answers) % 2 == 0 else 0.0
+
+            world.at(2000, lambda: setattr(world.link, "down", loses))
+            world.at(10_000, lambda: setattr(world.link, "down", lambda kind, frame: 0.0))
+
+        records, _ = run(setting, tasks=400, deadline_ms=150, scheduler=scheduler)
+        broken[scheduler] = sum(record["fallback"] is not None for record in between(records, 2, 10))
+        assert offloaded(between(records, 25)) == 1.0
+    assert broken["greedy"] < 0.3 * broken["greedy:point"]
+
+
 def test_several_workers_and_a_lost_reply():
     lost = []
 
@@ -226,7 +247,7 @@ def test_several_workers_and_a_lost_reply():
 
         world.link.down = down
 
-    records, _ = run(setting, tasks=100, deadline_ms=150, workers=3)
+    records, _ = run(setting, tasks=100, deadline_ms=150, workers=3, scheduler="greedy:point")
     assert offloaded(between(records, 4)) == 1.0
 
 

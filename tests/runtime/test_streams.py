@@ -48,7 +48,7 @@ def test_an_answer_that_cannot_be_true_is_not_believed(what):
 
         world.edge.answer = changed
 
-    records, world = run(setting, tasks=40, deadline_ms=150)
+    records, world = run(setting, tasks=40, deadline_ms=150, scheduler="greedy:point")  # greedy would shun such an edge
     assert told(records) == {("on_time", "answered", None): 30, ("on_time", "answered", "bad_answer"): 10}
     assert world.link.dialled == 1
     assert sum("cannot be true" in note for note in world.notes) == 1
@@ -58,9 +58,24 @@ def test_an_alarm_that_goes_off_late_costs_an_exit_and_not_the_task():
     def setting(world):
         world.agent._machine.alarm.late_ms = 2.0
 
-    records, _ = run(setting, edge=False, rate_hz=5, tasks=10, deadline_ms=103.2)  # the last exit takes 103
+    records, _ = run(
+        setting, edge=False, rate_hz=5, tasks=10, deadline_ms=103.2, scheduler="greedy:point"
+    )  # exit 3: 103
     assert told(records) == {("on_time", "answered", "late"): 10}
     assert {record["answered_exit"] for record in records} == {3}
+
+
+def test_an_edge_whose_answers_cannot_be_true_is_soon_asked_no_more():
+    def setting(world):
+        def changed(answer):
+            answer.class_index = CLASSES
+            return answer
+
+        world.edge.answer = changed
+
+    records, _ = run(setting, tasks=40, deadline_ms=150, scheduler="greedy")
+    assert records[0]["fallback"] == "bad_answer" and records[0]["promised"] == 1.0
+    assert all(record["fallback"] is None for record in records[10:])
 
 
 def test_an_output_that_is_not_finite_is_an_outcome_of_its_own():
@@ -80,7 +95,7 @@ def test_an_output_that_is_not_finite_is_an_outcome_of_its_own():
 
         world.edge.answer = invalid
 
-    there, world = run(setting, tasks=20)
+    there, world = run(setting, tasks=20, scheduler="greedy:point")
     assert told(there) == {("invalid", "invalid", None): 20}
     assert world.link.dialled == 1 and world.notes == ["edge connected"]
     assert all(r["latency_ms"] is None and r["class"] is None for r in local + there)

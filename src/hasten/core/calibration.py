@@ -4,11 +4,12 @@ A prediction is not a promise: others overtake, rates change, machines vary. A s
 and one for offloaded ones, each a share at a few nodes of slack, linear in between. Slack is the latency that is left
 until an answer is worthless, as a share of the deadline; its nodes are even in its root, so that they are close where
 it is small. An outcome counts at the two nodes next to its slack. Each fades as more come, so that about the last
-``MEMORY`` of them count, and what was not seen for long goes back to the prior: with that an option is tried again. A
-share never falls with slack: the reading is the isotonic regression of the nodes' shares, by pooling adjacent
-violators (Zadrozny and Elkan, "Transforming classifier scores into accurate multiclass probability estimates", KDD
-2002). That outcomes correct the promises as they come, under any drift, is the idea of adaptive conformal inference
-(Gibbs and Candès, NeurIPS 2021).
+``MEMORY`` of them count. What was not seen for long goes back to the prior, and quickly so where a whole kind of
+options was not tried for ``PATIENCE`` outcomes: one bad moment must not rule it out for ever. A share never falls
+with slack: the reading is the isotonic regression of the nodes' shares, by pooling adjacent violators (Zadrozny and
+Elkan, "Transforming classifier scores into accurate multiclass probability estimates", KDD 2002). That outcomes
+correct the promises as they come, under any drift, is the idea of adaptive conformal inference (Gibbs and Candès,
+NeurIPS 2021).
 
 The functions on numbers are the law for the compiled simulator and for a device alike.
 """
@@ -38,7 +39,9 @@ SLACK_NODES = (np.arange(NODES) / INTERVALS) ** 2
 """(K,): slack of each node, in deadlines; there is none above 1."""
 MEMORY = 200.0
 """About so many of a stream's last outcomes count."""
-KEEP = 1.0 - 1.0 / MEMORY
+PATIENCE = 20
+"""A kind of options that this many outcomes were not of is forgotten quickly: about so many more, and it is tried."""
+KEEP, KEEP_UNTRIED = 1.0 - 1.0 / MEMORY, 1.0 - 1.0 / PATIENCE
 PRIOR_WEIGHT = 0.5
 """Outcomes that a node's prior share is worth."""
 RESOLUTION = 0.1
@@ -54,11 +57,15 @@ def node_below(slack: float) -> tuple[int, float]:
 
 
 @jitable
-def fade(kept: Any, told: Any) -> None:
-    """Let all outcomes of one kind count a little less; ``kept`` and ``told`` (K,) are weights."""
+def fade(since: int, kept: Any, told: Any) -> None:
+    """Let all outcomes of one kind count a little less; ``kept`` and ``told`` (K,) are weights.
+
+    ``since`` counts outcomes since the kind's last one, 0 for that itself.
+    """
+    keep = KEEP if since < PATIENCE else KEEP_UNTRIED
     for node in range(NODES):
-        kept[node] *= KEEP
-        told[node] *= KEEP
+        kept[node] *= keep
+        told[node] *= keep
 
 
 @jitable
@@ -141,6 +148,7 @@ class Curves:
         self._prior = (prior_shares() if prior is None else prior).tolist()
         self._kept = [[0.0] * NODES, [0.0] * NODES]
         self._told = [[0.0] * NODES, [0.0] * NODES]
+        self._since = [0, 0]
         self._share = [list(shares) for shares in self._prior]
         self.share = np.array([self._share])
         self.shares = self._copied()
@@ -148,8 +156,9 @@ class Curves:
     def tell(self, slack: float, sends: bool, on_time: bool) -> None:
         """An option predicted with this slack in deadlines has come to its end."""
         kind = SENT if sends else LOCAL
-        for kept, told in zip(self._kept, self._told, strict=True):
-            fade(kept, told)
+        for each in (LOCAL, SENT):
+            self._since[each] = 0 if each == kind else self._since[each] + 1
+            fade(self._since[each], self._kept[each], self._told[each])
         count_outcome(slack, on_time, self._kept[kind], self._told[kind])
         for kind in (LOCAL, SENT):
             read_shares(self._kept[kind], self._told[kind], self._prior[kind], self._share[kind])

@@ -31,6 +31,8 @@ class Promises(NamedTuple):
     kept: FloatArray
     """(B, M, 2, K)"""
     told: FloatArray
+    since: IntArray
+    """(B, M, 2): outcomes of the stream since the last one of each kind."""
     share: FloatArray
     """(B, M, 2, K): the curves themselves."""
     prior: FloatArray
@@ -61,6 +63,7 @@ def new_promises(prior: FloatArray, rows: int, slots: int) -> Promises:
     return Promises(
         kept=np.zeros(shape),
         told=np.zeros(shape),
+        since=np.zeros(shape[:-1], dtype=np.int64),
         share=np.tile(prior, (rows, 1, 1, 1)),
         prior=prior,
         slack=np.full(slots, np.nan),
@@ -150,9 +153,10 @@ def hear(b: int, k: int, promises: Promises, world: World) -> None:
 @inlined
 def tell(slack: float, kind: int, on_time: bool, b: int, m: int, promises: Promises) -> None:
     """One outcome of a stream; its curves are read anew."""
-    kept, told = promises.kept[b, m], promises.told[b, m]
-    fade(kept[LOCAL], told[LOCAL])
-    fade(kept[SENT], told[SENT])
+    kept, told, since = promises.kept[b, m], promises.told[b, m], promises.since[b, m]
+    for each in range(2):
+        since[each] = 0 if each == kind else since[each] + 1
+        fade(since[each], kept[each], told[each])
     count_outcome(slack, on_time, kept[kind], told[kind])
     for each in range(2):
         read_shares(kept[each], told[each], promises.prior[m, each], promises.share[b, m, each])

@@ -70,7 +70,7 @@ def collect(scheduler: str, seed: int, streams: Sequence[StreamLog], gain: Gain)
         energy_mj=None if np.all(np.isnan(energy_mj)) else energy_mj,
         correct=np.array([bool(r["correct"]) for r in records]) if labelled and records else None,
         answered_exit=answered,
-        promised=np.array([np.nan if r["promised"] is None else r["promised"] for r in records], dtype=float),
+        promised=np.array([r.get("promised") for r in records], dtype=float),
         notes=_notes(records),
     )
 
