@@ -27,7 +27,7 @@ from simpy_peer import SimpyGreedy
 
 import hasten.api
 import hasten.sim
-from hasten.core.scenario import Realization, Scenario, scenario_from
+from hasten.core.scenario import Realization, Scenario, ViewSpec, scenario_from
 from hasten.features.layout import ActionLayout
 from hasten.features.observation import CLIP, deadline_rates
 from hasten.schedulers import make_scheduler
@@ -275,6 +275,24 @@ def evaluations(name: str, run: Scenario, seconds: float) -> None:
     row("hasten, drawing the realizations", best_rate(draw, seconds), peer)
 
 
+def device_views(name: str, run: Scenario, seconds: float) -> None:
+    """Whole evaluations as devices see, beside those of the system as it is."""
+    print(f"\n{f'M decisions/s, views of devices: {name}':<72}{'M/s':>8}{'ratio':>9}")
+    drawn = [run.realize(seed) for seed in range(400)]
+    devices = run.model_copy(update={"view": ViewSpec(kind="device")})
+    for scheduler in ("greedy", "greedy:point"):
+        rates = []
+        for seen in (run, devices):
+
+            def evaluate(scheduler: str = scheduler, seen: Scenario = seen) -> int:
+                results = hasten.sim.simulate_realizations(seen, make_scheduler(scheduler), drawn)
+                return sum(result.tasks for result in results)
+
+            rates.append(best_rate(evaluate, seconds))
+        row(f"hasten, {scheduler}: fresh views (peer)", rates[0], rates[0], 2)
+        row(f"hasten, {scheduler}: views of devices (target 1)", rates[1], rates[0], 2)
+
+
 def main() -> None:
     seconds = 0.3 if "--quick" in sys.argv else 2.0
     tasks, megabytes = memory_for_a_million()
@@ -314,11 +332,13 @@ def main() -> None:
         row(f"hasten: {name}", best_rate(replay, seconds), peer)
     for name, run in (("grant, constant", simple), ("ready, constant", ready), ("ready, varying, 3 workers", costly)):
         evaluations(name, run, seconds)
+    for name, run in (("grant, constant", simple), ("ready, constant", ready), ("ready, varying, 3 workers", costly)):
+        device_views(name, run, seconds)
     print(f"\nmemory of a process that simulates {tasks:,} tasks at once: {megabytes:.0f} MB (limit 1000)")
 
 
-def row(name: str, rate: float, peer: float) -> None:
-    print(f"{name:<72}{rate / 1e6:>8.2f}{rate / peer:>8.0f}x", flush=True)
+def row(name: str, rate: float, peer: float, digits: int = 0) -> None:
+    print(f"{name:<72}{rate / 1e6:>8.2f}{rate / peer:>8.{digits}f}x", flush=True)
 
 
 if __name__ == "__main__":

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 import yaml
 
+from hasten.policies.policy import load_policy
 from hasten.schedulers import scheduler_names
 
 ROOT = Path(__file__).parent.parent.parent
@@ -139,6 +140,20 @@ def test_train_writes_a_policy_that_simulate_takes(
     policy = tmp_path / "policy.onnx"
     assert hasten("train", small, "-o", policy, "--values", values, "--updates", 2) == 0
     assert hasten("simulate", small, "--schedulers", f"policy:{policy}") == 0
+
+
+def test_a_policy_trained_on_devices_views_says_so_and_one_that_is_not_is_told_of(
+    small: Path, tmp_path: Path, hasten: Callable[..., int], recwarn: pytest.WarningsRecorder
+) -> None:
+    devices = tmp_path / "devices.yaml"
+    devices.write_text(small.read_text() + "\nview: {kind: device}\n")
+    for scenario, kind in ((small, "fresh"), (devices, "device")):
+        policy = tmp_path / f"{kind}.onnx"
+        assert hasten("train", scenario, "-o", policy, "--updates", 2) == 0
+        assert load_policy(policy).manifest.view == kind
+        assert hasten("simulate", devices, "--schedulers", f"greedy,policy:{policy}", "--seeds", 2) == 0
+    told = {str(warning.message).split(":")[0] for warning in recwarn if "fresh views" in str(warning.message)}
+    assert told == {str(tmp_path / "fresh.onnx")}
 
 
 def test_the_version_is_shown_by_every_way_in(hasten: Callable[..., int], capsys: pytest.CaptureFixture[str]) -> None:

@@ -55,6 +55,15 @@ def test_one_decision_at_a_time_is_decided_like_many(scenario, values):
         assert len(np.unique(alone.decisions, axis=0)) > 2
 
 
+@pytest.mark.parametrize(("trained", "told"), [("fresh", 1), (None, 1), ("device", 0)])
+def test_a_policy_for_fresh_views_says_so_where_devices_see_by_themselves(recwarn, trained, told):
+    scenario = cameras(1, view={"kind": "device"})
+    policy = random_policy(scenario)
+    scheduler = Learned(replace(policy, manifest=policy.manifest.model_copy(update={"view": trained})))
+    assert simulate(scenario, scheduler, 0).tasks > 0
+    assert len([w for w in recwarn if "trained on fresh views" in str(w.message)]) == told
+
+
 def test_a_policy_sees_what_it_saw_in_training_whatever_the_order_of_the_run():
     ready = cameras(1, uplink={"rate": {"kind": "constant", "mbps": 10}, "order": "ready"})
     found = {}

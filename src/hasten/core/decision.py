@@ -54,6 +54,8 @@ class Context:
     """Each stream's arrival process where it is known (always in the simulator, seldom on a device); else empty."""
     uplink_bits_per_ms: float | None = None
     """The uplink's rate where it is known never to change."""
+    from_devices: bool = False
+    """Whether views are what devices believe by themselves, rather than the system's own state."""
     exact: bool = False
     """Whether an option that is predicted to be useful by its end is sure to be: nothing is random, stale or overtaken.
     """

@@ -190,6 +190,7 @@ class Scenario(Record):
             seeds=seeds,
             arrivals=tuple(s.spec.arrivals for s in self.devices),
             uplink_bits_per_ms=self.uplink.rate.constant_bits_per_ms(),
+            from_devices=self.view.kind == "device",
             exact=self._predicts_exactly,
         )
 

@@ -107,6 +107,7 @@ def manifest_of(
         leads=margins,
         networks=network_options([stream.profile.name for stream in scenario.devices], scenario.options),
         order=scenario.uplink.order,
+        view=scenario.view.kind,
         gain_terms=scenario.gain.terms(),
         envelope=training_range_of(scenario, domain),
         training=chosen | {"scenario": scenario.name},

@@ -114,6 +114,8 @@ class PolicyManifest(Record):
     networks: Annotated[tuple[NetworkOptions, ...], Field(min_length=1, max_length=256)]
     order: Literal["grant", "ready"] | None = None
     """The order of service that it was trained for and sees backlogs for; None for that of the run at hand."""
+    view: Literal["fresh", "device"] | None = None
+    """The kind of view that it was trained with; older files, which do not say, were trained with fresh ones."""
     gain_terms: GainTerms
     """The gain it maximises: see :func:`hasten.core.gain.task_gain`."""
     training_range: TrainingRange = Field(alias="envelope")

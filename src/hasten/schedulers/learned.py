@@ -7,6 +7,7 @@ row that shows one decision at a time, as on a device, takes a lean path through
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable
 from dataclasses import fields
 from pathlib import Path
@@ -53,6 +54,9 @@ class Learned(Noting):
             raise InputError(
                 self._where, "gain_terms", tuple(manifest.gain_terms), f"{tuple(context.gain_terms)}, this run's gain"
             )
+        if context.from_devices and manifest.view != "device":
+            text = f"{self._where}: trained on fresh views of the system; here it sees what devices believe of it"
+            warnings.warn(text, stacklevel=2)
         table, column = self._options(context.options)
         self._actions = np.pad(column, ((0, 0), (0, 1)), constant_values=DROP)
         self._margin = manifest.margin(context)

@@ -98,6 +98,7 @@ class SchedulerAdapter:
             seeds=np.array([s.seed * s.streams + s.stream]),
             arrivals=(s.arrivals,) if s.arrivals is not None else (),
             uplink_bits_per_ms=s.uplink_bits_per_ms,
+            from_devices=True,
         )
         offloads = self._table.payload_bits[0] > 0
         self._best_worth = float(self._table.worth[0][offloads].max(initial=-math.inf))
