@@ -106,6 +106,14 @@ def test_cells_are_what_simulate_says(tmp_path: Path) -> None:
     assert json.loads(json.dumps(cells)) == cells
 
 
+def test_a_study_simulates_what_devices_see() -> None:
+    seen = points_of(SWEEPS["deadline"], ("generated",), quick=True)[0].conditions.scenario()
+    devices = seen | {"view": {"kind": "device"}}
+    fresh, stale = (Simulate(plain, ("greedy:point",), (0,)).run() for plain in (seen | {"view": {}}, devices))
+    assert fresh.keys() != stale.keys()
+    assert list(fresh.values()) != list(stale.values())
+
+
 def test_tuned_baselines_are_at_least_as_good_as_untuned_on_average() -> None:
     conditions = points_of(SWEEPS["deadline"], ("generated",), quick=True)[1].conditions
     names = ("load-threshold", "fixed:5,4", work.TUNED_THRESHOLD, work.TUNED_PAIR)
