@@ -22,20 +22,14 @@ from hasten.core.profile import Profile
 from hasten.core.results import Result, result_document
 from hasten.core.scenario import Scenario, load_scenario
 from hasten.fidelity.conform import predict
+from hasten.fidelity.played import DEADLINE_MS, DEVICE_FULL_MS, EDGE_FULL_MS, RATE_HZ, RTT_MS, link_mbps, slowdowns
 from hasten.report.figures import FixedPairs, fixed_pairs
 from hasten.report.page import Report, Section, network_section, run_sections, score, write_report
 from hasten.schedulers import make_scheduler
 
 ProgressCall = Callable[[str, float], None]
 
-DEVICE_FULL_MS = 250.0
-"""A device is slowed until the last exit takes this long on it: longer than the deadline."""
-EDGE_FULL_MS = 25.0
-"""The edge is slowed until the last exit takes this long there."""
-DEADLINE_MS = 150.0
-DEVICES, RATE_HZ, RTT_MS = 3, 8.0, 6.0
-FRAMES_PER_SECOND_AT_MEAN_RATE = 10.0
-"""A link's mean rate carries so many whole frames per second: hardly more than there are tasks."""
+DEVICES = 3
 RATE_ERROR = 0.15
 """How wrong a device's estimate of its link's rate is, for the simulator; about what runs show."""
 SCHEDULERS = ("greedy", "edgent", "neurosurgeon", "min-latency", "device-only:deepest", "edge-only:deepest")
@@ -93,8 +87,8 @@ def run_demo(out: Path, quick: bool, data: str, progress: ProgressCall) -> DemoO
 
 def _scenario_text(package: str, profile: Profile, quick: bool) -> str:
     """The demo's scenario, with factors that give every computer the same regime."""
-    full_ms = sum(block.device_ms for block in profile.blocks) + profile.exits[-1].device_ms
-    mean_mbps = FRAMES_PER_SECOND_AT_MEAN_RATE * profile.input_bytes * 8 / 1e6
+    device, edge = slowdowns(profile)
+    mean_mbps = round(link_mbps(profile), 3)
     scenario = {
         "schema": "hasten.scenario/1",
         "streams": [
@@ -103,7 +97,7 @@ def _scenario_text(package: str, profile: Profile, quick: bool) -> str:
                 "count": DEVICES,
                 "profile": package,
                 "deadline_ms": DEADLINE_MS,
-                "slowdown": max(1.0, round(DEVICE_FULL_MS / full_ms, 1)),
+                "slowdown": device,
                 "arrivals": {"kind": "poisson", "rate_hz": RATE_HZ},
             }
         ],
@@ -113,13 +107,13 @@ def _scenario_text(package: str, profile: Profile, quick: bool) -> str:
             "rtt_ms": RTT_MS,
             "rate": {
                 "kind": "gauss_markov",
-                "mean_mbps": round(mean_mbps, 3),
-                "sigma_mbps": round(mean_mbps, 3),
+                "mean_mbps": mean_mbps,
+                "sigma_mbps": mean_mbps,
                 "memory": 0.97,
                 "step_ms": 250,
             },
         },
-        "edge": {"workers": 1, "slowdown": max(1.0, round(EDGE_FULL_MS / full_ms, 1))},
+        "edge": {"workers": 1, "slowdown": edge},
         "view": {"rate_error": RATE_ERROR},
         "horizon_ms": 1000.0 * (QUICK_SECONDS if quick else SECONDS),
     }

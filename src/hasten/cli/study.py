@@ -12,6 +12,8 @@ from hasten.cli.output import show
 from hasten.cli.tables import make_console, progress_bar
 from hasten.core.output import check_folder
 
+DEFAULT_SEEDS = 10
+
 
 @app.command(epilog="Example: hasten study arrival-rate --quick   (all of it, hours of one core: hasten study all)")
 @needs("study")
@@ -19,8 +21,8 @@ def study(
     name: Annotated[
         str,
         typer.Argument(
-            metavar="arrival-rate|bandwidth|deadline|streams|edge-speed|burstiness|ablation|all",
-            help="The condition to sweep, the ablation of the learner, or everything.",
+            metavar="arrival-rate|bandwidth|deadline|streams|edge-speed|burstiness|ablation|real|all",
+            help="The condition to sweep, the ablation of the learner, real processes, or all that is simulated.",
         ),
     ],
     out: Annotated[
@@ -29,13 +31,17 @@ def study(
     docs: Annotated[
         Path | None, typer.Option("--docs", metavar="DIR", help="Where results.md and its figures go; DIR of --out.")
     ] = None,
-    seeds: Annotated[int, typer.Option("--seeds", min=2, help="Realizations of every point: seeds 0, 1, ...")] = 10,
+    seeds: Annotated[
+        int | None,
+        typer.Option("--seeds", min=2, help="Realizations of every point: seeds 0, 1, ...  [default: 10; real: 5]"),
+    ] = None,
     quick: Annotated[bool, typer.Option("--quick", help="Few points, seeds and schedulers: a minute or two.")] = False,
     ray: Annotated[
         str | None, typer.Option("--ray", metavar="ADDRESS", help="Use this Ray cluster instead of the local cores.")
     ] = None,
 ) -> None:
     """Compare all schedulers over a range of conditions. What is done is kept: run again to continue or extend it."""
+    from hasten.fidelity.real.command import study_real
     from hasten.study.command import study as run_study
 
     console = make_console()
@@ -44,7 +50,10 @@ def study(
         check_folder(docs, "--docs")
     try:
         with progress_bar(console) as progress:
-            files = run_study(name, out, docs, seeds, quick, ray, progress)
+            if name == "real":
+                files = study_real(out, docs, seeds, quick, progress)
+            else:
+                files = run_study(name, out, docs, seeds or DEFAULT_SEEDS, quick, ray, progress)
     except KeyboardInterrupt:
         show(console, f"interrupted; what is done is kept in {out}: the same command continues")
         raise

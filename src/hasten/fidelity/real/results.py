@@ -1,0 +1,119 @@
+"""What came out: how far real runs keep what the simulator promises, and what is left of the learned gain."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from importlib.metadata import version
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hasten.fidelity.real.points import AXES, Conditions, Panel
+from hasten.fidelity.real.run import GREEDY, LEARNED, POINT, SCHEDULERS, WORLDS, Done, World
+from hasten.report.document import Block, Bullets, Heading, Table, Text
+from hasten.study.statistics import Interval, average_improvement, interval
+
+PAPER = "5.9 % and 32 %"
+NONE = "-"
+
+
+def blocks_of(done: Done, command: str) -> list[Block]:
+    """The page; ``command`` made it. Panels that are not complete are named and left out."""
+    plan = done.plan
+    whole = [panel for panel in plan.panels if complete(done, panel)]
+    blocks: list[Block] = [
+        Heading(1, "What is left of it in real processes"),
+        Text(
+            f"Made by `{command}` with hasten {version('hasten')}. The same tasks and links simulated, played in "
+            "virtual time (the runtime's own objects on a clock that jumps) and run in real processes and sockets on "
+            f"one machine, {plan.seconds:g} s each; {plan.other_seeds} seeds, {plan.real_seeds} of them in real "
+            "processes. The simulator sees what a device sees and draws times from the profile's spread. Intervals "
+            f"are 95 % t-intervals over seeds. The network is the demo's: {done.facts.get('profile', '')}."
+        ),
+    ]
+    if whole:
+        blocks += [Heading(2, "In short"), *_in_short(done, whole), Heading(2, "Point by point")]
+        blocks += [_errors(done, panel) for panel in whole]
+    return [*blocks, *_missing(done, whole)]
+
+
+def complete(done: Done, panel: Panel) -> bool:
+    """Whether every point of a panel has every scheduler and seed in every world."""
+    return all(
+        len(done.gains(place, scheduler, world)) == len(done.plan.seeds(world))
+        for place in panel.points.values()
+        for scheduler in SCHEDULERS
+        for world in WORLDS
+    )
+
+
+def gains(done: Done, panel: Panel, scheduler: str, world: World) -> NDArray[np.float64]:
+    """(points, seeds): on-time accuracy."""
+    seeds = done.plan.seeds(world)
+    return np.array([[done.gains(place, scheduler, world)[seed] for seed in seeds] for place in panel.points.values()])
+
+
+def improvement_over(done: Done, panel: Panel, baseline: str, world: World) -> Interval:
+    """The learned scheduler's over a baseline, averaged over the panel as the paper states its own."""
+    return average_improvement(gains(done, panel, LEARNED, world), gains(done, panel, baseline, world))
+
+
+def _in_short(done: Done, panels: Sequence[Panel]) -> list[Block]:
+    head = ["sweep", "devices", "links", *(f"{LEARNED} over greedy:point, {world}" for world in WORLDS)]
+    head += [f"{LEARNED} over greedy, {world}" for world in WORLDS]
+    rows = [
+        [panel.sweep, str(panel.devices), panel.source]
+        + [improvement_over(done, panel, POINT, world).percent() for world in WORLDS]
+        + [improvement_over(done, panel, GREEDY, world).percent() for world in WORLDS]
+        for panel in panels
+    ]
+    explained = (
+        f"Improvement of the online algorithm over Greedy, mean over the points of a sweep; the paper reports {PAPER} "
+        "on two environmental parameters that its abstract does not name. `greedy:point` is the paper's rule on point "
+        "predictions, `greedy` weighs each option by the share of such promises that were kept."
+    )
+    return [Text(explained), Table("", head, rows)]
+
+
+def _errors(done: Done, panel: Panel) -> Block:
+    """On-time accuracy of every scheduler at every point, and by how much real runs differ from simulated ones."""
+    rows = []
+    for value, place in panel.points.items():
+        for scheduler in SCHEDULERS:
+            found = [done.gains(place, scheduler, world) for world in WORLDS]
+            rows.append(
+                [
+                    f"{value:g}",
+                    scheduler if scheduler != "best fixed" else f"{done.fixed[place]} (best fixed)",
+                    *(f"{np.mean(list(gain.values())):.3f}" for gain in found),
+                    _points(found[2], found[0]),
+                    _points(found[2], found[1]),
+                ]
+            )
+    head = [AXES[panel.sweep], "scheduler", *WORLDS, "real - simulated, points", "real - virtual, points"]
+    title = f"{panel.sweep}, {panel.devices} {'device' if panel.devices == 1 else 'devices'}, {panel.source} links"
+    return Table(title, head, rows)
+
+
+def _points(real: dict[int, float], other: dict[int, float]) -> str:
+    """Difference on the same seeds, in points with its interval."""
+    seeds = sorted(set(real) & set(other))
+    if not seeds:
+        return NONE
+    found = interval(np.array([100.0 * (real[seed] - other[seed]) for seed in seeds]))
+    return f"{found.mean:+.1f} ± {0.5 * (found.high - found.low):.1f}"
+
+
+def _missing(done: Done, whole: Sequence[Panel]) -> list[Block]:
+    items = [
+        f"Not complete, so not shown: {panel.sweep}, {panel.devices} devices, {panel.source} links."
+        for panel in done.plan.panels
+        if panel not in whole
+    ]
+    items += [f"Failed: {world}, {_told(place)}, {failure.scheduler}, seed {failure.seed}: {failure.reason}"
+              for world, place, failure in done.failures]  # fmt: skip
+    return [Heading(2, "What is missing"), Bullets(items)] if items else []
+
+
+def _told(place: Conditions) -> str:
+    return f"{place.devices} devices, {place.rate_hz:g} tasks/s, {place.frames_per_s:g} frames/s, {place.source}"
