@@ -14,12 +14,12 @@ from hasten.core.results import Failure, Result
 from hasten.core.scenario import scenario_from
 from hasten.fidelity.real import command, run
 from hasten.fidelity.real.command import plan_of, study_real
-from hasten.fidelity.real.points import Conditions, panels
+from hasten.fidelity.real.points import PlayedConditions, panels
 from hasten.fidelity.real.results import blocks_of, improvement_over
-from hasten.fidelity.real.run import FIXED, GREEDY, LEARNED, POINT, PRICED, Plan
-from hasten.report.document import Bullets, Table
+from hasten.fidelity.real.run import FIXED, GREEDY, LEARNED, POINT, RealPlan
+from hasten.report.document import Bullets, TableBlock
 
-GAIN = {GREEDY: 0.8, POINT: 0.7, LEARNED: 0.84, PRICED: 0.75, FIXED: 0.5}
+GAIN = {GREEDY: 0.8, POINT: 0.7, LEARNED: 0.84, FIXED: 0.5}
 LOSS = {"simulated": 0.0, "virtual": 0.01, "real": 0.02}
 
 
@@ -64,7 +64,7 @@ def worlds(monkeypatch: pytest.MonkeyPatch) -> Worlds:
         def __init__(self, out: Path, progress: Any) -> None:
             self.profile, self.digest = profile, "digest"
 
-        def scenario(self, place: Conditions, seconds: float) -> Any:
+        def scenario(self, place: PlayedConditions, seconds: float) -> Any:
             stream = {"name": "d", "count": place.devices, "profile": "alexnet-pi", "deadline_ms": 80}
             data = {
                 "schema": "hasten.scenario/1",
@@ -92,8 +92,8 @@ def worlds(monkeypatch: pytest.MonkeyPatch) -> Worlds:
     return played
 
 
-def plan() -> Plan:
-    return Plan(tuple(panels((3,), ("generated",))), real_seeds=2, other_seeds=3, seconds=5.0)
+def plan() -> RealPlan:
+    return RealPlan(tuple(panels((3,), ("generated",))), real_seeds=2, other_seeds=3, seconds=5.0)
 
 
 def quiet(text: str, share: float) -> None:
@@ -105,7 +105,7 @@ def test_every_scheduler_and_seed_in_every_world_and_points_that_sweeps_share_on
 ) -> None:
     done = run.run_study(plan(), tmp_path, quiet)
     assert len(done.plan.conditions) == 5
-    assert len(worlds.played) == 5 * 5 * (3 + 3 + 2) == len(set(worlds.played)) * 5
+    assert len(worlds.played) == 5 * 4 * (3 + 3 + 2) == len(set(worlds.played)) * 5
     panel = done.plan.panels[0]
     found = improvement_over(done, panel, GREEDY, "real")
     assert found.mean == pytest.approx(0.04 / (0.8 - 0.02 + 0.0005))
@@ -131,27 +131,29 @@ def test_an_interrupted_study_says_what_is_missing_and_goes_on(
     worlds.stop_after = 10**9
     worlds.played.clear()
     files = study_real(tmp_path, None, None, False, quiet)
-    assert 0 < len(worlds.played) < 5 * 5 * 2  # only real ones that were missing
+    assert 0 < len(worlds.played) < 5 * 4 * 2  # only real ones that were missing
     assert {world for world, _, _ in worlds.played} == {"real"}
     page = (tmp_path / "real.md").read_text()
     assert "Not complete" not in page and "+5.0 % ± 0.0" in page  # 0.04 / 0.801 in simulation
     assert all(file.is_file() for file in files)
     rows = (tmp_path / "real-runs.csv").read_text().splitlines()
-    assert len(rows) == 1 + 5 * 5 * (3 + 3 + 2)
+    assert len(rows) == 1 + 5 * 4 * (3 + 3 + 2)
 
 
 def test_differences_are_taken_seed_by_seed_in_points(tmp_path: Path, worlds: Worlds) -> None:
-    tables = [block for block in blocks_of(run.run_study(plan(), tmp_path, quiet), "it") if isinstance(block, Table)]
+    tables = [
+        block for block in blocks_of(run.run_study(plan(), tmp_path, quiet), "it") if isinstance(block, TableBlock)
+    ]
     row = tables[1].rows[0]
     assert row[1:4] == [GREEDY, "0.801", "0.791"]
     assert row[5:] == ["-2.0 ± 0.0", "-1.0 ± 0.0"]
 
 
 def test_a_round_that_fails_is_named(tmp_path: Path, worlds: Worlds) -> None:
-    worlds.failing = (PRICED, 1)
+    worlds.failing = (FIXED, 1)
     blocks = blocks_of(run.run_study(plan(), tmp_path, quiet), "it")
     told = [item for block in blocks if isinstance(block, Bullets) for item in block.items]
-    assert any("priced, seed 1: gone" in item for item in told)
+    assert any("fixed:1,1, seed 1: gone" in item for item in told)
 
 
 def test_the_plan_covers_what_the_study_promises() -> None:

@@ -9,7 +9,7 @@ from pathlib import Path
 from hasten.core.output import check_file, check_folder, write_text
 from hasten.fidelity.real.points import DEVICES, panels, recording_present
 from hasten.fidelity.real.results import blocks_of
-from hasten.fidelity.real.run import Done, Plan, ProgressCall, run_study
+from hasten.fidelity.real.run import Done, ProgressCall, RealPlan, run_study
 from hasten.report.document import write_html, write_markdown
 
 SECONDS, QUICK_SECONDS = 12.0, 5.0
@@ -48,14 +48,14 @@ def study_real(out: Path, docs: Path | None, seeds: int | None, quick: bool, pro
     return [report, page, out / "real-runs.csv"]
 
 
-def plan_of(seeds: int | None, quick: bool) -> Plan:
+def plan_of(seeds: int | None, quick: bool) -> RealPlan:
     """How much to do; recorded links where the recording is there."""
     if quick:
-        return Plan(tuple(panels((3,), ("generated",))), seeds or 2, 5, QUICK_SECONDS, QUICK_TRAINING)
+        return RealPlan(tuple(panels((3,), ("generated",))), seeds or 2, 5, QUICK_SECONDS, QUICK_TRAINING)
     found = panels(DEVICES, ("generated", "recorded") if recording_present() else ("generated",))
     found.sort(key=lambda panel: panel.devices != 3)  # what a study that is interrupted early should have
     real = seeds or REAL_SEEDS
-    return Plan(tuple(found), real, max(OTHER_SEEDS, real), SECONDS)
+    return RealPlan(tuple(found), real, max(OTHER_SEEDS, real), SECONDS)
 
 
 def _table(done: Done) -> str:

@@ -30,7 +30,7 @@ BEYOND = 1.25
 
 
 @dataclass(frozen=True)
-class Conditions:
+class PlayedConditions:
     """One place in the grid, whatever the scheduler."""
 
     devices: int
@@ -77,7 +77,7 @@ class Conditions:
 
 
 @dataclass(frozen=True)
-class Panel:
+class PlayedPanel:
     """What one row of the table averages over: a sweep's points."""
 
     sweep: Sweep
@@ -85,17 +85,17 @@ class Panel:
     source: Source
 
     @property
-    def points(self) -> dict[float, Conditions]:
+    def points(self) -> dict[float, PlayedConditions]:
         """The conditions at each value of what is swept."""
-        base = Conditions(self.devices, self.source)
+        base = PlayedConditions(self.devices, self.source)
         if self.sweep == "arrival-rate":
             return {value: replace(base, rate_hz=value) for value in SWEEPS[self.sweep]}
         return {value: replace(base, frames_per_s=value) for value in SWEEPS[self.sweep]}
 
 
-def panels(devices: Sequence[int], sources: Sequence[Source]) -> list[Panel]:
+def panels(devices: Sequence[int], sources: Sequence[Source]) -> list[PlayedPanel]:
     """All panels."""
-    return [Panel(sweep, count, source) for source in sources for count in devices for sweep in SWEEPS]
+    return [PlayedPanel(sweep, count, source) for source in sources for count in devices for sweep in SWEEPS]
 
 
 def domain(devices: Sequence[int]) -> dict[str, Any]:

@@ -8,9 +8,9 @@ from importlib.metadata import version
 import numpy as np
 from numpy.typing import NDArray
 
-from hasten.fidelity.real.points import AXES, Conditions, Panel
+from hasten.fidelity.real.points import AXES, PlayedConditions, PlayedPanel
 from hasten.fidelity.real.run import GREEDY, LEARNED, POINT, SCHEDULERS, WORLDS, Done, World
-from hasten.report.document import Block, Bullets, Heading, Table, Text
+from hasten.report.document import Block, Bullets, Heading, Paragraph, TableBlock
 from hasten.study.statistics import Interval, average_improvement, interval
 
 PAPER = "5.9 % and 32 %"
@@ -23,7 +23,7 @@ def blocks_of(done: Done, command: str) -> list[Block]:
     whole = [panel for panel in plan.panels if complete(done, panel)]
     blocks: list[Block] = [
         Heading(1, "What is left of it in real processes"),
-        Text(
+        Paragraph(
             f"Made by `{command}` with hasten {version('hasten')}. The same tasks and links simulated, played in "
             "virtual time (the runtime's own objects on a clock that jumps) and run in real processes and sockets on "
             f"one machine, {plan.seconds:g} s each; {plan.other_seeds} seeds, {plan.real_seeds} of them in real "
@@ -37,7 +37,7 @@ def blocks_of(done: Done, command: str) -> list[Block]:
     return [*blocks, *_missing(done, whole)]
 
 
-def complete(done: Done, panel: Panel) -> bool:
+def complete(done: Done, panel: PlayedPanel) -> bool:
     """Whether every point of a panel has every scheduler and seed in every world."""
     return all(
         len(done.gains(place, scheduler, world)) == len(done.plan.seeds(world))
@@ -47,18 +47,18 @@ def complete(done: Done, panel: Panel) -> bool:
     )
 
 
-def gains(done: Done, panel: Panel, scheduler: str, world: World) -> NDArray[np.float64]:
+def gains(done: Done, panel: PlayedPanel, scheduler: str, world: World) -> NDArray[np.float64]:
     """(points, seeds): on-time accuracy."""
     seeds = done.plan.seeds(world)
     return np.array([[done.gains(place, scheduler, world)[seed] for seed in seeds] for place in panel.points.values()])
 
 
-def improvement_over(done: Done, panel: Panel, baseline: str, world: World) -> Interval:
+def improvement_over(done: Done, panel: PlayedPanel, baseline: str, world: World) -> Interval:
     """The learned scheduler's over a baseline, averaged over the panel as the paper states its own."""
     return average_improvement(gains(done, panel, LEARNED, world), gains(done, panel, baseline, world))
 
 
-def _in_short(done: Done, panels: Sequence[Panel]) -> list[Block]:
+def _in_short(done: Done, panels: Sequence[PlayedPanel]) -> list[Block]:
     head = ["sweep", "devices", "links", *(f"{LEARNED} over greedy:point, {world}" for world in WORLDS)]
     head += [f"{LEARNED} over greedy, {world}" for world in WORLDS]
     rows = [
@@ -72,10 +72,10 @@ def _in_short(done: Done, panels: Sequence[Panel]) -> list[Block]:
         "on two environmental parameters that its abstract does not name. `greedy:point` is the paper's rule on point "
         "predictions, `greedy` weighs each option by the share of such promises that were kept."
     )
-    return [Text(explained), Table("", head, rows)]
+    return [Paragraph(explained), TableBlock("", head, rows)]
 
 
-def _errors(done: Done, panel: Panel) -> Block:
+def _errors(done: Done, panel: PlayedPanel) -> Block:
     """On-time accuracy of every scheduler at every point, and by how much real runs differ from simulated ones."""
     rows = []
     for value, place in panel.points.items():
@@ -92,7 +92,7 @@ def _errors(done: Done, panel: Panel) -> Block:
             )
     head = [AXES[panel.sweep], "scheduler", *WORLDS, "real - simulated, points", "real - virtual, points"]
     title = f"{panel.sweep}, {panel.devices} {'device' if panel.devices == 1 else 'devices'}, {panel.source} links"
-    return Table(title, head, rows)
+    return TableBlock(title, head, rows)
 
 
 def _points(real: dict[int, float], other: dict[int, float]) -> str:
@@ -104,7 +104,7 @@ def _points(real: dict[int, float], other: dict[int, float]) -> str:
     return f"{found.mean:+.1f} ± {0.5 * (found.high - found.low):.1f}"
 
 
-def _missing(done: Done, whole: Sequence[Panel]) -> list[Block]:
+def _missing(done: Done, whole: Sequence[PlayedPanel]) -> list[Block]:
     items = [
         f"Not complete, so not shown: {panel.sweep}, {panel.devices} devices, {panel.source} links."
         for panel in done.plan.panels
@@ -115,5 +115,5 @@ def _missing(done: Done, whole: Sequence[Panel]) -> list[Block]:
     return [Heading(2, "What is missing"), Bullets(items)] if items else []
 
 
-def _told(place: Conditions) -> str:
+def _told(place: PlayedConditions) -> str:
     return f"{place.devices} devices, {place.rate_hz:g} tasks/s, {place.frames_per_s:g} frames/s, {place.source}"

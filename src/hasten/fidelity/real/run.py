@@ -1,7 +1,8 @@
 """Runs of the study in three worlds: the same tasks simulated, in virtual time and in real processes.
 
-What is done is kept (:mod:`hasten.study.cells`), the profiled network and the policies too, so that a study that was
-interrupted goes on with the same ones.
+What is done is kept (:mod:`hasten.study.result_cache`), the profiled network and the policies too, so that a study that
+was interrupted goes on with the same ones. ``priced`` is not among the schedulers: it finds its prices anew for every
+rate that a device comes to believe, which takes longer than a run.
 """
 
 from __future__ import annotations
@@ -19,25 +20,25 @@ from hasten.api import simulate_batch
 from hasten.core.results import Failure, Result
 from hasten.core.scenario import Scenario
 from hasten.fidelity.conform import predict
-from hasten.fidelity.real.points import Conditions, Panel, domain
-from hasten.study.cells import Cells, cell_key
+from hasten.fidelity.real.points import PlayedConditions, PlayedPanel, domain
+from hasten.study.result_cache import ResultCache, result_key
 from hasten.study.training import LEARNER_VERSION
 
 ProgressCall = Callable[[str, float], None]
 World = Literal["simulated", "virtual", "real"]
 WORLDS: tuple[World, ...] = ("simulated", "virtual", "real")
-GREEDY, POINT, LEARNED, PRICED, FIXED = "greedy", "greedy:point", "learned", "priced", "best fixed"
-SCHEDULERS = (GREEDY, POINT, LEARNED, PRICED, FIXED)
+GREEDY, POINT, LEARNED, FIXED = "greedy", "greedy:point", "learned", "best fixed"
+SCHEDULERS = (GREEDY, POINT, LEARNED, FIXED)
 FIXED_SEEDS = range(5)
 """The best fixed pair is found by simulating every pair on these."""
 Row = dict[str, Any]
 
 
 @dataclass(frozen=True)
-class Plan:
+class RealPlan:
     """How much is done."""
 
-    panels: tuple[Panel, ...]
+    panels: tuple[PlayedPanel, ...]
     real_seeds: int
     other_seeds: int
     """Of the simulator and of virtual time, where a run costs next to nothing."""
@@ -50,7 +51,7 @@ class Plan:
         return range(self.real_seeds if world == "real" else self.other_seeds)
 
     @property
-    def conditions(self) -> list[Conditions]:
+    def conditions(self) -> list[PlayedConditions]:
         """Every place in the grid once; what panels share is run once."""
         return list(dict.fromkeys(place for panel in self.panels for place in panel.points.values()))
 
@@ -59,24 +60,24 @@ class Plan:
 class Done:
     """What has been run: a row for each conditions, scheduler, seed and world."""
 
-    plan: Plan
-    rows: dict[tuple[Conditions, str, World], dict[int, Row]] = field(default_factory=dict)
-    fixed: dict[Conditions, str] = field(default_factory=dict)
+    plan: RealPlan
+    rows: dict[tuple[PlayedConditions, str, World], dict[int, Row]] = field(default_factory=dict)
+    fixed: dict[PlayedConditions, str] = field(default_factory=dict)
     facts: dict[str, Any] = field(default_factory=dict)
-    failures: list[tuple[World, Conditions, Failure]] = field(default_factory=list)
+    failures: list[tuple[World, PlayedConditions, Failure]] = field(default_factory=list)
     interrupted: bool = False
 
-    def gains(self, place: Conditions, scheduler: str, world: World) -> dict[int, float]:
+    def gains(self, place: PlayedConditions, scheduler: str, world: World) -> dict[int, float]:
         """On-time accuracy by seed."""
         found = self.rows.get((place, scheduler, world), {})
         return {seed: float(row["on_time_accuracy"]) for seed, row in found.items()}
 
 
-def run_study(plan: Plan, out: Path, progress: ProgressCall) -> Done:
+def run_study(plan: RealPlan, out: Path, progress: ProgressCall) -> Done:
     """Run what is not there yet, the cheap worlds first; a Ctrl-C ends it with what is done."""
     done = Done(plan)
     try:
-        with Cells(out / "real-cells.sqlite") as cells:
+        with ResultCache(out / "real-cells.sqlite") as cells:
             network = _Network(out, progress)
             done.facts["profile"] = network.profile.source
             policies = _policies(plan, network, out, cells, progress)
@@ -105,14 +106,14 @@ class _Network:
         self.profile = package.profile
         self.digest = hashlib.sha256(self.path.read_bytes()).hexdigest()
 
-    def scenario(self, place: Conditions, seconds: float) -> Scenario:
+    def scenario(self, place: PlayedConditions, seconds: float) -> Scenario:
         return place.scenario(self.path, self.profile, seconds)
 
 
 def _profiled(path: Path, progress: ProgressCall) -> Any:
     from hasten.fidelity.overhead import with_overhead
     from hasten.fidelity.profiling import measure
-    from hasten.networks.build import build_default
+    from hasten.networks.default import build_default
     from hasten.split.package import with_profile
 
     built = build_default(progress=progress)
@@ -121,14 +122,16 @@ def _profiled(path: Path, progress: ProgressCall) -> Any:
     return with_profile(built, with_overhead(measured, built, progress=progress), path)
 
 
-def _policies(plan: Plan, network: _Network, out: Path, cells: Cells, progress: ProgressCall) -> dict[bool, Path]:
+def _policies(
+    plan: RealPlan, network: _Network, out: Path, cells: ResultCache, progress: ProgressCall
+) -> dict[bool, Path]:
     """The policy for several devices (True) and for one (False), as far as they are needed."""
     found = {}
     for several in sorted({place.devices > 1 for place in plan.conditions}):
         counts = sorted({place.devices for place in plan.conditions if (place.devices > 1) == several})
-        middle = Conditions(counts[len(counts) // 2], "generated")
+        middle = PlayedConditions(counts[len(counts) // 2], "generated")
         facts = {"network": network.digest, "domain": domain(counts), "devices": counts, "settings": plan.training}
-        key = cell_key("real training", learner=LEARNER_VERSION, **facts)
+        key = result_key("real training", learner=LEARNER_VERSION, **facts)
         path = out / "policies" / f"{'several' if several else 'one'}-{key[:8]}.onnx"
         if not path.is_file():
             _train(network.scenario(middle, plan.seconds), counts, plan.training, path, progress)
@@ -159,7 +162,7 @@ def _best_fixed(scenario: Scenario) -> str:
 
 def _names(policy: Path, fixed: str) -> dict[str, str]:
     """What the study calls its schedulers, and what ``make_scheduler`` does."""
-    return {GREEDY: GREEDY, POINT: POINT, LEARNED: f"policy:{policy}", PRICED: PRICED, FIXED: fixed}
+    return {GREEDY: GREEDY, POINT: POINT, LEARNED: f"policy:{policy}", FIXED: fixed}
 
 
 @dataclass
@@ -167,8 +170,8 @@ class _Runs:
     """All schedulers and seeds of one place in one world."""
 
     done: Done
-    cells: Cells
-    place: Conditions
+    cells: ResultCache
+    place: PlayedConditions
     scenario: Scenario
     world: World
     names: dict[str, str]
@@ -196,7 +199,7 @@ class _Runs:
         data = self.scenario.model_dump(mode="json", by_alias=True)
         for stream in data["streams"]:
             stream["profile"] = self.scenario.devices[0].profile.to_json()
-        return cell_key("real", scenario=data, scheduler=scheduler, seed=seed, world=self.world)
+        return result_key("real", scenario=data, scheduler=scheduler, seed=seed, world=self.world)
 
     def _played(self, missing: Sequence[tuple[str, int]]) -> Iterable[tuple[str, int, Row]]:
         """Rows as they come; a real run at a time, so that an interrupted study keeps what it has."""
