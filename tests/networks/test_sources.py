@@ -100,7 +100,7 @@ def test_pictures_have_their_channels_first():
         ([{"a": 1, "b": 2}] * 2, "columns: got .*one of x, image"),
         ((X, Y[:-1]), r"integers \(40,\), one per input"),
         ((X, Y - 1), "class numbers from 0"),
-        ((X, Y + 0.5), "labels: got"),
+        ((X, np.full(40, np.nan)), "labels: got 'NaN"),
         (np.full((2, 3), np.nan), "finite numbers"),
         (np.zeros((2, 3), "U1"), "uint8, integers, booleans or floats"),
         (np.zeros((1, 3)), "at least 2 inputs"),
@@ -109,6 +109,13 @@ def test_pictures_have_their_channels_first():
 def test_what_cannot_be_used_is_named(given, message):
     with pytest.raises(InputError, match=message):
         read_part("data", given)
+
+
+@pytest.mark.parametrize("y", [np.zeros((40, 4, 4), np.int32), np.zeros(40), np.zeros((40, 2), bool)])
+def test_targets_that_are_no_classes(y):
+    dataset = own_dataset((X, y))
+    assert dataset.classes == 0 and dataset.test_y.shape == (8, *y.shape[1:])
+    assert dataset.test_y.dtype == {"i": np.int64, "f": np.float32, "b": np.bool_}[y.dtype.kind]
 
 
 def test_data_that_do_not_fit_into_memory_are_refused_while_they_are_read(monkeypatch):

@@ -98,7 +98,7 @@ def test_a_module_that_does_not_fit_leaves_nothing_behind(make_net, tmp_path):
 @pytest.mark.parametrize(
     ("module", "mention"),
     [
-        (torch.nn.Linear(3, 2), "module: got 'Tensor', expected a tuple of logits"),
+        (torch.nn.Linear(3, 2), "module: got 'Tensor', expected a tuple of one tensor"),
         (torch.nn.Linear(4, 2), r"module: got 'RuntimeError', expected a module that runs \(mat1"),
     ],
 )

@@ -42,7 +42,7 @@ def test_every_legal_cut_gives_what_the_module_gives(exported, name):
         head = run(self_contained(segmenter, [network.input], tensors), [frame])
         for number, end in enumerate(ends):
             if end >= position:
-                (logits,) = run(self_contained(segmenter, tensors, [network.outputs[number]]), head)
+                (logits,) = run(self_contained(segmenter, tensors, network.given_by(number + 1)), head)
                 np.testing.assert_allclose(logits, wanted[number], rtol=1e-4, atol=1e-4)
 
 
@@ -87,7 +87,8 @@ def test_max_blocks_drops_the_smallest_but_never_an_exit(exported):
 def test_exits_that_cannot_be_placed_are_named(why, nodes):
     values = "".join(f"float[1,3] {name}," for name in "yz").rstrip(",")
     text = f"g (float[1,3] input) => (float[1,3] first, float[1,3] second) <float[3,3] w, {values}> {{ {nodes} }}"
-    network = ExportedNetwork(onnx.parser.parse_graph(text))
+    graph = onnx.parser.parse_graph(text)
+    network = ExportedNetwork(graph, [{"logits": output.name} for output in graph.output])
     with pytest.raises(InputError, match=r"exits: got '(first|second)'"):
         plan_cuts(network, ["first", "second"], max_blocks=12)
 

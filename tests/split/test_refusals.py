@@ -9,12 +9,12 @@ import torch.nn.functional as F
 from torch import nn
 
 from hasten.core.errors import InputError
-from hasten.split.accuracy import _answers
 from hasten.split.build import build_package, rehearse
 from hasten.split.export import export_network
 from hasten.split.graph import _macs, plan_cuts
+from hasten.split.metrics import make_metric, score
 from hasten.split.modules import require_float32, require_steady
-from hasten.split.verify import largest_logit, relative_error
+from hasten.split.verify import largest_magnitude, relative_error
 
 FRAMES, LABELS = np.random.default_rng(0).random((6, 8), np.float32), np.arange(6) % 3
 
@@ -77,7 +77,7 @@ class WholeMaximum(Base):
 )
 def test_other_answers_at_each_call_are_refused_with_the_cause(make, cause):
     module = make().eval()
-    with pytest.raises(InputError, match=f"other logits .* likely cause: {cause}"):
+    with pytest.raises(InputError, match=f"other outputs .* likely cause: {cause}"):
         require_steady(module, torch.from_numpy(FRAMES[:1]))
     assert all(bool((buffer == 0).all()) for buffer in module.buffers()), "and nothing is left behind"
 
@@ -153,15 +153,15 @@ def test_the_tolerance_is_relative_at_any_scale(scale):
     wanted = np.float32([1.0, -2.0, 0.5]) * np.float32(scale)
     off = wanted + np.float32([0.0, 0.002, 0.0]) * np.float32(scale)
     assert relative_error(off, wanted) == pytest.approx(1e-3, rel=1e-2)
-    assert relative_error(off, wanted, largest_logit([wanted, 10 * wanted])) == pytest.approx(1e-4, rel=1e-2)
+    assert relative_error(off, wanted, largest_magnitude([wanted, 10 * wanted])) == pytest.approx(1e-4, rel=1e-2)
 
 
 def test_not_finite_logits_are_no_answer_and_equal_only_to_themselves():
     nan = np.float32([np.nan, 1.0])
     assert relative_error(nan, nan) == 0.0
     assert relative_error(nan, np.float32([0.0, 1.0])) == float("inf")
-    answers = _answers({"logits1": nan[None], "logits2": np.float32([[0.0, 1.0]])}, 3)
-    assert answers.tolist() == [-1, 1, -1]
+    right = make_metric("accuracy", np.ones(1, np.int64))
+    assert [score(right, {"logits": logits}, np.int64(1)) for logits in (nan, np.float32([0.0, 1.0]))] == [0.0, 1.0]
 
 
 def test_work_of_transposed_convolutions_and_recurrent_layers():

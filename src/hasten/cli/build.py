@@ -13,6 +13,7 @@ from hasten.cli.arguments import JsonOption
 from hasten.cli.output import check_outputs, console_for, show, write_json
 from hasten.cli.tables import package_tables, progress_bar
 from hasten.core.errors import InputError
+from hasten.core.files import read_text
 
 if TYPE_CHECKING:
     from hasten.networks.build import Built
@@ -40,12 +41,15 @@ def build(
     augment: Annotated[str, typer.Option("--augment", help="flip, shift, comma-separated.")] = "",
     normalise: Annotated[str | None, typer.Option("--normalise", help="imagenet, or MEAN,..:STD,..[:bgr].")] = None,
     image_size: Annotated[str | None, typer.Option("--image-size", help="HEIGHTxWIDTH of a folder's pictures.")] = None,
+    metric: Annotated[str, typer.Option("--metric", help="accuracy, mean_iou, mse, or MODULE:FUNCTION.")] = "accuracy",
+    class_names: Annotated[Path | None, typer.Option("--class-names", help="A file with one name a line.")] = None,
     seed: Annotated[int, typer.Option("--seed", help="Seed of data, weights and order.")] = 0,
     json_to: JsonOption = None,
 ) -> None:
     """Give a network exits, train what has to be trained, cut it everywhere useful and write one package."""
     from hasten.networks.build import BuildOptions, settings_for
     from hasten.networks.build import build as build_network
+    from hasten.networks.factory import function_named
     from hasten.networks.prepare import parse_normalisation
 
     console = console_for(json_to)
@@ -65,6 +69,8 @@ def build(
         distill=distill,
         prepare=None if normalise is None else parse_normalisation(normalise),
         image_size=None if image_size is None else _size(image_size),
+        metric=function_named(metric, "metric") if ":" in metric else metric,
+        class_names=() if class_names is None else _lines(class_names),
     )
     layers = _list("--exits", exits, str)
     notes: list[str] = []
@@ -93,6 +99,11 @@ def _list(option: str, text: str, kind: Callable[[str], T]) -> list[T]:
         return [kind(part.strip()) for part in text.split(",") if part.strip()]
     except ValueError:
         raise InputError("build", option, text, "numbers, comma-separated") from None
+
+
+def _lines(path: Path) -> tuple[str, ...]:
+    """The names in a file, one a line."""
+    return tuple(line.strip() for line in read_text(path).splitlines() if line.strip())
 
 
 def _size(text: str) -> tuple[int, int]:

@@ -129,7 +129,10 @@ class MultiExit(nn.Module):
 
 
 class OwnExits(nn.Module):
-    """A module that has exits already: its ``forward`` returns a tuple of logits (N, classes), deepest last."""
+    """A module that has exits already: its ``forward`` returns a tuple of logits (N, classes), deepest last.
+
+    With ``num_classes`` 0 an exit gives any tensor or dictionary of tensors.
+    """
 
     def __init__(
         self,
@@ -145,8 +148,9 @@ class OwnExits(nn.Module):
         outputs = dry_run(module, self.prepare(_batch(example)))
         exits = outputs if isinstance(outputs, tuple | list) else (outputs,)
         shapes = [tuple(logits.shape) if isinstance(logits, Tensor) else type(logits).__name__ for logits in exits]
-        if not isinstance(outputs, tuple | list) or set(shapes) != {(2, num_classes)}:
-            expected = f"a tuple of logits (N, {num_classes}), one per exit; or name layers to attach exits to"
+        if not isinstance(outputs, tuple | list) or (num_classes and set(shapes) != {(2, num_classes)}):
+            wanted = f"logits (N, {num_classes})" if num_classes else "outputs"
+            expected = f"a tuple of {wanted}, one per exit; or name layers to attach exits to"
             raise InputError("network", "output", shapes, expected)
         self.exit_names = tuple(f"exit{number}" for number in range(1, len(shapes) + 1))
         self.num_classes = num_classes

@@ -24,6 +24,7 @@ from hasten.networks.train import Progress, TrainSettings
 from hasten.split.build import build_package, check_path, rehearse, warn
 from hasten.split.inspect import describe
 from hasten.split.manifest import MAX_NAME
+from hasten.split.metrics import ACCURACY, metric_name
 from hasten.split.package import Package
 
 SAMPLES = 512
@@ -54,6 +55,10 @@ class BuildOptions:
     """Normalisation of the frames, which becomes part of the graph."""
     image_size: Size | None = None
     """Height and width to which a folder's pictures are brought."""
+    metric: str | Callable[..., Any] = ACCURACY
+    """What an option's accuracy is; with another than ``accuracy`` the exits come trained."""
+    class_names: tuple[str, ...] = ()
+    """Of the logits; by default those of the data, where they name all."""
 
 
 @dataclass(frozen=True)
@@ -111,11 +116,11 @@ def build(
         module = load_network(factory)
         if options.weights is not None:
             load_weights(module, str(options.weights))
-        network = _with_exits(module, exits, dataset, options.prepare)
+        network = _with_exits(module, exits, dataset, options)
     if progress:
         progress("checking export and cuts", 0.0)
     names = [name[-MAX_NAME:] for name in network.exit_names]
-    rehearse(network, dataset.test_x, names)
+    rehearse(network, dataset.test_x, names, classifier=bool(network.num_classes))
     fitted = fit(
         network, dataset, options.train, settings, progress,
         given=options.weights is not None, distill=options.distill,
@@ -123,7 +128,9 @@ def build(
     tell_harm(fitted, on_note)
     with kept_on_failure(network, fitted, path):
         name = factory.partition(":")[2]
-        return Built(pack(fitted.module, dataset, name, names, path, progress, on_note), fitted)
+        named = options.class_names or (dataset.class_names if len(dataset.class_names) == network.num_classes else ())
+        told = {"progress": progress, "on_note": on_note, "metric": options.metric, "class_names": named}
+        return Built(pack(fitted.module, dataset, name, names, path, **told), fitted)
 
 
 def settings_for(data: str, seed: int = 0, **changes: Any) -> TrainSettings:
@@ -134,11 +141,16 @@ def settings_for(data: str, seed: int = 0, **changes: Any) -> TrainSettings:
 
 
 def _with_exits(
-    module: nn.Module, exits: Sequence[str], dataset: Dataset, prepare: Prepare | None
+    module: nn.Module, exits: Sequence[str], dataset: Dataset, options: BuildOptions
 ) -> MultiExit | OwnExits:
     if isinstance(module, MultiExit) and not exits:
         return module
-    example = torch.from_numpy(dataset.train_x[:2].copy())
+    example, prepare = torch.from_numpy(dataset.train_x[:2].copy()), options.prepare
+    if options.metric != ACCURACY and not options.class_names:
+        if exits:
+            expected = f"none (empty): exits for {metric_name(options.metric)} are the model's own"
+            raise InputError("build", "--exits", ",".join(exits), expected)
+        return OwnExits(module, 0, example, prepare)
     if exits:
         network: MultiExit | OwnExits = attach_exits(module, exits, example=example, prepare=prepare)
     else:
@@ -184,14 +196,13 @@ def pack(
     name: str,
     exit_names: Sequence[str],
     path: Path,
-    progress: Progress | None,
-    on_note: Callable[[str], None] | None = None,
+    **others: Any,
 ) -> Package:
-    """Write a trained network as a package; its test data say how accurate it is."""
+    """Write a trained network as a package; its test data say how accurate it is. ``others``: of ``build_package``."""
     labels = dataset.test_y
     if labels is None:
         labels = exit_logits(module, dataset.test_x)[-1].argmax(axis=1)
-        (on_note or warn)("the data have no labels: accuracy is agreement with the final exit")
+        (others.get("on_note") or warn)("the data have no labels: accuracy is agreement with the final exit")
     return build_package(
         module,
         dataset.test_x,
@@ -200,6 +211,5 @@ def pack(
         exit_names=exit_names,
         path=path,
         samples=min(SAMPLES, len(dataset.test_x)),
-        progress=progress,
-        on_note=on_note,
+        **others,
     )

@@ -31,7 +31,7 @@ class Calibrated(nn.Module):
     def forward(self, x: Tensor) -> tuple[Tensor, ...]:
         """Return calibrated logits (N, classes) of every exit."""
         pairs = zip(self.network(x), self.temperatures, strict=True)
-        return tuple(logits / temperature for logits, temperature in pairs)
+        return tuple(logits if temperature == 1.0 else logits / temperature for logits, temperature in pairs)
 
     def get_extra_state(self) -> Tensor:
         """The temperatures, which ``state_dict`` keeps beside the weights though they are constants of the graph."""

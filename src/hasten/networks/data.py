@@ -11,6 +11,7 @@ import io
 import zipfile
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,10 +21,11 @@ from hasten.core.files import about_data_folder, data_folder
 from hasten.networks.digits import cluttered, digits_by_part
 from hasten.networks.factory import call_named
 from hasten.networks.pictures import Size, read_picture_parts
-from hasten.networks.sources import Part, read_part, read_parts
+from hasten.networks.sources import Part, are_classes, read_part, read_parts
 
 Inputs = NDArray[np.generic]
 Labels = NDArray[np.int64]
+Targets = NDArray[Any]
 
 MAX_ARRAY_BYTES = 8 * 1024**3
 """An array of a data folder beyond this size is refused before it is read."""
@@ -42,17 +44,17 @@ class Dataset:
     """Inputs (N, *input_shape) and labels (N,) from 0 to ``classes`` - 1, in three parts.
 
     Inputs are uint8 (pixels, scaled to 0..1 in the network), float32, int64 or bool. Without labels ``classes`` is 0
-    and the labels are None.
+    and the labels are None; with other targets (N, ...) than classes it is 0, too.
     """
 
     name: str
     classes: int
     train_x: Inputs
-    train_y: Labels | None
+    train_y: Targets | None
     val_x: Inputs
-    val_y: Labels | None
+    val_y: Targets | None
     test_x: Inputs
-    test_y: Labels | None
+    test_y: Targets | None
     class_names: tuple[str, ...] = ()
 
     @property
@@ -130,7 +132,7 @@ def assembled(name: str, parts: dict[str, Part], seed: int) -> Dataset:
             aside, rest = np.split(rng.permutation(len(whole.x)), [count])
             parts = {**parts, missing: _rows(whole, aside), "train": _rows(whole, rest)}
     labels = [part.y for part in parts.values() if part.y is not None]
-    classes = max((int(y.max()) + 1 for y in labels), default=0)
+    classes = max((int(y.max()) + 1 for y in labels if are_classes(y)), default=0)
     train, val, test = parts["train"], parts["val"], parts["test"]
     return Dataset(name, classes, train.x, train.y, val.x, val.y, test.x, test.y, train.class_names)
 

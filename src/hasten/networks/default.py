@@ -58,7 +58,7 @@ def build_default(
         trained = cache_folder() / f"{data}-{recipe_hash(recipe, (hasten.networks,))}.pt"
         weights = SHIPPED_WEIGHTS if shipped else trained
         network, module = _default_network(dataset, settings, weights, progress)
-        package = pack(module, dataset, f"{data}-resnet", network.exit_names, kept, progress)
+        package = pack(module, dataset, f"{data}-resnet", network.exit_names, kept, progress=progress)
     if path is None:
         return package
     write_bytes(path, kept.read_bytes())

@@ -17,6 +17,7 @@ import torch
 from torch import nn
 
 from hasten.core.errors import HastenError, InputError
+from hasten.networks.attach import trial_run
 from hasten.networks.calibrate import Calibrated, exit_logits, fit_temperature
 from hasten.networks.data import Dataset
 from hasten.networks.train import Array, Labels, Progress, TrainSettings, train_exits
@@ -74,6 +75,12 @@ def fit(
     """
     if train not in TRAIN:
         raise InputError("build", "train", train, f"one of {', '.join(TRAIN)}")
+    if dataset.train_y is not None and not dataset.classes:
+        if train not in ("auto", "none") or distill:
+            expected = "classes (N,), which hasten can train exits for; exits for other targets come trained (none)"
+            raise InputError("training data", "labels", f"{dataset.train_y.dtype} {dataset.train_y.shape}", expected)
+        exits = len(trial_run(network, dataset.test_x))  # type: ignore[arg-type]
+        return Fitted(Calibrated(network, [1.0] * exits).eval(), "none", "targets are no classes", None, None)
     settings = settings or TrainSettings()
     settings = replace(settings, batch=max(2, min(settings.batch, len(dataset.train_x))))
     known = known_exits(network, dataset)

@@ -12,19 +12,21 @@ from numpy.typing import NDArray
 from torch import nn
 
 from hasten.core.errors import InputError
-from hasten.networks.attach import MultiExit, OwnExits, width_of
+from hasten.networks.attach import MultiExit, OwnExits
 from hasten.networks.build import kept_on_failure, tell_harm
 from hasten.networks.data import own_dataset
 from hasten.networks.fit import fit
-from hasten.networks.prepare import Prepare
 from hasten.networks.train import Progress, TrainSettings
 from hasten.split import build as packing
+from hasten.split.metrics import ACCURACY
 from hasten.split.package import Package
 
 
 class Packing(TypedDict, total=False):
     """What :func:`hasten.split.build.build_package` takes besides; it documents each."""
 
+    metric: str | Callable[..., object]
+    class_names: Sequence[str]
     max_blocks: int
     samples: int
     codec_inputs: int
@@ -35,7 +37,7 @@ class Packing(TypedDict, total=False):
 def build_package(
     module: nn.Module,
     inputs: NDArray[np.generic],
-    labels: NDArray[np.integer],
+    labels: NDArray[np.generic],
     *,
     name: str,
     path: str | Path,
@@ -52,7 +54,7 @@ def build_package(
             logits (N, classes) per exit, deepest last. For uint8 ``inputs`` it is given ``x.float() / 255``; that
             scaling becomes part of the exported graph, so the raw frame is what goes on the wire. Trained in place.
         inputs: (N, *input_shape) held-out inputs, uint8, float32 or int64, never seen in training.
-        labels: (N,) class indices.
+        labels: (N,) class indices, or what another ``metric`` compares with, (N, ...).
         name: of the package and its profile.
         path: where the package goes; written whole or not at all.
         exit_names: one per exit, in order; by default those of the module, or exit1, exit2, ...
@@ -63,8 +65,8 @@ def build_package(
             DataLoader, rows with named columns, or a mapping of such parts ``train`` and ``validation``. Without labels
             the heads learn to answer as the deepest exit does.
         settings: how to train.
-        others: as :func:`hasten.split.build.build_package` takes them: ``max_blocks``, ``samples``, ``codec_inputs``,
-            ``progress``, ``on_note``.
+        others: as :func:`hasten.split.build.build_package` takes them: ``metric``, ``class_names``, ``max_blocks``,
+            ``samples``, ``codec_inputs``, ``progress``, ``on_note``.
 
     Raises:
         InputError: module, data, names and settings do not fit each other, or the graph cannot be cut at an exit; all
@@ -73,6 +75,8 @@ def build_package(
     """
     if exit_names is None:
         exit_names = _names_of(module, inputs)
+    if train != "none" and others.get("metric", ACCURACY) != ACCURACY and not others.get("class_names"):
+        raise InputError("build", "train", train, "none: exits for another metric than accuracy come trained")
     packed: dict[str, Any] = {"name": name, "exit_names": exit_names, "path": path, **others}
     if train == "none":
         return packing.build_package(module, inputs, labels, **packed)
@@ -93,5 +97,4 @@ def _names_of(module: nn.Module, inputs: NDArray[np.generic]) -> Sequence[str]:
         return module.exit_names
     if not isinstance(module, nn.Module) or not isinstance(inputs, np.ndarray):
         return ("final",)  # refused by what follows, which says why
-    example = torch.from_numpy(inputs[:2].copy())
-    return OwnExits(module, width_of(module, example, Prepare()), example).exit_names
+    return OwnExits(module, 0, torch.from_numpy(inputs[:2].copy())).exit_names

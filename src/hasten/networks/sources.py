@@ -25,10 +25,10 @@ INPUT_COLUMNS = ("x", "image", "img", "pixel_values", "input_ids", "input_values
 
 
 class Part(NamedTuple):
-    """Inputs (N, *input_shape), labels (N,) or None, and the classes' names where the data have them."""
+    """Inputs (N, *input_shape), classes (N,) or other targets (N, ...) or None, and the classes' names if known."""
 
     x: Array
-    y: NDArray[np.int64] | None
+    y: Array | None
     class_names: tuple[str, ...] = ()
 
 
@@ -126,24 +126,35 @@ def _array(value: Any) -> Array:
 
 
 def _checked(where: str, x: Array, y: Array | None) -> Part:
-    """Types that networks take: uint8, int64, bool, float32; labels int64."""
+    """Types that networks take: uint8, int64, bool, float32; classes int64."""
     if x.ndim < 2 or len(x) < 2:
         raise InputError(where, "inputs", x.shape, "(N, ...), at least 2 inputs")
+    x = _plain(where, "inputs", x)
+    if y is not None:
+        y = y.reshape(len(y)) if y.ndim == 2 and y.shape[1] == 1 and y.dtype.kind in "iu" else y
+        if y.ndim < 1 or len(y) != len(x):
+            raise InputError(where, "labels", f"{y.dtype} {y.shape}", f"integers ({len(x)},), one per input")
+        y = y.astype(np.int64) if are_classes(y) else _plain(where, "labels", y)
+        if are_classes(y) and int(y.min()) < 0:
+            raise InputError(where, "labels", int(y.min()), "class numbers from 0")
+    return Part(np.ascontiguousarray(x), y)
+
+
+def are_classes(y: Array) -> bool:
+    """Whether labels are numbers of classes (N,), and not other targets."""
+    return y.ndim == 1 and y.dtype.kind in "iu"
+
+
+def _plain(where: str, what: str, x: Array) -> Array:
     if x.dtype.kind == "f":
         x = x.astype(np.float32, copy=False)
         if not np.isfinite(x).all():
-            raise InputError(where, "inputs", "NaN or infinity", "finite numbers")
+            raise InputError(where, what, "NaN or infinity", "finite numbers")
     elif x.dtype.kind in "iu" and x.dtype != np.uint8:
         x = x.astype(np.int64, copy=False)
     elif x.dtype not in (np.dtype(np.uint8), np.dtype(np.bool_)):
-        raise InputError(where, "inputs", str(x.dtype), "uint8, integers, booleans or floats")
-    if y is not None:
-        y = y.reshape(len(y)) if y.ndim == 2 and y.shape[1] == 1 else y
-        if y.shape != (len(x),) or y.dtype.kind not in "iu":
-            raise InputError(where, "labels", f"{y.dtype} {y.shape}", f"integers ({len(x)},), one per input")
-        if int(y.min()) < 0:
-            raise InputError(where, "labels", int(y.min()), "class numbers from 0")
-    return Part(np.ascontiguousarray(x), None if y is None else y.astype(np.int64))
+        raise InputError(where, what, str(x.dtype), "uint8, integers, booleans or floats")
+    return x
 
 
 def _class_names(given: Any) -> tuple[str, ...]:

@@ -15,8 +15,9 @@ from numpy.typing import NDArray
 
 from hasten.split.codecs import CodecError, make_codec
 from hasten.split.manifest import DEFAULT_CODEC
+from hasten.split.metrics import ACCURACY, make_metric, score
 from hasten.split.segments import Segmenter
-from hasten.split.sessions import LOGITS, session_options
+from hasten.split.sessions import session_options
 
 Array = NDArray[np.generic]
 
@@ -43,22 +44,38 @@ class Accuracies:
 
 
 def measure_accuracy(
-    segmenter: Segmenter, inputs: Array, labels: NDArray[np.int64], codec_inputs: int, report: Callable[[float], None]
+    segmenter: Segmenter,
+    inputs: Array,
+    targets: Array,
+    codec_inputs: int,
+    report: Callable[[float], None],
+    metric: str | Callable[..., object] = ACCURACY,
 ) -> Accuracies:
-    """Run all ``inputs`` (N, *shape) through the network and the first ``codec_inputs`` also through the codec."""
+    """Run all ``inputs`` (N, *shape) through the network and the first ``codec_inputs`` also through the codec.
+
+    ``targets`` (N, ...) are what ``metric`` compares the outputs with.
+    """
+    measure = make_metric(metric, targets)
+
+    def scores(values: dict[str, Array], behind: int, target: Array) -> list[float]:
+        return [
+            score(measure, segmenter.outputs_in(values, number), target) if after > behind else 0.0
+            for number, after in enumerate(plan.after_block, start=1)
+        ]
+
     plan = segmenter.plan
     partitions, exits = len(plan.cuts), len(plan.after_block)
     everything = InlineSession(segmenter.everything())
     tails = [InlineSession(segmenter.tails(partition)) for partition in range(partitions - 1)]
     specs = [segmenter.specs(partition) for partition in range(partitions)]
     codec = make_codec(DEFAULT_CODEC)
-    right = np.zeros((len(inputs), exits), dtype=bool)
-    coded_right = np.zeros((min(codec_inputs, len(inputs)), partitions, exits), dtype=bool)
+    right = np.zeros((len(inputs), exits))
+    coded_right = np.zeros((min(codec_inputs, len(inputs)), partitions, exits))
     sent = np.zeros((len(coded_right), partitions))
-    for index, label in enumerate(labels):
+    for index, target in enumerate(targets):
         frame = inputs[index : index + 1]
         values = {**everything.run({segmenter.network.input: frame}), segmenter.network.input: frame}
-        right[index] = _answers(values, exits) == label
+        right[index] = scores(values, 0, target)
         if index < len(coded_right):
             for partition in range(partitions):
                 try:
@@ -70,7 +87,7 @@ def measure_accuracy(
                 if partition < partitions - 1:
                     received = codec.decode(payload, specs[partition])
                     fed = {spec.name: tensor for spec, tensor in zip(specs[partition], received, strict=True)}
-                    coded_right[index, partition] = _answers(tails[partition].run(fed), exits) == label
+                    coded_right[index, partition] = scores(tails[partition].run(fed), partition, target)
         report((index + 1) / len(inputs))
     uncoded = right.mean(axis=0)
     change = codec_change(right[: len(coded_right), np.newaxis], coded_right)
@@ -82,17 +99,16 @@ def measure_accuracy(
     return Accuracies(tuple(float(value) for value in uncoded), by_partition, payloads)
 
 
-def codec_change(right: NDArray[np.bool_], coded_right: NDArray[np.bool_]) -> NDArray[np.float64]:
-    """Change of the share of right answers (..., E) by the codec; 0 where these inputs cannot tell it from none.
+def codec_change(right: NDArray[np.float64], coded_right: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Change of the mean score (..., E) by the codec; 0 where these inputs cannot tell it from none.
 
-    Both arguments are (N, ..., E), the same inputs without and with the codec. Were the codec without effect, each
-    answer that changed would be as likely gained as lost (McNemar's test). Without this, an input or two would decide
-    between partitions that are as accurate as each other.
+    Both arguments are (N, ..., E), the same inputs without and with the codec, scored 0..1 (a classifier's 0 or 1).
+    Were the codec without effect, each change would be as likely up as down (for right and wrong McNemar's test).
+    Without this, an input or two would decide between partitions that are as accurate as each other.
     """
-    gained = (coded_right & ~right).sum(axis=0)
-    lost = (right & ~coded_right).sum(axis=0)
-    told = np.abs(gained - lost) > _DEVIATIONS * np.sqrt(gained + lost)
-    return np.where(told, (gained - lost) / max(len(right), 1), 0.0)
+    changes = coded_right.astype(np.float64) - right
+    told = np.abs(changes.sum(axis=0)) > _DEVIATIONS * np.sqrt((changes**2).sum(axis=0))
+    return np.where(told, changes.sum(axis=0) / max(len(right), 1), 0.0)
 
 
 class InlineSession:
@@ -105,9 +121,3 @@ class InlineSession:
     def run(self, fed: dict[str, Array]) -> dict[str, Array]:
         """Outputs by name for inputs by name."""
         return dict(zip(self._names, self._session.run(self._names, fed), strict=True))
-
-
-def _answers(values: dict[str, Array], exits: int) -> NDArray[np.int64]:
-    """Top-1 class per exit, -1 where ``values`` holds no logits of it or they are not finite: that is no answer."""
-    found = [values.get(f"{LOGITS}{number}") for number in range(1, exits + 1)]
-    return np.array([-1 if logits is None or not np.isfinite(logits).all() else logits.argmax() for logits in found])

@@ -15,12 +15,13 @@ from hasten.core.errors import InputError
 from hasten.core.output import check_file, write_bytes
 from hasten.core.profile import Profile
 from hasten.split.accuracy import Accuracies, InlineSession, measure_accuracy
-from hasten.split.content import Content
+from hasten.split.content import Content, Meaning
 from hasten.split.executor import Executor, Role
 from hasten.split.export import FromFrames, export_network
 from hasten.split.graph import plan_cuts
-from hasten.split.manifest import MAX_EXITS, MAX_NAME, PackageManifest
-from hasten.split.modules import require_float32, require_steady
+from hasten.split.manifest import LOGITS, MAX_EXITS, MAX_NAME, PackageManifest
+from hasten.split.metrics import ACCURACY, make_metric, metric_name
+from hasten.split.modules import named_outputs, require_float32, require_steady
 from hasten.split.package import (
     Package,
     open_package,
@@ -28,7 +29,6 @@ from hasten.split.package import (
 )
 from hasten.split.segment_times import FittedTimes, fit_times, merged_source, profile_from, role_source, time_segments
 from hasten.split.segments import Segmenter
-from hasten.split.sessions import LOGITS
 from hasten.split.verify import TOLERANCE, VerificationError, option_error, random_inputs_like, relative_error
 
 Array = NDArray[np.generic]
@@ -39,6 +39,7 @@ MAX_BLOCKS = 12
 COSTLY = 0.05
 """A loss of accuracy through the codec that is worth a word."""
 
+_OUTPUT_TYPES = (torch.float32, torch.uint8, torch.int32, torch.int64, torch.bool)
 _VERIFIED_SAMPLES, _RANDOM_INPUTS = 8, 4
 _QUICK_GAP_MS, _QUICK_REPEATS = 2.0, 5
 
@@ -46,11 +47,13 @@ _QUICK_GAP_MS, _QUICK_REPEATS = 2.0, 5
 def build_package(
     module: nn.Module,
     inputs: NDArray[np.generic],
-    labels: NDArray[np.integer],
+    labels: NDArray[np.generic],
     *,
     name: str,
     exit_names: Sequence[str],
     path: str | Path,
+    metric: str | Callable[..., object] = ACCURACY,
+    class_names: Sequence[str] = (),
     max_blocks: int = MAX_BLOCKS,
     samples: int = 64,
     codec_inputs: int = 1000,
@@ -60,14 +63,18 @@ def build_package(
     """Cut ``module`` at every useful place and write one ``.hasten`` file.
 
     Args:
-        module: in eval mode; ``forward(x)`` returns a tuple of one logits tensor (N, classes) per exit, deepest last.
-            For uint8 ``inputs`` it is given ``x.float() / 255``; that scaling becomes part of the exported graph, so
-            the raw frame is what goes on the wire. Float inputs are given as they are.
+        module: in eval mode; ``forward(x)`` returns a tuple with one entry per exit, deepest last: logits (N, classes),
+            or for another ``metric`` any tensor or dictionary of tensors (N, ...). For uint8 ``inputs`` it is given
+            ``x.float() / 255``; that scaling becomes part of the exported graph, so the raw frame is what goes on the
+            wire. Other inputs are given as they are.
         inputs: (N, *input_shape) held-out inputs, uint8 or float32, never seen in training.
-        labels: (N,) class indices.
+        labels: (N,) class indices, or for another metric whatever it compares with, (N, ...).
         name: of the package and its profile.
         exit_names: one per exit, in order.
         path: where the package goes; written whole or not at all.
+        metric: what the accuracy of an option is: ``accuracy``, ``mean_iou``, ``mse``, or a function of an exit's
+            outputs (a dictionary of arrays without batch axis) and the target that returns 0..1.
+        class_names: of the logits, in order; with a metric of one's own they say that the exits give logits.
         max_blocks: at most so many blocks (exits are always kept); the smallest are merged into their neighbours.
         samples: so many of ``inputs`` travel in the package, for checks and as a source of tasks.
         codec_inputs: accuracy with the codec is measured on the first so many inputs, per exit and partition.
@@ -81,26 +88,27 @@ def build_package(
         VerificationError: some (exit, partition) does not give what the module gives.
     """
     report, tell = progress or _silent, on_note or warn
-    frames, classes_of = _checked_data(inputs, labels)
+    classifier = metric == ACCURACY or bool(class_names)
+    frames, targets = _checked_data(inputs, labels, classifier)
+    make_metric(metric, targets)
     path = check_path(path)
     _check_names(name, exit_names)
     for field, count in (("max_blocks", max_blocks), ("samples", samples), ("codec_inputs", codec_inputs)):
         if not isinstance(count, int) or count < 1:
             raise InputError("build", field, count, "a whole number from 1")
     report("export", 0.0)
-    segmenter, classes = rehearse(module, frames, exit_names, max_blocks)
-    if classes_of.min() < 0 or classes_of.max() >= classes:
-        raise InputError("build", "labels", int(classes_of.max()), f"classes 0..{classes - 1}")
+    segmenter, classes = rehearse(module, frames, exit_names, max_blocks, classifier=classifier)
+    if classifier and not 0 <= int(targets.min()) <= int(targets.max()) < classes:
+        raise InputError("build", "labels", int(targets.max()), f"classes 0..{classes - 1}")
+    meaning = Meaning(classes, _checked_class_names(class_names, classes), metric_name(metric))
     reference = _reference(module, frames)
     accuracy = measure_accuracy(
-        segmenter, frames, classes_of, codec_inputs, lambda done: report("accuracy with codec", done)
+        segmenter, frames, targets, codec_inputs, lambda done: report("accuracy with codec", done), metric
     )
     for note in (*segmenter.plan.notes, *_codec_notes(segmenter, exit_names, accuracy)):
         tell(note)
     held = min(samples, len(frames))
-    content = Content(
-        segmenter, accuracy, name, tuple(exit_names), classes, frames[:held], classes_of[:held], len(frames)
-    )
+    content = Content(segmenter, accuracy, name, tuple(exit_names), meaning, frames[:held], targets[:held], len(frames))
     executor = Executor(parse_package(content.file(_untimed(content.manifest())), path))
     _verify_against(reference, executor, frames[:_VERIFIED_SAMPLES], lambda done: report("verify", done))
     write_bytes(path, content.file(_quick_profile(executor, lambda done: report("quick profile", done))))
@@ -108,14 +116,19 @@ def build_package(
 
 
 def rehearse(
-    module: nn.Module, inputs: Array, exit_names: Sequence[str], max_blocks: int = MAX_BLOCKS
+    module: nn.Module,
+    inputs: Array,
+    exit_names: Sequence[str],
+    max_blocks: int = MAX_BLOCKS,
+    *,
+    classifier: bool = True,
 ) -> tuple[Segmenter, int]:
     """Do with the first of ``inputs`` all that building could refuse a module for, trained or not, in seconds.
 
     Exports it, plans the cuts, and compares every exit behind one partition with the module itself.
 
     Returns:
-        What makes the segments, and the number of classes.
+        What makes the segments, and the number of classes; 0 for what is no ``classifier``.
 
     Raises:
         InputError: as :func:`build_package`.
@@ -127,19 +140,19 @@ def rehearse(
     frame = inputs[:1].copy()
     reference = _reference(module, frame)
     wanted = require_steady(reference, torch.from_numpy(frame))
-    classes = _checked_exits(wanted, exit_names)
+    classes = _checked_exits(wanted, exit_names, classifier)
     network = export_network(reference, torch.from_numpy(frame.copy()))
     segmenter = Segmenter(network, plan_cuts(network, exit_names, max_blocks))
     values = {network.input: frame, **InlineSession(segmenter.everything()).run({network.input: frame})}
     partition = (len(segmenter.plan.cuts) - 1) // 2
     fed = {spec.name: values[spec.name] for spec in segmenter.specs(partition)}
     values |= InlineSession(segmenter.tails(partition)).run(fed)
-    for number, logits in enumerate(wanted, start=1):
-        whole = logits[0].numpy()
-        error = relative_error(values[f"{LOGITS}{number}"][0].astype(np.float32), whole)
+    for number, given in enumerate(wanted, start=1):
+        found = segmenter.outputs_in(values, number)
+        error = max(relative_error(found[name], whole[0].numpy()) for name, whole in given.items())
         if not error <= TOLERANCE:
             raise VerificationError(
-                f"network: exit {number}, partition {partition}: got logits that differ from the module's by "
+                f"network: exit {number}, partition {partition}: got outputs that differ from the module's by "
                 f"{error:.3g}, expected at most {TOLERANCE:g}"
             )
     return segmenter, classes
@@ -150,20 +163,27 @@ def _reference(module: nn.Module, frames: Array) -> nn.Module:
     return (FromFrames(module) if frames.dtype == np.uint8 else module).eval()
 
 
-def _checked_data(inputs: Array, labels: NDArray[np.integer]) -> tuple[Array, NDArray[np.int64]]:
-    """Inputs as uint8, int64 or float32, labels as int64."""
+def _checked_data(inputs: Array, labels: Array, classifier: bool) -> tuple[Array, Array]:
+    """Inputs as uint8, int64, bool or float32, labels as int64, other targets as these or float32."""
     for field, value in (("inputs", inputs), ("labels", labels)):
         if not isinstance(value, np.ndarray):
             raise InputError("build", field, type(value).__name__, "a numpy array (for a tensor: tensor.numpy())")
     if inputs.ndim < 2 or len(inputs) == 0:
         raise InputError("build", "inputs", inputs.shape, "an array (N, *input_shape) with N at least 1")
-    if labels.shape != (len(inputs),) or not np.issubdtype(labels.dtype, np.integer):
+    if classifier and (labels.shape != (len(inputs),) or not np.issubdtype(labels.dtype, np.integer)):
         raise InputError("build", "labels", f"{labels.dtype}{labels.shape}", f"{len(inputs)} class indices")
-    if inputs.dtype not in (np.uint8, np.int64):
-        if not np.issubdtype(inputs.dtype, np.floating) or not np.isfinite(inputs).all():
-            raise InputError("build", "inputs", str(inputs.dtype), "uint8, int64, or finite float values")
-        inputs = inputs.astype(np.float32)
-    return np.ascontiguousarray(inputs), labels.astype(np.int64)
+    if labels.ndim < 1 or len(labels) != len(inputs):
+        raise InputError("build", "labels", labels.shape, f"targets of all {len(inputs)} inputs")
+    return _plain("inputs", inputs), labels.astype(np.int64) if classifier else _plain("labels", labels)
+
+
+def _plain(field: str, array: Array) -> Array:
+    """An array of a type that packages hold."""
+    if array.dtype not in (np.dtype(np.uint8), np.dtype(np.int64), np.dtype(np.bool_)):
+        if not np.issubdtype(array.dtype, np.floating) or not np.isfinite(array).all():
+            raise InputError("build", field, str(array.dtype), "uint8, int64, bool, or finite float values")
+        array = array.astype(np.float32)
+    return np.ascontiguousarray(array)
 
 
 def check_path(path: str | Path) -> Path:
@@ -180,23 +200,44 @@ def _check_names(name: str, exit_names: Sequence[str]) -> None:
     """The names that the manifest takes, before anything is done."""
     if isinstance(exit_names, str) or not isinstance(exit_names, Sequence):
         raise InputError("build", "exit_names", exit_names, "a list of names, one per exit")
-    expected = f"1 to {MAX_NAME} characters without control characters"
     for field, value in (("name", name), *(("exit_names", given) for given in exit_names)):
-        if not isinstance(value, str) or not 1 <= len(value) <= MAX_NAME or any(c < " " or c == "\x7f" for c in value):
-            raise InputError("build", field, value, expected)
+        _check_name(field, value)
     if len(exit_names) > MAX_EXITS:
         raise InputError("build", "exit_names", len(exit_names), f"at most {MAX_EXITS} exits")
 
 
-def _checked_exits(outputs: Sequence[torch.Tensor], exit_names: Sequence[str]) -> int:
-    """The number of classes, once every exit is known to give logits (1, classes)."""
+def _check_name(field: str, value: object) -> None:
+    if not isinstance(value, str) or not 1 <= len(value) <= MAX_NAME or any(c < " " or c == "\x7f" for c in value):
+        raise InputError("build", field, value, f"1 to {MAX_NAME} characters without control characters")
+
+
+def _checked_class_names(names: Sequence[str], classes: int) -> tuple[str, ...]:
+    if isinstance(names, str) or (names and len(names) != classes):
+        raise InputError("build", "class_names", len(names), f"a list of {classes} names, one per class")
+    for name in names:
+        _check_name("class_names", name)
+    return tuple(names)
+
+
+def _checked_exits(outputs: Sequence[dict[str, torch.Tensor]], exit_names: Sequence[str], classifier: bool) -> int:
+    """The number of classes, once every exit is known to give logits (1, classes); 0 for what is no classifier."""
     if len(outputs) != len(exit_names) or len(set(exit_names)) != len(exit_names):
         expected = f"{len(outputs)} different names, one per output of the module"
         raise InputError("build", "exit_names", list(exit_names), expected)
-    shapes = [tuple(logits.shape) for logits in outputs]
-    if len(set(shapes)) > 1 or len(shapes[0]) != 2 or shapes[0][0] != 1:
-        raise InputError("build", "module", shapes, "logits of the same shape (1, classes) from every exit")
-    return int(shapes[0][1])
+    for exit_name, given in zip(exit_names, outputs, strict=True):
+        for name, tensor in given.items():
+            _check_name(f"outputs of {exit_name}", name)
+            if tensor.dtype not in _OUTPUT_TYPES or tensor.ndim < 1 or tensor.shape[0] != 1:
+                found = f"{tensor.dtype} {tuple(tensor.shape)}"
+                expected = "float32, uint8, int32, int64 or bool, with the batch (1 here) as the first axis"
+                raise InputError("build", f"output {name} of exit {exit_name}", found, expected)
+    if not classifier:
+        return 0
+    shapes = [{name: tuple(tensor.shape) for name, tensor in given.items()} for given in outputs]
+    if any(shape != shapes[0] for shape in shapes) or list(shapes[0]) != [LOGITS] or len(shapes[0][LOGITS]) != 2:
+        expected = "logits of the same shape (1, classes) from every exit, or another metric than accuracy"
+        raise InputError("build", "module", shapes, expected)
+    return shapes[0][LOGITS][1]
 
 
 def _codec_notes(segmenter: Segmenter, exit_names: Sequence[str], accuracy: Accuracies) -> list[str]:
@@ -216,10 +257,10 @@ def _verify_against(reference: nn.Module, executor: Executor, frames: Array, rep
     inputs = [frames[index : index + 1] for index in range(len(frames))]
     inputs += random_inputs_like(executor.package.manifest.input, frames, _RANDOM_INPUTS, seed=0)
     with torch.no_grad():
-        answers = [reference(torch.from_numpy(frame.copy())) for frame in inputs]
+        answers = [named_outputs(reference(torch.from_numpy(frame.copy()))) for frame in inputs]
     options = executor.package.manifest.options()
     for done, (exit_, partition) in enumerate(options, start=1):
-        whole = [answer[exit_ - 1][0].numpy() for answer in answers]
+        whole = [{name: tensor[0].numpy() for name, tensor in answer[exit_ - 1].items()} for answer in answers]
         option_error(executor, exit_, partition, inputs, whole)
         report(done / len(options))
 

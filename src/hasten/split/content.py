@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import importlib.metadata
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from functools import cached_property
 from typing import Any
 
@@ -14,12 +14,22 @@ from numpy.typing import NDArray
 from hasten.core.profile import Profile
 from hasten.split.accuracy import Accuracies
 from hasten.split.manifest import Cut, ExitSpec, Graph, PackageManifest, Samples, TensorSpec, Weight
+from hasten.split.metrics import ACCURACY
 from hasten.split.package import PROFILE, SAMPLE_INPUTS, SAMPLE_LABELS, npy_bytes, package_bytes
 from hasten.split.segments import Segmenter
 
 Array = NDArray[np.generic]
 
 _VERSIONS_OF = ("hasten", "torch", "onnx", "onnxruntime", "numpy")
+
+
+@dataclass(frozen=True)
+class Meaning:
+    """What the outputs stand for: the number of classes (0: other outputs than logits), their names, the metric."""
+
+    classes: int
+    class_names: tuple[str, ...] = ()
+    metric: str = ACCURACY
 
 
 @dataclass(frozen=True)
@@ -30,9 +40,9 @@ class Content:
     accuracy: Accuracies
     name: str
     exit_names: tuple[str, ...]
-    classes: int
+    meaning: Meaning
     inputs: Array
-    labels: NDArray[np.int64]
+    labels: Array
     evaluated: int
 
     def manifest(self) -> PackageManifest:
@@ -80,19 +90,34 @@ class Content:
             SAMPLE_LABELS: npy_bytes(self.labels),
         }
 
+    def _target(self) -> TensorSpec | None:
+        """What a label is where it is no class."""
+        if self.meaning.classes or (self.labels.ndim == 1 and self.labels.dtype == np.int64):
+            return None
+        return TensorSpec.model_validate(
+            {"name": "labels", "shape": self.labels.shape[1:], "dtype": str(self.labels.dtype)}
+        )
+
     @cached_property
     def description(self) -> Mapping[str, Any]:
         """The manifest's fields."""
         plan, accuracy = self.segmenter.plan, self.accuracy
         return {
             "name": self.name,
-            "classes": self.classes,
+            **asdict(self.meaning),
+            "target": self._target(),
             "cuts": [
                 Cut(name=cut.name, tensors=self.segmenter.specs(partition), payload_bytes=size)
                 for partition, (cut, size) in enumerate(zip(plan.cuts, accuracy.payload_bytes, strict=True))
             ],
             "exits": [
-                _exit_spec(name, after, accuracy.uncoded[index], accuracy.by_partition[index])
+                _exit_spec(
+                    name,
+                    after,
+                    accuracy.uncoded[index],
+                    accuracy.by_partition[index],
+                    self.segmenter.outputs(index + 1),
+                )
                 for index, (name, after) in enumerate(zip(self.exit_names, plan.after_block, strict=True))
             ],
             "graphs": [entry for entry, _ in self.graphs.values()],
@@ -102,10 +127,17 @@ class Content:
         }
 
 
-def _exit_spec(name: str, after_block: int, accuracy: float, by_partition: tuple[float, ...]) -> ExitSpec:
+def _exit_spec(
+    name: str,
+    after_block: int,
+    accuracy: float,
+    by_partition: tuple[float, ...],
+    outputs: tuple[TensorSpec, ...],
+) -> ExitSpec:
     return ExitSpec(
         name=name,
         after_block=after_block,
+        outputs=outputs,
         accuracy=accuracy,
         accuracy_with_codec=float(np.clip(np.mean(by_partition), min(by_partition), max(by_partition))),
         worst_accuracy_with_codec=min(by_partition),

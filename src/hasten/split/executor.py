@@ -97,13 +97,19 @@ class Executor:
         return self._session(Key("prefix", partition, 0)).run(inputs)
 
     def finish(self, partition: int, exit_: int, tensors: Sequence[Array]) -> NDArray[np.float32]:
-        """Run what is left from ``partition`` to the logits (classes,) of ``exit_`` (from 1).
+        """Run what is left from ``partition`` to the logits (classes,) of ``exit_`` (from 1): its first output.
 
         Partition 0 takes the input and runs the whole network up to this exit; at the exit's own block only the head
         is left.
         """
         logits: NDArray[np.float32] = self._session(Key("finish", partition, exit_)).run(tensors)[0][0]
         return logits
+
+    def outputs(self, partition: int, exit_: int, tensors: Sequence[Array]) -> dict[str, Array]:
+        """As :meth:`finish`, but all outputs of the exit by name, each of the shape that the manifest says."""
+        found = self._session(Key("finish", partition, exit_)).run(tensors)
+        specs = self.package.manifest.outputs(exit_)
+        return {spec.name: array[0] for spec, array in zip(specs, found, strict=True)}
 
     def warm(self, options: Iterable[tuple[int, int]] | None = None) -> None:
         """Build the segments of these (exit, partition) pairs (default: of those wanted) and run each once on zeros.

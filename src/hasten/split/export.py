@@ -22,6 +22,7 @@ from torch import nn
 from hasten.core.errors import InputError
 from hasten.split.graph import OPSET
 from hasten.split.manifest import MAX_NAME
+from hasten.split.modules import named_outputs
 from hasten.split.network import ExportedNetwork, rename
 
 INPUT = "input"
@@ -42,8 +43,20 @@ class FromFrames(nn.Module):
         return outputs
 
 
+class _Flat(nn.Module):
+    """Gives the outputs of all exits one after another, whatever each exit gives them in."""
+
+    def __init__(self, network: nn.Module) -> None:
+        super().__init__()
+        self.network = network
+
+    def forward(self, x: torch.Tensor) -> tuple[torch.Tensor, ...]:
+        """``x``: (N, *input_shape)."""
+        return tuple(tensor for given in named_outputs(self.network(x)) for tensor in given.values())
+
+
 def export_network(module: nn.Module, example: torch.Tensor) -> ExportedNetwork:
-    """Export ``module`` (eval mode, returns a tuple of logits) for a batch of one shaped like ``example``.
+    """Export ``module`` (eval mode, returns a tuple of outputs) for a batch of one shaped like ``example``.
 
     Raises:
         InputError: torch cannot export it, for instance because its exits are chosen inside ``forward``, or an operator
@@ -52,7 +65,8 @@ def export_network(module: nn.Module, example: torch.Tensor) -> ExportedNetwork:
     program = None
     with _quiet(), torch.no_grad():
         try:
-            program = torch.export.export(module, (example,)).run_decompositions({})
+            given = [list(outputs) for outputs in named_outputs(module(example.clone()))]
+            program = torch.export.export(_Flat(module), (example,)).run_decompositions({})
             exported = torch.onnx.export(
                 program, dynamo=True, verbose=False, external_data=False, opset_version=OPSET, input_names=[INPUT]
             )
@@ -66,7 +80,8 @@ def export_network(module: nn.Module, example: torch.Tensor) -> ExportedNetwork:
     model = onnx.shape_inference.infer_shapes(exported.model_proto)
     _require_plain(model)
     _shorten_names(model.graph)
-    return ExportedNetwork(model.graph)
+    tensors = iter(output.name for output in model.graph.output)
+    return ExportedNetwork(model.graph, [{name: str(next(tensors)) for name in names} for names in given])
 
 
 def _inner(module: nn.Module) -> nn.Module:

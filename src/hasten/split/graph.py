@@ -87,7 +87,7 @@ class _Analysis:
         self.network = network
         self.names = exit_names
         self.max_tensors = max_tensors
-        self.needs = [network.needed([output]) for output in network.outputs]
+        self.needs = [network.needed(given.values()) for given in network.exits]
         for name, need in zip(exit_names, self.needs, strict=True):
             if not need:
                 raise InputError("network", "exits", name, "an exit that depends on the input")
@@ -119,9 +119,9 @@ class _Analysis:
         ends = self.attachments()
         nodes = self.network.graph.node
         read: set[str] = set()
-        for output, need, end in zip(self.network.outputs, self.needs, ends, strict=True):
+        for given, need, end in zip(self.network.exits, self.needs, ends, strict=True):
             if end >= position:
-                read |= {output, *(name for index in need - done for name in reads(nodes[index]))}
+                read |= {*given.values(), *(name for index in need - done for name in reads(nodes[index]))}
         made = {self.network.input} | {name for index in done for name in nodes[index].output}
         read &= made
         return sorted(read, key=lambda name: self.network.producer.get(name, -1))

@@ -19,6 +19,8 @@ def describe(package: Package) -> dict[str, Any]:
         "digest": package.digest,
         "name": manifest.name,
         "classes": manifest.classes,
+        "class_names": list(manifest.class_names),
+        "metric": manifest.metric,
         "input": manifest.input.model_dump(mode="json"),
         "cuts": [
             {

@@ -20,6 +20,9 @@ MAX_ELEMENTS = 1 << 28
 DEFAULT_CODEC = "uint8-zstd"
 """Of cuts that name none, as in packages from before there were several."""
 
+LOGITS = "logits"
+"""The name of a classifier's one output."""
+
 MAX_NAME, MAX_EXITS = 200, 64
 Name = Annotated[str, Field(min_length=1, max_length=MAX_NAME, pattern=r"^[^\x00-\x1f\x7f]+$")]
 Dimension = Annotated[int, Field(ge=1, le=MAX_ELEMENTS)]
@@ -35,7 +38,7 @@ class TensorSpec(Record):
 
     name: Name
     shape: Annotated[tuple[Dimension, ...], Field(max_length=8)]
-    dtype: Literal["float32", "uint8", "int32", "int64"]
+    dtype: Literal["float32", "uint8", "int32", "int64", "bool"]
 
     @model_validator(mode="after")
     def _bounded(self) -> TensorSpec:
@@ -64,14 +67,17 @@ class Cut(Record):
 
 
 class ExitSpec(Record):
-    """One exit and how accurate it is on held-out data, without and with the codec at the partition point.
+    """One exit, what it gives, and how accurate it is on held-out data, without and with the codec at the partition.
 
+    ``outputs`` are named in the graphs as here. Packages from before there were others than logits name none:
+    :meth:`PackageManifest.outputs` knows.
     ``accuracy_by_partition`` has one entry per partition 0..after_block; at the last nothing is sent, so no codec acts.
     ``accuracy_with_codec`` is their mean; ``worst_accuracy_with_codec`` their minimum.
     """
 
     name: Name
     after_block: Count
+    outputs: Annotated[tuple[TensorSpec, ...], Field(max_length=16)] = ()
     accuracy: Fraction
     accuracy_with_codec: Fraction
     worst_accuracy_with_codec: Fraction
@@ -110,11 +116,18 @@ class Member(Record):
 
 
 class PackageManifest(Record):
-    """The whole description; ``cuts[p]`` is partition p, 0 being the input itself; exits count from 1."""
+    """The whole description; ``cuts[p]`` is partition p, 0 being the input itself; exits count from 1.
+
+    ``classes`` is 0 where the exits give something else than logits. ``metric`` says what the accuracies measure;
+    ``target`` what a sample's label is, where it is no class.
+    """
 
     schema_id: Literal["hasten.package/1"] = Field(alias="schema")
     name: Name
-    classes: Annotated[int, Field(ge=1, le=1_000_000)]
+    classes: Annotated[int, Field(ge=0, le=1_000_000)]
+    class_names: Annotated[tuple[Name, ...], Field(max_length=1_000_000)] = ()
+    metric: Name = "accuracy"
+    target: TensorSpec | None = None
     cuts: Annotated[tuple[Cut, ...], Field(min_length=2, max_length=513)]
     exits: Annotated[tuple[ExitSpec, ...], Field(min_length=1, max_length=MAX_EXITS)]
     graphs: Annotated[tuple[Graph, ...], Field(max_length=20_000)]
@@ -132,6 +145,15 @@ class PackageManifest(Record):
     def block_count(self) -> int:
         """L: the number of blocks; partitions go from 0 to L."""
         return len(self.cuts) - 1
+
+    @property
+    def label(self) -> TensorSpec:
+        """What the label of one sample is: a class, unless the package says otherwise."""
+        return self.target or TensorSpec(name="labels", shape=(), dtype="int64")
+
+    def outputs(self, exit_: int) -> tuple[TensorSpec, ...]:
+        """What ``exit_`` (from 1) gives; of a classifier its logits (classes,)."""
+        return self.exits[exit_ - 1].outputs or (TensorSpec(name=LOGITS, shape=(self.classes,), dtype="float32"),)
 
     def options(self) -> list[tuple[int, int]]:
         """Every (exit, partition) there is, exits from 1, partitions from 0."""
@@ -162,7 +184,21 @@ class PackageManifest(Record):
         present = [(graph.kind, graph.partition, graph.exit) for graph in self.graphs]
         if len(present) != len(set(present)) or set(present) != wanted:
             raise ValueError("graphs to hold each prefix and each (exit, partition) exactly once")
+        self._require_fitting_outputs()
         named = [graph.member for graph in self.graphs] + [weight.member for weight in self.weights]
         if len(named) != len(set(named)):
             raise ValueError("graphs and weights to have one member each")
         return self
+
+    def _require_fitting_outputs(self) -> None:
+        logits = (TensorSpec(name=LOGITS, shape=(self.classes,), dtype="float32"),) if self.classes else None
+        for number, exit_ in enumerate(self.exits):
+            names = [spec.name for spec in exit_.outputs]
+            if len(set(names)) != len(names):
+                raise ValueError(f"exits[{number}].outputs to have different names")
+            if logits and exit_.outputs and exit_.outputs != logits:
+                raise ValueError(f"exits[{number}].outputs to be logits ({self.classes},), as classes says")
+            if not logits and not exit_.outputs:
+                raise ValueError(f"exits[{number}].outputs to name at least one tensor, as there are no classes")
+        if self.class_names and len(self.class_names) != self.classes:
+            raise ValueError(f"class_names to have {self.classes} entries, not {len(self.class_names)}")

@@ -6,13 +6,14 @@ on, a counter that is read) has no such answer, so it is refused with what may b
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 
 import torch
 from torch import Tensor, nn
 
 from hasten.core.errors import InputError
+from hasten.split.manifest import LOGITS
 
 STEADY = 1e-5
 """Two calls may differ by so much of the largest logit, for sums in another order."""
@@ -68,7 +69,28 @@ def require_float32(module: nn.Module) -> None:
         raise InputError("network", "weights", f"{size} bytes", f"at most {MAX_WEIGHT_BYTES} (an ONNX file's limit)")
 
 
-def require_steady(module: nn.Module, example: Tensor) -> tuple[Tensor, ...]:
+def named_outputs(outputs: object) -> list[dict[str, Tensor]]:
+    """What each exit of a module gives, by name: a tensor alone is ``logits`` if it is (N, classes), else ``output``.
+
+    Raises:
+        InputError: no tuple with a tensor, or a dictionary of tensors, per exit.
+    """
+    if not isinstance(outputs, tuple | list) or not outputs:
+        expected = "a tuple of one tensor (or dictionary of tensors) per exit from forward"
+        raise InputError("build", "module", type(outputs).__name__, expected)
+    found = []
+    for number, given in enumerate(outputs, start=1):
+        if isinstance(given, Tensor):
+            found.append({LOGITS if given.ndim == 2 and given.is_floating_point() else "output": given})
+            continue
+        if not isinstance(given, Mapping) or not given or not all(isinstance(part, Tensor) for part in given.values()):
+            inside = list(given) if isinstance(given, Mapping) else type(given).__name__
+            raise InputError("build", f"exit {number}", inside, "a tensor, or a dictionary of tensors")
+        found.append({str(name): part for name, part in given.items()})
+    return found
+
+
+def require_steady(module: nn.Module, example: Tensor) -> list[dict[str, Tensor]]:
     """What ``module`` gives for ``example`` (1, *shape), which must be the same at each call in eval mode.
 
     Raises:
@@ -84,9 +106,13 @@ def require_steady(module: nn.Module, example: Tensor) -> tuple[Tensor, ...]:
         raise
     except Exception as error:  # whatever the user's own code raises
         raise InputError("build", "module", type(error).__name__, f"a module that runs ({reason(error)})") from None
-    if not isinstance(first, tuple | list) or not all(isinstance(logits, Tensor) for logits in first):
-        raise InputError("build", "module", type(first).__name__, "a tuple of logits, one per exit, from forward")
-    for number, (one, other) in enumerate(zip(first, again, strict=True), start=1):
+    exits = named_outputs(first)
+    pairs = [
+        (number, one.double(), other.double())
+        for number, (given, repeated) in enumerate(zip(exits, named_outputs(again), strict=True), start=1)
+        for one, other in zip(given.values(), repeated.values(), strict=True)
+    ]
+    for number, one, other in pairs:
         scale = float(torch.stack([one, other]).abs().nan_to_num(0, 0, 0).max()) if one.numel() else 0.0
         apart = float((one - other).abs().nan_to_num(0, 0, 0).max()) if one.numel() else 0.0
         if apart > STEADY * scale:
@@ -97,14 +123,14 @@ def require_steady(module: nn.Module, example: Tensor) -> tuple[Tensor, ...]:
                 causes = f"layers that stay in training mode ({', '.join(still_training[:4])})"
             elif moved:
                 causes = f"a buffer that forward changes and reads ({', '.join(moved[:4])})"
-            found = f"other logits of exit {number} at each call"
+            found = f"other outputs of exit {number} at each call"
             raise InputError(
                 "build",
                 "module",
                 found,
                 f"the same in eval mode, not {apart / scale:.2g} of the largest apart; likely cause: {causes}",
             )
-    return tuple(first)
+    return exits
 
 
 def reason(error: BaseException, length: int = 200) -> str:

@@ -10,7 +10,10 @@ import onnx
 from onnx import NodeProto
 
 _NAMES = {onnx.TensorProto.FLOAT: "float32", onnx.TensorProto.UINT8: "uint8"}
-_NAMES |= {onnx.TensorProto.INT32: "int32", onnx.TensorProto.INT64: "int64"}
+_NAMES |= {onnx.TensorProto.INT32: "int32", onnx.TensorProto.INT64: "int64", onnx.TensorProto.BOOL: "bool"}
+
+Given = dict[str, str]
+"""What one exit gives: the names of its outputs, each with the name of the tensor in the graph."""
 
 
 @dataclass
@@ -18,6 +21,8 @@ class ExportedNetwork:
     """A functional ONNX graph with the indices that the analysis needs."""
 
     graph: onnx.GraphProto
+    exits: list[Given]
+    """What each exit gives, in order."""
     producer: dict[str, int] = field(init=False)
     """Tensor name -> index of the node that makes it; only for what depends on the input."""
     shapes: dict[str, tuple[int, ...]] = field(init=False)
@@ -48,10 +53,9 @@ class ExportedNetwork:
         """Name of the network's input."""
         return str(self.graph.input[0].name)
 
-    @property
-    def outputs(self) -> list[str]:
-        """Names of the exits' logits, in order."""
-        return [str(output.name) for output in self.graph.output]
+    def given_by(self, exit_: int) -> list[str]:
+        """Names in the graph of the tensors that ``exit_`` (from 1) gives."""
+        return list(self.exits[exit_ - 1].values())
 
     def needed(self, targets: Iterable[str], stop: frozenset[str] = frozenset()) -> set[int]:
         """Indices of the input-dependent nodes that ``targets`` need, going back no further than ``stop``."""

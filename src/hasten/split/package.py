@@ -96,9 +96,14 @@ class Package:
             for weight in self.manifest.weights
         }
 
-    def samples(self) -> tuple[Array, NDArray[np.int64]]:
-        """Held-out (inputs (N, *input shape), labels (N,)); read-only."""
+    def samples(self) -> tuple[Array, Array]:
+        """Held-out (inputs (N, *input shape), labels (N,) or what else the targets are); read-only."""
         return self._samples
+
+    def frames(self) -> tuple[Array, NDArray[np.int64] | None]:
+        """Held-out inputs (N, *input shape) and their classes (N,); None where a label is no class."""
+        inputs, labels = self._samples
+        return inputs, labels.astype(np.int64, copy=False) if self.manifest.classes else None
 
     def let_go(self) -> None:
         """Give the memory back that reading the file took; what is asked for next is read again."""
@@ -140,15 +145,18 @@ class Package:
                 if name not in known:
                     raise InputError(where, "external data", name, "a weight of this package")
 
-    def _read_samples(self) -> tuple[Array, NDArray[np.int64]]:
+    def _read_samples(self) -> tuple[Array, Array]:
         count = self.manifest.samples.count
         inputs = _read_npy(self._members[SAMPLE_INPUTS], self.manifest.input, count, _inside(self.path, SAMPLE_INPUTS))
-        label = TensorSpec(name="labels", shape=(), dtype="int64")
+        label = self.manifest.label
         labels = _read_npy(self._members[SAMPLE_LABELS], label, count, _inside(self.path, SAMPLE_LABELS))
-        if labels.min() < 0 or labels.max() >= self.manifest.classes:
+        if not self.manifest.classes:
+            return inputs, labels
+        classes = labels.astype(np.int64, copy=False)
+        if classes.min() < 0 or classes.max() >= self.manifest.classes:
             expected = f"classes 0..{self.manifest.classes - 1}"
-            raise InputError(_inside(self.path, SAMPLE_LABELS), "labels", int(labels.max()), expected)
-        return inputs, labels.astype(np.int64, copy=False)
+            raise InputError(_inside(self.path, SAMPLE_LABELS), "labels", int(classes.max()), expected)
+        return inputs, classes
 
 
 def open_package(path: str | Path) -> Package:

@@ -6,7 +6,7 @@ itself is stored once in the package.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -17,7 +17,6 @@ from onnx import TensorProto, helper, numpy_helper
 from hasten.split.graph import OPSET, CutPlan
 from hasten.split.manifest import TensorSpec
 from hasten.split.network import ExportedNetwork, reads, rename
-from hasten.split.sessions import LOGITS
 
 SHARED_FROM_BYTES = 256
 """Constants smaller than this stay inside each graph; larger ones are stored once in the package."""
@@ -48,26 +47,44 @@ class Segmenter:
         return self._extract([self.network.input], names, names)
 
     def finish(self, partition: int, exit_: int) -> bytes:
-        """From the tensors at ``partition`` to the logits of ``exit_`` (from 1)."""
+        """From the tensors at ``partition`` to the outputs of ``exit_`` (from 1)."""
         sources = list(self.plan.cuts[partition].tensors)
-        return self._extract(sources, [self.network.outputs[exit_ - 1]], [LOGITS])
+        return self._extract(sources, self.network.given_by(exit_), list(self.network.exits[exit_ - 1]))
 
     def whole_exit(self, exit_: int) -> bytes:
         """One exit as a self-contained model with its weights inside: the peer that segments are measured against."""
-        return self._extract([self.network.input], [self.network.outputs[exit_ - 1]], [LOGITS], inline=True)
+        names = list(self.network.exits[exit_ - 1])
+        return self._extract([self.network.input], self.network.given_by(exit_), names, inline=True)
 
     def everything(self) -> bytes:
-        """Input to the tensors of cuts 1..L and all logits (``logits1``...), for measuring accuracy in one pass."""
+        """Input to the tensors of cuts 1..L and all outputs, for measuring accuracy in one pass."""
         tensors = list(dict.fromkeys(name for cut in self.plan.cuts[1:] for name in cut.tensors))
-        logits = [f"{LOGITS}{number}" for number in range(1, len(self.network.outputs) + 1)]
-        return self._extract([self.network.input], tensors + self.network.outputs, tensors + logits, inline=True)
+        targets, names = self._outputs_of(range(1, len(self.network.exits) + 1))
+        return self._extract([self.network.input], tensors + targets, tensors + names, inline=True)
 
     def tails(self, partition: int) -> bytes:
-        """From the tensors at ``partition`` to the logits of all exits behind it, named as in :meth:`everything`."""
+        """From the tensors at ``partition`` to the outputs of all exits behind it, named as in :meth:`everything`."""
         sources = list(self.plan.cuts[partition].tensors)
         behind = [number for number, after in enumerate(self.plan.after_block, start=1) if after > partition]
-        targets = [self.network.outputs[number - 1] for number in behind]
-        return self._extract(sources, targets, [f"{LOGITS}{number}" for number in behind], inline=True)
+        targets, names = self._outputs_of(behind)
+        return self._extract(sources, targets, names, inline=True)
+
+    def outputs(self, exit_: int) -> tuple[TensorSpec, ...]:
+        """What ``exit_`` (from 1) gives."""
+        types = self.network.types
+        return tuple(
+            TensorSpec(name=name, shape=self.network.shapes[tensor][1:], dtype=types[tensor])  # type: ignore[arg-type]
+            for name, tensor in self.network.exits[exit_ - 1].items()
+        )
+
+    def outputs_in(self, values: Mapping[str, NDArray[np.generic]], exit_: int) -> dict[str, NDArray[np.generic]]:
+        """The outputs of ``exit_``, without the batch axis, among what :meth:`everything` or :meth:`tails` gave."""
+        return {name: values[_output_name(name, exit_)][0] for name in self.network.exits[exit_ - 1]}
+
+    def _outputs_of(self, exits: Iterable[int]) -> tuple[list[str], list[str]]:
+        """The tensors that ``exits`` give, and the names that they have where several exits' are given at once."""
+        pairs = [(tensor, _output_name(name, e)) for e in exits for name, tensor in self.network.exits[e - 1].items()]
+        return [tensor for tensor, _ in pairs], [name for _, name in pairs]
 
     def weights(self) -> dict[str, NDArray[np.generic]]:
         """Every constant that is stored once and shared."""
@@ -137,6 +154,10 @@ class Segmenter:
     def _value(self, tensor: str, name: str) -> onnx.ValueInfoProto:
         kind = helper.np_dtype_to_tensor_dtype(np.dtype(self.network.types[tensor]))
         return helper.make_tensor_value_info(name, kind, self._shape(tensor))
+
+
+def _output_name(name: str, exit_: int) -> str:
+    return f"{name}@{exit_}"
 
 
 def _reshape(source: str, target: str, shape: Sequence[int]) -> tuple[onnx.NodeProto, TensorProto]:

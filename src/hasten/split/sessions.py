@@ -22,14 +22,12 @@ from hasten.split.package import Package
 
 Array = NDArray[np.generic]
 
-LOGITS = "logits"
-"""The name of the one output of every graph that finishes an exit."""
-
 SESSION_BYTES = 1 << 20
 """Estimate of what a session needs besides its weights."""
 
 _ERRORS_ONLY = 3
 _TYPES = {"float32": "tensor(float)", "uint8": "tensor(uint8)", "int32": "tensor(int32)", "int64": "tensor(int64)"}
+_TYPES |= {"bool": "tensor(bool)"}
 
 
 class Key(NamedTuple):
@@ -74,8 +72,7 @@ def make_session(package: Package, key: Key, threads: int) -> OrtSession:
     manifest, partition = package.manifest, key.partition
     where = f"{package.path}[{key.kind} partition {partition}" + (f" exit {key.exit}]" if key.exit else "]")
     inputs = manifest.cuts[0 if key.kind == "prefix" else partition].tensors
-    logits = TensorSpec(name=LOGITS, shape=(manifest.classes,), dtype="float32")
-    outputs = manifest.cuts[partition].tensors if key.kind == "prefix" else (logits,)
+    outputs = manifest.cuts[partition].tensors if key.kind == "prefix" else manifest.outputs(key.exit)
     model = package.graph(*key)
     names = external_initializers(model)
     files = {name: f"w{number}" for number, name in enumerate(names)}

@@ -16,13 +16,14 @@ from numpy.typing import NDArray
 from hasten.core.errors import HastenError
 from hasten.split.codecs import CodecError, CutCodecs
 from hasten.split.executor import Executor, Key, segments_of
-from hasten.split.manifest import TensorSpec
+from hasten.split.manifest import LOGITS, TensorSpec
+from hasten.split.metrics import Outputs
 from hasten.split.package import Package
 
 Array = NDArray[np.generic]
 
 TOLERANCE = 1e-4
-"""Allowed difference of a logit, relative to the largest logit of its exit over all inputs, however large or small.
+"""Allowed difference of an output, relative to the largest magnitude of it over all inputs, however large or small.
 
 Differences come from the order of float32 sums in differently fused graphs, about 1e-6; a wrong cut is off by more than
 this by orders of magnitude."""
@@ -81,31 +82,32 @@ def verify(
     whole = {}
     for number in exits:
         executor.hold([Key("finish", 0, number)])
-        whole[number] = [executor.finish(0, number, [frame]) for frame in inputs]
+        whole[number] = [executor.outputs(0, number, [frame]) for frame in inputs]
         _require_steady(executor, number, inputs[0], whole[number])
     codecs = CutCodecs()
     checks = []
     for number, partition in package.manifest.options():
         error = option_error(executor, number, partition, inputs, whole[number])
         agreement = None
-        if partition < package.manifest.exits[number - 1].after_block:
+        if package.manifest.classes and partition < package.manifest.exits[number - 1].after_block:
             agreement = codec_agreement(executor, codecs, number, partition, held_out, whole[number])
         checks.append(OptionCheck(number, partition, error, agreement))
     return VerifyReport(tuple(checks), len(inputs), len(held_out))
 
 
 def option_error(
-    executor: Executor, exit_: int, partition: int, inputs: Sequence[Array], whole: Sequence[NDArray[np.float32]]
+    executor: Executor, exit_: int, partition: int, inputs: Sequence[Array], whole: Sequence[Outputs]
 ) -> float:
-    """Largest relative error of one option against the ``whole`` logits; VerificationError beyond the tolerance."""
-    worst, scale = 0.0, largest_logit(whole)
+    """Largest relative error of one option against the ``whole`` outputs; VerificationError beyond the tolerance."""
+    worst = 0.0
+    scales = {name: largest_magnitude([outputs[name] for outputs in whole]) for name in whole[0]}
     executor.hold(segments_of(executor.package.manifest, [(exit_, partition)]))
     for frame, wanted in zip(inputs, whole, strict=True):
-        logits = executor.finish(partition, exit_, crossing(executor, partition, frame))
-        worst = max(worst, relative_error(logits, wanted, scale))
+        found = executor.outputs(partition, exit_, crossing(executor, partition, frame))
+        worst = max(worst, *(relative_error(found[name], wanted[name], scale) for name, scale in scales.items()))
     if not worst <= TOLERANCE:
         raise VerificationError(
-            f"{executor.package.path}: exit {exit_}, partition {partition}: got logits that differ from the whole "
+            f"{executor.package.path}: exit {exit_}, partition {partition}: got outputs that differ from the whole "
             f"network by {worst:.3g}, expected at most {TOLERANCE:g}"
         )
     return worst
@@ -117,7 +119,7 @@ def codec_agreement(
     exit_: int,
     partition: int,
     inputs: Sequence[Array],
-    whole: Sequence[NDArray[np.float32]],
+    whole: Sequence[Outputs],
 ) -> float:
     """Share of ``inputs`` whose top-1 answer is that of ``whole`` although the codec acts at the partition point."""
     cut = executor.package.manifest.cuts[partition]
@@ -127,7 +129,7 @@ def codec_agreement(
             received = codecs.decode(codecs.encode(crossing(executor, partition, frame), cut), cut)
         except CodecError:  # not-finite values do not cross: no answer
             continue
-        same += int(executor.finish(partition, exit_, received).argmax() == wanted.argmax())
+        same += int(executor.finish(partition, exit_, received).argmax() == wanted[LOGITS].argmax())
     return same / len(inputs)
 
 
@@ -136,34 +138,39 @@ def crossing(executor: Executor, partition: int, frame: Array) -> list[Array]:
     return executor.prefix(partition, [frame]) if partition else [frame]
 
 
-def largest_logit(whole: Sequence[NDArray[np.float32]]) -> float:
-    """The largest finite magnitude among an exit's logits for several inputs; 1 when there is none but zero."""
-    largest = max((float(np.abs(logits[np.isfinite(logits)]).max(initial=0.0)) for logits in whole), default=0.0)
-    return largest or 1.0
+def largest_magnitude(whole: Sequence[Array]) -> float:
+    """The largest finite magnitude of one of an exit's outputs for several inputs; 1 when there is none but zero."""
+    floats = [output.astype(np.float64) for output in whole]
+    return max((float(np.abs(output[np.isfinite(output)]).max(initial=0.0)) for output in floats), default=0.0) or 1.0
 
 
-def relative_error(logits: NDArray[np.float32], wanted: NDArray[np.float32], scale: float | None = None) -> float:
+def relative_error(output: Array, wanted: Array, scale: float | None = None) -> float:
     """Largest difference over ``scale``, by default the largest wanted magnitude.
 
     Where both are NaN or the same infinity there is none; where only one is not finite it is infinite.
     """
-    if logits.shape != wanted.shape:
+    if output.shape != wanted.shape:
         return float("inf")
-    finite = np.isfinite(wanted)
-    if not np.array_equal(logits[~finite], wanted[~finite], equal_nan=True):
+    found, right = output.astype(np.float64), wanted.astype(np.float64)
+    finite = np.isfinite(right)
+    if not np.array_equal(found[~finite], right[~finite], equal_nan=True):
         return float("inf")
-    apart = np.abs(logits[finite].astype(np.float64) - wanted[finite]).max(initial=0.0)
-    error = float(apart / (largest_logit([wanted]) if scale is None else scale))
+    apart = np.abs(found[finite] - right[finite]).max(initial=0.0)
+    error = float(apart / (largest_magnitude([wanted]) if scale is None else scale))
     return error if np.isfinite(error) else float("inf")
 
 
-def _require_steady(executor: Executor, exit_: int, frame: Array, whole: Sequence[NDArray[np.float32]]) -> None:
+def _require_steady(executor: Executor, exit_: int, frame: Array, whole: Sequence[Outputs]) -> None:
     """The same exit on the same input must give the same again."""
-    error = relative_error(executor.finish(0, exit_, [frame]), whole[0], largest_logit(whole))
+    again = executor.outputs(0, exit_, [frame])
+    error = max(
+        relative_error(again[name], wanted, largest_magnitude([outputs[name] for outputs in whole]))
+        for name, wanted in whole[0].items()
+    )
     if not error <= TOLERANCE:
         raise VerificationError(
-            f"{executor.package.path}: exit {exit_}: got logits that differ by {error:.3g} from call to call, expected "
-            "the same: something random (dropout that was left on?) is part of the network"
+            f"{executor.package.path}: exit {exit_}: got outputs that differ by {error:.3g} from call to call, "
+            "expected the same: something random (dropout that was left on?) is part of the network"
         )
 
 

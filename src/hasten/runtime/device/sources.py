@@ -93,7 +93,7 @@ def open_source(source: str, package: Package, seed: int = 0) -> Frames:
     A ``.npz`` holds ``x`` and, where known, ``y``. Raises :class:`InputError` when the frames do not fit the package.
     """
     if source == SAMPLES:
-        return Frames(*package.samples())
+        return Frames(*package.frames())
     if source == SYNTHETIC:
         return _synthetic(package, seed)
     path = Path(source)

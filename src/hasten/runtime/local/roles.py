@@ -127,7 +127,7 @@ class DeviceProcess:
         given["arrivals"] = TypeAdapter(Arrivals).validate_python(given["arrivals"])
         given["gain_terms"] = GainTerms(*given["gain_terms"])
         settings = AgentSettings(**given)
-        frames = Frames(*self._package.samples())
+        frames = Frames(*self._package.frames())
         self._tasks = frames.arrivals(np.array(message["arrival_ms"]), settings.seed, settings.stream)
         self._log = TaskLog(Path(message["log"]))
         hello = Hello(bytes.fromhex(self._package.digest), b"", message["name"])
