@@ -11,7 +11,7 @@ from torch import nn
 from hasten.core.errors import InputError
 from hasten.split.build import build_package, rehearse
 from hasten.split.export import export_network
-from hasten.split.graph import _macs, plan_cuts
+from hasten.split.graph import _macs
 from hasten.split.metrics import make_metric, score
 from hasten.split.modules import require_float32, require_steady
 from hasten.split.verify import largest_magnitude, relative_error
@@ -179,22 +179,3 @@ def test_work_of_transposed_convolutions_and_recurrent_layers():
     work = {node.op_type: _macs(network, node) for node in network.graph.node}
     assert work["ConvTranspose"] == 2 * 4 * 4 * 3 * 2 * 2
     assert work["GRU"] == 8 * (3 * 5 * 8 + 3 * 5 * 5)
-
-
-def test_a_mask_through_all_layers_is_told_to_be_in_the_way():
-    class Masked(nn.Module):
-        def __init__(self):
-            super().__init__()
-            self.layers = nn.ModuleList(nn.Linear(8, 8) for _ in range(5))
-            self.early, self.late = nn.Linear(8, 3), nn.Linear(8, 3)
-
-        def forward(self, x):
-            mask = x > 0.5
-            for layer in self.layers[:4]:
-                x = torch.where(mask, torch.relu(layer(x)), 0.0)
-            early = self.early(x)
-            return early, self.late(torch.relu(self.layers[4](x)))
-
-    network = export_network(Masked().eval(), torch.rand(1, 8))
-    (note,) = plan_cuts(network, ["a", "b"], 12).notes
-    assert note.startswith("no cut between the input and a: ") and "crosses everywhere and is not float32" in note

@@ -2,8 +2,9 @@
 
 The *spine* is what the deepest exit needs, in the graph's order. A *position* i stands for "the first i spine nodes
 have run". The tensors that cross there are those made before it (or the input) and needed after it by any exit whose
-attachment is not yet passed. A position is a candidate when few enough tensors cross and all of them are float32. An
-exit is attached behind the last spine node it needs; what it needs beyond the spine is its head.
+attachment is not yet passed. A position is a candidate when few enough tensors cross and all of them are float32;
+masks and the like, which cheap operations make of the input, do not count: what they are made of crosses. An exit is
+attached behind the last spine node it needs; what it needs beyond the spine is its head.
 
 The input must be functional (no in-place operations): cutting a graph with mutation by its dependencies silently
 drops the mutations that nobody reads.
@@ -21,6 +22,7 @@ from onnx import NodeProto
 from hasten.core.errors import InputError
 from hasten.split.block_names import block_names
 from hasten.split.network import ExportedNetwork, reads
+from hasten.split.side_tensors import SideTensors
 
 OPSET = 20
 """The ONNX operator set of every graph."""
@@ -93,6 +95,8 @@ class _Analysis:
                 raise InputError("network", "exits", name, "an exit that depends on the input")
         self.spine = sorted(self.needs[-1])
         self.macs = [_macs(network, network.graph.node[index]) for index in self.spine]
+        work = (_macs(network, node) for node in network.graph.node)
+        self.side = SideTensors(network, {index for index, macs in enumerate(work) if macs})
         self._ends: list[int] | None = None
         self._crossing: dict[int, list[str]] = {}
 
@@ -124,16 +128,22 @@ class _Analysis:
                 read |= {*given.values(), *(name for index in need - done for name in reads(nodes[index]))}
         made = {self.network.input} | {name for index in done for name in nodes[index].output}
         read &= made
+        if not all(name in self.side for name in read):
+            again = [self.side.sources(name) for name in read if name in self.side]
+            read = {name for name in read if name not in self.side}.union(*again)
         return sorted(read, key=lambda name: self.network.producer.get(name, -1))
 
     def legal(self, position: int) -> bool:
         """May the network be cut here?"""
         tensors = self.crossing(position)
-        return 0 < len(tensors) <= self.max_tensors and all(self._can_cross(name) for name in tensors)
+        return 0 < len(self._trunk(tensors)) <= self.max_tensors and self._can_cross(tensors)
 
     def size(self, position: int) -> int:
-        """Elements that cross at ``position``: bytes as uint8, before compression."""
-        return sum(math.prod(self.network.shapes[name]) for name in self.crossing(position))
+        """Bytes that cross at ``position`` before compression: of float32 a byte an element, of others all."""
+        return self._size_of(self.crossing(position))
+
+    def _size_of(self, tensors: Sequence[str]) -> int:
+        return sum(self.side.nbytes(name) // (4 if self._is_float(name) else 1) for name in tensors)
 
     def useful_between(self, start: int, end: int) -> set[int]:
         """Cuts worth having strictly between two fixed ones (or the input).
@@ -154,15 +164,18 @@ class _Analysis:
             return None
         crossing = [set(self.crossing(position)) for position in inside]
         everywhere = [name for name in self.crossing(inside[len(inside) // 2]) if all(name in at for at in crossing)]
-        odd = [name for name in everywhere if not self._can_cross(name)]
+        odd = [name for name in everywhere if name in self._trunk(everywhere) and not self._is_float(name)]
         if odd:
-            return f"{', '.join(odd[:3])} crosses everywhere and is not float32 (a mask, for example)"
+            return f"{', '.join(odd[:3])} crosses everywhere and is not float32"
         fewest = min(len(at) for at in crossing)
         return f"at least {fewest} tensors cross everywhere ({', '.join(everywhere[:3])}), {self.max_tensors} may"
 
     def _single_or_smallest(self, position: int, others: Sequence[int]) -> bool:
         smallest = min(self.size(other) for other in others if other < position)
-        return len(self.crossing(position)) == 1 or self.size(position) < smallest
+        tensors = self.crossing(position)
+        trunk = self._trunk(tensors)
+        alone = len(trunk) == 1 and self._size_of(tensors) <= 2 * self._size_of(trunk)
+        return alone or self.size(position) < smallest
 
     def _one_per_weighted_operation(self, start: int, end: int) -> list[int]:
         groups: dict[int, int] = {}
@@ -188,9 +201,17 @@ class _Analysis:
         return left
 
     def _rank(self, position: int) -> int:
-        return len(self.network.shapes[self.crossing(position)[0]])
+        tensors = self.crossing(position)
+        return len(self.network.shapes[(self._trunk(tensors) or tensors)[0]])
 
-    def _can_cross(self, name: str) -> bool:
+    def _trunk(self, tensors: Sequence[str]) -> list[str]:
+        """What crosses but for what masks and the like are made of, which are no floats."""
+        return [name for name in tensors if name not in self.side or self._is_float(name)]
+
+    def _can_cross(self, tensors: Sequence[str]) -> bool:
+        return len(tensors) <= MAX_EXIT_TENSORS and all(self._is_float(name) for name in self._trunk(tensors))
+
+    def _is_float(self, name: str) -> bool:
         return self.network.types.get(name) == "float32"
 
     def _last_attachment(self, after: int) -> int:
@@ -226,7 +247,7 @@ class _Analysis:
                     "network", "exits", name, f"an exit that sits deeper than {before}; put it before that"
                 )
             tensors = self.crossing(end)
-            if len(tensors) > MAX_EXIT_TENSORS or not all(self._can_cross(tensor) for tensor in tensors):
+            if not self._can_cross(tensors):
                 expected = (
                     f"a place where at most {MAX_EXIT_TENSORS} tensors, all float32, cross; not {self._shown(tensors)}"
                 )

@@ -41,7 +41,7 @@ from hasten.split.manifest import Cut, TensorSpec
 
 _SUBMIT = struct.Struct("<HHd")
 _ANSWER = struct.Struct("<BHIfIIId")
-_DTYPES = {"float32": 1, "uint8": 2, "int32": 3, "int64": 4}
+_DTYPES = {"float32": 1, "uint8": 2, "int32": 3, "int64": 4, "bool": 5}
 
 
 class Status(IntEnum):
