@@ -76,3 +76,36 @@ def test_an_option_of_another_edge_dominates_none():
     assert set(kept.edge[0].tolist()) == {0, 1}
     merged, _ = replace(both, edge=np.zeros_like(both.edge)).undominated()
     assert merged.count[0] < kept.count[0]  # at one edge, three times the time is worse
+
+
+def test_work_of_others_that_no_backlog_holds_yet_delays_what_is_sent():
+    """Edge 0 has others, edge 1 has none that this device knows of."""
+    table = at_edges(1.0, 3.0)
+    context = Context(table, np.array([100.0]), np.array([10.0]))
+    view = seen((0.0, 0.0), (0.0, 0.0), 4.0)
+    latency = predicted_latency(context, view)[0]
+    expected = latency + np.where((table.payload_bits[0] > 0) & (table.edge[0] == 0), 12.5, 0.0)
+    np.testing.assert_allclose(predicted_latency(context, replace(view, unseen_wait_ms=np.array([12.5])))[0], expected)
+
+
+@pytest.mark.parametrize("name", ["greedy", "greedy:point"])
+def test_greedy_keeps_clear_of_an_edge_where_others_are_foreseen(name):
+    """A decision alone and one of two are the same: the ways to make them differ."""
+    context = Context(at_edges(1.0), np.array([60.0]), np.array([10.0]))
+    alone = replace(seen((0.0, 0.0), (0.0, 0.0), 4.0), further_edges=())
+    chosen = []
+    for wait_ms in (0.0, 1000.0):
+        view = replace(alone, unseen_wait_ms=np.array([wait_ms]))
+        both = replace(
+            view,
+            **{
+                part: np.repeat(value, 2, axis=0) for part, value in vars(view).items() if isinstance(value, np.ndarray)
+            },
+        )
+        scheduler = make_scheduler(name)
+        scheduler.reset(context)
+        option = scheduler.decide(view).option
+        assert scheduler.decide(both).option.tolist() == [option[0]] * 2
+        chosen.append(option[0])
+    sends = [chosen_one != DROP and context.options.payload_bits[0, chosen_one] > 0 for chosen_one in chosen]
+    assert sends == [True, False]

@@ -92,3 +92,49 @@ def test_compiled_and_interpreted_law_agree():
             rng.uniform(0, 5e3, 9),
         )
         assert believe.py_func(*link) == pytest.approx(believe(*link), rel=1e-15)
+
+
+@compiled
+def foresee(load, residual_ms, workers):
+    return (
+        estimators.worker_free(100.0, 30.0, 115.0, load, workers),
+        estimators.unseen_wait(load, residual_ms, workers),
+    )
+
+
+@pytest.mark.parametrize("backlog_ms", [0.0, 3.0, 30.0])
+@pytest.mark.parametrize(("load", "workers"), [(0.0, 1), (0.4, 1), (1.5, 2), (3.0, 1)])
+def test_a_reported_backlog_shrinks_step_by_step(backlog_ms, load, workers):
+    """Small steps in which work comes and is done."""
+    step_ms, left_ms = 0.001, backlog_ms
+    for _ in range(15_000):
+        left_ms = max(left_ms + step_ms * min(load / workers, 1.0) - step_ms, 0.0)
+    free_ms = estimators.worker_free(100.0, backlog_ms, 115.0, load, workers)
+    assert free_ms - 115.0 == pytest.approx(left_ms, abs=0.01)
+
+
+def test_without_others_nothing_is_foreseen():
+    assert estimators.worker_free(100.1, 30.3, 115.0, 0.0, 1) == 100.1 + 30.3  # to the bit
+    assert estimators.unseen_wait(0.0, 0.0, 1) == 0.0
+
+
+@pytest.mark.parametrize(("load", "workers", "tolerance"), [(0.3, 1, 0.05), (0.7, 1, 0.05), (1.4, 2, 0.1)])
+def test_the_unseen_wait_is_that_of_a_queue_played_task_by_task(load, workers, tolerance):
+    rng = np.random.default_rng(0)
+    work_ms = rng.choice([5.0, 25.0], 300_000)
+    arrival_ms = np.cumsum(rng.exponential(work_ms.mean() / load, len(work_ms)))
+    free_ms, waits_ms = [0.0] * workers, []
+    for at_ms, needs_ms in zip(arrival_ms.tolist(), work_ms.tolist(), strict=True):
+        first = free_ms.index(min(free_ms))
+        start_ms = max(at_ms, free_ms[first])
+        waits_ms.append(start_ms - at_ms)
+        free_ms[first] = start_ms + needs_ms
+    residual_ms = 0.5 * load / work_ms.mean() * np.mean(work_ms**2)
+    assert estimators.unseen_wait(load, residual_ms, workers) == pytest.approx(np.mean(waits_ms), rel=tolerance)
+
+
+def test_a_forecast_is_bounded_and_the_same_when_compiled():
+    most_ms = estimators.unseen_wait(5.0, 50.0, 1)
+    assert most_ms == pytest.approx(10.0 * estimators.MOST_BUSY / (1.0 - estimators.MOST_BUSY))
+    for load, workers in ((0.0, 1), (0.6, 1), (5.0, 1), (1.1, 2)):
+        assert foresee(load, 8.0, workers) == foresee.py_func(load, 8.0, workers)

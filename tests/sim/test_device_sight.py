@@ -39,7 +39,7 @@ class Watched:
         decision = self.greedy.decide(view)
         m, j = view.stream.item(), decision.option.item()
         chosen = (0, 0) if j == DROP else (self.context.options.exit[m, j], self.context.options.partition[m, j])
-        waits = [view.device_wait_ms[0], view.uplink_wait_ms[0], *view.edge_wait_ms[0]]
+        waits = [view.device_wait_ms[0], view.uplink_wait_ms[0], *view.edge_wait_ms[0], view.unseen_wait_ms[0]]
         self.seen.append((view.now_ms[0], m, chosen, waits, view.rate_bits_per_ms[0]))
         return decision
 
@@ -57,7 +57,7 @@ def both_see(case, folder, seed=0):
     virtual, upset_ms = [], np.inf
     for arrival_ms, m, record in records:
         seen = record["seen"]
-        waits = [seen["device_wait_ms"], seen["uplink_wait_ms"], *seen["edge_wait_ms"]]
+        waits = [seen["device_wait_ms"], seen["uplink_wait_ms"], *seen["edge_wait_ms"], seen["unseen_wait_ms"]]
         virtual.append((arrival_ms, m, (record["exit"], record["partition"]), waits, seen["rate_bits_per_ms"]))
         if record["fallback"] is not None or record["reason"].startswith("cancelled"):
             upset_ms = min(upset_ms, arrival_ms)

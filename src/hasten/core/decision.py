@@ -102,6 +102,9 @@ class View:
     kept_share: FloatArray | None = None
     """(B, 2, K): the deciding stream's calibration curves, local and offloaded: see :mod:`hasten.core.calibration`."""
 
+    unseen_wait_ms: FloatArray | None = None
+    """What an own frame waits at edge 0, on average, for work of others that no backlog holds yet."""
+
     @property
     def waits(self) -> Waits:
         """Each (B,): the visible backlogs of device, uplink and edge 0's worker that is free first."""
@@ -212,7 +215,7 @@ def _latency(context: Context, view: View, options: OptionTable | None, loaded: 
     # Broadcasting one row is much cheaper than gathering it B times.
     stream = slice(None) if table.streams == 1 else view.stream
 
-    def at(edge: View | EdgeView, rtt_ms: float) -> FloatArray:
+    def at(edge: View | EdgeView, rtt_ms: float | FloatArray) -> FloatArray:
         latency: FloatArray = predict_latency(
             view.device_wait_ms[:, None] if loaded else 0.0,
             edge.uplink_wait_ms[:, None] if loaded else 0.0,
@@ -225,7 +228,8 @@ def _latency(context: Context, view: View, options: OptionTable | None, loaded: 
         )
         return latency
 
-    latency_ms = at(view, context.rtt_ms)
+    unseen_ms = view.unseen_wait_ms[:, None] if loaded and view.unseen_wait_ms is not None else 0.0
+    latency_ms = at(view, context.rtt_ms + unseen_ms)
     for number, edge in enumerate(view.further_edges, start=1):
         latency_ms = np.where(table.edge[stream] == number, at(edge, edge.rtt_ms), latency_ms)
     return latency_ms

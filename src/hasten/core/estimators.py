@@ -9,8 +9,12 @@ counted from when its own predecessor had left. Leaving these in is the common m
 more than half of the estimate, whatever the filter. The filter is an exponentially weighted mean over rates.
 
 *Backlogs.* The uplink's is a projection of all own frames that are not answered yet at the estimated rate; others show
-only in that rate. The edge's is its last report, less the time since, plus own frames that the report cannot have
-counted; a frame that the edge has had for longer than it should have needed keeps a worker busy for as long again.
+only in that rate. The edge's is its last report, less the time since and with what others bring meanwhile, plus own
+frames that the report cannot have counted; a frame that the edge has had for longer than it should have needed keeps a
+worker busy for as long again.
+
+*Forecast.* The edge tells how much work of others lately begins per time. Its backlog shrinks the slower for it, and an
+own frame waits for what they bring until it is there.
 """
 
 from __future__ import annotations
@@ -32,6 +36,10 @@ SHORTEST_TRANSFER_MS = 0.05
 MOST_PINGS, FEWEST_PINGS = 9, 3
 """How many pings the round trip is the median of: those of the last seconds, within these bounds."""
 PING_MEMORY_MS = 2000.0
+FORECAST_MEMORY_MS = 1000.0
+"""In a load forecast, work counts less by a factor e when it began so long ago."""
+MOST_BUSY = 0.9
+"""Others are not taken to keep the edge busier: near 1 the formula of their wait has no bound."""
 
 
 @jitable
@@ -113,6 +121,48 @@ def is_at_edge(sent_ms: float, ping_ms: float) -> bool:
 def due_at_edge(reported_ms: float, longest_ms: float, edge_ms: float) -> float:
     """When a frame that the edge has should be done: with all of the load reported, which it is part of."""
     return reported_ms + max(longest_ms, edge_ms)
+
+
+@jitable
+def faded(value: float, age_ms: float) -> float:
+    """What is left in a forecast, so much later, of a load or of a residual."""
+    return value * math.exp(-age_ms / FORECAST_MEMORY_MS)
+
+
+@jitable
+def begun(work_ms: float) -> tuple[float, float]:
+    """What a task that begins adds to a forecast: to the load (ms per ms), and to the residual (ms).
+
+    The load is work that begins per time. The residual is what is left of begun work at a random moment on average:
+    half the second moment of a task's work, times the tasks per time.
+    """
+    return work_ms / FORECAST_MEMORY_MS, 0.5 * work_ms * work_ms / FORECAST_MEMORY_MS
+
+
+@jitable
+def worker_free(reported_ms: float, backlog_ms: float, now_ms: float, others_load: float, workers: int) -> float:
+    """When a worker is free of what was reported, ``others_load`` ms per ms having come from others since.
+
+    The fluid limit of a queue: the others' work comes at a steady rate, shared out over the workers, and each worker
+    does 1 ms per ms while it has any.
+    """
+    came_ms = min(others_load / workers, 1.0) * max(now_ms - reported_ms, 0.0)
+    return float(max(reported_ms + backlog_ms + came_ms, now_ms))
+
+
+@jitable
+def unseen_wait(others_load: float, others_residual_ms: float, workers: int) -> float:
+    """How long an own frame will wait at the edge, on average, for work of others that no report holds yet.
+
+    One worker: the mean wait of an M/G/1 queue by Pollaczek and Khinchine, which is the mean work left of tasks begun
+    over the share of time that is free. Several: Sakasegawa's approximation for M/G/c, which with one is the same.
+    """
+    busy = min(others_load / workers, MOST_BUSY)
+    if busy <= 0.0:
+        return 0.0
+    exponent = math.sqrt(2.0 * (workers + 1.0)) - 1.0
+    mean_residual_ms = others_residual_ms / others_load
+    return float(mean_residual_ms * busy**exponent / (workers * (1.0 - busy)))
 
 
 @jitable_inline

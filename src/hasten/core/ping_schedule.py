@@ -33,7 +33,7 @@ BUDGET_BYTES_PER_S, BUDGET_BYTES = 60.0, 600.0
 @jitable
 def pong_bytes(workers: int) -> int:
     """Size of a ping's answer from an edge with so many workers: see ``runtime.wire.frames``."""
-    return 38 + 4 * workers
+    return 46 + 4 * workers
 
 
 @jitable

@@ -38,6 +38,8 @@ class Seen(StrictNumbers):
     edge_wait_ms: Annotated[tuple[NotNegative, ...], Field(min_length=1)]
     rate_bits_per_ms: NotNegative
     rtt_ms: NotNegative | None = None
+    unseen_wait_ms: NotNegative | None = None
+    """None in logs of before there was a load forecast."""
     kept_share: tuple[Curve, Curve] | None = None
     """The stream's calibration curves, local and offloaded, at their nodes (:mod:`hasten.core.calibration`).
 

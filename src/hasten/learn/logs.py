@@ -197,6 +197,7 @@ def _view(task: LoggedTask) -> View:
         edge_wait_ms=np.array([seen.edge_wait_ms]),
         rate_bits_per_ms=np.array([seen.rate_bits_per_ms]),
         others_wait_ms=np.zeros((1, task.facts.streams)),
+        unseen_wait_ms=None if seen.unseen_wait_ms is None else np.array([seen.unseen_wait_ms]),
         kept_share=None if seen.kept_share is None else np.array([seen.kept_share]),
     )
 

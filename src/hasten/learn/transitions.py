@@ -135,7 +135,9 @@ def transitions_of_episode(
 def gain_alone(context: Context, view: View, options: OptionTable) -> FloatArray:
     """(B,): the best gain of each task at the visible rate if every resource were free."""
     nothing = np.zeros(len(view.row))
-    idle = replace(view, device_wait_ms=nothing, uplink_wait_ms=nothing, edge_wait_ms=nothing[:, None])
+    idle = replace(
+        view, device_wait_ms=nothing, uplink_wait_ms=nothing, edge_wait_ms=nothing[:, None], unseen_wait_ms=None
+    )
     deadline_ms = context.deadline_ms[view.stream][:, None]
     latency_ms = predicted_latency(context, idle, options)
     gain = task_gain(options.worth[view.stream], latency_ms, deadline_ms, *context.gain_terms)

@@ -217,6 +217,7 @@ def _new_view(row: IntArray, workers: int, streams: int) -> View:
         device_wait_ms=np.zeros(rows),
         uplink_wait_ms=np.zeros(rows),
         edge_wait_ms=np.zeros((rows, workers)),
+        unseen_wait_ms=np.zeros(rows),
         rate_bits_per_ms=np.zeros(rows),
         others_wait_ms=np.zeros((rows, streams)),
     )

@@ -22,22 +22,24 @@ RATE, RATE_MS, BEST_RATE, RTT_MS, WAITED_MS, LEFT_MS = range(6)
 # The edge's last report, its schedule of pings
 REPORTED_MS, CLEAN_MS, PINGED_MS, USED_MS, WANTED_MS, SAVED_BYTES, SAVED_MS, TICK_MS = range(6, 14)
 # Its last view
-SEEN_RATE = 14
+SEEN_RATE, UNSEEN_MS = 14, 15
+# The edge's forecast of what the others bring, and when it was made
+OTHERS_LOAD, OTHERS_RESIDUAL_MS, OTHERS_MS = 16, 17, 18
 # Round trips of the last pings, with room for one that is not answered yet, and when those were answered
-TRIPS, ANSWERED = 15, 15 + MOST_PINGS + 1
+TRIPS, ANSWERED = 19, 19 + MOST_PINGS + 1
 # Work that each of W workers has left by the last report; when each is believed to be free
 WORKERS = ANSWERED + MOST_PINGS
 # A stream's counts: its frames without an answer, first and last; pings answered and under way; how far it has followed
-# the frames on its link and at the edge
-FIRST, LAST, PINGS, PENDING, SEEN_ON_LINK, SEEN_AT_EDGE, EVER_USED = range(7)
-COUNTS = 7
+# the frames on its link, those at the edge and those that workers have begun there
+FIRST, LAST, PINGS, PENDING, SEEN_ON_LINK, SEEN_AT_EDGE, SEEN_BEGUN, EVER_USED = range(8)
+COUNTS = 8
 # A ping under way
 SENT_MS, PONG_MS, BITS, CLEAN = range(4)
 PING = 4
 # A frame: when the edge should be done with it as far as is known; when word of it comes back, how long it was at the
 # edge and when that word left there; when its turn on the link was certain, when its last bit had left, when it was at
-# the edge; when each of W workers is free once it and all before it are served
-DUE_MS, BACK_MS, AT_EDGE_MS, LEFT_EDGE_MS, JOINED_MS, LEFT_LINK_MS, ARRIVED_MS, FREE_MS = range(8)
+# the edge; when a worker began it, NaN if none did; when each of W workers is free once it and all before it are served
+DUE_MS, BACK_MS, AT_EDGE_MS, LEFT_EDGE_MS, JOINED_MS, LEFT_LINK_MS, ARRIVED_MS, BEGUN_MS, FREE_MS = range(9)
 # Whether it was handed to the link, how many sent later were answered, and what is behind it in the stream's list, on
 # its link and at the edge
 IS_SENT, OVERTAKEN, NEXT_OWN, NEXT_ON_LINK, NEXT_AT_EDGE = range(5)

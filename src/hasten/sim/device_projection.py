@@ -8,7 +8,7 @@ from __future__ import annotations
 import numpy as np
 
 from hasten.core.compiled import inlined
-from hasten.core.estimators import hold_up, project_frame, rate_bound
+from hasten.core.estimators import hold_up, project_frame, rate_bound, unseen_wait, worker_free
 from hasten.core.ping_schedule import PING_BITS
 from hasten.sim.arrays import NOBODY, FloatArray
 from hasten.sim.beliefs import (
@@ -18,12 +18,15 @@ from hasten.sim.beliefs import (
     IS_SENT,
     LEFT_MS,
     NEXT_OWN,
+    OTHERS_LOAD,
+    OTHERS_RESIDUAL_MS,
     PENDING,
     RATE,
     REPORTED_MS,
     RTT_MS,
     SEEN_RATE,
     SENT_MS,
+    UNSEEN_MS,
     WORKERS,
 )
 from hasten.sim.device_pings import forgotten, workers_of
@@ -39,7 +42,8 @@ def project(lane: Lane, m: int, now_ms: float, world: World) -> float:
     rtt_ms, reported_ms = own[RTT_MS], own[REPORTED_MS]
     rate, uplink_free_ms, overdue = own[RATE], own[LEFT_MS], 0
     for worker in range(len(workers)):
-        workers[worker] = max(reported_ms + report_ms[worker], now_ms)
+        workers[worker] = worker_free(reported_ms, report_ms[worker], now_ms, own[OTHERS_LOAD], len(workers))
+    own[UNSEEN_MS] = unseen_wait(own[OTHERS_LOAD], own[OTHERS_RESIDUAL_MS], len(workers))
     k = count[FIRST]
     while k != NOBODY and forgotten(beliefs.mark[lane.first_slot + k], len(workers)):
         k = beliefs.mark[lane.first_slot + k, NEXT_OWN]

@@ -12,7 +12,9 @@ from hasten.core import ping_schedule
 from hasten.core.compiled import compiled, inlined
 from hasten.core.estimators import (
     FEWEST_PINGS,
+    begun,
     due_at_edge,
+    faded,
     is_at_edge,
     left_at,
     outdated_pings,
@@ -27,6 +29,7 @@ from hasten.sim.beliefs import (
     ARRIVED_MS,
     AT_EDGE_MS,
     BACK_MS,
+    BEGUN_MS,
     BEST_RATE,
     BITS,
     CLEAN,
@@ -41,6 +44,9 @@ from hasten.sim.beliefs import (
     LEFT_MS,
     NEXT_AT_EDGE,
     NEXT_OWN,
+    OTHERS_LOAD,
+    OTHERS_MS,
+    OTHERS_RESIDUAL_MS,
     OVERTAKEN,
     PENDING,
     PINGS,
@@ -51,6 +57,7 @@ from hasten.sim.beliefs import (
     RTT_MS,
     SAVED_BYTES,
     SEEN_AT_EDGE,
+    SEEN_BEGUN,
     SEEN_ON_LINK,
     SENT_MS,
     TICK_MS,
@@ -84,6 +91,7 @@ def begin_beliefs(row: int, world: World) -> None:
         own[RTT_MS] = rules.rtt_ms + (PING_BITS / own[RATE] if own[RATE] > 0 else 0.0)
         own[SAVED_BYTES], own[TICK_MS] = BUDGET_BYTES, WATCH_EVERY_MS
         count[FIRST], count[LAST], count[SEEN_ON_LINK], count[SEEN_AT_EDGE] = NOBODY, NOBODY, NOBODY, NOBODY
+        count[SEEN_BEGUN] = NOBODY
         count[PINGS], count[PENDING], count[EVER_USED] = FEWEST_PINGS, 0, 0
         for i in range(FEWEST_PINGS):
             own[TRIPS + i] = own[RTT_MS]
@@ -231,6 +239,30 @@ def take_report(lane: Lane, m: int, made_ms: float, now_ms: float, world: World)
         free_ms = made_ms if seen == NOBODY else beliefs.frame[lane.first_slot + seen, FREE_MS + worker]
         own[WORKERS + worker] = max(free_ms - made_ms, 0.0)
     own[REPORTED_MS] = reported_at(now_ms, own[RTT_MS])
+    take_forecast(lane, m, made_ms, world)
+
+
+@inlined
+def take_forecast(lane: Lane, m: int, made_ms: float, world: World) -> None:
+    """The report's forecast: what workers had begun by ``made_ms`` for other streams (``runtime.edge.carried``)."""
+    rules, beliefs = world.rules, world.beliefs
+    own, count = beliefs.numbers[lane.row, m], beliefs.counts[lane.row, m]
+    load, residual_ms, at_ms = own[OTHERS_LOAD], own[OTHERS_RESIDUAL_MS], own[OTHERS_MS]
+    last, after = count[SEEN_BEGUN], beliefs.ends[lane.row, beliefs.ends.shape[1] - 1, 0]
+    if last != NOBODY:
+        after = beliefs.mark[lane.first_slot + last, NEXT_AT_EDGE]
+    while after != NOBODY:
+        begun_ms, other = beliefs.frame[lane.first_slot + after, BEGUN_MS], world.tasks.stream[lane.first_task + after]
+        if begun_ms > made_ms:
+            break
+        if other != m and not np.isnan(begun_ms):
+            more, more_ms = begun(rules.edge_ms[other, world.state.option[lane.first_slot + after]])
+            load, residual_ms = faded(load, begun_ms - at_ms) + more, faded(residual_ms, begun_ms - at_ms) + more_ms
+            at_ms = begun_ms
+        last, after = after, beliefs.mark[lane.first_slot + after, NEXT_AT_EDGE]
+    count[SEEN_BEGUN] = last
+    own[OTHERS_LOAD], own[OTHERS_RESIDUAL_MS] = faded(load, made_ms - at_ms), faded(residual_ms, made_ms - at_ms)
+    own[OTHERS_MS] = made_ms
 
 
 @inlined

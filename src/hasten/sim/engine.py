@@ -212,6 +212,7 @@ def _new_view(row: IntArray, context: Context) -> View:
         device_wait_ms=np.zeros(rows),
         uplink_wait_ms=np.zeros(rows),
         edge_wait_ms=np.zeros((rows, context.workers)),
+        unseen_wait_ms=np.zeros(rows),
         rate_bits_per_ms=np.zeros(rows),
         others_wait_ms=np.zeros((rows, context.streams)),
         kept_share=np.ones((rows, 2, NODES)),

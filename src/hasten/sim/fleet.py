@@ -48,6 +48,7 @@ class Fleet:
             device_wait_ms=np.zeros(rows),
             uplink_wait_ms=np.zeros(rows),
             edge_wait_ms=np.zeros(rows),
+            rtt_ms=np.zeros(rows),
             rate_bits_per_ms=np.zeros(rows),
             deadline_rate=deadline_rates(self.options, context.deadline_ms),
             nominal_gap_ms=gaps_ms,

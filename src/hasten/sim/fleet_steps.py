@@ -20,7 +20,7 @@ from hasten.features.observation import gain_feature, moving_average, rate_share
 from hasten.sim.arrays import NOBODY, FloatArray, IntArray, Links, Rules, Tasks
 from hasten.sim.device_pings import want_rate
 from hasten.sim.device_sight import begin_beliefs
-from hasten.sim.sight import visible_rate, visible_resources, write_log
+from hasten.sim.sight import unseen_wait_ms, visible_rate, visible_resources, write_log
 from hasten.sim.stages import commit_granted, commit_ready, earned, settle
 from hasten.sim.world import Lane, World
 
@@ -50,6 +50,7 @@ class Play(NamedTuple):
     device_wait_ms: FloatArray
     uplink_wait_ms: FloatArray
     edge_wait_ms: FloatArray
+    rtt_ms: FloatArray
     rate_bits_per_ms: FloatArray
     deadline_rate: FloatArray
     """(M,)"""
@@ -211,6 +212,7 @@ def look(b: int, observation: NDArray[np.float32], play: Play, world: World) -> 
     play.device_wait_ms[b] = device_wait_ms
     play.uplink_wait_ms[b] = uplink_wait_ms
     play.edge_wait_ms[b] = edge_wait_ms
+    play.rtt_ms[b] = world.rules.rtt_ms + unseen_wait_ms(b, m, world)
     play.rate_bits_per_ms[b] = max(rate_bits_per_ms, DEAD_LINK_BITS_PER_MS)
 
 
@@ -221,13 +223,13 @@ def foresee(first: int, end: int, observation: NDArray[np.float32], play: Play, 
     A function of its own over many rows, with no other loop in it, so that it compiles to vector instructions.
     """
     options = rules.worth.shape[1]
-    rtt_ms, late_gain = rules.rtt_ms, rules.late_gain
+    late_gain = rules.late_gain
     for b in range(first, end):
         m, out, mask = play.stream[b], observation[b], play.mask[b]
         device_ms, payload_bits, edge_ms = rules.device_ms[m], rules.payload_bits[m], rules.edge_ms[m]
         worth, per_deadline, useful_ms = rules.worth[m], play.per_deadline[m], rules.useful_ms[m]
         device_wait_ms, uplink_wait_ms = play.device_wait_ms[b], play.uplink_wait_ms[b]
-        edge_wait_ms, rate_bits_per_ms = play.edge_wait_ms[b], play.rate_bits_per_ms[b]
+        edge_wait_ms, rate_bits_per_ms, rtt_ms = play.edge_wait_ms[b], play.rate_bits_per_ms[b], play.rtt_ms[b]
         feasible = 0
         for j in range(options):
             latency_ms = predict_latency(
@@ -263,7 +265,7 @@ def weigh(first: int, end: int, observation: NDArray[np.float32], play: Play, ru
                 rules.payload_bits[m, j],
                 rules.edge_ms[m, j],
                 play.rate_bits_per_ms[b],
-                rules.rtt_ms,
+                play.rtt_ms[b],
             )
             observation[b, STATE_FEATURES + options + j] = gain_feature(earned(j, m, latency_ms, rules))
 

@@ -14,6 +14,7 @@ from hasten.sim.beliefs import (
     ARRIVED_MS,
     AT_EDGE_MS,
     BACK_MS,
+    BEGUN_MS,
     DUE_MS,
     FIRST,
     FREE_MS,
@@ -68,13 +69,14 @@ def trace_cancelled(slot: int, there_ms: float, back_ms: float, beliefs: StreamB
 
 @compiled
 def trace_edge(
-    lane: Lane, k: int, times_ms: tuple[float, float, float], worker_free_ms: FloatArray, beliefs: StreamBeliefs
+    lane: Lane, k: int, times_ms: tuple[float, float, float, float], worker_free_ms: FloatArray, beliefs: StreamBeliefs
 ) -> None:
     """The edge has a frame, and after it its workers (W,) are free.
 
-    The times are when it arrives, when its answer leaves, and when that is back.
+    The times are when it arrives, when a worker begins (NaN: it is too late), when its answer leaves, and when that is
+    back.
     """
-    arrive_ms, end_ms, back_ms = times_ms
+    arrive_ms, begin_ms, end_ms, back_ms = times_ms
     there_ms = arrive_ms
     slot = lane.first_slot + k
     ends = beliefs.ends[lane.row, beliefs.ends.shape[1] - 1]
@@ -88,6 +90,6 @@ def trace_edge(
     ends[1] = k
     frame = beliefs.frame[slot]
     frame[ARRIVED_MS], frame[LEFT_EDGE_MS], frame[BACK_MS] = there_ms, end_ms, back_ms
-    frame[AT_EDGE_MS] = end_ms - arrive_ms
+    frame[AT_EDGE_MS], frame[BEGUN_MS] = end_ms - arrive_ms, begin_ms
     for worker in range(len(worker_free_ms)):
         frame[FREE_MS + worker] = worker_free_ms[worker]

@@ -106,7 +106,7 @@ def promise(k: int, view: Shown, option: IntArray, promises: Promises, world: Wo
                 rules.payload_bits[m, j],
                 rules.edge_ms[m, j],
                 max(view.rate_bits_per_ms[a], DEAD_LINK_BITS_PER_MS),
-                rules.rtt_ms,
+                rules.rtt_ms + view.unseen_wait_ms[a],
             )
             note(b, k, m, latency_ms, SENT if rules.payload_bits[m, j] > 0 else LOCAL, promises, world)
 
@@ -174,10 +174,10 @@ def note(b: int, k: int, m: int, latency_ms: float, kind: int, promises: Promise
 
 @inlined
 def best_expected(
-    m: int, waits: tuple[float, float, float, float], rule: Expected, share: FloatArray, rules: Rules
+    m: int, waits: tuple[float, float, float, float, float], rule: Expected, share: FloatArray, rules: Rules
 ) -> tuple[int, float]:
     """The place of the option of largest expected gain by the curves (2, K), and its latency; DROP without any."""
-    device_wait_ms, uplink_wait_ms, edge_wait_ms, rate = waits
+    device_wait_ms, uplink_wait_ms, edge_wait_ms, rate, rtt_ms = waits
     deadline_ms, late_gain = rules.deadline_ms[m], rules.late_gain
     best, best_gain, best_ms = DROP, -np.inf, np.inf
     for j in range(rule.device_ms.shape[1] - 1, -1, -1):  # from the best exit on
@@ -191,7 +191,7 @@ def best_expected(
             rule.payload_bits[m, j],
             rule.edge_ms[m, j],
             rate,
-            rules.rtt_ms,
+            rtt_ms,
         )
         slack = (rules.useful_ms[m] - latency_ms) / deadline_ms
         if slack >= 0.0:

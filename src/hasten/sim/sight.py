@@ -11,7 +11,7 @@ from __future__ import annotations
 from hasten.core.compiled import inlined
 from hasten.core.timing import rate_at
 from hasten.sim.arrays import FloatArray
-from hasten.sim.beliefs import SEEN_RATE, WORKERS
+from hasten.sim.beliefs import SEEN_RATE, UNSEEN_MS, WORKERS
 from hasten.sim.device_pings import workers_of
 from hasten.sim.device_sight import believe
 from hasten.sim.stages import copy
@@ -51,6 +51,15 @@ def visible_rate(row: int, m: int, now_ms: float, rate_factor: float, world: Wor
     seen_ms = max(now_ms - rules.age_ms, 0.0)
     rate = rate_at(seen_ms, links.from_ms[begin:end], links.bits_per_ms[begin:end], links.period_ms[row, link])
     return rate * rate_factor
+
+
+@inlined
+def unseen_wait_ms(row: int, m: int, world: World) -> float:
+    """What stream ``m`` foresees to wait at the edge for work of others that no backlog holds yet.
+
+    Only devices foresee any, from the edge's forecast. It comes after :func:`visible_resources`.
+    """
+    return float(world.beliefs.numbers[row, m, UNSEEN_MS]) if world.rules.from_devices else 0.0
 
 
 @inlined

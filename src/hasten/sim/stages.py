@@ -93,7 +93,7 @@ def commit_granted(lane: Lane, k: int, slot: int, option: int, world: World) -> 
         if rules.from_devices:
             trace_frame(lane, k, stream, world.beliefs)
             trace_link(lane, k, link, start_ms, sent_ms, world.beliefs)
-            times_ms = arrive_ms, edge_end_ms, finish_ms
+            times_ms = arrive_ms, edge_end_ms - edge_ms, edge_end_ms, finish_ms
             trace_edge(lane, k, times_ms, state.worker_free_ms[row], world.beliefs)
     state.option[slot] = option
     state.device_done_ms[slot] = done_ms
@@ -180,7 +180,8 @@ def settle(lane: Lane, until_ms: float, world: World) -> float:
             edge_end_ms = (
                 arrive_ms if late else half_way(back_ms - extra_ms(tasks, first_task + k, True), -rules.rtt_ms)
             )
-            trace_edge(lane, k, (arrive_ms, edge_end_ms, back_ms), worker_free_ms, world.beliefs)
+            begin_ms = np.nan if late else start_ms
+            trace_edge(lane, k, (arrive_ms, begin_ms, edge_end_ms, back_ms), worker_free_ms, world.beliefs)
         if np.isnan(finish_ms):
             cancel(slot, start_ms, state)
             gain += rules.late_gain

@@ -16,7 +16,7 @@ from hasten.core.timing import predict_latency
 from hasten.sim.arrays import FloatArray, IntArray, Ranked, Rules
 from hasten.sim.device_pings import want_rate
 from hasten.sim.device_sight import begin_beliefs
-from hasten.sim.sight import visible_rate, visible_resources, write_log
+from hasten.sim.sight import unseen_wait_ms, visible_rate, visible_resources, write_log
 from hasten.sim.stages import commit_granted, commit_ready, earned, settle
 from hasten.sim.world import Ends, Lane, OptionFacts, Shown, Told, World
 
@@ -42,6 +42,7 @@ def observe(k: int, view: Shown, world: World) -> None:
         view.uplink_wait_ms[a] = max(uplink_free_ms - now, 0.0)
         for w in range(len(worker_free_ms)):
             view.edge_wait_ms[a, w] = max(worker_free_ms[w] - now, 0.0)
+        view.unseen_wait_ms[a] = unseen_wait_ms(b, m, world)
         for other in range(len(device_free_ms)):
             view.others_wait_ms[a, other] = max(device_free_ms[other] - now, 0.0)
         view.others_wait_ms[a, m] = view.device_wait_ms[a]
@@ -81,8 +82,11 @@ def run_ranked(first_step: int, predicts: bool, ranked: Ranked, world: World) ->
 
 
 @inlined
-def look(b: int, k: int, world: World) -> tuple[float, float, float, float]:
-    """What the timing law predicts from at a row's k-th decision: waits of device, uplink and edge, and the rate."""
+def look(b: int, k: int, world: World) -> tuple[float, float, float, float, float]:
+    """What the timing law predicts from at a row's k-th decision: waits of device, uplink and edge, rate, round trip.
+
+    What is to be waited for at the edge in any case counts with the round trip.
+    """
     tasks, state = world.tasks, world.state
     task = tasks.first[b] + k
     now, m = tasks.arrival_ms[task], tasks.stream[task]
@@ -91,16 +95,17 @@ def look(b: int, k: int, world: World) -> tuple[float, float, float, float]:
     uplink_wait_ms = max(uplink_free_ms - now, 0.0)
     edge_wait_ms = max(worker_free_ms[0] - now, 0.0)
     rate = visible_rate(b, m, now, tasks.rate_factor[task], world)
-    return device_wait_ms, uplink_wait_ms, edge_wait_ms, max(rate, DEAD_LINK_BITS_PER_MS)
+    rtt_ms = world.rules.rtt_ms + unseen_wait_ms(b, m, world)
+    return device_wait_ms, uplink_wait_ms, edge_wait_ms, max(rate, DEAD_LINK_BITS_PER_MS), rtt_ms
 
 
 @inlined
-def best_ranked(m: int, waits: tuple[float, float, float, float], ranked: Ranked, rules: Rules) -> int:
+def best_ranked(m: int, waits: tuple[float, float, float, float, float], ranked: Ranked, rules: Rules) -> int:
     """The option of the best score, the first of equals; DROP when all are ruled out."""
-    device_wait_ms, uplink_wait_ms, edge_wait_ms, rate = waits
+    device_wait_ms, uplink_wait_ms, edge_wait_ms, rate, rtt_ms = waits
     load = load_share(device_wait_ms, uplink_wait_ms, edge_wait_ms, rules.deadline_ms[m])
     if not ranked.sees_queues:
-        device_wait_ms, uplink_wait_ms, edge_wait_ms = 0.0, 0.0, 0.0
+        device_wait_ms, uplink_wait_ms, edge_wait_ms, rtt_ms = 0.0, 0.0, 0.0, rules.rtt_ms
     best, best_score = DROP, -np.inf
     for j in range(ranked.device_ms.shape[1]):
         if load < ranked.low_load[m, j] or load >= ranked.high_load[m, j]:
@@ -113,7 +118,7 @@ def best_ranked(m: int, waits: tuple[float, float, float, float], ranked: Ranked
             ranked.payload_bits[m, j],
             ranked.edge_ms[m, j],
             rate,
-            rules.rtt_ms,
+            rtt_ms,
         )
         rank = score(latency_ms, rules.useful_ms[m], ranked.useful_ms[m, j], ranked.late_ms[m, j])
         if rank > best_score:
@@ -122,11 +127,11 @@ def best_ranked(m: int, waits: tuple[float, float, float, float], ranked: Ranked
 
 
 @inlined
-def unless_expired(b: int, k: int, option: int, waits: tuple[float, float, float, float], world: World) -> int:
+def unless_expired(b: int, k: int, option: int, waits: tuple[float, float, float, float, float], world: World) -> int:
     """The option, or DROP if it is predicted to be useless by its end."""
     rules, tasks, _, _, _, _ = world
     m = tasks.stream[tasks.first[b] + k]
-    device_wait_ms, uplink_wait_ms, edge_wait_ms, rate = waits
+    device_wait_ms, uplink_wait_ms, edge_wait_ms, rate, rtt_ms = waits
     latency_ms = predict_latency(
         device_wait_ms,
         uplink_wait_ms,
@@ -135,7 +140,7 @@ def unless_expired(b: int, k: int, option: int, waits: tuple[float, float, float
         rules.payload_bits[m, option],
         rules.edge_ms[m, option],
         rate,
-        rules.rtt_ms,
+        rtt_ms,
     )
     return option if latency_ms <= rules.useful_ms[m] else DROP
 

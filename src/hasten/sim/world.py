@@ -37,12 +37,14 @@ class Shown(NamedTuple):
     device_wait_ms: FloatArray
     uplink_wait_ms: FloatArray
     edge_wait_ms: FloatArray
+    unseen_wait_ms: FloatArray
     rate_bits_per_ms: FloatArray
     others_wait_ms: FloatArray
 
 
 def shown(view: View) -> Shown:
     """A view's own arrays, for a kernel to fill."""
+    assert view.unseen_wait_ms is not None  # the simulator makes its views with it
     return Shown(
         row=view.row,
         now_ms=view.now_ms,
@@ -50,6 +52,7 @@ def shown(view: View) -> Shown:
         device_wait_ms=view.device_wait_ms,
         uplink_wait_ms=view.uplink_wait_ms,
         edge_wait_ms=view.edge_wait_ms,
+        unseen_wait_ms=view.unseen_wait_ms,
         rate_bits_per_ms=view.rate_bits_per_ms,
         others_wait_ms=view.others_wait_ms,
     )

@@ -82,6 +82,18 @@ def test_reports_age_and_do_not_count_own_tasks_twice():
     assert backlogs.edge_wait_ms == pytest.approx([0.0, 25.0])
 
 
+def test_work_of_others_goes_on_after_a_report():
+    """Of 40 ms reported, others bringing 0.5 ms per ms, 20 ms later 30 are left; a frame that comes then waits besides."""
+    backlogs = BacklogEstimator(known_link())
+    backlogs.edge_reported(LoadReport(1, 0, (40.0,), 0.5, 6.0), 5100.0)  # left the edge at 5095
+    backlogs.update(5115.0, True, 0.0)
+    assert backlogs.edge_wait_ms == pytest.approx([30.0])
+    assert backlogs.unseen_wait_ms == pytest.approx(12.0)
+    backlogs.disconnected(5115.0)
+    backlogs.update(5115.0, True, 0.0)
+    assert backlogs.unseen_wait_ms == 0.0
+
+
 def test_an_answer_gives_a_sample_without_the_edges_time_and_own_queueing():
     link = known_link(rate=100.0)
     backlogs = BacklogEstimator(link)

@@ -9,6 +9,8 @@ import numpy as np
 import pytest
 
 from hasten.core.errors import InputError
+from hasten.core.estimators import FORECAST_MEMORY_MS
+from hasten.runtime.edge.carried import CarriedWork
 from hasten.runtime.edge.core import LONGEST_WAIT_MS, OVERDUE_MS, EdgeCore
 from hasten.runtime.edge.correction import FADES_MS
 from hasten.runtime.edge.queue import QueueLimits
@@ -64,13 +66,13 @@ class Edge:
         self.core.start()
         self.task_ms = self.served.edge_ms(0, 2)
 
-    def submit(self, tag, within_ms=math.inf, size_bytes=100, cut=0, exit_=2, reply=None):
+    def submit(self, tag, within_ms=math.inf, size_bytes=100, cut=0, exit_=2, reply=None, device=None):
         def told(ticket, outcome):
             self.told.append((self.clock.now_ms(), tag, outcome))
 
         latest_ms = self.clock.now_ms() + within_ms
         request = Request(self.served, cut, exit_, list, size_bytes, latest_ms)
-        return self.core.submit(request, reply or told)
+        return self.core.submit(request, reply or told, device or CarriedWork())
 
     @property
     def outcomes(self):
@@ -361,3 +363,36 @@ def test_every_task_has_one_outcome_whatever_happens(package, clock):
     assert all(isinstance(outcome, EdgeAnswer | Refusal) for _, _, outcome in edge.told)
     assert edge.core.report().backlog_ms == (0.0, 0.0, 0.0)
     assert edge.core._queue.size_bytes == 0
+
+
+def test_a_device_is_told_of_the_work_of_the_others_only(edge, clock):
+    one, two = CarriedWork(), CarriedWork()
+    begun_ms = []
+    for _ in range(5):
+        begun_ms.append(clock.now_ms())
+        edge.submit("one", device=one)
+        clock.run(3.0 * edge.task_ms)
+    for_one, for_two = edge.core.report(one), edge.core.report(two)
+    now = clock.now_ms()
+    expected = sum(
+        edge.task_ms / FORECAST_MEMORY_MS * math.exp((at_ms - now) / FORECAST_MEMORY_MS) for at_ms in begun_ms
+    )
+    assert (for_one.others_load, for_one.others_residual_ms) == (0.0, 0.0)  # to the bit
+    assert for_two.others_load == pytest.approx(expected)
+    assert for_two.others_residual_ms == pytest.approx(0.5 * edge.task_ms * expected)
+    edge.submit("two", device=two)
+    assert edge.core.report(one).others_load == pytest.approx(edge.task_ms / FORECAST_MEMORY_MS)
+    assert edge.core.report(two).others_load == pytest.approx(expected)
+    clock.run(20.0 * FORECAST_MEMORY_MS)
+    assert edge.core.report(two).others_load < 1e-6
+
+
+def test_only_work_that_begins_counts(edge, clock):
+    device = CarriedWork()
+    edge.submit("runs", device=device)
+    edge.submit("cannot be in time", within_ms=0.5 * edge.task_ms, device=device)
+    edge.submit("waits", device=device)
+    assert edge.core.report().others_load == pytest.approx(edge.task_ms / FORECAST_MEMORY_MS)
+    clock.run(1.5 * edge.task_ms)
+    fade = math.exp(-1.5 * edge.task_ms / FORECAST_MEMORY_MS), math.exp(-0.5 * edge.task_ms / FORECAST_MEMORY_MS)
+    assert edge.core.report().others_load == pytest.approx(edge.task_ms / FORECAST_MEMORY_MS * sum(fade))

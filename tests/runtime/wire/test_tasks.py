@@ -77,6 +77,6 @@ def test_not_a_number_is_refused():
 
 
 def test_what_cannot_be_true_of_an_answer_does_not_end_the_connection():
-    data = struct.pack("<BHIfIIIdIIHf", 77, 9999, 4_000_000_000, math.nan, 0, 0, 0, 1.0, 1, 0, 1, 0.0)
+    data = struct.pack("<BHIfIIIdIIHfff", 77, 9999, 4_000_000_000, math.nan, 0, 0, 0, 1.0, 1, 0, 1, 0.0, 0.0, 0.0)
     answer = parse_answer(memoryview(data))
     assert answer.status is Status.UNKNOWN and answer.exit == 9999 and math.isnan(answer.confidence)

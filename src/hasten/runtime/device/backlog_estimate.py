@@ -11,10 +11,23 @@ from collections import deque
 from dataclasses import dataclass
 
 from hasten.core.calibration import Shares
-from hasten.core.estimators import due_at_edge, hold_up, is_at_edge, left_at, project_frame, rate_bound, reported_at
+from hasten.core.estimators import (
+    due_at_edge,
+    hold_up,
+    is_at_edge,
+    left_at,
+    project_frame,
+    rate_bound,
+    reported_at,
+    unseen_wait,
+    worker_free,
+)
 from hasten.core.task_log import Seen
 from hasten.runtime.device.estimate import LinkEstimate
 from hasten.runtime.wire.load import LoadReport
+
+NO_OTHERS = 0.0, 0.0
+"""The forecast where nothing is known of others."""
 
 
 @dataclass(eq=False, slots=True)
@@ -42,6 +55,8 @@ class BacklogEstimator:
         self.uplink_wait_ms = 0.0
         self.edge_wait_ms = [0.0] * workers
         self.rate_bits_per_ms = 0.0
+        self.unseen_wait_ms = 0.0
+        """What an own frame waits, on average, for work of others that no report holds yet."""
         self.held_up = False
         """Whether the edge has had an own task for longer than it should have needed."""
         self._link = link
@@ -49,6 +64,7 @@ class BacklogEstimator:
         self._left_ms = 0.0
         self._report_ms = [0.0] * workers
         self._reported_ms = 0.0
+        self._others = NO_OTHERS
 
     def plan_transfer(self, bits: float, ready_ms: float, edge_ms: float) -> Transfer:
         """A transfer was decided on; it will be ready about ``ready_ms``."""
@@ -88,6 +104,7 @@ class BacklogEstimator:
         backlog_ms = list(report.backlog_ms[:workers])
         self._report_ms = backlog_ms + [backlog_ms[-1]] * (workers - len(backlog_ms))
         self._reported_ms = reported_at(now_ms, self._link.rtt_ms)
+        self._others = report.others_load, report.others_residual_ms
 
     def planned_for(self, workers: int) -> None:
         """The edge has so many workers; of their work nothing is known."""
@@ -100,7 +117,7 @@ class BacklogEstimator:
             if transfer.sent:
                 left_ms[0] += transfer.edge_ms
                 left_ms.sort()
-        self._report_ms, self._reported_ms = left_ms, now_ms
+        self._report_ms, self._reported_ms, self._others = left_ms, now_ms, NO_OTHERS
         self._left_ms = 0.0
 
     def update(self, now_ms: float, connected: bool, device_wait_ms: float) -> None:
@@ -112,7 +129,9 @@ class BacklogEstimator:
             rate = min(rate, self._rate_bound(oldest, now_ms))
         self.rate_bits_per_ms = rate
         free_ms = self._left_ms
-        workers = [max(self._reported_ms + backlog, now_ms) for backlog in self._report_ms]
+        count, (load, residual_ms) = len(self._report_ms), self._others
+        self.unseen_wait_ms = unseen_wait(load, residual_ms, count)
+        workers = [worker_free(self._reported_ms, backlog, now_ms, load, count) for backlog in self._report_ms]
         overdue = 0
         if rate > 0:
             rtt_ms, reported_ms = self._link.rtt_ms, self._reported_ms
@@ -139,6 +158,7 @@ class BacklogEstimator:
             uplink_wait_ms=self.uplink_wait_ms,
             edge_wait_ms=tuple(self.edge_wait_ms),
             rate_bits_per_ms=self.rate_bits_per_ms,
+            unseen_wait_ms=self.unseen_wait_ms,
             rtt_ms=round(self._link.rtt_ms, 4),
             kept_share=kept_share,
         )

@@ -219,6 +219,7 @@ class SchedulerAdapter:
         view.uplink_wait_ms[0] = backlogs.uplink_wait_ms + waited_ms
         view.edge_wait_ms[0] = backlogs.edge_wait_ms
         view.edge_wait_ms += waited_ms
+        view.unseen_wait_ms = np.array([backlogs.unseen_wait_ms])
         view.rate_bits_per_ms[0] = backlogs.rate_bits_per_ms
         view.others_wait_ms[0, 0] = view.device_wait_ms[0]  # the view's stream is 0, whichever of the run's it is
         return view
@@ -242,10 +243,12 @@ class SchedulerAdapter:
         payload_bits = float(table.payload_bits[0, option])
         rate = max(backlogs.rate_bits_per_ms, DEAD_LINK_BITS_PER_MS)
         waits = backlogs.device_wait_ms, backlogs.uplink_wait_ms, backlogs.edge_wait_ms[0]
-        latency_ms = float(predict_latency(*waits, device_ms, payload_bits, edge_ms, rate, self._beliefs.rtt_ms))
-        rtt_ms, plan_device_ms, plan_edge_ms = self._planned
+        unseen_ms = backlogs.unseen_wait_ms
+        rtt_ms = self._beliefs.rtt_ms + unseen_ms
+        latency_ms = float(predict_latency(*waits, device_ms, payload_bits, edge_ms, rate, rtt_ms))
+        plan_rtt_ms, plan_device_ms, plan_edge_ms = self._planned
         plan = float(plan_device_ms[option]), payload_bits, float(plan_edge_ms[option])
-        planned_ms = float(predict_latency(*waits, *plan, rate, rtt_ms))
+        planned_ms = float(predict_latency(*waits, *plan, rate, plan_rtt_ms + unseen_ms))
         slack = (self.limit_ms(deadline_ms) - planned_ms) / deadline_ms
         return ChosenOption(
             option=option,

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
+from hasten.runtime.edge.carried import CarriedWork
 from hasten.runtime.edge.connections import Connections, Guest
 from hasten.runtime.edge.core import EdgeCore
 from hasten.runtime.edge.queue import Ticket
@@ -55,6 +56,7 @@ class EdgeConnection(asyncio.BufferedProtocol):
         self._buffer = memoryview(b"")
         self._served: Served | None = None
         self._tickets: dict[Ticket, None] = {}
+        self._carried = CarriedWork()
         self._bytes = 0
         self._idle_frames, self._counting_since_ms = 0, 0.0
         self._loop = asyncio.get_running_loop()
@@ -98,7 +100,7 @@ class EdgeConnection(asyncio.BufferedProtocol):
         if frame.kind is Kind.SUBMIT:
             self._submit(frame)
         elif frame.kind is Kind.PING:
-            self._write(pong_frame(frame.task, self._core.clock.now_ms(), self._core.report()))
+            self._write(pong_frame(frame.task, self._core.clock.now_ms(), self._core.report(self._carried)))
             self._count_idle_frame()
         else:
             self._welcome(frame)
@@ -129,7 +131,7 @@ class EdgeConnection(asyncio.BufferedProtocol):
         except WireError as error:
             self._refuse(frame.task, Refusal(error.code, str(error)))
             return
-        ticket = self._core.submit(request, self._replier(frame.task))
+        ticket = self._core.submit(request, self._replier(frame.task), self._carried)
         self._tickets[ticket] = None
         self._bytes += request.size_bytes
 

@@ -18,6 +18,7 @@ from functools import partial
 
 from hasten.core.errors import InputError
 from hasten.runtime.clock import Clock
+from hasten.runtime.edge.carried import CarriedWork, others_work
 from hasten.runtime.edge.correction import ServiceCorrection
 from hasten.runtime.edge.queue import FirstComeFirstServed, LastStarts, QueueLimits, Reply, TaskQueue, Ticket
 from hasten.runtime.edge.served import Computed, Refusal, Request, Served
@@ -82,6 +83,7 @@ class EdgeCore:
         self._last_starts = LastStarts()
         self._awaited_ms = math.inf
         self._correction = ServiceCorrection()
+        self._carried = CarriedWork()
         self._sequence = 0
         self._closing: Refusal | None = None
         self._when_idle: Callable[[], None] | None = None
@@ -117,13 +119,13 @@ class EdgeCore:
         """The package with this digest, None when it is not served here."""
         return self._served.get(digest)
 
-    def submit(self, request: Request, reply: Reply) -> Ticket:
-        """Take a task. ``reply`` is called once, from any thread, perhaps before this returns."""
+    def submit(self, request: Request, reply: Reply, device: CarriedWork) -> Ticket:
+        """Take a task of a device. ``reply`` is called once, from any thread, perhaps before this returns."""
         with self._lock:
             now = self.clock.now_ms()
             profiled_ms = request.served.edge_ms(request.cut, request.exit) or 0.0
             ratio = self._correction.ratio(request.segment, now)
-            ticket = Ticket(request, reply, now, profiled_ms, profiled_ms * ratio)
+            ticket = Ticket(request, reply, device, now, profiled_ms, profiled_ms * ratio)
             outcome = self._objection(ticket, now)
             start = self._start(self._free.pop(), ticket, now) if outcome is None and self._free else None
             if outcome is not None:
@@ -142,10 +144,13 @@ class EdgeCore:
             if self._queue.remove(ticket):
                 self.totals["abandoned"] += 1
 
-    def report(self) -> LoadReport:
-        """Predicted backlog of each worker now: the remaining work of all tasks here that will run."""
+    def report(self, device: CarriedWork | None = None) -> LoadReport:
+        """Predicted backlog of each worker now, and what all but this device lately ask of the edge.
+
+        The backlog is the remaining work of all tasks here that will run.
+        """
         with self._lock:
-            return self._report(self.clock.now_ms())
+            return self._report(device or CarriedWork(), self.clock.now_ms())
 
     def check(self) -> None:
         """Tell of tasks that run for far longer than predicted; to be called now and then."""
@@ -186,6 +191,8 @@ class EdgeCore:
 
     def _start(self, worker: int, ticket: Ticket, now: float) -> Start:
         ticket.started_ms = now
+        self._carried.began(ticket.predicted_ms, now)
+        ticket.device.began(ticket.predicted_ms, now)
         self._running[worker] = ticket
         return worker, ticket.request, partial(self._done, worker, ticket)
 
@@ -206,14 +213,14 @@ class EdgeCore:
         left_ms = [0.0 if it is None else abs(it.started_ms + it.predicted_ms - now) for it in running]
         return self._queue.forecast(sorted(left_ms))
 
-    def _report(self, now: float) -> LoadReport:
+    def _report(self, device: CarriedWork, now: float) -> LoadReport:
         self._sequence += 1
-        return LoadReport(self._sequence, len(self._queue), tuple(self._backlog_ms(now)))
+        others = others_work(self._carried, device, now)
+        return LoadReport(self._sequence, len(self._queue), tuple(self._backlog_ms(now)), *others)
 
     def _late(self, ticket: Ticket, now: float) -> EdgeAnswer:
-        return EdgeAnswer(
-            Status.LATE, ticket.request.exit, 0, 0.0, _us(now - ticket.arrived_ms), 0, 0, self._report(now)
-        )
+        report = self._report(ticket.device, now)
+        return EdgeAnswer(Status.LATE, ticket.request.exit, 0, 0.0, _us(now - ticket.arrived_ms), 0, 0, report)
 
     def _count(self, *outcomes: EdgeAnswer | Refusal) -> None:
         for outcome in outcomes:
@@ -277,7 +284,7 @@ class EdgeCore:
             _us(ticket.started_ms - ticket.arrived_ms),
             _us(computed.compute_ms),
             _us(computed.decode_ms),
-            self._report(now),
+            self._report(ticket.device, now),
         )
 
     def _tell(self, ticket: Ticket, outcome: EdgeAnswer | Refusal) -> None:

@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from itertools import islice
 from typing import Protocol
 
+from hasten.runtime.edge.carried import CarriedWork
 from hasten.runtime.edge.served import Refusal, Request
 from hasten.runtime.wire.tasks import EdgeAnswer
 
@@ -34,6 +35,8 @@ class Ticket:
 
     request: Request
     reply: Reply
+    device: CarriedWork
+    """What the device that sent it has had of the edge."""
     arrived_ms: float
     profiled_ms: float
     """Time at work on it by the profile."""

@@ -5,8 +5,9 @@ PING   padding of any allowed size: a probe of the link
 PONG   edge clock f64 ms, load report
 =====  ======================================================
 
-A load report is a sequence number u32, the number of waiting tasks u32, the number of workers u16 and each worker's
-predicted backlog f32 ms. Clocks are monotonic clocks; a device maps its own to the edge's by its fastest pings.
+A load report is a sequence number u32, the number of waiting tasks u32, the number of workers u16, a forecast of what
+the other devices bring (load f32 ms per ms, residual f32 ms) and each worker's predicted backlog f32 ms. Clocks are
+monotonic clocks; a device maps its own to the edge's by its fastest pings.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ MAX_WORKERS = 64
 """An edge node has at most so many workers, so that load reports stay small."""
 MAX_PROBE_BYTES = 64 * 1024
 
-_REPORT = struct.Struct("<IIH")
+_REPORT = struct.Struct("<IIHff")
 _CLOCK = struct.Struct("<d")
 MAX_REPORT_BYTES = _REPORT.size + 4 * MAX_WORKERS
 MAX_PONG_BYTES = _CLOCK.size + MAX_REPORT_BYTES
@@ -35,6 +36,10 @@ class LoadReport:
     sequence: int
     waiting: int
     backlog_ms: tuple[float, ...]
+    others_load: float = 0.0
+    """Work of all other devices that lately begins per time, ms per ms."""
+    others_residual_ms: float = 0.0
+    """What is left of their work at a random moment, on average: half its second moment per time."""
 
 
 def ping_frame(sequence: int, padding_bytes: int) -> bytes:
@@ -63,7 +68,9 @@ def parse_pong(body: memoryview) -> tuple[float, LoadReport]:
 def report_bytes(report: LoadReport) -> bytes:
     """A load report as it travels."""
     backlog_ms = report.backlog_ms
-    head = _REPORT.pack(report.sequence & 0xFFFFFFFF, report.waiting, len(backlog_ms))
+    head = _REPORT.pack(
+        report.sequence & 0xFFFFFFFF, report.waiting, len(backlog_ms), report.others_load, report.others_residual_ms
+    )
     return head + _backlogs(len(backlog_ms)).pack(*backlog_ms)
 
 
@@ -72,14 +79,18 @@ def parse_report(body: memoryview, start: int) -> LoadReport:
     size = len(body) - start
     if size < _REPORT.size:
         raise WireError(Code.MALFORMED, f"load report: got {size} bytes, expected at least {_REPORT.size}")
-    sequence, waiting, workers = _REPORT.unpack_from(body, start)
+    sequence, waiting, workers, load, residual_ms = _REPORT.unpack_from(body, start)
     if not 1 <= workers <= MAX_WORKERS or size != _REPORT.size + 4 * workers:
         raise WireError(Code.MALFORMED, f"load report: got {workers} workers in {size} bytes")
     backlog_ms = _backlogs(workers).unpack_from(body, start + _REPORT.size)
     for backlog in backlog_ms:
         if not 0 <= backlog < 1e9:
             raise WireError(Code.MALFORMED, f"load report: got {backlog_ms}, expected milliseconds")
-    return LoadReport(sequence, waiting, backlog_ms)
+    if not (0 <= load < 1e3 and 0 <= residual_ms < 1e9):
+        raise WireError(
+            Code.MALFORMED, f"load report: got others' load {load} and {residual_ms} ms of it left, expected a forecast"
+        )
+    return LoadReport(sequence, waiting, backlog_ms, load, residual_ms)
 
 
 @cache

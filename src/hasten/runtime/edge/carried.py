@@ -1,0 +1,31 @@
+"""How much of an edge's time each device takes up lately, so that the others can be told."""
+
+from __future__ import annotations
+
+from hasten.core.estimators import begun, faded
+
+
+class CarriedWork:
+    """Work that workers have begun lately, exponentially weighted; times are the edge's clock in ms."""
+
+    __slots__ = ("_at_ms", "_load", "_residual_ms")
+
+    def __init__(self) -> None:
+        self._load = self._residual_ms = 0.0
+        self._at_ms = 0.0
+
+    def began(self, work_ms: float, now_ms: float) -> None:
+        """A task of so much work has begun."""
+        (load, residual_ms), (more, more_ms) = self.lately(now_ms), begun(work_ms)
+        self._load, self._residual_ms, self._at_ms = load + more, residual_ms + more_ms, now_ms
+
+    def lately(self, now_ms: float) -> tuple[float, float]:
+        """Load (ms per ms) and residual (ms), see :func:`hasten.core.estimators.begun`."""
+        age_ms = now_ms - self._at_ms
+        return faded(self._load, age_ms), faded(self._residual_ms, age_ms)
+
+
+def others_work(of_all: CarriedWork, own: CarriedWork, now_ms: float) -> tuple[float, float]:
+    """What :meth:`CarriedWork.lately` says of all but one device: exactly nothing where there is no other."""
+    (load, residual_ms), (own_load, own_residual_ms) = of_all.lately(now_ms), own.lately(now_ms)
+    return max(load - own_load, 0.0), max(residual_ms - own_residual_ms, 0.0)
