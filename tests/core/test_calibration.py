@@ -6,17 +6,20 @@ import numpy as np
 import pytest
 
 from hasten.core.calibration import (
+    DOUBT_STEP,
+    KEEP,
     LOCAL,
     MEMORY,
+    MOST_DOUBT,
     NODES,
     PATIENCE,
     PRIOR_WEIGHT,
     SENT,
     SLACK_NODES,
     Curves,
-    count_outcome,
     counted_share,
     expected_share,
+    hear,
     prior_shares,
     read_shares,
     share_at,
@@ -35,6 +38,11 @@ def isotonic(value: np.ndarray, weight: np.ndarray) -> np.ndarray:
     return np.array([max(min(mean(i, j) for j in range(k, n)) for i in range(k + 1)) for k in range(n)])
 
 
+def tell(curves: Curves, slack: float, sends: bool, on_time: bool) -> None:
+    """An outcome of what was promised just now."""
+    curves.tell(slack, sends, curves.promised(slack, sends), on_time)
+
+
 def hats(slack: float) -> np.ndarray:
     """Weights (K,) of a slack at the nodes."""
     place = math.sqrt(min(max(slack, 0.0), 1.0)) * (NODES - 1)
@@ -48,7 +56,7 @@ def test_reading_is_the_isotonic_regression_of_the_nodes(seed: int) -> None:
     kept = told * rng.random(NODES)
     prior = np.sort(rng.random(NODES))
     share = np.full(NODES, np.nan)
-    read_shares(kept, told, prior, share)
+    read_shares(kept, told, prior, 0.0, share)
     weight = told + PRIOR_WEIGHT
     np.testing.assert_allclose(share, isotonic((kept + PRIOR_WEIGHT * prior) / weight, weight), rtol=1e-12)
     assert np.all(np.diff(share) >= 0.0)
@@ -62,22 +70,23 @@ def test_compiled_reading_is_the_same() -> None:
 
     @compiled
     def reading(kept: np.ndarray, told: np.ndarray, prior: np.ndarray, share: np.ndarray) -> float:
-        read_shares(kept, told, prior, share)
+        read_shares(kept, told, prior, 0.0, share)
         return share_at(0.3, share)
 
     found = reading(kept, told, prior, again)
-    read_shares(kept, told, prior, share)
+    read_shares(kept, told, prior, 0.0, share)
     np.testing.assert_array_equal(share, again)
     assert found == share_at(0.3, share)
 
 
 @pytest.mark.parametrize("slack", [-0.2, 0.0, 0.003, 0.2, 0.25, 0.999, 1.0, 1.7])
 def test_an_outcome_counts_at_the_nodes_next_to_its_slack(slack: float) -> None:
-    kept, told = np.zeros(NODES), np.zeros(NODES)
-    count_outcome(slack, True, kept, told)
-    count_outcome(slack, False, kept, told)
-    np.testing.assert_allclose(told, 2.0 * hats(slack), atol=1e-12)
-    np.testing.assert_allclose(kept, hats(slack), atol=1e-12)
+    kept, told = np.zeros((2, NODES)), np.zeros((2, NODES))
+    for on_time in (True, False):
+        hear(SENT, slack, 1.0, on_time, kept, told, np.zeros(2), np.zeros(2))
+    np.testing.assert_allclose(told[SENT], (1.0 + KEEP) * hats(slack), atol=1e-12)
+    np.testing.assert_allclose(kept[SENT], KEEP * hats(slack), atol=1e-12)
+    assert not kept[LOCAL].any() and not told[LOCAL].any()
     assert share_at(slack, SLACK_NODES) == pytest.approx(float(hats(slack) @ SLACK_NODES))
 
 
@@ -87,41 +96,59 @@ def test_curves_forget_by_the_rule() -> None:
         (float(slack), bool(sends), bool(kept))
         for slack, sends, kept in zip(rng.random(300), np.arange(300) // 30 % 3 > 0, rng.random(300) < 0.8, strict=True)
     ]
-    curves = Curves()
-    for outcome in outcomes:
-        curves.tell(*outcome)
+    curves, promised = Curves(), []
+    for slack, sends, on_time in outcomes:
+        promised.append(curves.promised(slack, sends))
+        curves.tell(slack, sends, promised[-1], on_time)
     for kind in (LOCAL, SENT):
-        told, kept = np.zeros(NODES), np.zeros(NODES)
-        since = 0
-        for slack, sends, on_time in outcomes:
+        told, kept, since, doubt = np.zeros(NODES), np.zeros(NODES), 0, 0.0
+        for (slack, sends, on_time), share in zip(outcomes, promised, strict=True):
             since = 0 if sends == (kind == SENT) else since + 1
             keep = 1.0 - 1.0 / (MEMORY if since < PATIENCE else PATIENCE)
             told, kept = keep * told, keep * kept
             if since == 0:
                 told, kept = told + hats(slack), kept + on_time * hats(slack)
+                doubt = np.clip(doubt + DOUBT_STEP * (share - on_time), -MOST_DOUBT, MOST_DOUBT)
+            elif since >= PATIENCE:
+                doubt *= keep
         weight = told + PRIOR_WEIGHT
         expected = isotonic((kept + PRIOR_WEIGHT) / weight, weight)
+        expected = np.maximum(1.0 - (1.0 - expected) * np.exp(doubt), 0.0)
         np.testing.assert_allclose(curves.share[0, kind], expected, rtol=1e-9)
         assert curves.promised(0.1, kind == SENT) == pytest.approx(float(hats(0.1) @ expected))
+
+
+def test_as_many_are_broken_as_promised_however_the_world_drifts() -> None:
+    """Shares that fall and rise, of options that the choice prefers where they were promised too much."""
+    rng = np.random.default_rng(5)
+    curves, promised, kept = Curves(), [], []
+    for k in range(6000):
+        slack = max(rng.random(3), key=lambda one: curves.promised(one, True))
+        share = curves.promised(slack, True)
+        on_time = rng.random() < 0.6 + 0.3 * np.sin(k / 400.0) * slack
+        promised.append(share)
+        kept.append(on_time)
+        curves.tell(slack, True, share, on_time)
+    assert np.mean(promised) == pytest.approx(np.mean(kept), abs=0.01)
 
 
 def test_what_was_not_seen_for_long_is_promised_again() -> None:
     curves = Curves()
     for _ in range(50):
-        curves.tell(0.1, sends=True, on_time=False)
+        tell(curves, 0.1, True, False)
     assert curves.promised(0.1, sends=True) < 0.05
     for _ in range(2000):
-        curves.tell(0.5, sends=True, on_time=True)
+        tell(curves, 0.5, True, True)
     assert curves.promised(0.1, sends=True) > 0.99
 
 
 def test_a_kind_that_is_not_tried_any_more_is_soon_promised_again() -> None:
     curves = Curves()
     for _ in range(10):
-        curves.tell(0.6, sends=True, on_time=False)
+        tell(curves, 0.6, True, False)
     assert counted_share(curves.promised(0.6, sends=True)) < 0.5
     for _ in range(120):
-        curves.tell(0.5, sends=False, on_time=True)
+        tell(curves, 0.5, False, True)
     assert counted_share(curves.promised(0.6, sends=True)) == 1.0
 
 
@@ -129,7 +156,7 @@ def test_promises_that_are_kept_stay_exactly_sure() -> None:
     curves = Curves()
     rng = np.random.default_rng(3)
     for slack in rng.random(500):
-        curves.tell(float(slack), sends=True, on_time=True)
+        tell(curves, float(slack), True, True)
     assert np.all(curves.share == 1.0)
 
 

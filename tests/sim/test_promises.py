@@ -53,7 +53,7 @@ def test_a_stream_knows_what_its_device_would_know(tmp_path, seed, topology, ord
         for i in [i for i in open_tasks if state.known_ms[i] <= now_ms]:
             open_tasks.remove(i)
             on_time = state.finish_ms[i] - realization.arrival_ms[i] <= limit_ms[realization.stream[i]]
-            curves[realization.stream[i]].tell(*watched.promises[i], bool(on_time))
+            curves[realization.stream[i]].tell(*watched.promises[i], float(batch.promises.share_of[i]), bool(on_time))
         np.testing.assert_allclose(watched.shares[k], curves[m].share[0], rtol=1e-9)
         slack, sends = watched.promises[k]
         promised = curves[m].promised(slack, sends) if slack >= 0.0 else np.nan

@@ -7,9 +7,12 @@ it is small. An outcome counts at the two nodes next to its slack. Each fades as
 ``MEMORY`` of them count. What was not seen for long goes back to the prior, and quickly so where a whole kind of
 options was not tried for ``PATIENCE`` outcomes: one bad moment must not rule it out for ever. A share never falls
 with slack: the reading is the isotonic regression of the nodes' shares, by pooling adjacent violators (Zadrozny and
-Elkan, "Transforming classifier scores into accurate multiclass probability estimates", KDD 2002). That outcomes
-correct the promises as they come, under any drift, is the idea of adaptive conformal inference (Gibbs and Candès,
-NeurIPS 2021).
+Elkan, "Transforming classifier scores into accurate multiclass probability estimates", KDD 2002).
+
+Options are chosen by their promises, which favours those promised too much, and outcomes are heard late. So a kind has
+a *doubt*, too: a step up for each broken promise, down by the share that was promised to be broken, and by the factor
+``exp(doubt)`` more are taken to be broken than the curve says. Over time as many are broken as promised, however the
+world drifts: that is adaptive conformal inference (Gibbs and Candès, NeurIPS 2021).
 
 The functions on numbers are the law for the compiled simulator and for a device alike.
 """
@@ -44,6 +47,8 @@ PATIENCE = 20
 KEEP, KEEP_UNTRIED = 1.0 - 1.0 / MEMORY, 1.0 - 1.0 / PATIENCE
 PRIOR_WEIGHT = 0.5
 """Outcomes that a node's prior share is worth."""
+DOUBT_STEP, MOST_DOUBT = 0.1, 1.4
+"""By how much an outcome changes the doubt; more broken promises than promised by a factor of 4 are not believed."""
 RESOLUTION = 0.1
 """So few outcomes cannot tell shares apart that differ by less: see :func:`counted_share`."""
 
@@ -57,31 +62,36 @@ def node_below(slack: float) -> tuple[int, float]:
 
 
 @jitable
-def fade(since: int, kept: Any, told: Any) -> None:
-    """Let all outcomes of one kind count a little less; ``kept`` and ``told`` (K,) are weights.
+def hear(kind: int, slack: float, promised: float, on_time: bool, kept: Any, told: Any, since: Any, doubt: Any) -> None:
+    """One outcome of a stream: of this kind and slack, of which this share was ``promised``.
 
-    ``since`` counts outcomes since the kind's last one, 0 for that itself.
+    ``kept`` and ``told`` (2, K) are weights of outcomes, ``since`` (2,) counts outcomes since each kind's last one.
     """
-    keep = KEEP if since < PATIENCE else KEEP_UNTRIED
-    for node in range(NODES):
-        kept[node] *= keep
-        told[node] *= keep
-
-
-@jitable
-def count_outcome(slack: float, on_time: bool, kept: Any, told: Any) -> None:
-    """Add one outcome of one kind to its weights (K,)."""
+    for each in range(2):
+        since[each] = 0 if each == kind else since[each] + 1
+        untried = since[each] >= PATIENCE
+        keep = KEEP_UNTRIED if untried else KEEP
+        for node in range(NODES):
+            kept[each][node] *= keep
+            told[each][node] *= keep
+        if untried:
+            doubt[each] *= keep
     node, part = node_below(slack)
-    told[node] += 1.0 - part
-    told[node + 1] += part
+    told[kind][node] += 1.0 - part
+    told[kind][node + 1] += part
     if on_time:
-        kept[node] += 1.0 - part
-        kept[node + 1] += part
+        kept[kind][node] += 1.0 - part
+        kept[kind][node + 1] += part
+    broken = 0.0 if on_time else 1.0
+    doubt[kind] = min(max(doubt[kind] + DOUBT_STEP * (broken - (1.0 - promised)), -MOST_DOUBT), MOST_DOUBT)
 
 
 @jitable
-def read_shares(kept: Any, told: Any, prior: Any, share: Any) -> None:
-    """Fill one kind's ``share`` (K,): isotonic regression of the weights (K,), the prior shares (K,) among them."""
+def read_shares(kept: Any, told: Any, prior: Any, doubt: float, share: Any) -> None:
+    """Fill one kind's ``share`` (K,): isotonic regression of the weights (K,), the prior shares (K,) among them.
+
+    Then the share of broken promises is taken to be larger by the factor ``exp(doubt)``.
+    """
     for node in range(NODES):
         weight = told[node] + PRIOR_WEIGHT
         value = (kept[node] + PRIOR_WEIGHT * prior[node]) / weight
@@ -95,6 +105,8 @@ def read_shares(kept: Any, told: Any, prior: Any, share: Any) -> None:
                 weight += more
         for pooled in range(first, node + 1):
             share[pooled] = value
+    for node in range(NODES):
+        share[node] = max(1.0 - (1.0 - share[node]) * math.exp(doubt), 0.0)
 
 
 @jitable
@@ -148,20 +160,17 @@ class Curves:
         self._prior = (prior_shares() if prior is None else prior).tolist()
         self._kept = [[0.0] * NODES, [0.0] * NODES]
         self._told = [[0.0] * NODES, [0.0] * NODES]
-        self._since = [0, 0]
+        self._since, self._doubt = [0, 0], [0.0, 0.0]
         self._share = [list(shares) for shares in self._prior]
         self.share = np.array([self._share])
         self.shares = self._copied()
 
-    def tell(self, slack: float, sends: bool, on_time: bool) -> None:
-        """An option predicted with this slack in deadlines has come to its end."""
+    def tell(self, slack: float, sends: bool, promised: float, on_time: bool) -> None:
+        """An option predicted with this slack in deadlines, of which this share was promised, has come to its end."""
         kind = SENT if sends else LOCAL
+        hear(kind, slack, promised, on_time, self._kept, self._told, self._since, self._doubt)
         for each in (LOCAL, SENT):
-            self._since[each] = 0 if each == kind else self._since[each] + 1
-            fade(self._since[each], self._kept[each], self._told[each])
-        count_outcome(slack, on_time, self._kept[kind], self._told[kind])
-        for kind in (LOCAL, SENT):
-            read_shares(self._kept[kind], self._told[kind], self._prior[kind], self._share[kind])
+            read_shares(self._kept[each], self._told[each], self._prior[each], self._doubt[each], self._share[each])
         self.share[0] = self._share
         self.shares = self._copied()
 

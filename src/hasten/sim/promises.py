@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from hasten.core.calibration import LOCAL, NODES, SENT, count_outcome, fade, read_shares, share_at
+from hasten.core.calibration import LOCAL, NODES, SENT, hear, read_shares, share_at
 from hasten.core.compiled import compiled, inlined
 from hasten.core.decision import DEAD_LINK_BITS_PER_MS
 from hasten.core.expected_gain import ExpectedGain, expected_gain
@@ -33,6 +33,8 @@ class Promises(NamedTuple):
     told: FloatArray
     since: IntArray
     """(B, M, 2): outcomes of the stream since the last one of each kind."""
+    doubt: FloatArray
+    """(B, M, 2)"""
     share: FloatArray
     """(B, M, 2, K): the curves themselves."""
     prior: FloatArray
@@ -64,6 +66,7 @@ def new_promises(prior: FloatArray, rows: int, slots: int) -> Promises:
         kept=np.zeros(shape),
         told=np.zeros(shape),
         since=np.zeros(shape[:-1], dtype=np.int64),
+        doubt=np.zeros(shape[:-1]),
         share=np.tile(prior, (rows, 1, 1, 1)),
         prior=prior,
         slack=np.full(slots, np.nan),
@@ -84,7 +87,7 @@ def recall(k: int, row: IntArray, kept_share: FloatArray, promises: Promises, wo
     """Fill in the curves (A, 2, K) of each row's k-th decision, once it has heard what became known by then."""
     for a in range(len(row)):
         b = row[a]
-        hear(b, k, promises, world)
+        catch_up(b, k, promises, world)
         share = promises.share[b, world.tasks.stream[world.tasks.first[b] + k]]
         for kind in range(2):
             for node in range(NODES):
@@ -117,7 +120,7 @@ def run_expected(first_step: int, predicts: bool, rule: Expected, promises: Prom
     tasks = world.tasks
     for b in range(len(tasks.first)):
         for k in range(first_step, tasks.number[b]):
-            hear(b, k, promises, world)
+            catch_up(b, k, promises, world)
             waits = look(b, k, world)
             m = tasks.stream[tasks.first[b] + k]
             place, latency_ms = best_expected(m, waits, rule, promises.share[b, m], world.rules)
@@ -133,7 +136,7 @@ def run_expected(first_step: int, predicts: bool, rule: Expected, promises: Prom
 
 
 @inlined
-def hear(b: int, k: int, promises: Promises, world: World) -> None:
+def catch_up(b: int, k: int, promises: Promises, world: World) -> None:
     """Take in what became of the row's tasks by its k-th decision."""
     rules, tasks, state = world.rules, world.tasks, world.state
     first = tasks.first[b]
@@ -146,20 +149,12 @@ def hear(b: int, k: int, promises: Promises, world: World) -> None:
         if not np.isnan(promises.slack[task]) and state.known_ms[task] <= now_ms:
             m = tasks.stream[task]
             on_time = state.finish_ms[task] - tasks.arrival_ms[task] <= rules.useful_ms[m]
-            tell(promises.slack[task], promises.kind[task], on_time, b, m, promises)
+            kept, told, doubt = promises.kept[b, m], promises.told[b, m], promises.doubt[b, m]
+            slack, promised = promises.slack[task], promises.share_of[task]
+            hear(promises.kind[task], slack, promised, on_time, kept, told, promises.since[b, m], doubt)
+            for kind in range(2):
+                read_shares(kept[kind], told[kind], promises.prior[m, kind], doubt[kind], promises.share[b, m, kind])
             promises.slack[task] = np.nan
-
-
-@inlined
-def tell(slack: float, kind: int, on_time: bool, b: int, m: int, promises: Promises) -> None:
-    """One outcome of a stream; its curves are read anew."""
-    kept, told, since = promises.kept[b, m], promises.told[b, m], promises.since[b, m]
-    for each in range(2):
-        since[each] = 0 if each == kind else since[each] + 1
-        fade(since[each], kept[each], told[each])
-    count_outcome(slack, on_time, kept[kind], told[kind])
-    for each in range(2):
-        read_shares(kept[each], told[each], promises.prior[m, each], promises.share[b, m, each])
 
 
 @inlined

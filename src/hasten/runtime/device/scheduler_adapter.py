@@ -231,9 +231,9 @@ class SchedulerAdapter:
         """
         choice = task.choice
         told = task.reason not in (Reason.STOPPED, Reason.WITHDRAWN)
-        if choice is not None and choice.slack >= 0.0 and told:
+        if choice is not None and choice.promised is not None and told:
             on_time = task.fallback is None and task.latency_ms <= self.limit_ms(task.deadline_ms)
-            self._curves.tell(choice.slack, choice.offloads, on_time)
+            self._curves.tell(choice.slack, choice.offloads, choice.promised, on_time)
         self._by_deadline.learn(task)
 
     def _choice(self, option: int, deadline_ms: float) -> ChosenOption:
