@@ -10,7 +10,7 @@ from torch import nn
 
 from hasten.core.errors import InputError
 from hasten.split.export import export_network
-from hasten.split.graph import CutPlan, CutPoint, ExportedNetwork, _Analysis, plan_cuts
+from hasten.split.graph import CutAnalysis, CutPlan, CutPoint, ExportedNetwork, plan_cuts
 from hasten.split.segments import Segmenter
 
 
@@ -27,7 +27,7 @@ def self_contained(segmenter: Segmenter, sources: list[str], targets: list[str])
 def test_every_legal_cut_gives_what_the_module_gives(exported, name):
     """Not only the chosen cuts: every position that the analysis calls legal, for every exit not yet passed."""
     module, exits, shape, network = exported(name)
-    analysis = _Analysis(network, [f"e{i}" for i in range(exits)], max_tensors=2)
+    analysis = CutAnalysis(network, [f"e{i}" for i in range(exits)], max_tensors=2)
     ends = analysis.attachments()
     rng = np.random.default_rng(3)
     frame = rng.standard_normal((1, *shape)).astype(np.float32)

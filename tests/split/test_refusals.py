@@ -11,7 +11,7 @@ from torch import nn
 from hasten.core.errors import InputError
 from hasten.split.build import build_package, rehearse
 from hasten.split.export import export_network
-from hasten.split.graph import _macs
+from hasten.split.macs import macs
 from hasten.split.metrics import make_metric, score
 from hasten.split.modules import require_float32, require_steady
 from hasten.split.verify import largest_magnitude, relative_error
@@ -176,6 +176,6 @@ def test_work_of_transposed_convolutions_and_recurrent_layers():
             return (self.last(self.gru(maps[:, 0])[0].mean(1)),)
 
     network = export_network(Odd().eval(), torch.rand(1, 32))
-    work = {node.op_type: _macs(network, node) for node in network.graph.node}
+    work = {node.op_type: macs(network, node) for node in network.graph.node}
     assert work["ConvTranspose"] == 2 * 4 * 4 * 3 * 2 * 2
     assert work["GRU"] == 8 * (3 * 5 * 8 + 3 * 5 * 5)

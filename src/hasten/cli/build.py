@@ -28,7 +28,7 @@ TRAIN_HELP = "none, heads or all; auto: what does not answer better than guessin
 @needs("build")
 def build(
     network: Annotated[str, typer.Argument(metavar="MODULE:FACTORY", help="A function that returns a torch module.")],
-    exits: Annotated[str, typer.Option("--exits", help="Layers to attach exits to, comma-separated.")],
+    exits: Annotated[str, typer.Option("--exits", help="Layers to attach exits to, comma-separated, or auto:N.")],
     data: Annotated[str, typer.Option("--data", help=DATA_HELP)],
     output: Annotated[Path, typer.Option("-o", "--output", metavar="FILE.hasten", help="The package to write.")],
     train: Annotated[str, typer.Option("--train", help=TRAIN_HELP)] = "auto",

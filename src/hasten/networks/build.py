@@ -20,6 +20,7 @@ from hasten.networks.factory import load_network
 from hasten.networks.fit import Fitted, fit, load_weights
 from hasten.networks.pictures import Size
 from hasten.networks.prepare import Prepare
+from hasten.networks.propose import asked_count, propose_exits
 from hasten.networks.train import Progress, TrainSettings
 from hasten.split.build import build_package, check_path, rehearse, warn
 from hasten.split.inspect import describe
@@ -151,6 +152,9 @@ def _with_exits(
             expected = f"none (empty): exits for {metric_name(options.metric)} are the model's own"
             raise InputError("build", "--exits", ",".join(exits), expected)
         return OwnExits(module, 0, example, prepare)
+    count = asked_count(exits)
+    if count is not None:
+        exits = propose_exits(module, count, example, prepare)
     if exits:
         network: MultiExit | OwnExits = attach_exits(module, exits, example=example, prepare=prepare)
     else:

@@ -101,7 +101,7 @@ def build_package(
     if classifier and not 0 <= int(targets.min()) <= int(targets.max()) < classes:
         raise InputError("build", "labels", int(targets.max()), f"classes 0..{classes - 1}")
     meaning = Meaning(classes, _checked_class_names(class_names, classes), metric_name(metric))
-    reference = _reference(module, frames)
+    reference = reference_of(module, frames)
     accuracy = measure_accuracy(
         segmenter, frames, targets, codec_inputs, lambda done: report("accuracy with codec", done), metric
     )
@@ -138,7 +138,7 @@ def rehearse(
         raise InputError("build", "module", type(module).__name__, "a torch.nn.Module")
     require_float32(module)
     frame = inputs[:1].copy()
-    reference = _reference(module, frame)
+    reference = reference_of(module, frame)
     wanted = require_steady(reference, torch.from_numpy(frame))
     classes = _checked_exits(wanted, exit_names, classifier)
     network = export_network(reference, torch.from_numpy(frame.copy()))
@@ -158,7 +158,7 @@ def rehearse(
     return segmenter, classes
 
 
-def _reference(module: nn.Module, frames: Array) -> nn.Module:
+def reference_of(module: nn.Module, frames: Array) -> nn.Module:
     """What the package has to equal: the module, given frames as they cross the link."""
     return (FromFrames(module) if frames.dtype == np.uint8 else module).eval()
 

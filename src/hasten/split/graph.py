@@ -12,15 +12,13 @@ drops the mutations that nobody reads.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
-from onnx import NodeProto
-
 from hasten.core.errors import InputError
 from hasten.split.block_names import block_names
+from hasten.split.macs import macs
 from hasten.split.network import ExportedNetwork, reads
 from hasten.split.side_tensors import SideTensors
 
@@ -29,10 +27,6 @@ OPSET = 20
 
 MAX_EXIT_TENSORS = 8
 """At an exit's attachment the network must be cut, so more tensors than elsewhere may cross."""
-
-_RECURRENT = {"LSTM", "GRU", "RNN"}
-_CHANNELS_FIRST = {"Conv", "QLinearConv", "ConvInteger"}
-_WEIGHTED = _RECURRENT | _CHANNELS_FIRST | {"ConvTranspose", "Gemm", "MatMul", "Einsum"}
 
 
 @dataclass(frozen=True)
@@ -61,7 +55,7 @@ def plan_cuts(network: ExportedNetwork, exit_names: Sequence[str], max_blocks: i
         InputError: an exit does not depend on the input, two exits sit at the same place or out of order, or more
             than ``MAX_EXIT_TENSORS`` tensors cross where an exit is attached.
     """
-    analysis = _Analysis(network, exit_names, max_tensors)
+    analysis = CutAnalysis(network, exit_names, max_tensors)
     exits = analysis.attachments()
     chosen = set(exits)
     notes = []
@@ -82,7 +76,7 @@ def plan_cuts(network: ExportedNetwork, exit_names: Sequence[str], max_blocks: i
     return CutPlan(cuts, tuple(positions.index(position) for position in exits), tuple(notes))
 
 
-class _Analysis:
+class CutAnalysis:
     """Positions along the spine with what crosses there and what was computed up to there."""
 
     def __init__(self, network: ExportedNetwork, exit_names: Sequence[str], max_tensors: int) -> None:
@@ -94,21 +88,40 @@ class _Analysis:
             if not need:
                 raise InputError("network", "exits", name, "an exit that depends on the input")
         self.spine = sorted(self.needs[-1])
-        self.macs = [_macs(network, network.graph.node[index]) for index in self.spine]
-        work = (_macs(network, node) for node in network.graph.node)
-        self.side = SideTensors(network, {index for index, macs in enumerate(work) if macs})
-        self._ends: list[int] | None = None
+        self.macs = [macs(network, network.graph.node[index]) for index in self.spine]
+        weighted = {index for index, node in enumerate(network.graph.node) if macs(network, node)}
+        self.side = SideTensors(network, weighted)
+        self._ends: list[int] = []
+        self._checked = False
         self._crossing: dict[int, list[str]] = {}
 
     def attachments(self) -> list[int]:
+        """The position of each exit, once it is known that the network can be cut there."""
+        if not self._checked:
+            self._check_attachments(self._all_ends())
+            self._checked = True
+        return self._ends
+
+    def _all_ends(self) -> list[int]:
         """The position of each exit; the deepest is attached before its trailing head."""
-        if self._ends is None:
+        early = self.early_ends()
+        self._ends[-1] = self._last_attachment(early[-1] if early else 0)
+        return self._ends
+
+    def early_ends(self) -> list[int]:
+        """The positions of all exits but the deepest."""
+        if not self._ends:
             rank = {index: position for position, index in enumerate(self.spine, start=1)}
             ends = [max((rank[index] for index in need if index in rank), default=0) for need in self.needs[:-1]]
             self._ends = [*ends, len(self.spine)]  # so that crossing() is defined while the last one is looked for
-            self._ends[-1] = self._last_attachment(ends[-1] if ends else 0)
-            self._check_attachments(self._ends)
-        return self._ends
+        return self._ends[:-1]
+
+    def has_room_after(self, position: int) -> bool:
+        """Whether the deepest exit could be attached if the exit before it sat at ``position``."""
+        try:
+            return self._last_attachment(position) > position
+        except InputError:
+            return False
 
     def crossing(self, position: int) -> list[str]:
         """Names of the tensors that cross at ``position``, in the order they are made."""
@@ -120,7 +133,8 @@ class _Analysis:
         if position == 0:
             return [self.network.input]
         done = set(self.spine[:position])
-        ends = self.attachments()
+        self.early_ends()
+        ends = self._ends
         nodes = self.network.graph.node
         read: set[str] = set()
         for given, need, end in zip(self.network.exits, self.needs, ends, strict=True):
@@ -267,22 +281,3 @@ def _on_a_bump(sizes: Sequence[int]) -> list[bool]:
         right = next((other for other in sizes[index:] if other != sizes[index]), sizes[index])
         found.append(sizes[index] > max(left, right))
     return found
-
-
-def _macs(network: ExportedNetwork, node: NodeProto) -> int:
-    """Multiply-accumulates of one sample for the usual weighted operations; 0 for the nearly free ones."""
-    if node.op_type not in _WEIGHTED:
-        return 0
-    output = math.prod(network.shapes.get(node.output[0], (1,)))
-    kernel = network.weights.get(node.input[1])
-    if node.op_type in _RECURRENT:  # each of the sequence's steps applies both matrices whole
-        steps = network.shapes.get(node.input[0], (1,))[0]
-        return max(1, steps * ((kernel or 0) + network.weights.get(node.input[2], 0)))
-    if kernel is None:  # two activations, as in attention
-        inner = network.shapes.get(node.input[0], (1,))[-1]
-        return max(1, output * inner)
-    if node.op_type == "ConvTranspose":  # each input element meets the weights of its channel
-        read = network.shapes.get(node.input[0], (1, 1))
-        return max(1, math.prod(read) * kernel // max(1, read[1]))
-    channels = network.shapes.get(node.output[0], (1, 1))[1 if node.op_type in _CHANNELS_FIRST else -1]
-    return max(1, output * kernel // max(1, channels))

@@ -1,0 +1,108 @@
+"""Where to put exits when nobody says: at even shares of the work, where one tensor crosses.
+
+All layers that could carry an exit get one at once, and the network is exported once with them. The graph then shows
+what crosses at each and how much of the work lies before it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+
+from hasten.core.errors import InputError
+from hasten.networks.attach import attach_exits, dry_run
+from hasten.networks.prepare import Prepare
+from hasten.networks.tapping import main_tensor
+from hasten.split.build import reference_of
+from hasten.split.exit_places import places_of_exits
+from hasten.split.export import export_network
+
+AUTO = "auto:"
+MAX_CANDIDATES = 48
+LEAST_SHARE, LARGEST_SHARE = 0.03, 0.97
+"""An exit before or behind so much of the work is as late, or as early, as none."""
+
+
+def asked_count(exits: Sequence[str]) -> int | None:
+    """N of ``["auto:N"]``; None where layers are named."""
+    if len(exits) != 1 or not exits[0].startswith(AUTO):
+        return None
+    text = exits[0].removeprefix(AUTO)
+    if not text.isdigit() or not 1 <= int(text) <= MAX_CANDIDATES:
+        raise InputError("exits", "layers", exits[0], f"auto:N with N from 1 to {MAX_CANDIDATES}")
+    return int(text)
+
+
+def propose_exits(module: nn.Module, count: int, example: Tensor, prepare: Prepare | None = None) -> list[str]:
+    """Names of ``count`` layers of ``module`` (fewer, if it has no more places), in the order in which they run.
+
+    Args:
+        module: any module that :func:`hasten.attach_exits` takes.
+        count: so many exits, the module's own output not counted. They come as near as can be to even shares of the
+            work (multiply-accumulates).
+        example: inputs (N, *input_shape).
+        prepare: what happens to inputs before the module gets them.
+
+    Raises:
+        InputError: no layer can carry an exit.
+    """
+    prepare = prepare or Prepare()
+    names = _candidates(module, prepare(example))
+    while names:
+        try:
+            with torch.random.fork_rng(devices=[]):
+                network = attach_exits(module, names, example=example, prepare=prepare)
+            break
+        except InputError as error:
+            if error.field not in names:
+                raise
+            names.remove(error.field)
+    if not names:
+        raise InputError("exits", "layers", f"auto:{count}", "a network with layers that can carry exits; name layers")
+    frame = example[:1].clone()
+    exported = export_network(reference_of(network, frame.numpy()), frame)
+    places = {
+        place.share: name  # of places with the same work before them the last, where activations have run
+        for name, place in zip(network.exit_names, places_of_exits(exported, network.exit_names), strict=False)
+        if place.room and place.tensors == 1 and LEAST_SHARE <= place.share <= LARGEST_SHARE
+    }
+    if not places:
+        raise InputError(
+            "exits", "layers", f"auto:{count}", "a network with a place where one tensor crosses; name layers"
+        )
+    found: list[str] = []
+    for number in range(1, count + 1):
+        left = [share for share, name in places.items() if name not in found]
+        if left:
+            found.append(places[min(left, key=lambda share: abs(share - number / (count + 1)))])
+    return [name for name in network.exit_names if name in found]
+
+
+def _candidates(module: nn.Module, x: Tensor) -> list[str]:
+    """Layers that run exactly once and give one tensor of 2 to 4 axes, at most so many, evenly chosen as they run."""
+    ran: list[str] = []
+    fitting: dict[str, Tensor] = {}
+
+    def listen(name: str, layer: nn.Module) -> torch.utils.hooks.RemovableHandle:
+        def hook(_layer: nn.Module, _inputs: object, output: object) -> None:
+            ran.append(name)
+            tensor = main_tensor(layer, output)
+            if isinstance(tensor, Tensor) and 2 <= tensor.ndim <= 4 and tensor.is_floating_point():
+                fitting[name] = tensor
+
+        return layer.register_forward_hook(hook)
+
+    handles = [listen(name, layer) for name, layer in module.named_modules() if name]
+    try:
+        dry_run(module, x)
+    finally:
+        for handle in handles:
+            handle.remove()
+    once = [name for name in ran if ran.count(name) == 1 and name in fitting]
+    outer = {id(fitting[name]): name for name in once}  # the outermost, which ends last
+    names = [name for name in once if outer[id(fitting[name])] == name]
+    if len(names) <= MAX_CANDIDATES:
+        return names
+    return [names[round(place * (len(names) - 1) / (MAX_CANDIDATES - 1))] for place in range(MAX_CANDIDATES)]
