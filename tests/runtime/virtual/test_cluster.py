@@ -7,9 +7,11 @@ import json
 import numpy as np
 import pytest
 from virtual_cases import profile
+from virtual_gap import Shown, showing
 from virtual_scenarios import CONSTANT, VARYING, assert_same, both, points, scenario
 
 from hasten.core.errors import InputError
+from hasten.core.profile_names import load_profile
 from hasten.runtime.virtual.cluster import run_virtual_scenario
 from hasten.runtime.virtual.stand_in import LEAST_FRAME_BYTES, stand_in_package
 from hasten.runtime.wire.tasks import submit_overhead_bytes
@@ -85,6 +87,27 @@ def test_the_same_noise_meets_the_same_tasks(tmp_path, topology, workers):
 def test_greedy_is_within_half_a_point_where_it_has_to_estimate(tmp_path, topology, rate):
     estimating = scenario(tmp_path, topology=topology, rate=rate, deadline_ms=150)
     assert points(*both(estimating, "greedy", seeds=(0, 1, 2))) == pytest.approx(0.0, abs=0.5)
+
+
+def test_handling_is_no_part_of_the_rate_so_that_a_lone_device_decides_as_simulated(tmp_path):
+    """With handling of 2 ms beside transfers of some 10, and deadlines that many options only just meet."""
+    network = load_profile("alexnet-pi").model_copy(update={"offload_ms": 2.0})
+    stream = {"name": "cam", "profile": str(tmp_path / "played.json"), "deadline_ms": 80}
+    stream["arrivals"] = {"kind": "poisson", "rate_hz": 15}
+    tight = scenario(
+        tmp_path, network=network, streams=[stream], rate={"kind": "constant", "mbps": 10},
+        edge={"slowdown": 4.0}, tasks_per_stream=500,
+    )  # fmt: skip
+    assert points(*both(tight, "greedy")) == pytest.approx(0.0, abs=0.1)
+
+
+@pytest.mark.parametrize("topology", ["shared", "dedicated"])
+def test_devices_that_see_all_are_on_time_as_simulated_where_deadlines_are_tight(tmp_path, topology):
+    """What a run loses there is what devices cannot see, and nothing else of the runtime."""
+    tight = scenario(tmp_path, topology=topology, rate=VARYING, deadline_ms=70)
+    with showing(Shown(everything=True)):
+        simulated, virtual = both(tight, "greedy:point", seeds=(0, 1, 2))
+    assert points(simulated, virtual) == pytest.approx(0.0, abs=0.5)
 
 
 def test_built_in_profiles_can_be_played(tmp_path):

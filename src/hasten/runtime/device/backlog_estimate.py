@@ -91,9 +91,9 @@ class BacklogEstimator:
             if transfer.sent and is_at_edge(transfer.ready_ms, sent_ms) and math.isinf(transfer.due_ms):
                 transfer.due_ms = due_at_edge(at_edge_ms, all_ms, transfer.edge_ms)
 
-    def transfer_answered(self, transfer: Transfer, now_ms: float, edge_total_ms: float) -> None:
-        """An answer came back; ``edge_total_ms`` is the time it spent at the edge."""
-        left_ms = left_at(now_ms, edge_total_ms, self._link.rtt_ms)
+    def transfer_answered(self, transfer: Transfer, now_ms: float, beside_ms: float) -> None:
+        """An answer came back; ``beside_ms`` is the time spent at the edge and on handling, beside the round trip."""
+        left_ms = left_at(now_ms, beside_ms, self._link.rtt_ms)
         self._link.transfer(max(transfer.ready_ms, self._left_ms), left_ms, transfer.bits)
         self._left_ms = max(self._left_ms, left_ms)
         self.transfer_gone(transfer)

@@ -55,7 +55,7 @@ class Flights:
         self.workers = 1
         self._on_overdue = on_overdue
         self._clock, self._link, self._times, self._backlogs = clock, beliefs.link, beliefs.edge, beliefs.backlogs
-        self._punctuality = punctuality
+        self._punctuality, self._overheads = punctuality, beliefs.overheads
         self._heads = [payload_head(cut) for cut in cuts]
         self._waiting: dict[int, Flight] = {}
         self._number = 0
@@ -99,7 +99,8 @@ class Flights:
         if flight is None:
             return None
         self._link.heard(now, answer.clock_ms)
-        self._backlogs.transfer_answered(flight.transfer, now, answer.edge_total_ms)
+        beside_ms = answer.edge_total_ms + self._overheads.offload_ms  # handling is no part of the transfer
+        self._backlogs.transfer_answered(flight.transfer, now, beside_ms)
         self._backlogs.edge_reported(answer.report, now)
         if answer.status is Status.DONE:
             self._times.answered(flight.segment, flight.profiled_ms, answer)
