@@ -99,7 +99,7 @@ class Flights:
         if flight is None:
             return None
         self._link.heard(now, answer.clock_ms)
-        beside_ms = answer.edge_total_ms + self._overheads.offload_ms  # handling is no part of the transfer
+        beside_ms = answer.edge_total_ms + self._overheads.profiled_offload_ms  # handling is no part of the transfer
         self._backlogs.transfer_answered(flight.transfer, now, beside_ms)
         self._backlogs.edge_reported(answer.report, now)
         if answer.status is Status.DONE:

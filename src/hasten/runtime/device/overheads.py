@@ -38,6 +38,11 @@ class Overheads:
         self._offload = deque([self._profile.offload_ms] * PROFILE_COUNTS, maxlen=KEPT)
         self.offload_ms = self._profile.offload_ms
 
+    @property
+    def profiled_offload_ms(self) -> float:
+        """``offload_ms`` by the profile: what is measured rests on the believed rate, and may not correct it."""
+        return self._profile.offload_ms
+
     def task(self, took_ms: float) -> None:
         """A task that found the device idle took so much longer on it than its work."""
         self._task.append(max(took_ms, 0.0))
