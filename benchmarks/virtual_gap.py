@@ -25,8 +25,9 @@ from hasten.core.profile import Profile
 from hasten.core.profile_names import load_profile
 from hasten.core.results import Result
 from hasten.core.scenario import Scenario, load_scenario, scenario_from
-from hasten.demo import DEVICE_FULL_MS, DEVICES, EDGE_FULL_MS, FRAMES_PER_SECOND_AT_MEAN_RATE, RATE_HZ, RTT_MS
+from hasten.demo import DEVICES
 from hasten.fidelity.conform import predict
+from hasten.fidelity.played import DEVICE_FULL_MS, EDGE_FULL_MS, RATE_HZ, RTT_MS, link_mbps
 from hasten.runtime.device.backlog_estimate import BacklogEstimator, Transfer
 from hasten.runtime.device.rescue import Rescue
 from hasten.runtime.virtual import cluster
@@ -185,7 +186,7 @@ def like_the_demo(folder: Path) -> Scenario:
     """Three streams over links of their own that vary as the demo's, with tighter deadlines."""
     profile = scaled(load_profile("resnet-110"))
     (folder / "profile.json").write_text(profile.to_json(), encoding="utf-8")
-    mbps = round(FRAMES_PER_SECOND_AT_MEAN_RATE * 8.0 * profile.input_bytes / 1e6, 3)
+    mbps = round(link_mbps(profile), 3)
     rate = {"kind": "gauss_markov", "mean_mbps": mbps, "sigma_mbps": mbps, "memory": 0.97, "step_ms": 250}
     stream = {
         "name": "camera",
