@@ -146,9 +146,8 @@ def test_a_stale_rate_is_renewed_when_a_decision_would_want_it():
         world.link.rate_bits_per_ms = 20.0  # 1.4 s for an input
         world.at(20_000, lambda: setattr(world.link, "rate_bits_per_ms", 1e4))
 
-    # At its word: what a scheduler that doubts promises makes of the new rate is another matter.
-    records, _ = run(setting, tasks=400, deadline_ms=100, scheduler="greedy:point")
-    assert offloaded(records[250:]) == 1.0
+    records, _ = run(setting, tasks=400, deadline_ms=100)
+    assert offloaded(records[300:]) == 1.0  # on a link this slow a measurement is seldom worth its bytes
 
 
 def test_a_device_that_is_ended_finishes_what_it_has_and_takes_no_more():
