@@ -48,7 +48,7 @@ def test_an_interrupt_carries_the_training_and_ends_loops_around_it():
         hs.train(cameras(1), domain=FIXED, on_point=raise_at(signal.SIGINT, 3), **SMALL)
     assert isinstance(caught.value, Interrupted)
     best = caught.value.training.policy
-    assert best.manifest.margins.lead == ((0.02,),) and np.isfinite(best.head).all()
+    assert best.manifest.margins.margin == ((0.02,),) and np.isfinite(best.head).all()
 
 
 @pytest.mark.parametrize("stage", ["demonstrate", "Validation"])
