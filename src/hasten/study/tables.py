@@ -54,7 +54,7 @@ LEARNING = pa.schema(
 def write_tables(out: Path, rows: Sequence[Plain], ablation: Mapping[tuple[Variant, int], Plain]) -> None:
     """Write ``runs`` and, where there is one, ``ablation``, each as ``.csv`` and ``.parquet``."""
     if rows:
-        _write(out / "runs", pa.TableBlock.from_pylist(list(rows), schema=RUNS))
+        _write(out / "runs", pa.Table.from_pylist(list(rows), schema=RUNS))
     if ablation:
         points = [
             {
@@ -69,10 +69,10 @@ def write_tables(out: Path, rows: Sequence[Plain], ablation: Mapping[tuple[Varia
             for (variant, seed), cell in ablation.items()
             for point in cell["curve"]
         ]
-        _write(out / "ablation", pa.TableBlock.from_pylist(points, schema=LEARNING))
+        _write(out / "ablation", pa.Table.from_pylist(points, schema=LEARNING))
 
 
-def _write(path: Path, table: pa.TableBlock) -> None:
+def _write(path: Path, table: pa.Table) -> None:
     with replacement(path.with_suffix(".csv")) as file:
         csv.write_csv(table, file)
     with replacement(path.with_suffix(".parquet")) as file:
