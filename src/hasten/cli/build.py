@@ -27,7 +27,10 @@ TRAIN_HELP = "none, heads or all; auto: what does not answer better than guessin
 @app.command(epilog="Example: hasten build my_model:make --exits layer1,layer2,layer3 --data pictures/ -o my.hasten")
 @needs("build")
 def build(
-    network: Annotated[str, typer.Argument(metavar="MODULE:FACTORY", help="A function that returns a torch module.")],
+    network: Annotated[
+        str,
+        typer.Argument(metavar="MODULE:FACTORY|MODEL.onnx", help="A function that returns a torch module, or a file."),
+    ],
     exits: Annotated[str, typer.Option("--exits", help="Layers to attach exits to, comma-separated, or auto:N.")],
     data: Annotated[str, typer.Option("--data", help=DATA_HELP)],
     output: Annotated[Path, typer.Option("-o", "--output", metavar="FILE.hasten", help="The package to write.")],

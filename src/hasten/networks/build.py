@@ -14,15 +14,18 @@ from torch import nn
 from hasten.core.errors import HastenError, InputError
 from hasten.networks.attach import MultiExit, OwnExits, attach_exits, width_of
 from hasten.networks.cache import keep_weights
-from hasten.networks.calibrate import Calibrated, exit_logits
+from hasten.networks.calibrate import exit_logits
 from hasten.networks.data import Dataset, load_dataset
 from hasten.networks.factory import load_network
 from hasten.networks.fit import Fitted, fit, load_weights
+from hasten.networks.onnx_model import fit_heads, open_exits
 from hasten.networks.pictures import Size
 from hasten.networks.prepare import Prepare
 from hasten.networks.propose import asked_count, propose_exits
 from hasten.networks.train import Progress, TrainSettings
-from hasten.split.build import build_package, check_path, rehearse, warn
+from hasten.split.build import MAX_BLOCKS, build_package, check_path, rehearse, warn
+from hasten.split.graph import plan_cuts
+from hasten.split.graph_module import GraphModule
 from hasten.split.inspect import describe
 from hasten.split.manifest import MAX_NAME
 from hasten.split.metrics import ACCURACY, metric_name
@@ -93,8 +96,9 @@ def build(
     """Build the network that ``factory`` (MODULE:FACTORY) makes into a package at ``path``.
 
     Args:
-        factory: names a function without arguments that returns a ``torch.nn.Module``.
-        exits: layers to attach exits to; empty when the module returns a tuple of logits by itself.
+        factory: names a function without arguments that returns a ``torch.nn.Module``; or an ONNX file.
+        exits: layers to attach exits to; empty when the module returns a tuple of logits by itself. Of an ONNX file
+            tensors; empty for its outputs.
         data: as :func:`hasten.networks.data.load_dataset` takes it.
         path: the ``.hasten`` file; written whole or not at all.
         settings: how to train; its seed also draws the data and the initial weights.
@@ -112,6 +116,8 @@ def build(
     check_path(path)
     settings, options = settings or TrainSettings(), options or BuildOptions()
     dataset = load_dataset(data, settings.seed, options.image_size)
+    if factory.endswith(".onnx"):
+        return _build_onnx(Path(factory), exits, dataset, path, settings, progress, on_note, options)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(settings.seed)
         module = load_network(factory)
@@ -129,9 +135,42 @@ def build(
     tell_harm(fitted, on_note)
     with kept_on_failure(network, fitted, path):
         name = factory.partition(":")[2]
-        named = options.class_names or (dataset.class_names if len(dataset.class_names) == network.num_classes else ())
-        told = {"progress": progress, "on_note": on_note, "metric": options.metric, "class_names": named}
+        told = {"progress": progress, "on_note": on_note, **_meaning(options, dataset, network.num_classes)}
         return Built(pack(fitted.module, dataset, name, names, path, **told), fitted)
+
+
+def _build_onnx(
+    file: Path,
+    exits: Sequence[str],
+    dataset: Dataset,
+    path: Path,
+    settings: TrainSettings,
+    progress: Progress | None,
+    on_note: Callable[[str], None] | None,
+    options: BuildOptions,
+) -> Built:
+    """As :func:`build`, of an ONNX file: ``exits`` are tensors of its graph."""
+    if options.weights is not None or asked_count(exits) is not None:
+        given = "--weights" if options.weights is not None else "--exits auto:N"
+        raise InputError(
+            "build", given, file.name, "a torch network; an ONNX file has its weights, and exits are named"
+        )
+    classifier = options.metric == ACCURACY or bool(options.class_names)
+    if progress:
+        progress("checking export and cuts", 0.0)
+    found = open_exits(file, exits, dataset, options.prepare, classifier)
+    require_classes(found.classes, dataset)
+    names = [name[-MAX_NAME:] for name in found.exit_names]
+    plan_cuts(GraphModule(found.model).network, names, MAX_BLOCKS)
+    graph, fitted = fit_heads(found, dataset, options.train, settings, progress, options.distill)
+    told = {"progress": progress, "on_note": on_note, **_meaning(options, dataset, found.classes)}
+    return Built(pack(graph, dataset, file.stem, names, path, **told), fitted)
+
+
+def _meaning(options: BuildOptions, dataset: Dataset, classes: int) -> dict[str, Any]:
+    """The metric, and the classes' names: those given, else the data's where they name all."""
+    named = options.class_names or (dataset.class_names if len(dataset.class_names) == classes else ())
+    return {"metric": options.metric, "class_names": named}
 
 
 def settings_for(data: str, seed: int = 0, **changes: Any) -> TrainSettings:
@@ -162,10 +201,15 @@ def _with_exits(
         with suppress(InputError):  # what is wrong with the output, OwnExits says best
             width = width_of(module, example, prepare or Prepare())
         network = OwnExits(module, width, example, prepare)
-    if network.num_classes < dataset.classes:
-        expected = f"at least {dataset.classes} classes, as the data have"
-        raise InputError("network", "output", f"{network.num_classes} classes", expected)
+    require_classes(network.num_classes, dataset)
     return network
+
+
+def require_classes(classes: int, dataset: Dataset) -> None:
+    """Refuse a classifier with fewer classes than the data have."""
+    if 0 < classes < dataset.classes:
+        expected = f"at least {dataset.classes} classes, as the data have"
+        raise InputError("network", "output", f"{classes} classes", expected)
 
 
 def tell_harm(fitted: Fitted, on_note: Callable[[str], None] | None) -> None:
@@ -195,7 +239,7 @@ def kept_on_failure(network: nn.Module, fitted: Fitted, path: Path) -> Iterator[
 
 
 def pack(
-    module: Calibrated,
+    module: nn.Module,
     dataset: Dataset,
     name: str,
     exit_names: Sequence[str],

@@ -41,6 +41,12 @@ class AttachedHead(nn.Module):
 
     def forward(self, features: Tensor) -> Tensor:
         """Return logits (N, classes)."""
+        features = self.pool(features)  # which in the first call may choose another linear layer
+        logits: Tensor = self.classify(features)
+        return logits
+
+    def pool(self, features: Tensor) -> Tensor:
+        """Return what the linear layer reads, (N, width)."""
         layout = self.layout or Layout(0, 2 if features.ndim == 3 else 1)
         features = features.movedim((layout.batch, layout.features), (0, 1))
         if self.side is None:
@@ -49,8 +55,7 @@ class AttachedHead(nn.Module):
             features = pooled(features, self.side)
         elif features.ndim == 3:
             features = features.mean(dim=2)
-        logits: Tensor = self.classify(features.flatten(1))
-        return logits
+        return features.flatten(1)
 
     def _fitting_side(self, features: Tensor) -> int:
         """Choose the grid, and a narrow middle if need be, for features (N, C, ...) of the first call."""

@@ -19,6 +19,7 @@ from hasten.split.content import Content, Meaning
 from hasten.split.executor import Executor, Role
 from hasten.split.export import FromFrames, export_network
 from hasten.split.graph import plan_cuts
+from hasten.split.graph_module import GraphModule
 from hasten.split.manifest import LOGITS, MAX_EXITS, MAX_NAME, PackageManifest
 from hasten.split.metrics import ACCURACY, make_metric, metric_name
 from hasten.split.modules import named_outputs, require_float32, require_steady
@@ -160,7 +161,8 @@ def rehearse(
 
 def reference_of(module: nn.Module, frames: Array) -> nn.Module:
     """What the package has to equal: the module, given frames as they cross the link."""
-    return (FromFrames(module) if frames.dtype == np.uint8 else module).eval()
+    own = isinstance(module, GraphModule)  # a graph takes the frames themselves
+    return (FromFrames(module) if frames.dtype == np.uint8 and not own else module).eval()
 
 
 def _checked_data(inputs: Array, labels: Array, classifier: bool) -> tuple[Array, Array]:

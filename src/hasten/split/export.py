@@ -21,6 +21,7 @@ from torch import nn
 
 from hasten.core.errors import InputError
 from hasten.split.graph import OPSET
+from hasten.split.graph_module import GraphModule
 from hasten.split.manifest import MAX_NAME
 from hasten.split.modules import named_outputs
 from hasten.split.network import ExportedNetwork, rename
@@ -62,6 +63,8 @@ def export_network(module: nn.Module, example: torch.Tensor) -> ExportedNetwork:
         InputError: torch cannot export it, for instance because its exits are chosen inside ``forward``, or an operator
             has no ONNX form; with the operator and the user's own line.
     """
+    if isinstance(module, GraphModule):
+        return module.network
     program = None
     with _quiet(), torch.no_grad():
         try:
@@ -78,8 +81,8 @@ def export_network(module: nn.Module, example: torch.Tensor) -> ExportedNetwork:
             raise InputError("network", "module", type(_inner(module)).__name__, expected) from None
     assert exported is not None  # without a file name the exporter returns the program
     model = onnx.shape_inference.infer_shapes(exported.model_proto)
-    _require_plain(model)
-    _shorten_names(model.graph)
+    require_plain(model)
+    shorten_names(model.graph)
     tensors = iter(output.name for output in model.graph.output)
     return ExportedNetwork(model.graph, [{name: str(next(tensors)) for name in names} for names in given])
 
@@ -130,7 +133,7 @@ def _short(text: str) -> str:
     return " ".join(text.split())[:200]
 
 
-def _shorten_names(graph: onnx.GraphProto) -> None:
+def shorten_names(graph: onnx.GraphProto) -> None:
     """Give tensors with names longer than a package takes others that end alike."""
     names = {name for node in graph.node for name in (*node.input, *node.output)}
     names |= {item.name for item in (*graph.initializer, *graph.input, *graph.output, *graph.value_info)}
@@ -142,7 +145,8 @@ def _shorten_names(graph: onnx.GraphProto) -> None:
         item.name = shorter.get(item.name, item.name)
 
 
-def _require_plain(model: onnx.ModelProto) -> None:
+def require_plain(model: onnx.ModelProto) -> None:
+    """Refuse graphs with several inputs, or with operators that are not ONNX's own."""
     if len(model.graph.input) != 1:
         raise InputError("network", "module", len(model.graph.input), "a module with one input tensor")
     domains = {node.domain for node in model.graph.node} - {"", "ai.onnx"}

@@ -1,0 +1,38 @@
+"""An ONNX graph that is run like a torch module: the reference of a package that was made of an ONNX file."""
+
+from __future__ import annotations
+
+import numpy as np
+import onnx
+import onnxruntime as ort
+import torch
+from torch import Tensor, nn
+
+from hasten.split.manifest import LOGITS
+from hasten.split.network import ExportedNetwork
+from hasten.split.sessions import session_options
+
+
+class GraphModule(nn.Module):
+    """``forward`` returns one tensor (N, ...) per exit: the graph's outputs.
+
+    Attributes:
+        network: the graph, as :func:`hasten.split.export.export_network` would give it.
+        exit_names: the names of the graph's outputs.
+    """
+
+    def __init__(self, model: onnx.ModelProto) -> None:
+        super().__init__()
+        self.exit_names = tuple(str(output.name) for output in model.graph.output)
+        self._session = ort.InferenceSession(
+            model.SerializeToString(), session_options(threads=0), providers=["CPUExecutionProvider"]
+        )
+        names = [LOGITS if len(info.type.tensor_type.shape.dim) == 2 else "output" for info in model.graph.output]
+        exits = [{name: exit_name} for name, exit_name in zip(names, self.exit_names, strict=True)]
+        self.network = ExportedNetwork(model.graph, exits)
+
+    def forward(self, x: Tensor) -> tuple[Tensor, ...]:
+        """Run inputs (N, *input_shape) one by one, as the graph takes them."""
+        names, given = list(self.exit_names), self.network.input
+        rows = [self._session.run(names, {given: x[row : row + 1].numpy()}) for row in range(len(x))]
+        return tuple(torch.from_numpy(np.concatenate(parts)) for parts in zip(*rows, strict=True))

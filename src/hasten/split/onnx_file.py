@@ -1,0 +1,146 @@
+"""An ONNX file as something that can be cut: read, made static for a batch of one, its constants computed.
+
+External data beside the file are read, too. What cannot be cut is refused by name: several inputs, axes of no fixed
+size, operators that are not ONNX's own.
+"""
+
+from __future__ import annotations
+
+import difflib
+import math
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+
+import onnx
+import onnxruntime as ort
+from onnx import inliner, version_converter
+from onnx.external_data_helper import load_external_data_for_model, uses_external_data
+
+from hasten.core.errors import InputError
+from hasten.split.export import require_plain, shorten_names
+from hasten.split.graph import OPSET
+from hasten.split.modules import MAX_WEIGHT_BYTES, reason
+from hasten.split.sessions import session_options
+
+SHOWN_NAMES = 12
+
+
+def read_onnx(path: Path, exits: Sequence[str] = ()) -> onnx.ModelProto:
+    """The model in ``path`` with one static input of batch 1, ONNX's own operators and known shapes.
+
+    Tensors named in ``exits`` become outputs, so that nothing that is done to the graph removes them; the file's own
+    outputs stay behind them.
+
+    Raises:
+        InputError: it is none, or cannot be made such; says what is in the way.
+    """
+    try:
+        model = onnx.load(str(path), load_external_data=False)
+        outside = [item for item in model.graph.initializer if uses_external_data(item)]
+        held = sum(_nbytes(item) for item in outside)
+        if held + model.ByteSize() > MAX_WEIGHT_BYTES:
+            raise InputError(path, "weights", f"{held} bytes", f"at most {MAX_WEIGHT_BYTES} bytes")
+        load_external_data_for_model(model, str(path.parent))
+    except InputError:
+        raise
+    except Exception as error:  # protobuf's, onnx's and the file system's own kinds
+        raise InputError(path, "file", path.name, f"an ONNX model ({reason(error)})") from None
+    opset = next((entry.version for entry in model.opset_import if entry.domain in ("", "ai.onnx")), 0)
+    if opset > OPSET:
+        raise InputError(path, "opset", opset, f"at most {OPSET}; export with opset_version={OPSET}")
+    _make_static(model, path)
+    try:
+        model = inliner.inline_local_functions(model)
+        model = version_converter.convert_version(model, OPSET) if opset < OPSET else model
+        model = folded(_with_exits(onnx.shape_inference.infer_shapes(model, data_prop=True), exits))
+        model = onnx.shape_inference.infer_shapes(model, data_prop=True)
+    except InputError:
+        raise
+    except Exception as error:  # as above
+        raise InputError(path, "graph", path.name, f"a model that ONNX Runtime runs ({reason(error)})") from None
+    require_plain(model)
+    shorten_names(model.graph)
+    return model
+
+
+def with_outputs(model: onnx.ModelProto, names: Sequence[str]) -> onnx.ModelProto:
+    """A copy of ``model`` that gives the tensors of these names, in this order.
+
+    Raises:
+        InputError: a tensor that the graph does not have, with the nearest; or one of no known shape.
+    """
+    copy = onnx.ModelProto()
+    copy.CopyFrom(model)
+    known = {info.name: info for info in (*model.graph.output, *model.graph.value_info)}
+    for name in names:
+        _require_known(model, name, [*known])
+    del copy.graph.output[:]
+    copy.graph.output.extend(known[name] for name in names)
+    rest = [info for name, info in known.items() if name not in names]
+    del copy.graph.value_info[:]
+    copy.graph.value_info.extend(rest)
+    return copy
+
+
+def _with_exits(model: onnx.ModelProto, names: Sequence[str]) -> onnx.ModelProto:
+    """``model`` with these tensors as outputs, before its own."""
+    own = list(model.graph.output)
+    known = {info.name: info for info in (*own, *model.graph.value_info)}
+    for name in names:
+        _require_known(model, name, [*known])
+    del model.graph.output[:]
+    model.graph.output.extend([known[name] for name in names] + [info for info in own if info.name not in names])
+    return model
+
+
+def _require_known(model: onnx.ModelProto, name: str, known: Sequence[str]) -> None:
+    made = [output for node in model.graph.node for output in node.output if output]
+    if name not in made:
+        close = difflib.get_close_matches(name, made, n=SHOWN_NAMES, cutoff=0.3)
+        shown = close or [info.name for info in model.graph.output]
+        raise InputError("exits", "tensor", name, f"a tensor of the graph, for example {', '.join(shown)}")
+    if name not in known:
+        raise InputError("exits", "tensor", name, "a tensor of which the type is known")
+
+
+def folded(model: onnx.ModelProto) -> onnx.ModelProto:
+    """``model`` with what does not depend on the input computed, as ONNX Runtime does before it runs anything."""
+    options = session_options(threads=1)
+    options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_ENABLE_BASIC
+    with tempfile.TemporaryDirectory() as place:
+        target = Path(place) / "folded.onnx"
+        options.optimized_model_filepath = str(target)
+        ort.InferenceSession(model.SerializeToString(), options, providers=["CPUExecutionProvider"])
+        return onnx.load(str(target))
+
+
+def _nbytes(item: onnx.TensorProto) -> int:
+    size: int = onnx.helper.tensor_dtype_to_np_dtype(item.data_type).itemsize
+    return math.prod(map(int, item.dims)) * size
+
+
+def _make_static(model: onnx.ModelProto, path: Path) -> None:
+    """Fix the batch to 1; the input's other axes must have sizes."""
+    constants = {item.name for item in model.graph.initializer}
+    inputs = [info for info in model.graph.input if info.name not in constants]
+    if len(inputs) != 1:
+        raise InputError(path, "inputs", [info.name for info in inputs], "one input")
+    for info in model.graph.input:
+        if info.name in constants:  # of files from before initializers were no inputs
+            continue
+        dims = info.type.tensor_type.shape.dim
+        if not len(dims):
+            raise InputError(path, info.name, "no shape", "an input of fixed shape behind the batch axis")
+        for axis, dim in enumerate(dims[1:], start=1):
+            if dim.dim_value <= 0:
+                name = dim.dim_param or "?"
+                expected = f"a fixed size of axis {axis} of {info.name}: only the batch may be dynamic"
+                raise InputError(path, "dynamic axis", name, expected)
+        if dims[0].dim_value not in (0, 1):
+            raise InputError(path, "batch", dims[0].dim_value, f"1, or a dynamic first axis of {info.name}")
+        dims[0].ClearField("dim_param")
+        dims[0].dim_value = 1
+    del model.graph.value_info[:]
+    for output in model.graph.output:
+        output.type.tensor_type.ClearField("shape")
