@@ -8,6 +8,7 @@ import torch
 from torch import nn
 
 from hasten.core.errors import InputError
+from hasten.runtime.edge.served import Served
 from hasten.split.build import build_package
 from hasten.split.executor import Executor
 from hasten.split.inspect import describe
@@ -106,6 +107,11 @@ def test_several_outputs_have_names_shapes_and_types(detector, modules):
         np.testing.assert_allclose(found[name], tensor[0].numpy(), rtol=1e-4, atol=1e-5)
     report = verify(open_package(detector.path))
     assert report.max_error < 1e-4 and all(option.codec_agreement is None for option in report.options)
+
+
+def test_the_runtime_refuses_what_it_cannot_send(detector):
+    with pytest.raises(InputError, match=r"outputs: got 'boxes, scores, kind, valid', expected logits"):
+        Served(detector)
 
 
 def test_class_names_are_kept(package, modules, tmp_path):

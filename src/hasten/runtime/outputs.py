@@ -7,11 +7,25 @@ import math
 import numpy as np
 from numpy.typing import NDArray
 
-from hasten.core.errors import HastenError
+from hasten.core.errors import HastenError, InputError
+from hasten.split.package import Package
 
 
 class NotFiniteError(HastenError):
     """The network's output has no largest finite logit: there is no class to tell."""
+
+
+def require_classifier(package: Package) -> int:
+    """The number of classes of a package whose exits give logits: the runtime's answers are classes as yet.
+
+    Raises:
+        InputError: its exits give something else.
+    """
+    if not package.manifest.classes:
+        names = ", ".join(spec.name for spec in package.manifest.outputs(1))
+        expected = "logits: the runtime answers with classes only; Executor.outputs gives other outputs"
+        raise InputError(package.path, "outputs", names, expected)
+    return package.manifest.classes
 
 
 def top_class(logits: NDArray[np.float32]) -> tuple[int, float]:

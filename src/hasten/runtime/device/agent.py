@@ -38,6 +38,7 @@ from hasten.runtime.device.tasklog import TaskLog
 from hasten.runtime.device.tasks import Arrival, Fallback, Outcome, Reason, Task
 from hasten.runtime.device.uplink import Uplink, UplinkUser
 from hasten.runtime.device.ways import LocalFinish
+from hasten.runtime.outputs import require_classifier
 from hasten.runtime.wire.tasks import submit_overhead_bytes
 from hasten.split.executor import Executor
 from hasten.split.package import Package
@@ -96,7 +97,7 @@ class DeviceAgent:
             clock=self._clock,
             settings=settings,
             profile=self._profile,
-            classes=package.manifest.classes,
+            classes=require_classifier(package),
             frame_bits=self._frame_bits,
             beliefs=beliefs,
             adapter=self._adapter,

@@ -17,7 +17,7 @@ from hasten.core.errors import InputError
 from hasten.core.options import OptionTable, StreamCosts, option_table
 from hasten.core.profile import Profile
 from hasten.runtime.fit import require_fit
-from hasten.runtime.outputs import NotFiniteError, top_class
+from hasten.runtime.outputs import NotFiniteError, require_classifier, top_class
 from hasten.runtime.pace import dilated, now_ms
 from hasten.runtime.wire.frames import Code
 from hasten.runtime.wire.tasks import Status, types_bytes
@@ -57,7 +57,7 @@ class Served:
         self.digest = bytes.fromhex(package.digest)
         self.runner = runner if runner is not None else Executor(package, role="edge")
         self.slowdown = slowdown
-        self.classes = package.manifest.classes
+        self.classes = require_classifier(package)
         self.codecs = {name: make() for name, make in CODECS.items()}
         self.types = [types_bytes(cut.tensors) for cut in package.manifest.cuts]
         self._edge_ms = _edge_times(option_table([StreamCosts(times, edge_slowdown=slowdown)]))
