@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
 from hasten.api import simulate, simulate_batch
+from hasten.core.calibration import NODES as CURVE_NODES
+from hasten.core.calibration import SENT
 from hasten.core.decision import View
 from hasten.core.scenario import scenario_from
 from hasten.schedulers import make_scheduler, priced_values
@@ -59,7 +63,7 @@ def some_views(context, number, rng):
 def choose(context, prices, view):
     rule = PricedRule(context)
     effects = rule.effects(view.stream, view.waits, view.rate_bits_per_ms)
-    return rule.choose(view.stream, view.device_wait_ms, view.uplink_wait_ms, view.edge_wait_ms, effects, prices)[1]
+    return rule.choose(view, effects, prices)[1]
 
 
 def test_without_prices_it_is_greedy():
@@ -75,17 +79,19 @@ def test_dear_uplink_time_is_not_bought():
     view = some_views(context, 300, np.random.default_rng(1))
     dear = np.zeros((3, len(NODES)))
     dear[UPLINK] = -100.0 * NODES
-    option = choose(context, BacklogPrices(dear, FREE.calibration), view)
+    option = choose(context, BacklogPrices(dear, FREE.shares), view)
     sent = context.options.payload_bits[view.stream, np.maximum(option, 0)] * (option >= 0)
     assert not sent.any()
     assert (option >= 0).any()
 
 
-def test_a_prediction_calibrated_to_nothing_counts_for_less():
+def test_promises_that_are_never_kept_count_for_nothing():
     context = study(order="ready").context(np.zeros(1, dtype=np.int64))
     view = some_views(context, 300, np.random.default_rng(2))
     free = choose(context, FREE, view)
-    wary = choose(context, BacklogPrices(FREE.at_node, np.zeros_like(FREE.calibration)), view)
+    curves = np.ones((300, 2, CURVE_NODES))
+    curves[:, SENT] = 0.0
+    wary = choose(context, FREE, replace(view, kept_share=curves))
     bits = context.options.payload_bits
     assert bits[view.stream, np.maximum(free, 0)][free >= 0].any()
     assert not bits[view.stream, np.maximum(wary, 0)][wary >= 0].any()
@@ -94,7 +100,6 @@ def test_a_prediction_calibrated_to_nothing_counts_for_less():
 def test_learnt_values_never_reward_a_fuller_queue():
     prices = learn_prices(study().context(np.zeros(1, dtype=np.int64)), 10_000.0)
     assert np.all(np.diff(prices.at_node, axis=1) <= 0.0)
-    assert np.all(np.diff(prices.calibration) >= 0.0) and np.all(prices.calibration <= 1.0)
     assert prices.of(EDGE, np.array([0.0]))[0] == 0.0
 
 
@@ -122,7 +127,7 @@ def test_prices_are_found_once_and_do_not_depend_on_the_seeds():
     priced_values._known.clear()
     again = learn_prices(scenario.context(np.array([1])), 10_000.0)
     np.testing.assert_array_equal(again.at_node, first.at_node)
-    np.testing.assert_array_equal(again.calibration, first.calibration)
+    np.testing.assert_array_equal(again.shares, first.shares)
 
 
 def test_a_varying_link_gets_prices_for_each_rate_it_shows():

@@ -45,15 +45,10 @@ class Priced:
         for step in np.unique(steps):
             here = steps == step
             prices = self._at_rate(int(step), float(RATE_RATIO ** float(step)))
-            some = slice(None) if here.all() else here
-            _, option[some] = self._rule.choose(
-                view.stream[some],
-                view.device_wait_ms[some],
-                view.uplink_wait_ms[some],
-                view.edge_wait_ms[some],
-                effects.of(some),
-                prices,
-            )
+            if here.all():
+                _, option[:] = self._rule.choose(view, effects, prices)
+            else:
+                _, option[here] = self._rule.choose(view.of(here), effects.of(here), prices)
         return Decision(option)
 
     def _at_rate(self, step: int, rate_bits_per_ms: float) -> BacklogPrices:

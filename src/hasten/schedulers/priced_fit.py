@@ -1,7 +1,6 @@
-"""What sample runs say of backlogs and predictions: the estimates that :mod:`hasten.schedulers.priced_values` uses.
+"""What sample runs say of backlogs: the estimates that :mod:`hasten.schedulers.priced_values` uses.
 
-Least-squares temporal differences with traces fit the values of backlogs, a comparison of gained with predicted the
-calibration factors.
+Least-squares temporal differences with traces fit the values of backlogs.
 """
 
 from __future__ import annotations
@@ -10,11 +9,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from hasten.core.decision import BoolArray, FloatArray
-from hasten.schedulers.priced_rule import NODES, SLACK_NODES
+from hasten.core.calibration import prior_shares
+from hasten.core.decision import FloatArray
+from hasten.schedulers.priced_rule import NODES
 
-CALIBRATION_PRIOR = 5.0
-"""Gain's worth of tasks that keep what they promise, added to each node's statistics."""
 TRACE = 0.8
 RIDGE = 1e-3
 
@@ -27,9 +25,8 @@ class SampleLog:
     """(K, R, F): of the backlogs after each decision."""
     gain: FloatArray
     """What became of each task, above dropping it."""
-    predicted: FloatArray
-    sends: BoolArray
-    slack: FloatArray
+    shares: FloatArray
+    """(2, K): the mean of all streams' calibration curves in the end."""
 
     @classmethod
     def empty(cls, decisions: int, runs: int) -> SampleLog:
@@ -38,9 +35,7 @@ class SampleLog:
         return cls(
             np.zeros((decisions, runs, size)),
             np.zeros((decisions, runs)),
-            np.zeros((decisions, runs)),
-            np.zeros((decisions, runs), dtype=np.bool_),
-            np.zeros((decisions, runs)),
+            prior_shares(),
         )
 
 
@@ -58,17 +53,6 @@ def fit_values(log: SampleLog, counted: slice, average: float) -> FloatArray:
     weight = np.linalg.solve(matrix + ridge * np.eye(size), target)
     at_node = np.concatenate([np.zeros((3, 1)), weight.reshape(3, -1)], axis=1)
     return np.minimum.accumulate(at_node, axis=1)  # a fuller queue is never worth more
-
-
-def fit_calibration(log: SampleLog, counted: slice) -> FloatArray:
-    """(slack nodes,): share of the predicted gain that tasks that were sent with this much slack did bring."""
-    sends = log.sends[counted]
-    slack, gain, predicted = log.slack[counted][sends], log.gain[counted][sends], log.predicted[counted][sends]
-    nearest = np.abs(slack[:, None] - SLACK_NODES).argmin(axis=1)
-    brought = np.bincount(nearest, gain, len(SLACK_NODES)) + CALIBRATION_PRIOR
-    promised = np.bincount(nearest, predicted, len(SLACK_NODES)) + CALIBRATION_PRIOR
-    calibration: FloatArray = np.clip(brought / promised, 0.0, 1.0)
-    return np.maximum.accumulate(calibration)  # more slack is never worse
 
 
 def backlog_features(backlog: FloatArray) -> FloatArray:

@@ -10,14 +10,13 @@ from typing import Any
 
 import numpy as np
 
-from hasten.core.decision import BoolArray, Context, FloatArray, IntArray, useful_limit_ms
+from hasten.core.calibration import counted_share, expected_share, prior_shares
+from hasten.core.decision import BoolArray, Context, FloatArray, IntArray, View, useful_limit_ms
 from hasten.core.gain import task_gain
 from hasten.core.timing import Waits, half_way, stage_ends
 
 NODES = np.array([0.0, 0.05, 0.12, 0.22, 0.35, 0.5, 0.7, 1.0, 1.5])
 """Backlogs, in deadlines, where the slopes change; beyond the last the value stays."""
-SLACK_NODES = np.array([0.0, 0.03, 0.08, 0.15, 0.25, 0.4, 0.6])
-"""Predicted slack, in deadlines. In ready order later decisions may overtake a task that is still to be sent."""
 TIE_PER_MS = 1e-9
 """Among options of equal score the earliest is taken."""
 DEVICE, UPLINK, EDGE = range(3)
@@ -25,12 +24,14 @@ DEVICE, UPLINK, EDGE = range(3)
 
 @dataclass(frozen=True)
 class BacklogPrices:
-    """What backlogs cost, and calibration factors for predicted gains."""
+    """What backlogs cost, and how dear broken promises are."""
 
     at_node: FloatArray
     """(3, nodes): value of a backlog of a device, an uplink and the edge, against an empty one (0), never positive."""
-    calibration: FloatArray
-    """(slack nodes,): share of the predicted gain of a task sent with this slack that it brings on average."""
+    shares: FloatArray
+    """(2, K): shares of promises kept at these prices, for as long as a stream knows no worse."""
+    caution: float = 1.0
+    """How many times a broken promise costs the option's gain: what comes to nothing has held up others as well."""
 
     def of(self, resource: int, backlog: FloatArray) -> FloatArray:
         """Value of a backlog, measured in deadlines, of one resource."""
@@ -38,21 +39,16 @@ class BacklogPrices:
         return value
 
     def scaled(self, part: int, factor: float) -> BacklogPrices:
-        """The same with one resource's values, or for ``part`` 3 what the calibration factors take off, multiplied."""
+        """The same with one resource's values, or for ``part`` 3 the caution, multiplied."""
         if part == len(self.at_node):
-            return replace(self, calibration=np.clip(1.0 - factor * (1.0 - self.calibration), 0.0, 1.0))
+            return replace(self, caution=factor * self.caution)
         factors = np.ones((len(self.at_node), 1))
         factors[part] = factor
         return replace(self, at_node=factors * self.at_node)
 
-    def calibrated(self, slack: FloatArray) -> FloatArray:
-        """Share of the predicted gain to count on, by slack in deadlines."""
-        share: FloatArray = np.interp(slack, SLACK_NODES, self.calibration)
-        return share
 
-
-FREE = BacklogPrices(np.zeros((3, len(NODES))), np.ones(len(SLACK_NODES)))
-"""Backlogs that cost nothing and predictions that hold: with these ``priced`` is greedy."""
+FREE = BacklogPrices(np.zeros((3, len(NODES))), prior_shares())
+"""Backlogs that cost nothing: with these ``priced`` is greedy."""
 
 
 @dataclass
@@ -76,7 +72,10 @@ class Effects:
 
 
 class PricedRule:
-    """The rule of ``priced``: gain, plus the value of the backlogs that an option leaves, less that of now."""
+    """The rule of ``priced``: expected gain, plus the value of the backlogs that an option leaves, less that of now.
+
+    Where predictions are not exact a gain is weighed by the share of such promises kept, as greedy does.
+    """
 
     def __init__(self, context: Context) -> None:
         self._context = context
@@ -107,16 +106,13 @@ class PricedRule:
             sends=sends,
         )
 
-    def choose(
-        self,
-        stream: IntArray,
-        device_ms: FloatArray,
-        uplink_ms: FloatArray,
-        edge_wait_ms: FloatArray,
-        effects: Effects,
-        prices: BacklogPrices,
-    ) -> tuple[IntArray, IntArray]:
-        """The best option's place (B,) among the undominated ones, and its column in the context's table, or DROP."""
+    def choose(self, view: View, effects: Effects, prices: BacklogPrices) -> tuple[IntArray, IntArray]:
+        """The best option's place (B,) among the undominated ones, and its column in the context's table, or DROP.
+
+        Only streams and waits of the view count, and its calibration curves.
+        """
+        stream, edge_wait_ms = view.stream, view.edge_wait_ms
+        device_ms, uplink_ms = view.device_wait_ms, view.uplink_wait_ms
         deadline = self._context.deadline_ms[stream][:, None]
         workers = edge_wait_ms.shape[1]
         total_ms = edge_wait_ms.sum(axis=1, keepdims=True)
@@ -130,8 +126,10 @@ class PricedRule:
             + prices.of(EDGE, edge_ms / lasting)
             - prices.of(EDGE, total_ms / (workers * lasting))
         )
-        gain = np.where(effects.sends, effects.gain * prices.calibrated(effects.slack), effects.gain)
-        net = gain + change - TIE_PER_MS * effects.latency_ms
+        known = prices.shares if view.kept_share is None else np.minimum(view.kept_share, prices.shares)
+        curves = np.broadcast_to(known, (len(stream), *prices.shares.shape))
+        share = counted_share(expected_share(replace(view, kept_share=curves), effects.slack, effects.sends))
+        net = effects.gain * (1.0 - prices.caution * (1.0 - share)) + change - TIE_PER_MS * effects.latency_ms
         net = np.where(effects.slack >= 0.0, net, -np.inf)
         best = net.argmax(axis=1)
         rows = np.arange(len(best))

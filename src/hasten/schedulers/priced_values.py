@@ -6,23 +6,26 @@ deadlines). The slope of the uplink's and the edge's function is the price of a 
 backlog. Policy iteration: sample runs under the current prices, then least-squares temporal differences with traces
 for the long-run average (Boyan, "Technical update: least-squares temporal difference learning", Machine Learning
 2002) give the next ones; the prices whose runs gained most are kept. Runs use arrivals of the scenario's own kind but
-seeds of their own, and the simulator's own kernels. In ready order a task that is yet to be sent can be overtaken, so
-that its predicted gain is worth less the less slack it has; by how much is learnt from the same runs.
+seeds of their own, and the simulator's own kernels, calibration curves of kept promises included.
 """
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 
 from hasten.core.arrivals import Arrivals, PoissonArrivals
+from hasten.core.calibration import prior_shares
 from hasten.core.decision import DEAD_LINK_BITS_PER_MS, Context, IntArray, View, useful_limit_ms
 from hasten.core.gain import task_gain
 from hasten.core.rates import RateTrace, rate_trace
 from hasten.core.scenario import Realization
-from hasten.schedulers.priced_fit import SampleLog, backlog_features, fit_calibration, fit_values
+from hasten.schedulers.priced_fit import SampleLog, backlog_features, fit_values
 from hasten.schedulers.priced_rule import FREE, BacklogPrices, PricedRule
 from hasten.sim.arrays import Rules, new_log, new_state, pack_links, pack_tasks
 from hasten.sim.beliefs import new_beliefs
+from hasten.sim.promises import new_promises, promise, recall
 from hasten.sim.steps import commit, finish, observe
 from hasten.sim.world import World, shown
 
@@ -79,7 +82,8 @@ def _search(context: Context, rate_bits_per_ms: float) -> BacklogPrices:
     """
     runs = _SampleRuns(context, rate_bits_per_ms)
     free_gain, prices = runs.evaluate(FREE)
-    best, best_gain = FREE, -np.inf
+    best = replace(FREE, shares=prices.shares)
+    best_gain, _ = runs.evaluate(best)
     for _ in range(ROUNDS):
         gain, following = runs.evaluate(prices)
         if gain > best_gain:
@@ -135,7 +139,7 @@ class _SampleRuns:
         log = self._run(prices)
         counted = slice(self._decisions // 5, None)  # the start, from an empty system, only warms up
         average = float(log.gain[counted].mean())
-        return average, BacklogPrices(fit_values(log, counted, average), fit_calibration(log, counted))
+        return average, BacklogPrices(fit_values(log, counted, average), log.shares)
 
     def _run(self, prices: BacklogPrices) -> SampleLog:
         """Simulate all runs under the prices."""
@@ -149,15 +153,20 @@ class _SampleRuns:
         world = World(rules, tasks, pack_links(self._realizations), state, log, beliefs)
         row = np.arange(self._runs)
         view = _new_view(row, context.workers, self._streams)
+        prior = np.tile(prior_shares(), (self._streams, 1, 1))
+        promises = new_promises(prior, self._runs, slots) if rules.ready else None  # else they are exact
+        view.kept_share = shares = np.tile(prior_shares(), (self._runs, 1, 1))
         found = SampleLog.empty(number, self._runs)
         deadline_ms = context.deadline_ms[np.arange(self._streams) % self._rows]
         for k in range(number):
             observe(k, shown(view), world)
             stream = view.stream % self._rows
             effects = self._rule.effects(stream, view.waits, view.rate_bits_per_ms)
-            best, option = self._rule.choose(
-                stream, view.device_wait_ms, view.uplink_wait_ms, view.edge_wait_ms, effects, prices
-            )
+            if promises is not None:
+                recall(k, row, shares, promises, world)
+            best, option = self._rule.choose(replace(view, stream=stream), effects, prices)
+            if promises is not None:
+                promise(k, shown(view), option, promises, world)
             taken = option >= 0
             commit(k, row, option, False, world)
             after = effects.of((row, np.maximum(best, 0)))
@@ -174,10 +183,9 @@ class _SampleRuns:
                 ],
                 axis=1,
             )
-            found.sends[k] = taken & after.sends
-            found.slack[k] = after.slack
-            found.predicted[k] = np.where(taken, after.gain, 0.0)
         finish(world)
+        if promises is not None:
+            found.shares = promises.share.mean(axis=(0, 1))
         stream, option = tasks.stream % self._rows, np.maximum(state.option, 0)
         latency_ms = np.where(state.option >= 0, state.finish_ms - tasks.arrival_ms, np.inf)
         worth, terms = context.options.worth[stream, option], context.gain_terms
