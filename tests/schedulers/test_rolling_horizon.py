@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from hasten.api import simulate, simulate_batch
+from hasten.core.calibration import LOCAL, NODES
 from hasten.core.compiled import KernelCache
 from hasten.core.decision import Context, View
 from hasten.core.errors import InputError
@@ -64,6 +65,17 @@ def exits_chosen(spec: str, views: list[View], told: Context) -> list[int]:
     scheduler.reset(told)
     options = [int(scheduler.decide(v).option[0]) for v in views]
     return [0 if j == DROP else int(told.options.exit[0, j]) for j in options]
+
+
+def test_promises_that_are_often_broken_count_for_less() -> None:
+    # Exit 2 has no slack; where 8 of 10 such promises are kept, 0.8 * 0.52 is less than 0.5.
+    sure = np.ones((1, 2, NODES))
+    unsure = sure.copy()
+    unsure[0, LOCAL, 0] = 0.8
+    for kept_share, chosen in ((None, 2), (sure, 2), (unsure, 1)):
+        seen = replace(view(), kept_share=kept_share)
+        assert exits_chosen("rolling-horizon:0", [seen], context()) == [chosen]
+        assert exits_chosen("rolling-horizon:0", [seen], replace(context(), exact=True)) == [2]
 
 
 def test_looks_ahead_where_greedy_does_not() -> None:

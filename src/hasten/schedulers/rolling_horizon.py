@@ -3,7 +3,8 @@
 Model-predictive control without learning. Each stream is forecast as periodic from a moving average of its gaps; the
 link's rate is taken to stay as it is. The plan comes from the offline solver's label-setting kernel, started from
 the visible backlogs. Where other devices' backlogs are not visible, or every stream has an uplink of its own, only
-the deciding stream is planned and the others show through the edge's backlog. Tasks are planned in grant order.
+the deciding stream is planned and the others show through the edge's backlog. Tasks are planned in grant order. Where
+predictions are not exact, a plan weighs what the deciding stream's options bring by the share of such promises kept.
 """
 
 from __future__ import annotations
@@ -13,9 +14,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from hasten.core.calibration import expected_share
 from hasten.core.compiled import allocating
-from hasten.core.decision import DEAD_LINK_BITS_PER_MS, Context, Decision, View
+from hasten.core.decision import DEAD_LINK_BITS_PER_MS, Context, Decision, View, predicted_latency, useful_limit_ms
 from hasten.core.errors import InputError
+from hasten.core.expected_gain import expected_gain
 from hasten.core.options import OptionTable
 from hasten.offline.exact.advance import TIE_PRICE_PER_MS, SearchProgress, advance
 from hasten.offline.exact.labels import Frontier, clip, upcoming_from
@@ -46,6 +49,7 @@ class RollingHorizon:
     def reset(self, context: Context) -> None:
         """Lay out the costs to plan with, and start every forecast from the nominal arrival rate."""
         table, self._column = context.options.undominated()
+        self._context, self._table = context, table
         self._joint = context.shared_uplink and table.streams == context.streams
         rows = [np.arange(table.streams)] if self._joint else [np.array([m]) for m in range(table.streams)]
         self._costs = [
@@ -66,7 +70,7 @@ class RollingHorizon:
         nothing = np.zeros(0)
         stream = np.zeros(0, dtype=np.int64)
         _first_decisions(
-            self._costs[0], stream, waits_ms, nothing, of_streams, of_streams, self._horizon
+            self._costs[0], stream, waits_ms, nothing, of_streams, of_streams, self._horizon, np.zeros((0, 0))
         )  # compiles now
 
     def decide(self, view: View) -> Decision:
@@ -108,8 +112,21 @@ class RollingHorizon:
             np.ascontiguousarray(view.now_ms[here][:, None] - last_ms),
             np.ascontiguousarray(gap_ms),
             self._horizon,
+            self._expected_worth(view.of(here)),
         )
         return planned
+
+    def _expected_worth(self, view: View) -> FloatArray:
+        """(B, J): the options' worth by promises kept; no rows where they are taken at their word."""
+        if self._context.exact or view.kept_share is None:
+            return np.zeros((0, 0))
+        stream, late_gain = view.stream, self._context.gain_terms.late_gain
+        latency_ms = predicted_latency(self._context, view, self._table)
+        slack = (useful_limit_ms(self._context)[stream][:, None] - latency_ms) / self._context.deadline_ms[stream][
+            :, None
+        ]
+        share = np.where(slack >= 0.0, expected_share(view, slack, self._table.payload_bits[stream] > 0), 1.0)
+        return np.ascontiguousarray(expected_gain(self._table.worth[stream], late_gain, share))
 
 
 def _rows(table: OptionTable, row: IntArray) -> OptionTable:
@@ -126,6 +143,7 @@ def _first_decisions(
     since_ms: FloatArray,
     gap_ms: FloatArray,
     horizon: int,
+    worth: FloatArray,
 ) -> IntArray:
     """Plan each of B decisions by itself.
 
@@ -137,16 +155,29 @@ def _first_decisions(
         since_ms: (B, M), time since each stream's last arrival; NaN for a stream not seen yet.
         gap_ms: (B, M), predicted gaps.
         horizon: predicted arrivals per plan.
+        worth: (B, J), of the options of each task's stream; no rows where the costs tell it.
 
     Returns:
         (B,): the first option of each plan, or DROP.
     """
     decided = np.empty(len(stream), np.int64)
     for b in range(len(stream)):
-        rates = _steady(costs, rate[b])
-        tasks = _forecast(costs, rates, stream[b], since_ms[b], gap_ms[b], horizon)
-        decided[b] = _plan_from(Instance(costs, rates, tasks), waits_ms[b])
+        expected = _with_worth(costs, stream[b], worth[b]) if len(worth) else costs
+        rates = _steady(expected, rate[b])
+        tasks = _forecast(expected, rates, stream[b], since_ms[b], gap_ms[b], horizon)
+        decided[b] = _plan_from(Instance(expected, rates, tasks), waits_ms[b])
     return decided
+
+
+@allocating
+def _with_worth(costs: Costs, stream: int, worth: FloatArray) -> Costs:
+    """The same costs, but for what one stream's options are worth (J,)."""
+    of_all = costs.worth.copy()
+    of_all[stream] = worth
+    return Costs(
+        costs.device_ms, costs.payload_bits, costs.edge_ms, of_all, costs.options, costs.deadline_ms, costs.limit_ms,
+        costs.gain_terms, costs.rtt_ms, costs.workers, costs.links, costs.before_send_ms,
+    )  # fmt: skip
 
 
 @allocating
