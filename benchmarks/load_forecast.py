@@ -28,7 +28,7 @@ BYTES = (3500, 1400, 1200, 1100, 500)
 ACCURACY = (0.60, 0.80, 0.90, 0.95)
 BLOCK_MS, HEAD_MS, EDGE_SHARE = 60.0, 10.0, 0.1
 DEADLINE_MS, RATE_HZ, RTT_MS, FRAMES_PER_SECOND = 150.0, 8.0, 6.0, 10.0
-SCHEDULERS = ("greedy", "greedy:point")
+SCHEDULERS = ("greedy", "greedy:point", "edgent")
 
 
 def network() -> Profile:

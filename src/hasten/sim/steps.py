@@ -128,10 +128,13 @@ def best_ranked(m: int, waits: tuple[float, float, float, float, float], ranked:
 
 @inlined
 def unless_expired(b: int, k: int, option: int, waits: tuple[float, float, float, float, float], world: World) -> int:
-    """The option, or DROP if it is predicted to be useless by its end."""
+    """The option, or DROP if it is predicted to be useless by its end.
+
+    What others may bring to the edge on average is a reason to choose otherwise, and none to refuse a task.
+    """
     rules, tasks, _, _, _, _ = world
     m = tasks.stream[tasks.first[b] + k]
-    device_wait_ms, uplink_wait_ms, edge_wait_ms, rate, rtt_ms = waits
+    device_wait_ms, uplink_wait_ms, edge_wait_ms, rate, _ = waits
     latency_ms = predict_latency(
         device_wait_ms,
         uplink_wait_ms,
@@ -140,7 +143,7 @@ def unless_expired(b: int, k: int, option: int, waits: tuple[float, float, float
         rules.payload_bits[m, option],
         rules.edge_ms[m, option],
         rate,
-        rtt_ms,
+        rules.rtt_ms,
     )
     return option if latency_ms <= rules.useful_ms[m] else DROP
 

@@ -243,13 +243,13 @@ class SchedulerAdapter:
         payload_bits = float(table.payload_bits[0, option])
         rate = max(backlogs.rate_bits_per_ms, DEAD_LINK_BITS_PER_MS)
         waits = backlogs.device_wait_ms, backlogs.uplink_wait_ms, backlogs.edge_wait_ms[0]
-        unseen_ms = backlogs.unseen_wait_ms
-        rtt_ms = self._beliefs.rtt_ms + unseen_ms
-        latency_ms = float(predict_latency(*waits, device_ms, payload_bits, edge_ms, rate, rtt_ms))
+        latency_ms = float(predict_latency(*waits, device_ms, payload_bits, edge_ms, rate, self._beliefs.rtt_ms))
         plan_rtt_ms, plan_device_ms, plan_edge_ms = self._planned
         plan = float(plan_device_ms[option]), payload_bits, float(plan_edge_ms[option])
-        planned_ms = float(predict_latency(*waits, *plan, rate, plan_rtt_ms + unseen_ms))
-        slack = (self.limit_ms(deadline_ms) - planned_ms) / deadline_ms
+        planned_ms = float(predict_latency(*waits, *plan, rate, plan_rtt_ms))
+        # What others may bring on average is a reason to choose otherwise, and none to refuse a task.
+        unseen_ms = backlogs.unseen_wait_ms if payload_bits > 0 else 0.0
+        slack = (self.limit_ms(deadline_ms) - planned_ms - unseen_ms) / deadline_ms
         return ChosenOption(
             option=option,
             exit=int(table.exit[0, option]),
