@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -10,6 +11,7 @@ from virtual_cases import profile
 from virtual_scenarios import scenario
 
 from hasten.core import ping_schedule
+from hasten.core.decision import Decision, predicted_latency
 from hasten.core.errors import InputError
 from hasten.core.options import DROP
 from hasten.runtime.virtual.cluster import run_virtual_scenario
@@ -103,6 +105,30 @@ def test_devices_see_in_the_simulator_what_they_see_in_virtual_time(tmp_path, gi
 def test_alone_on_a_constant_link_greedy_is_as_often_on_time_as_in_virtual_time(tmp_path, seed):
     _, _, simulated, virtual = both_see(case_of(tmp_path), tmp_path, seed)
     assert simulated.on_time_accuracy == pytest.approx(virtual.on_time_accuracy, abs=0.005)
+
+
+def test_what_others_may_bring_to_the_edge_expires_no_task(tmp_path):
+    class Sends:
+        """Sends everything, and keeps what that is predicted to take, also without what others may bring."""
+
+        name = "sends"
+
+        def __init__(self):
+            self.latency_ms = []
+
+        def reset(self, context):
+            self.context, self.option = context, context.options.index(0, 4, 0)
+
+        def decide(self, view):
+            views = view, replace(view, unseen_wait_ms=None)
+            self.latency_ms.append([predicted_latency(self.context, each)[0, self.option] for each in views])
+            return Decision(np.array([self.option]))
+
+    case, sends = case_of(tmp_path, streams=9, deadline_ms=40, topology="dedicated"), Sends()
+    result = simulate_realizations(case, sends, [case.realize(0)])[0]
+    with_others_ms, latency_ms = np.array(sends.latency_ms).T
+    assert ((latency_ms <= 40) & (with_others_ms > 40)).sum() > 20
+    np.testing.assert_array_equal(result.dropped, latency_ms > 40)
 
 
 def test_nobody_sees_another_device(tmp_path):
