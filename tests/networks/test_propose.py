@@ -73,3 +73,20 @@ def test_requests_are_read():
 def test_a_network_without_places_is_told():
     with pytest.raises(InputError, match="name layers"):
         propose_exits(nn.Sequential(nn.Linear(4, 2)), 1, torch.randn(2, 4))
+
+
+class Positions(nn.Module):
+    """A layer that gives the same for every input, as of learned positions, beside those that do not."""
+
+    def __init__(self):
+        super().__init__()
+        self.positions, self.shift = nn.Embedding(8, 8), nn.Linear(8, 8)
+        self.layers = nn.Sequential(*(nn.Linear(8, 8) for _ in range(6)))
+
+    def forward(self, x):
+        places = torch.arange(8).expand(len(x), 8)
+        return self.layers(x + self.shift(self.positions(places)).mean(1))
+
+
+def test_layers_that_do_not_depend_on_the_input_are_left_out():
+    assert propose_exits(Positions(), 2, torch.randn(2, 8)) == ["layers.1", "layers.3"]

@@ -18,6 +18,7 @@ from hasten.networks.tapping import main_tensor
 from hasten.split.build import reference_of
 from hasten.split.exit_places import places_of_exits
 from hasten.split.export import export_network
+from hasten.split.network import ExportedNetwork
 
 AUTO = "auto:"
 MAX_CANDIDATES = 48
@@ -62,10 +63,10 @@ def propose_exits(module: nn.Module, count: int, example: Tensor, prepare: Prepa
     if not names:
         raise InputError("exits", "layers", f"auto:{count}", "a network with layers that can carry exits; name layers")
     frame = example[:1].clone()
-    exported = export_network(reference_of(network, frame.numpy()), frame)
+    exported, names = _depending(export_network(reference_of(network, frame.numpy()), frame), network.exit_names)
     places = {
         place.share: name  # of places with the same work before them the last, where activations have run
-        for name, place in zip(network.exit_names, places_of_exits(exported, network.exit_names), strict=False)
+        for name, place in zip(names, places_of_exits(exported, names), strict=False)
         if place.room and place.tensors == 1 and LEAST_SHARE <= place.share <= LARGEST_SHARE
     }
     if not places:
@@ -78,6 +79,12 @@ def propose_exits(module: nn.Module, count: int, example: Tensor, prepare: Prepa
         if left:
             found.append(places[min(left, key=lambda share: abs(share - number / (count + 1)))])
     return [name for name in network.exit_names if name in found]
+
+
+def _depending(network: ExportedNetwork, names: Sequence[str]) -> tuple[ExportedNetwork, list[str]]:
+    """``network`` and its exits' names without those that are the same for every input, as of embedded positions."""
+    kept = [(name, given) for name, given in zip(names, network.exits, strict=True) if network.needed(given.values())]
+    return ExportedNetwork(network.graph, [given for _, given in kept]), [name for name, _ in kept]
 
 
 def _candidates(module: nn.Module, x: Tensor) -> list[str]:
