@@ -9,6 +9,7 @@ import torch.nn.functional as F
 from torch import nn
 
 from hasten.core.errors import InputError
+from hasten.networks.attach import attach_exits
 from hasten.split.build import build_package, rehearse
 from hasten.split.export import export_network
 from hasten.split.macs import macs
@@ -146,6 +147,42 @@ def test_more_weights_than_an_onnx_file_holds_are_refused():
         huge = nn.Linear(30_000, 20_000)
     with pytest.raises(InputError, match="weights: got '2400080000 bytes'"):
         require_float32(huge)
+
+
+class Padded(nn.Module):
+    """torch's encoder on tokens, of which 0 is padding: in eval mode it makes nested tensors of them."""
+
+    def __init__(self, nested):
+        super().__init__()
+        self.embed, layer = nn.Embedding(9, 8), nn.TransformerEncoderLayer(8, 2, 8, batch_first=True)
+        self.encoder, self.last = nn.TransformerEncoder(layer, 2, enable_nested_tensor=nested), nn.Linear(8, 3)
+
+    def forward(self, tokens):
+        x = self.embed(tokens)
+        return self.last(x[:, 0]), self.last(self.encoder(x, src_key_padding_mask=tokens == 0).mean(1))
+
+
+@pytest.mark.filterwarnings("ignore:.*nested tensors")
+def test_nested_tensors_are_refused_with_what_to_do():
+    tokens = np.array([[1, 2, 3, 0, 0]])
+    with pytest.raises(
+        InputError, match=r"encoder\.layers\.0: got 'nested tensors', expected .*enable_nested_tensor=F"
+    ):
+        rehearse(Padded(nested=True), tokens, ["a", "b"])
+    module = Padded(nested=True)
+    with pytest.raises(InputError, match=r"encoder\.layers\.0: got 'nested tensors'"):
+        attach_exits(OnlyLast(module), ["module.encoder.layers.0"], example=torch.from_numpy(tokens))
+    assert not any(layer._forward_pre_hooks for layer in module.modules())
+    assert rehearse(Padded(nested=False), tokens, ["a", "b"])[1] == 3
+
+
+class OnlyLast(nn.Module):
+    def __init__(self, module):
+        super().__init__()
+        self.module = module
+
+    def forward(self, x):
+        return self.module(x)[-1]
 
 
 @pytest.mark.parametrize("scale", [1e-5, 1.0, 1e8])

@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from hasten.core.errors import InputError
 from hasten.networks.heads import Layout
 from hasten.networks.tapping import CHANNELS_FIRST, CHANNELS_LAST, Tap, main_tensor
-from hasten.split.modules import undisturbed
+from hasten.split.modules import refusing_nested_tensors, undisturbed
 
 _FIRST = (
     nn.modules.conv._ConvNd,
@@ -46,7 +46,7 @@ def find_layouts(module: nn.Module, example: Tensor, taps: Sequence[Tap]) -> tup
     """
     stated = {tap.layer: tap.layout or None for tap in taps}
     two, three = _repeated(example, 2), _repeated(example, 3)
-    with undisturbed(module):
+    with undisturbed(module), refusing_nested_tensors(module):
         base = _outputs(module, two, taps, forgiving=False)
         shapes = {name: output.shape for name, output in base.items()}
         others = {name: output.shape for name, output in _outputs(module, three, taps).items()}

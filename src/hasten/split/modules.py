@@ -6,7 +6,7 @@ on, a counter that is read) has no such answer, so it is refused with what may b
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 
 import torch
@@ -37,6 +37,34 @@ def undisturbed(module: nn.Module) -> Iterator[None]:
                 module.get_buffer(name).copy_(kept[name])
         for part, training in modes:
             part.training = training
+
+
+@contextmanager
+def refusing_nested_tensors(module: nn.Module) -> Iterator[None]:
+    """Refuse an encoder that hands its layers nested tensors, as torch's does with a padding mask in eval mode.
+
+    Neither exits nor exported graphs can be made of these, and the way without them gives other values where the mask
+    is: the caller has to choose it.
+    """
+
+    def hook_of(name: str) -> Callable[..., None]:
+        def hook(_layer: nn.Module, inputs: tuple[object, ...]) -> None:
+            if inputs and isinstance(inputs[0], Tensor) and inputs[0].is_nested:
+                expected = (
+                    "TransformerEncoder(..., enable_nested_tensor=False), which is padded all the way; its outputs "
+                    "differ at padded positions, so see that nothing reads these"
+                )
+                raise InputError("network", name, "nested tensors", expected)
+
+        return hook
+
+    layers = [(name, part) for name, part in module.named_modules() if isinstance(part, nn.TransformerEncoderLayer)]
+    handles = [layer.register_forward_pre_hook(hook_of(name)) for name, layer in layers]
+    try:
+        yield
+    finally:
+        for handle in handles:
+            handle.remove()
 
 
 def buffers_of(module: nn.Module) -> dict[str, Tensor]:
@@ -97,7 +125,7 @@ def require_steady(module: nn.Module, example: Tensor) -> list[dict[str, Tensor]
         InputError: it is not, with the likely cause; or the module does not run.
     """
     try:
-        with undisturbed(module):
+        with undisturbed(module), refusing_nested_tensors(module):
             still_training = [name or type(part).__name__ for name, part in module.named_modules() if part.training]
             before = buffers_of(module)
             first, again = module(example.clone()), module(example.clone())
