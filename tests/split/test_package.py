@@ -19,6 +19,7 @@ from hasten.core.protobuf import Malformed
 from hasten.split.executor import Executor
 from hasten.split.onnxscan import external_initializers
 from hasten.split.package import Package, npy_bytes, open_package, with_profile
+from hasten.split.verify import crossing, verify
 
 Members = dict[str, bytes]
 
@@ -70,6 +71,28 @@ def test_what_was_written_is_read(package):
     assert frames.shape == (12, 1, 20, 20)
     assert frames.dtype == np.uint8
     assert labels.shape == (12,)
+
+
+def as_written_before_there_were_several_codecs(manifest: dict) -> None:
+    for field in ("class_names", "metric", "target"):
+        manifest.pop(field, None)
+    for cut in manifest["cuts"]:
+        del cut["codec"]
+    for exit_ in manifest["exits"]:
+        del exit_["outputs"]
+
+
+def test_a_package_of_before_opens_answers_and_codes_as_then(package, tmp_path):
+    path = repack(edit_manifest(members_of(package.path), as_written_before_there_were_several_codecs), tmp_path / "o")
+    old = open_package(path)
+    assert {cut.codec for cut in old.manifest.cuts} == {"uint8-zstd"}
+    frame = old.samples()[0][:1]
+    for key in ((1, 1), (0, 3)):
+        np.testing.assert_array_equal(
+            Executor(old).finish(*key, crossing(Executor(old), key[0], frame)),
+            Executor(package).finish(*key, crossing(Executor(package), key[0], frame)),
+        )
+    assert verify(old).worst_codec_agreement >= 0.8
 
 
 def test_each_weight_is_stored_once(package):

@@ -33,4 +33,6 @@ def build_tiny(path: Path) -> Package:
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
         module = Tiny().eval()
-    return build_package(module, frames, labels, name="tiny", exit_names=["a", "b"], path=path, samples=12)
+    return build_package(
+        module, frames, labels, name="tiny", exit_names=["a", "b"], path=path, samples=12, codec="uint8-zstd"
+    )

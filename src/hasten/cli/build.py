@@ -46,6 +46,7 @@ def build(
     image_size: Annotated[str | None, typer.Option("--image-size", help="HEIGHTxWIDTH of a folder's pictures.")] = None,
     metric: Annotated[str, typer.Option("--metric", help="accuracy, mean_iou, mse, or MODULE:FUNCTION.")] = "accuracy",
     class_names: Annotated[Path | None, typer.Option("--class-names", help="A file with one name a line.")] = None,
+    codec: Annotated[str, typer.Option("--codec", help="Of every cut, by name; auto: smallest that is good.")] = "auto",
     seed: Annotated[int, typer.Option("--seed", help="Seed of data, weights and order.")] = 0,
     json_to: JsonOption = None,
 ) -> None:
@@ -74,6 +75,7 @@ def build(
         image_size=None if image_size is None else _size(image_size),
         metric=function_named(metric, "metric") if ":" in metric else metric,
         class_names=() if class_names is None else _lines(class_names),
+        codec=codec,
     )
     layers = _list("--exits", exits, str)
     notes: list[str] = []

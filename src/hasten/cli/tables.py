@@ -142,6 +142,8 @@ def offline_table(plans: Sequence[OfflinePlan], title: str) -> Table:
 
 def package_tables(package: Package) -> list[Table]:
     """The exits and the partition points of a package."""
+    from hasten.split.inspect import points_lost
+
     manifest, profile = package.manifest, package.profile
     exits = plain_table(f"{manifest.name}: exits")
     for name in ("exit", "name", "after block", "accuracy", "with codec", "device ms", "edge ms"):
@@ -158,13 +160,23 @@ def package_tables(package: Package) -> list[Table]:
             f"{sum(b.edge_ms for b in before) + times.edge_ms:.2f}",
         )
     cuts = plain_table("partition points")
-    for name in ("partition", "after", "tensors", "raw bytes", "sent bytes"):
-        cuts.add_column(name, justify="left" if name in ("after", "tensors") else "right")
+    for name in ("partition", "after", "tensors", "raw bytes", "codec", "sent bytes", "encode ms", "points lost"):
+        cuts.add_column(name, justify="left" if name in ("after", "tensors", "codec") else "right")
     for number, cut in enumerate(manifest.cuts):
         shapes = " ".join(f"{tensor.dtype}{list(tensor.shape)}" for tensor in cut.tensors)
         raw = sum(tensor.nbytes for tensor in cut.tensors)
         name = "input" if number == 0 else profile.blocks[number - 1].name
-        cuts.add_row(str(number), name, shapes, str(raw), str(profile.payload_bytes(number)))
+        lost = points_lost(manifest, number)
+        cuts.add_row(
+            str(number),
+            name,
+            shapes,
+            str(raw),
+            cut.codec,
+            str(profile.payload_bytes(number)),
+            f"{profile.encode_ms(number):.3f}",
+            "" if lost is None else f"{lost:.1f}",
+        )
     return [exits, cuts, _accuracy_table(package)]
 
 

@@ -23,7 +23,9 @@ from hasten.networks.pictures import Size
 from hasten.networks.prepare import Prepare
 from hasten.networks.propose import asked_count, propose_exits
 from hasten.networks.train import Progress, TrainSettings
-from hasten.split.build import MAX_BLOCKS, build_package, check_path, rehearse, warn
+from hasten.split.build import MAX_BLOCKS, build_package, rehearse, warn
+from hasten.split.build_checks import check_codec, check_path
+from hasten.split.codec_choice import AUTO
 from hasten.split.graph import plan_cuts
 from hasten.split.graph_module import GraphModule
 from hasten.split.inspect import describe
@@ -63,6 +65,8 @@ class BuildOptions:
     """What an option's accuracy is; with another than ``accuracy`` the exits come trained."""
     class_names: tuple[str, ...] = ()
     """Of the logits; by default those of the data, where they name all."""
+    codec: str = AUTO
+    """Of every cut, by name; ``auto`` chooses for each the smallest that costs less than 0.3 points there."""
 
 
 @dataclass(frozen=True)
@@ -115,6 +119,7 @@ def build(
     """
     check_path(path)
     settings, options = settings or TrainSettings(), options or BuildOptions()
+    check_codec(options.codec)
     dataset = load_dataset(data, settings.seed, options.image_size)
     if factory.endswith(".onnx"):
         return _build_onnx(Path(factory), exits, dataset, path, settings, progress, on_note, options)
@@ -135,7 +140,12 @@ def build(
     tell_harm(fitted, on_note)
     with kept_on_failure(network, fitted, path):
         name = factory.partition(":")[2]
-        told = {"progress": progress, "on_note": on_note, **_meaning(options, dataset, network.num_classes)}
+        told = {
+            "codec": options.codec,
+            "progress": progress,
+            "on_note": on_note,
+            **_packing(options, dataset, network.num_classes),
+        }
         return Built(pack(fitted.module, dataset, name, names, path, **told), fitted)
 
 
@@ -163,14 +173,19 @@ def _build_onnx(
     names = [name[-MAX_NAME:] for name in found.exit_names]
     plan_cuts(GraphModule(found.model).network, names, MAX_BLOCKS)
     graph, fitted = fit_heads(found, dataset, options.train, settings, progress, options.distill)
-    told = {"progress": progress, "on_note": on_note, **_meaning(options, dataset, found.classes)}
+    told = {
+        "codec": options.codec,
+        "progress": progress,
+        "on_note": on_note,
+        **_packing(options, dataset, found.classes),
+    }
     return Built(pack(graph, dataset, file.stem, names, path, **told), fitted)
 
 
-def _meaning(options: BuildOptions, dataset: Dataset, classes: int) -> dict[str, Any]:
-    """The metric, and the classes' names: those given, else the data's where they name all."""
+def _packing(options: BuildOptions, dataset: Dataset, classes: int) -> dict[str, Any]:
+    """Codec, metric, and the classes' names: those given, else the data's where they name all."""
     named = options.class_names or (dataset.class_names if len(dataset.class_names) == classes else ())
-    return {"metric": options.metric, "class_names": named}
+    return {"codec": options.codec, "metric": options.metric, "class_names": named}
 
 
 def settings_for(data: str, seed: int = 0, **changes: Any) -> TrainSettings:

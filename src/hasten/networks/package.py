@@ -18,6 +18,7 @@ from hasten.networks.data import own_dataset
 from hasten.networks.fit import fit
 from hasten.networks.train import Progress, TrainSettings
 from hasten.split import build as packing
+from hasten.split.build_checks import check_path
 from hasten.split.metrics import ACCURACY
 from hasten.split.package import Package
 
@@ -30,6 +31,7 @@ class Packing(TypedDict, total=False):
     max_blocks: int
     samples: int
     codec_inputs: int
+    codec: str
     progress: Progress | None
     on_note: Callable[[str], None] | None
 
@@ -66,7 +68,7 @@ def build_package(
             the heads learn to answer as the deepest exit does.
         settings: how to train.
         others: as :func:`hasten.split.build.build_package` takes them: ``metric``, ``class_names``, ``max_blocks``,
-            ``samples``, ``codec_inputs``, ``progress``, ``on_note``.
+            ``samples``, ``codec_inputs``, ``codec``, ``progress``, ``on_note``.
 
     Raises:
         InputError: module, data, names and settings do not fit each other, or the graph cannot be cut at an exit; all
@@ -83,7 +85,7 @@ def build_package(
     if train_data is None:
         raise InputError("build", "train_data", None, f"data to train {train} with")
     dataset = own_dataset(train_data, "train_data", (settings or TrainSettings()).seed)
-    path = packing.check_path(path)
+    path = check_path(path)
     packing.rehearse(module, dataset.test_x, exit_names)
     fitted = fit(module, dataset, train, settings, others.get("progress"))
     tell_harm(fitted, others.get("on_note"))

@@ -6,24 +6,23 @@ pass gives the logits of all exits behind it.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import onnxruntime as ort
 from numpy.typing import NDArray
 
-from hasten.split.codecs import CodecError, make_codec
-from hasten.split.manifest import DEFAULT_CODEC
-from hasten.split.metrics import ACCURACY, make_metric, score
+from hasten.split.codec_choice import AUTO, DEVIATIONS, costs_too_much, ranked
+from hasten.split.codecs import CODECS, CodecError, make_codec
+from hasten.split.metrics import ACCURACY, Metric, make_metric, score
 from hasten.split.segments import Segmenter
 from hasten.split.sessions import session_options
 
 Array = NDArray[np.generic]
 
 _ALL_CORES = 0
-_DEVIATIONS = 2.0
-"""A codec's effect on accuracy counts from so many standard deviations of what chance alone would show."""
+_SIZED_INPUTS = 32
 
 
 @dataclass(frozen=True)
@@ -36,11 +35,13 @@ class Accuracies:
             the first ``codec_inputs`` as the change against the uncoded answers to the same inputs, and added to
             ``uncoded``; a change that so many inputs cannot tell from none is none.
         payload_bytes: per partition, mean over the same inputs.
+        codecs: per partition, the name of the codec.
     """
 
     uncoded: tuple[float, ...]
     by_partition: tuple[tuple[float, ...], ...]
     payload_bytes: tuple[int, ...]
+    codecs: tuple[str, ...]
 
 
 def measure_accuracy(
@@ -50,53 +51,122 @@ def measure_accuracy(
     codec_inputs: int,
     report: Callable[[float], None],
     metric: str | Callable[..., object] = ACCURACY,
+    codec: str = AUTO,
 ) -> Accuracies:
-    """Run all ``inputs`` (N, *shape) through the network and the first ``codec_inputs`` also through the codec.
+    """Run all ``inputs`` (N, *shape) through the network and the first ``codec_inputs`` also through ``codec``.
 
-    ``targets`` (N, ...) are what ``metric`` compares the outputs with.
+    ``targets`` (N, ...) are what ``metric`` compares the outputs with. With :data:`hasten.split.codec_choice.AUTO` each
+    cut gets a codec of its own. Usually the smallest does, and that costs no more than a codec that is named; each that
+    does not is one more pass over the first ``codec_inputs``.
     """
-    measure = make_metric(metric, targets)
-
-    def scores(values: dict[str, Array], behind: int, target: Array) -> list[float]:
-        return [
-            score(measure, segmenter.outputs_in(values, number), target) if after > behind else 0.0
-            for number, after in enumerate(plan.after_block, start=1)
+    bench = _Bench(segmenter, inputs, targets, make_metric(metric, targets))
+    right = bench.right(report)
+    held = min(codec_inputs, len(inputs))
+    partitions = len(segmenter.plan.cuts)
+    rows = bench.candidates(min(held, _SIZED_INPUTS)) if codec == AUTO else [[codec]] * partitions
+    coded_right = np.zeros((held, partitions, right.shape[1]))
+    sent = np.zeros((held, partitions))
+    chosen = [row[0] for row in rows]
+    todo, tried = list(range(partitions)), 0
+    while todo:
+        for partition in todo:
+            chosen[partition] = rows[partition][tried]
+        bench.through_codecs(chosen, todo, coded_right, sent, report)
+        tried += 1
+        todo = [
+            partition
+            for partition in todo
+            if tried < len(rows[partition])
+            and costs_too_much(
+                right[:held, bench.behind(partition)], coded_right[:, partition, bench.behind(partition)]
+            )
         ]
-
-    plan = segmenter.plan
-    partitions, exits = len(plan.cuts), len(plan.after_block)
-    everything = InlineSession(segmenter.everything())
-    tails = [InlineSession(segmenter.tails(partition)) for partition in range(partitions - 1)]
-    specs = [segmenter.specs(partition) for partition in range(partitions)]
-    codec = make_codec(DEFAULT_CODEC)
-    right = np.zeros((len(inputs), exits))
-    coded_right = np.zeros((min(codec_inputs, len(inputs)), partitions, exits))
-    sent = np.zeros((len(coded_right), partitions))
-    for index, target in enumerate(targets):
-        frame = inputs[index : index + 1]
-        values = {**everything.run({segmenter.network.input: frame}), segmenter.network.input: frame}
-        right[index] = scores(values, 0, target)
-        if index < len(coded_right):
-            for partition in range(partitions):
-                try:
-                    payload = codec.encode([values[spec.name] for spec in specs[partition]], specs[partition])
-                except CodecError:  # not-finite values do not cross: no answer
-                    sent[index, partition] = codec.max_payload_bytes(specs[partition])
-                    continue
-                sent[index, partition] = len(payload)
-                if partition < partitions - 1:
-                    received = codec.decode(payload, specs[partition])
-                    fed = {spec.name: tensor for spec, tensor in zip(specs[partition], received, strict=True)}
-                    coded_right[index, partition] = scores(tails[partition].run(fed), partition, target)
-        report((index + 1) / len(inputs))
     uncoded = right.mean(axis=0)
-    change = codec_change(right[: len(coded_right), np.newaxis], coded_right)
+    change = codec_change(right[:held, np.newaxis], coded_right)
     by_partition = tuple(
         (*(float(np.clip(uncoded[e] + change[p, e], 0, 1)) for p in range(after)), float(uncoded[e]))
-        for e, after in enumerate(plan.after_block)
+        for e, after in enumerate(segmenter.plan.after_block)
     )
     payloads = tuple(int(np.ceil(size)) for size in sent.mean(axis=0))
-    return Accuracies(tuple(float(value) for value in uncoded), by_partition, payloads)
+    return Accuracies(tuple(float(value) for value in uncoded), by_partition, payloads, tuple(chosen))
+
+
+class _Bench:
+    """The sessions of a network, held-out inputs (N, *shape), their targets (N, ...), and the metric."""
+
+    def __init__(self, segmenter: Segmenter, inputs: Array, targets: Array, metric: Metric) -> None:
+        self._segmenter, self._inputs, self._targets, self._metric = segmenter, inputs, targets, metric
+        self._partitions, self._exits = len(segmenter.plan.cuts), len(segmenter.plan.after_block)
+        self._everything = InlineSession(segmenter.everything())
+        self._tails = [InlineSession(segmenter.tails(partition)) for partition in range(self._partitions - 1)]
+        self._specs = [segmenter.specs(partition) for partition in range(self._partitions)]
+
+    def behind(self, partition: int) -> list[int]:
+        """Indices of the exits that something is sent for at ``partition``."""
+        return [index for index, after in enumerate(self._segmenter.plan.after_block) if after > partition]
+
+    def right(self, report: Callable[[float], None]) -> NDArray[np.float64]:
+        """The score 0..1 of each exit for each input (N, E), without a codec."""
+        found = np.zeros((len(self._inputs), self._exits))
+        for index in range(len(self._inputs)):
+            found[index] = self._scores(self._values(index), 0, index)
+            report((index + 1) / len(self._inputs))
+        return found
+
+    def candidates(self, count: int) -> list[list[str]]:
+        """Per partition the codecs to try, by their mean sizes on the first ``count`` inputs."""
+        codecs = {name: make_codec(name) for name in CODECS}
+        sizes = [dict.fromkeys(codecs, 0.0) for _ in range(self._partitions)]
+        for index in range(count):
+            values = self._values(index)
+            for partition, specs in enumerate(self._specs):
+                tensors = [values[spec.name] for spec in specs]
+                for name in list(sizes[partition]):
+                    try:
+                        sizes[partition][name] += len(codecs[name].encode(tensors, specs)) / count
+                    except CodecError:
+                        del sizes[partition][name]
+        return [ranked(of_cut) for of_cut in sizes]
+
+    def through_codecs(
+        self,
+        chosen: Sequence[str],
+        partitions: Sequence[int],
+        coded_right: NDArray[np.float64],
+        sent: NDArray[np.float64],
+        report: Callable[[float], None],
+    ) -> None:
+        """Send the first inputs at each of ``partitions``; fill in the scores (n, P, E), and bytes sent (n, P)."""
+        codecs = {partition: make_codec(chosen[partition]) for partition in partitions}
+        for index in range(len(sent)):
+            values = self._values(index)
+            for partition, codec in codecs.items():
+                specs = self._specs[partition]
+                coded_right[index, partition] = 0.0
+                try:
+                    payload = codec.encode([values[spec.name] for spec in specs], specs)
+                except CodecError:  # these values do not cross: no answer
+                    sent[index, partition] = codec.max_payload_bytes(specs)
+                    continue
+                sent[index, partition] = len(payload)
+                if partition < self._partitions - 1:
+                    received = codec.decode(payload, specs)
+                    fed = {spec.name: tensor for spec, tensor in zip(specs, received, strict=True)}
+                    coded_right[index, partition] = self._scores(self._tails[partition].run(fed), partition, index)
+            report((index + 1) / len(sent))
+
+    def _scores(self, values: dict[str, Array], partition: int, index: int) -> list[float]:
+        """The score of each exit behind ``partition`` for one input, from tensors by name; 0 for the others."""
+        behind, target = self.behind(partition), self._targets[index]
+        return [
+            score(self._metric, self._segmenter.outputs_in(values, exit_ + 1), target) if exit_ in behind else 0.0
+            for exit_ in range(self._exits)
+        ]
+
+    def _values(self, index: int) -> dict[str, Array]:
+        """All cut tensors and logits of one input, by name."""
+        frame, name = self._inputs[index : index + 1], self._segmenter.network.input
+        return {**self._everything.run({name: frame}), name: frame}
 
 
 def codec_change(right: NDArray[np.float64], coded_right: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -107,7 +177,7 @@ def codec_change(right: NDArray[np.float64], coded_right: NDArray[np.float64]) -
     Without this, an input or two would decide between partitions that are as accurate as each other.
     """
     changes = coded_right.astype(np.float64) - right
-    told = np.abs(changes.sum(axis=0)) > _DEVIATIONS * np.sqrt((changes**2).sum(axis=0))
+    told = np.abs(changes.sum(axis=0)) > DEVIATIONS * np.sqrt((changes**2).sum(axis=0))
     return np.where(told, changes.sum(axis=0) / max(len(right), 1), 0.0)
 
 

@@ -107,8 +107,10 @@ class Content:
             **asdict(self.meaning),
             "target": self._target(),
             "cuts": [
-                Cut(name=cut.name, tensors=self.segmenter.specs(partition), payload_bytes=size)
-                for partition, (cut, size) in enumerate(zip(plan.cuts, accuracy.payload_bytes, strict=True))
+                Cut(name=cut.name, tensors=self.segmenter.specs(partition), payload_bytes=size, codec=codec)
+                for partition, (cut, size, codec) in enumerate(
+                    zip(plan.cuts, accuracy.payload_bytes, accuracy.codecs, strict=True)
+                )
             ],
             "exits": [
                 _exit_spec(

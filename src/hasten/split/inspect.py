@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from typing import Any
 
+from hasten.split.manifest import PackageManifest
 from hasten.split.package import Package
 
 
 def describe(package: Package) -> dict[str, Any]:
     """Blocks, exits, cuts, sizes, accuracies, embedded times and origin of a package; JSON-ready.
 
-    ``cuts[p]`` is partition p; ``bytes`` there is the mean payload with the codec, ``plain_bytes`` the tensors uncoded.
+    ``cuts[p]`` is partition p; ``bytes`` there is the mean payload with the codec, ``plain_bytes`` the tensors uncoded,
+    ``points_lost`` what the codec costs at most at any exit behind, in hundredths; None where nothing is sent.
     """
     manifest, profile = package.manifest, package.profile
     return {
@@ -27,8 +29,11 @@ def describe(package: Package) -> dict[str, Any]:
                 "partition": partition,
                 "name": cut.name,
                 "tensors": [tensor.model_dump(mode="json") for tensor in cut.tensors],
+                "codec": cut.codec,
                 "bytes": cut.payload_bytes,
                 "plain_bytes": sum(tensor.nbytes for tensor in cut.tensors),
+                "encode_ms": profile.encode_ms(partition),
+                "points_lost": points_lost(manifest, partition),
                 "device_ms": profile.blocks[partition - 1].device_ms if partition else None,
                 "edge_ms": profile.blocks[partition - 1].edge_ms if partition else None,
             }
@@ -54,3 +59,13 @@ def describe(package: Package) -> dict[str, Any]:
         "created_with": dict(manifest.created_with),
         "size": sum(member.size for member in manifest.members.values()),
     }
+
+
+def points_lost(manifest: PackageManifest, partition: int) -> float | None:
+    """The accuracy that the codec at ``partition`` costs at most, in points; None where nothing is sent."""
+    losses = [
+        100.0 * (exit_.accuracy - exit_.accuracy_by_partition[partition])
+        for exit_ in manifest.exits
+        if partition < exit_.after_block
+    ]
+    return max(losses, default=None)

@@ -21,7 +21,7 @@ from hasten.runtime.outputs import NotFiniteError, require_classifier, top_class
 from hasten.runtime.pace import dilated, now_ms
 from hasten.runtime.wire.frames import Code
 from hasten.runtime.wire.tasks import Status, types_bytes
-from hasten.split.codecs import CODECS, CodecError
+from hasten.split.codecs import CodecError, make_codec
 from hasten.split.executor import Executor
 from hasten.split.package import Package
 
@@ -58,7 +58,7 @@ class Served:
         self.runner = runner if runner is not None else Executor(package, role="edge")
         self.slowdown = slowdown
         self.classes = require_classifier(package)
-        self.codecs = {name: make() for name, make in CODECS.items()}
+        self.codecs = {cut.codec: make_codec(cut.codec) for cut in package.manifest.cuts}
         self.types = [types_bytes(cut.tensors) for cut in package.manifest.cuts]
         self._edge_ms = _edge_times(option_table([StreamCosts(times, edge_slowdown=slowdown)]))
 
@@ -88,7 +88,7 @@ class Served:
 
     @property
     def max_submit_bytes(self) -> int:
-        """The largest payload, its head included, that any cut can need with any codec."""
+        """The largest payload, its head included, that any cut can need with any codec of the package."""
         cuts = self.package.manifest.cuts
         return max(
             1 + len(name) + len(types) + codec.max_payload_bytes(cut.tensors)

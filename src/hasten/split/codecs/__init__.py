@@ -9,11 +9,25 @@ from collections.abc import Callable, Sequence
 
 from hasten.core.errors import InputError, one_of
 from hasten.split.codecs.codec import Array, Codec, CodecError, Payload
+from hasten.split.codecs.floats import Float16, Float32
+from hasten.split.codecs.uint8_axis import Uint8Axis
 from hasten.split.codecs.uint8_zstd import Uint8Zstd
+from hasten.split.codecs.zstd_frame import Zstd
 from hasten.split.manifest import Cut
 
-CODECS: dict[str, Callable[[], Codec]] = {Uint8Zstd.name: Uint8Zstd}
-"""What makes a codec, by its name."""
+CODECS: dict[str, Callable[[], Codec]] = {
+    "uint8": lambda: Uint8Zstd(compress=False),
+    "uint8-zstd": Uint8Zstd,
+    "uint8-axis1": lambda: Uint8Axis(last=False),
+    "uint8-axis1-zstd": lambda: Zstd(Uint8Axis(last=False)),
+    "uint8-last": lambda: Uint8Axis(last=True),
+    "uint8-last-zstd": lambda: Zstd(Uint8Axis(last=True)),
+    "float16": Float16,
+    "float16-zstd": lambda: Zstd(Float16()),
+    "float32": Float32,
+    "float32-zstd": lambda: Zstd(Float32()),
+}
+"""What makes a codec, by its name; of equally small ones building takes the first."""
 
 __all__ = ["CODECS", "Array", "Codec", "CodecError", "CutCodecs", "Payload", "make_codec"]
 

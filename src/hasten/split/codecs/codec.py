@@ -42,6 +42,16 @@ class Codec(Protocol):
     def max_payload_bytes(self, specs: Sequence[TensorSpec]) -> int:
         """No valid payload for ``specs`` is larger than this."""
 
+    def max_error(self, tensor: Array) -> float:
+        """No element of ``tensor`` comes back farther from what it was than this."""
+
+
+def as_is(raw: Array, spec: TensorSpec) -> Array:
+    """A tensor that travelled unchanged, of ``spec``'s type; a boolean that is neither 0 nor 1 is a CodecError."""
+    if spec.dtype == "bool" and raw.view(np.uint8).max(initial=0) > 1:
+        raise CodecError(f"payload: tensor {spec.name}: got booleans other than 0 and 1")
+    return raw.astype(spec.dtype, copy=False)
+
 
 def require_fit(tensors: Sequence[Array], specs: Sequence[TensorSpec]) -> None:
     """CodecError unless ``tensors`` are of the number, types and shapes of ``specs``."""

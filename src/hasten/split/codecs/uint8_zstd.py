@@ -1,9 +1,9 @@
-"""``uint8-zstd``: float32 tensors as uint8, scaled per tensor, then zstd where that shrinks them.
+"""``uint8`` and ``uint8-zstd``: float32 tensors as uint8, scaled per tensor; the second with zstd where that shrinks.
 
 A payload is one flag byte (0 plain, 1 zstd), for each float32 tensor its ``low`` and ``scale`` as little-endian
 float32, and the body: the tensors' elements one after the other. Element q of a float32 tensor stands for
-``low + scale * q``, so the error is at most half of (max - min) / 255. Integer tensors travel unchanged; a uint8
-frame is therefore lossless.
+``low + scale * q``, so the error is at most half of (max - min) / 255. Integer and boolean tensors travel
+unchanged; a uint8 frame is therefore lossless.
 
 The receiver knows the tensor specs, so a payload's exact uncompressed size is known before anything is allocated.
 Why these: on trained networks per-channel scales compress worse and gain no accuracy, and higher levels of zstd save
@@ -19,11 +19,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 try:
-    from compression import zstd  # type: ignore[import-not-found,unused-ignore]
+    from compression import zstd as zstd  # type: ignore[import-not-found,unused-ignore]
 except ImportError:
-    from backports import zstd
+    from backports import zstd as zstd
 
-from hasten.split.codecs.codec import Array, CodecError, Payload, require_fit
+from hasten.split.codecs.codec import Array, CodecError, Payload, as_is, require_fit
 from hasten.split.manifest import TensorSpec
 
 PLAIN, ZSTD = 0, 1
@@ -35,11 +35,18 @@ _HALF = np.float32(0.5)
 
 
 class Uint8Zstd:
-    """Holds the compressor, so that it is set up once."""
+    """Holds the compressor, so that it is set up once.
+
+    Args:
+        compress: without, every payload is plain, and the codec is ``uint8``.
+    """
 
     name = "uint8-zstd"
 
-    def __init__(self) -> None:
+    def __init__(self, compress: bool = True) -> None:
+        self._compress = compress
+        if not compress:
+            self.name = "uint8"
         self._compressor = zstd.ZstdCompressor(level=1)
 
     def encode(self, tensors: Sequence[Array], specs: Sequence[TensorSpec]) -> bytes:
@@ -55,9 +62,10 @@ class Uint8Zstd:
             else:
                 body.append(tensor.astype(np.dtype(spec.dtype).newbyteorder("<"), copy=False))
         plain = b"".join(array.tobytes() for array in body) if len(body) > 1 else body[0].tobytes()
-        packed = self._compressor.compress(plain, mode=zstd.ZstdCompressor.FLUSH_FRAME)
-        if len(packed) < len(plain):
-            return b"".join([bytes([ZSTD]), *scales, packed])
+        if self._compress:
+            packed = self._compressor.compress(plain, mode=zstd.ZstdCompressor.FLUSH_FRAME)
+            if len(packed) < len(plain):
+                return b"".join([bytes([ZSTD]), *scales, packed])
         return b"".join([bytes([PLAIN]), *scales, plain])
 
     def decode(self, payload: Payload, specs: Sequence[TensorSpec]) -> list[Array]:
@@ -67,7 +75,7 @@ class Uint8Zstd:
         start = 1 + _SCALE.size * floats
         if len(view) < start:
             raise CodecError(f"payload: got {len(view)} bytes, expected a header of {start}")
-        body = _unpacked(view[0], view[start:], body_bytes(specs))
+        body = unpacked(view[0], view[start:], body_bytes(specs))
         scales = _SCALE.iter_unpack(view[1:start])
         tensors: list[Array] = []
         position = 0
@@ -80,7 +88,7 @@ class Uint8Zstd:
                 position += count
             else:
                 raw = np.frombuffer(body, np.dtype(spec.dtype).newbyteorder("<"), count, position)
-                tensors.append(raw.astype(spec.dtype, copy=False).reshape(1, *spec.shape))
+                tensors.append(as_is(raw, spec).reshape(1, *spec.shape))
                 position += spec.nbytes
         return tensors
 
@@ -88,10 +96,22 @@ class Uint8Zstd:
         """No valid payload is larger than this: the encoder never sends a body that zstd made longer."""
         return 1 + _SCALE.size * sum(spec.dtype == "float32" for spec in specs) + body_bytes(specs)
 
+    def max_error(self, tensor: Array) -> float:
+        """Half a step."""
+        return rounding_error(tensor)
+
 
 def body_bytes(specs: Sequence[TensorSpec]) -> int:
     """Bytes of a payload's body before compression."""
     return sum(spec.elements if spec.dtype == "float32" else spec.nbytes for spec in specs)
+
+
+def rounding_error(tensor: Array) -> float:
+    """Half a step of 255 over the range of a float32 tensor, and what float32 sums may round; 0 for integers."""
+    if tensor.dtype != np.float32:
+        return 0.0
+    low, high = float(tensor.min()), float(tensor.max())
+    return 0.501 * (high - low) / _MAX_LEVEL + 1e-6 * max(abs(low), abs(high)) + _TINIEST_SCALE * _MAX_LEVEL
 
 
 def quantize(tensor: Array) -> tuple[float, float, NDArray[np.uint8]]:
@@ -122,7 +142,8 @@ def _representable(low: float, scale: float) -> bool:
     return fits and low + _MAX_LEVEL * scale <= _LARGEST
 
 
-def _unpacked(flag: int, body: memoryview, expected: int) -> bytes | memoryview:
+def unpacked(flag: int, body: memoryview, expected: int) -> bytes | memoryview:
+    """The ``expected`` bytes that ``body`` holds, plain or as one zstd frame; anything else is a CodecError."""
     if flag == PLAIN:
         if len(body) != expected:
             raise CodecError(f"payload: got a body of {len(body)} bytes, expected {expected}")
