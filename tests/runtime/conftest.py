@@ -6,6 +6,7 @@ import heapq
 import itertools
 
 import pytest
+from tiny_detector import build_detector
 from tiny_package import build_tiny
 
 from hasten.split.package import Package
@@ -14,6 +15,12 @@ from hasten.split.package import Package
 @pytest.fixture(scope="session")
 def package(tmp_path_factory: pytest.TempPathFactory) -> Package:
     return build_tiny(tmp_path_factory.mktemp("package") / "tiny.hasten")
+
+
+@pytest.fixture(scope="session")
+def detector(tmp_path_factory: pytest.TempPathFactory) -> Package:
+    """Its exits give boxes, scores, kinds and which of them count; no classes."""
+    return build_detector(tmp_path_factory.mktemp("package") / "detector.hasten")
 
 
 class VirtualClock:

@@ -80,8 +80,8 @@ def test_an_edge_whose_answers_cannot_be_true_is_soon_asked_no_more():
 
 def test_an_output_that_is_not_finite_is_an_outcome_of_its_own():
     class Broken(StandIn):
-        def finish(self, partition, exit_, tensors):
-            return np.full(CLASSES, np.nan, np.float32)
+        def outputs(self, partition, exit_, tensors):
+            return {"logits": np.full(CLASSES, np.nan, np.float32)}
 
     local, alone = run(tasks=20, edge=False, runner=Broken())
     assert told(local) == {("invalid", "invalid", None): 20}

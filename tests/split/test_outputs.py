@@ -5,19 +5,16 @@ import json
 import numpy as np
 import pytest
 import torch
+from tiny_detector import FRAMES, Detector, build_detector, make_detector
 from torch import nn
 
 from hasten.core.errors import InputError
-from hasten.runtime.edge.served import Served
 from hasten.split.build import build_package
 from hasten.split.executor import Executor
 from hasten.split.inspect import describe
 from hasten.split.manifest import PackageManifest
 from hasten.split.package import open_package
 from hasten.split.verify import verify
-
-RNG = np.random.default_rng(0)
-FRAMES = RNG.integers(0, 256, (12, 1, 16, 16), dtype=np.uint8)
 
 
 class Segmenter(nn.Module):
@@ -34,41 +31,16 @@ class Segmenter(nn.Module):
         return early, nn.functional.interpolate(self.late(torch.relu(self.second(x))), scale_factor=4)
 
 
-class Detector(nn.Module):
-    """Boxes, scores, class numbers and which of them count; another number of boxes per exit."""
-
-    def __init__(self):
-        super().__init__()
-        self.first, self.second = nn.Conv2d(1, 6, 3, 2, 1), nn.Conv2d(6, 6, 3, 2, 1)
-        self.early, self.late = nn.Conv2d(6, 6, 1), nn.Conv2d(6, 6, 1)
-
-    def forward(self, x):
-        x = torch.relu(self.first(x))
-        return self._found(self.early(x)), self._found(self.late(torch.relu(self.second(x))))
-
-    @staticmethod
-    def _found(maps):
-        cells = maps.flatten(2).transpose(1, 2)
-        scores = cells[:, :, 4].sigmoid()
-        return {"boxes": cells[:, :, :4], "scores": scores, "kind": cells[:, :, 4:].argmax(2), "valid": scores > 0.5}
-
-
 @pytest.fixture(scope="module")
 def modules():
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
-        return Segmenter().eval(), Detector().eval()
+        return Segmenter().eval(), make_detector()
 
 
 @pytest.fixture(scope="module")
-def detector(modules, tmp_path_factory):
-    def found_any(outputs, target):
-        return float(outputs["valid"].any() == target.any())
-
-    return build_package(
-        modules[1], FRAMES, RNG.random((12, 2), np.float32) > 0.5,
-        name="detector", exit_names=["early", "late"], metric=found_any, path=tmp_path_factory.mktemp("d") / "d.hasten",
-    )  # fmt: skip
+def detector(tmp_path_factory):
+    return build_detector(tmp_path_factory.mktemp("d") / "d.hasten")
 
 
 def test_maps_are_measured_by_their_metric(modules, tmp_path):
@@ -107,11 +79,6 @@ def test_several_outputs_have_names_shapes_and_types(detector, modules):
         np.testing.assert_allclose(found[name], tensor[0].numpy(), rtol=1e-4, atol=1e-5)
     report = verify(open_package(detector.path))
     assert report.max_error < 1e-4 and all(option.codec_agreement is None for option in report.options)
-
-
-def test_the_runtime_refuses_what_it_cannot_send(detector):
-    with pytest.raises(InputError, match=r"outputs: got 'boxes, scores, kind, valid', expected logits"):
-        Served(detector)
 
 
 def test_class_names_are_kept(package, modules, tmp_path):

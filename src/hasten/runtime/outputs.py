@@ -1,34 +1,61 @@
-"""From a network's output to an answer; the same on the device and at the edge."""
+"""From what an exit gives to an answer; the same on the device and at the edge."""
 
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from hasten.core.errors import HastenError, InputError
-from hasten.split.package import Package
+from hasten.core.errors import HastenError
+from hasten.split.manifest import LOGITS, PackageManifest
+
+Outputs = Mapping[str, NDArray[np.generic]]
+"""What an exit gives for one sample: name -> array, without a batch axis."""
 
 
 class NotFiniteError(HastenError):
-    """The network's output has no largest finite logit: there is no class to tell."""
+    """There is no answer: the largest logit, or a number of another output, is not finite."""
 
 
-def require_classifier(package: Package) -> int:
-    """The number of classes of a package whose exits give logits: the runtime's answers are classes as yet.
+class Found(NamedTuple):
+    """An answer: class and probability where the exit gives logits (else None), and the outputs that are here."""
 
-    Raises:
-        InputError: its exits give something else.
-    """
-    if not package.manifest.classes:
-        names = ", ".join(spec.name for spec in package.manifest.outputs(1))
-        expected = "logits: the runtime answers with classes only; Executor.outputs gives other outputs"
-        raise InputError(package.path, "outputs", names, expected)
-    return package.manifest.classes
+    class_index: int | None
+    confidence: float | None
+    outputs: Outputs
 
 
-def top_class(logits: NDArray[np.float32]) -> tuple[int, float]:
+class OutputReader:
+    """Makes answers of what the exits of one package give."""
+
+    def __init__(self, manifest: PackageManifest) -> None:
+        self.classes = manifest.classes
+        self._specs = [manifest.outputs(number) for number in range(1, len(manifest.exits) + 1)]
+
+    def read(self, exit_: int, outputs: Outputs) -> Found:
+        """The answer that ``exit_`` (from 1) gives.
+
+        Raises:
+            NotFiniteError: it gives none.
+            HastenError: these are no outputs of this exit.
+        """
+        specs = self._specs[exit_ - 1]
+        found = {name: (array.shape, array.dtype.name) for name, array in outputs.items()}
+        expected = {spec.name: (spec.shape, spec.dtype) for spec in specs}
+        if found != expected:
+            raise HastenError(f"exit {exit_}: got outputs {_listed(found)}, expected {_listed(expected)}")
+        if self.classes:
+            return Found(*top_class(outputs[LOGITS]), outputs)
+        for name, array in outputs.items():
+            if array.dtype.kind == "f" and not np.isfinite(array).all():
+                raise NotFiniteError(f"output {name}: got NaN or infinity, expected finite numbers")
+        return Found(None, None, outputs)
+
+
+def top_class(logits: NDArray[np.generic]) -> tuple[int, float]:
     """The most likely class and its softmax probability, from the logits (classes,).
 
     Raises:
@@ -39,3 +66,7 @@ def top_class(logits: NDArray[np.float32]) -> tuple[int, float]:
         raise NotFiniteError(f"output: got the logit {logits[best]} for class {best}, expected a finite number")
     confidence = 1.0 / float(np.exp(logits - logits[best]).sum())
     return best, confidence
+
+
+def _listed(types: Mapping[str, tuple[tuple[int, ...], str]]) -> str:
+    return ", ".join(f"{name} {dtype}{list(shape)}" for name, (shape, dtype) in types.items())

@@ -109,7 +109,7 @@ class Executor:
         """As :meth:`finish`, but all outputs of the exit by name, each of the shape that the manifest says."""
         found = self._session(Key("finish", partition, exit_)).run(tensors)
         specs = self.package.manifest.outputs(exit_)
-        return {spec.name: array[0] for spec, array in zip(specs, found, strict=True)}
+        return {spec.name: array.reshape(array.shape[1:]) for spec, array in zip(specs, found, strict=True)}
 
     def warm(self, options: Iterable[tuple[int, int]] | None = None) -> None:
         """Build the segments of these (exit, partition) pairs (default: of those wanted) and run each once on zeros.

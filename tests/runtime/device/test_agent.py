@@ -40,9 +40,9 @@ class Runner:
         self.calls.append(("prefix", partition))
         return [np.zeros((1, *spec.shape), spec.dtype) for spec in self.package.manifest.cuts[partition].tensors]
 
-    def finish(self, partition, exit_, tensors):
+    def outputs(self, partition, exit_, tensors):
         self.calls.append(("finish", partition, exit_))
-        return np.array([0, 5, 0, 0, 0], np.float32)
+        return {"logits": np.array([0, 5, 0, 0, 0], np.float32)}
 
 
 class PlayedEdge:
@@ -259,9 +259,9 @@ def test_a_task_too_late_at_its_turn_is_cancelled(package):
     )
 
     class Sleepy(Runner):
-        def finish(self, partition, exit_, tensors):
+        def outputs(self, partition, exit_, tensors):
             time.sleep(0.25)  # far over plan, so the tasks behind it are late when their turn comes
-            return super().finish(partition, exit_, tensors)
+            return super().outputs(partition, exit_, tensors)
 
     async def run():
         log = TaskLog(None, keep=True)

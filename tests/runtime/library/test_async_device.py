@@ -94,10 +94,10 @@ def test_cancelling_takes_the_frame_back(package, frames, monkeypatch):
     entered, leave = threading.Event(), threading.Event()
 
     class Gated(Executor):
-        def finish(self, partition, exit_, tensors):
+        def outputs(self, partition, exit_, tensors):
             entered.set()
             assert leave.wait(60)
-            return super().finish(partition, exit_, tensors)
+            return super().outputs(partition, exit_, tensors)
 
     monkeypatch.setattr("hasten.runtime.device.prepared.Executor", Gated)
 

@@ -35,6 +35,15 @@ def body(frame: bytes) -> memoryview:
 def test_an_answer_comes_out_as_it_went_in():
     answer = EdgeAnswer(Status.LATE, 3, 9, 0.5, 10, 20, 30, REPORT, 77.25)
     assert parse_answer(body(answer_frame(1, answer))) == answer
+    answer.outputs = b"of the exit"
+    assert parse_answer(body(answer_frame(1, answer))).outputs == b"of the exit"
+
+
+def test_a_task_says_whether_it_wants_outputs():
+    for wanted in (False, True):
+        assert parse_submit(body(submit_head(1, 2, 3, 0.0, payload_head(CUT), 0, wanted))).wants_outputs is wanted
+    with pytest.raises(WireError, match="got 2 for whether outputs are wanted, expected 0 or 1"):
+        parse_submit(memoryview(struct.pack("<HHBdB", 1, 1, 2, 0.0, 0)))
 
 
 def test_a_task_names_its_codec_and_the_types_of_its_tensors():
@@ -71,7 +80,7 @@ def test_a_task_that_ends_before_its_codecs_name_does_is_refused(size):
 
 def test_not_a_number_is_refused():
     with pytest.raises(WireError, match="NaN"):
-        parse_submit(memoryview(struct.pack("<HHdB", 1, 1, math.nan, 0)))
+        parse_submit(memoryview(struct.pack("<HHBdB", 1, 1, 0, math.nan, 0)))
     with pytest.raises(WireError, match="ANSWER: got clock nan"):
         parse_answer(memoryview(struct.pack("<BHIfIIIdIIHf", 0, 1, 1, 0.5, 0, 0, 0, math.nan, 1, 0, 1, 0.0)))
 

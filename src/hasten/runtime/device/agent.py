@@ -23,6 +23,7 @@ from hasten.runtime.device.chosen_option import ChosenOption
 from hasten.runtime.device.compute import DeviceRunner
 from hasten.runtime.device.contact import Contact, Parts
 from hasten.runtime.device.departures import Departures
+from hasten.runtime.device.edge_answers import EdgeAnswers
 from hasten.runtime.device.endings import Endings, Teller
 from hasten.runtime.device.events import EdgeListener
 from hasten.runtime.device.flights import Flights
@@ -38,7 +39,7 @@ from hasten.runtime.device.tasklog import TaskLog
 from hasten.runtime.device.tasks import Arrival, Fallback, Outcome, Reason, Task
 from hasten.runtime.device.uplink import Uplink, UplinkUser
 from hasten.runtime.device.ways import LocalFinish
-from hasten.runtime.outputs import require_classifier
+from hasten.runtime.outputs import Found
 from hasten.runtime.wire.tasks import submit_overhead_bytes
 from hasten.split.executor import Executor
 from hasten.split.package import Package
@@ -89,15 +90,16 @@ class DeviceAgent:
         host = SchedulerHost(scheduler, self._machine.helper, self._teller.tell)
         build_ms = runner.build_ms if isinstance(runner, Executor) else None
         self._adapter = SchedulerAdapter(host, self._profile, settings, beliefs, build_ms)
-        self._stage = DeviceStage(self._machine, runner, self._profile, cuts, beliefs.device, build_ms)
+        answers = EdgeAnswers(package.manifest, settings.wants_outputs)
+        self._stage = DeviceStage(self._machine, runner, self._profile, cuts, beliefs.device, answers.reader, build_ms)
         self._endings = Endings(self._teller, Departures(beliefs, self._adapter, self._teller).learn)
         rescue = Rescue(self._clock, self._stage, self._endings, punctuality)
-        flights = Flights(self._clock, beliefs, punctuality, cuts, self._endings.unanswered)
+        flights = Flights(self._clock, beliefs, punctuality, cuts, answers.wants_outputs, self._endings.unanswered)
         parts = Parts(
             clock=self._clock,
             settings=settings,
             profile=self._profile,
-            classes=require_classifier(package),
+            answers=answers,
             frame_bits=self._frame_bits,
             beliefs=beliefs,
             adapter=self._adapter,
@@ -251,8 +253,8 @@ class DeviceAgent:
         task.exit, task.partition, task.fallback = best.exit, best.after_block, why
 
         def done(way: LocalFinish, result: Any) -> None:
-            if isinstance(result, tuple):
-                self._endings.answer(task, self._clock.now_ms(), way.exit, way.after_block, *result)
+            if isinstance(result, Found):
+                self._endings.answer(task, self._clock.now_ms(), way.exit, way.after_block, result)
             else:
                 self._endings.fail(task, reason_of(result))
 
@@ -277,15 +279,15 @@ class DeviceAgent:
     def _computed(self, task: Task, result: Any) -> None:
         """The device's part is done, cancelled (None) or failed."""
         task.device_done_ms = self._clock.now_ms()
-        if task.device_idle and isinstance(result, bytes | tuple):
+        if task.device_idle and isinstance(result, bytes | Found):
             self._beliefs.overheads.task(task.device_overhead_ms)
         if isinstance(result, bytes):
             self._contact.send(task, result)
             return
         if task.transfer is not None:
             self._backlogs.transfer_gone(task.transfer)
-        if isinstance(result, tuple):
-            self._endings.answer(task, task.device_done_ms, task.exit, task.partition, *result)
+        if isinstance(result, Found):
+            self._endings.answer(task, task.device_done_ms, task.exit, task.partition, result)
         elif result is not None:
             if not task.ended:
                 self._teller.once(type(result).__name__, f"task {task.number}: {result}")

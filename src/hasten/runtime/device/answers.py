@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
@@ -14,6 +14,9 @@ from hasten.split.package import Package
 
 Array = NDArray[np.generic]
 RanOn = Literal["device", "split", "edge"]
+
+MAX_LISTED = 256
+"""An output with more elements is summed up in a line of JSON."""
 
 
 @dataclass(frozen=True, slots=True, eq=False, kw_only=True)
@@ -31,14 +34,14 @@ class Answer:
     latency_ms: float
     """From arrival to answer; infinity without one."""
     label: int | None = None
-    """The most likely class; None without an answer."""
+    """The most likely class; None without an answer, and where exits give no logits."""
     name: str | None = None
-    """The class's name, where it is known."""
+    """The class's name, where the package has names."""
     confidence: float | None = None
     """The class's probability."""
     outputs: Mapping[str, Array] = field(default_factory=dict)
-    """Output name -> array, of the exit that answered: ``logits`` (classes,) if the device did; empty if the edge did,
-    which sends class and confidence alone."""
+    """Output name -> array, of the exit that answered. Of a classifier ``logits`` (classes,); empty if its edge was not
+    asked for them. Empty without an answer."""
     exit: int = 0
     """The exit that answered, from 1; 0 without an answer."""
     partition: int = 0
@@ -49,13 +52,18 @@ class Answer:
     """Why the device finished it otherwise than was decided, as in the task log; None if all went as decided."""
 
     @property
+    def answered(self) -> bool:
+        """Whether there is an answer, on time or late."""
+        return self.exit > 0
+
+    @property
     def on_time(self) -> bool:
         """Whether there is an answer and its deadline was met."""
         return self.outcome == "on_time"
 
     def line(self) -> dict[str, Any]:
-        """Plain data for a line of JSON: all but the outputs."""
-        return {
+        """Plain data for a line of JSON: of outputs that are no logits what :func:`plain_output` says of each."""
+        line: dict[str, Any] = {
             "frame": self.number,
             "outcome": self.outcome,
             "reason": self.reason,
@@ -66,23 +74,29 @@ class Answer:
             "partition": self.partition,
             "ran_on": self.ran_on,
             "fallback": self.fallback,
-            "latency_ms": None if self.label is None else round(self.latency_ms, 4),
+            "latency_ms": round(self.latency_ms, 4) if self.answered else None,
             "deadline_ms": self.deadline_ms,
             "on_time": self.on_time,
         }
+        if self.label is None and self.outputs:
+            line["outputs"] = {name: plain_output(array) for name, array in self.outputs.items()}
+        return line
+
+
+def plain_output(array: Array) -> dict[str, Any]:
+    """An output as plain data: type, shape, and the values of a small one; of a larger one least, largest and mean."""
+    plain: dict[str, Any] = {"dtype": array.dtype.name, "shape": list(array.shape)}
+    if array.size <= MAX_LISTED:
+        return plain | {"values": array.tolist()}
+    return plain | {"min": array.min().item(), "max": array.max().item(), "mean": float(array.mean(dtype=np.float64))}
 
 
 class Answers:
-    """Makes answers of ended tasks of one package.
+    """Makes answers of ended tasks of one package."""
 
-    Args:
-        package: whose network they ran through.
-        names: of the classes, or empty.
-    """
-
-    def __init__(self, package: Package, names: Sequence[str] = ()) -> None:
+    def __init__(self, package: Package) -> None:
         self._after_block = [exit_.after_block for exit_ in package.manifest.exits]
-        self._names = names
+        self._names = package.manifest.class_names
 
     def of(self, task: Task) -> Answer:
         """The answer of a task that has ended."""
@@ -95,12 +109,12 @@ class Answers:
             deadline_ms=task.deadline_ms,
             latency_ms=task.latency_ms,
             label=label,
-            name=self._names[label] if label is not None and label < len(self._names) else None,
+            name=self._names[label] if label is not None and self._names else None,
             confidence=task.confidence,
-            outputs={} if task.logits is None else {"logits": task.logits},
+            outputs=task.outputs,
             exit=task.answered_exit,
             partition=task.answered_partition,
-            ran_on=None if label is None else self._ran_on(task),
+            ran_on=self._ran_on(task) if task.answered else None,
             fallback=task.fallback.value if task.fallback else None,
         )
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import threading
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol, TypeVar
 
@@ -24,8 +24,8 @@ class DeviceRunner(Protocol):
     def prefix(self, partition: int, inputs: Sequence[Array]) -> list[Array]:
         """Run blocks 1..partition."""
 
-    def finish(self, partition: int, exit_: int, tensors: Sequence[Array]) -> NDArray[np.float32]:
-        """Run from ``partition`` to the logits of ``exit_``."""
+    def outputs(self, partition: int, exit_: int, tensors: Sequence[Array]) -> Mapping[str, Array]:
+        """Run from ``partition`` to what ``exit_`` gives, by name and without the batch axis."""
 
 
 @dataclass(eq=False, slots=True)

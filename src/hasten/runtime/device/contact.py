@@ -7,16 +7,17 @@ teach, failures hand tasks to the rescue, a silent link is given up, and where t
 from __future__ import annotations
 
 import asyncio
-import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
+from hasten.core.errors import HastenError
 from hasten.core.ping_schedule import WATCH_EVERY_MS
 from hasten.core.profile import Profile
 from hasten.runtime.clock import Clock
 from hasten.runtime.device.beliefs import Beliefs
 from hasten.runtime.device.chosen_option import ChosenOption
+from hasten.runtime.device.edge_answers import EdgeAnswers
 from hasten.runtime.device.endings import Endings, Teller
 from hasten.runtime.device.flights import Flights
 from hasten.runtime.device.probing import Prober, probe_bytes
@@ -47,7 +48,7 @@ class Parts:
     clock: Clock
     settings: AgentSettings
     profile: Profile
-    classes: int
+    answers: EdgeAnswers
     frame_bits: list[float]
     beliefs: Beliefs
     adapter: SchedulerAdapter
@@ -63,7 +64,7 @@ class Contact:
 
     def __init__(self, parts: Parts, connect: Callable[[UplinkUser], Uplink] | None) -> None:
         self._clock, self._settings, self._profile = parts.clock, parts.settings, parts.profile
-        self._classes, self._frame_bits = parts.classes, parts.frame_bits
+        self._answers, self._frame_bits = parts.answers, parts.frame_bits
         beliefs = parts.beliefs
         self._link, self._times, self._backlogs = beliefs.link, beliefs.edge, beliefs.backlogs
         self._beliefs, self._overheads = beliefs, beliefs.overheads
@@ -73,6 +74,8 @@ class Contact:
         self._trials, self._avoidance = Trials(parts.settings.deadline_ms), Avoidance()
         self._edge = (1.0, 1)
         self._uplink = connect(self) if connect else None
+        if self._uplink is not None:
+            self._uplink.limits = parts.answers.limits
         exits = parts.profile.exits
         may_offload = any(p < exits[e - 1].after_block for e, p in parts.adapter.usable())
         link = self._uplink, self._link, self._backlogs
@@ -228,19 +231,15 @@ class Contact:
             self._rescue.now(waits, Fallback.LATE, Reason.CANCELLED_EDGE)
         elif answer.status is Status.INVALID:
             self._endings.end(waits, Outcome.INVALID, Reason.INVALID)
-        elif self._possible(waits, answer):
-            waits.fallback = None
-            option, confidence = (waits.exit, waits.partition), min(answer.confidence, 1.0)
-            self._endings.answer(waits, self._clock.now_ms(), *option, answer.class_index, confidence)
         else:
-            self._teller.once("bad answer", f"task {waits.number}: got an answer that cannot be true ({answer})")
-            self._rescue.now(waits, Fallback.BAD_ANSWER, Reason.BAD_ANSWER)
-
-    def _possible(self, task: Task, answer: EdgeAnswer) -> bool:
-        """Whether an answer can be one to this task."""
-        sound = math.isfinite(answer.confidence) and 0.0 <= answer.confidence <= 1.0001
-        known = answer.status is Status.DONE and answer.exit == task.exit
-        return known and sound and answer.class_index < self._classes
+            try:
+                found = self._answers.read(waits.exit, answer)
+            except HastenError as error:
+                self._teller.once("bad answer", f"task {waits.number}: got an answer that cannot be true ({error})")
+                self._rescue.now(waits, Fallback.BAD_ANSWER, Reason.BAD_ANSWER)
+            else:
+                waits.fallback = None
+                self._endings.answer(waits, self._clock.now_ms(), waits.exit, waits.partition, found)
 
     def edge_refused(self, task: int, refuse: Refuse) -> None:
         """Finish a refused task here."""

@@ -9,6 +9,7 @@ from typing import Any
 from hasten.runtime.device.events import EdgeEvent, EdgeListener, EdgeNews
 from hasten.runtime.device.tasklog import TaskLog
 from hasten.runtime.device.tasks import Outcome, Reason, Task
+from hasten.runtime.outputs import Found
 
 DRAIN_S = 1.0
 """An agent that is asked to end waits so long for the tasks that it has."""
@@ -91,13 +92,10 @@ class Endings:
             for task in list(self.open.values()):
                 self.end(task, Outcome.LATE, Reason.STOPPED)
 
-    def answer(self, task: Task, now_ms: float, exit_: int, partition: int, *found: Any) -> None:
-        """A task has its answer, by the option (``exit_``, ``partition``); the first one counts.
-
-        ``found`` is class, confidence and, from the device, the logits.
-        """
+    def answer(self, task: Task, now_ms: float, exit_: int, partition: int, found: Found) -> None:
+        """A task has its answer, by the option (``exit_``, ``partition``); the first one counts."""
         if not task.ended:
-            task.answer(now_ms, exit_, partition, *found)
+            task.answer(now_ms, exit_, partition, found)
             self._close(task)
 
     def end(self, task: Task, outcome: Outcome, reason: Reason) -> None:

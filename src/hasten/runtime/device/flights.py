@@ -49,10 +49,12 @@ class Flights:
         beliefs: Beliefs,
         punctuality: Punctuality,
         cuts: Sequence[Cut],
+        wants_outputs: bool,
         on_overdue: Callable[[Task], None],
     ) -> None:
         """``on_overdue`` is told of a task whose answer is not waited for any longer."""
         self.workers = 1
+        self._wants_outputs = wants_outputs
         self._on_overdue = on_overdue
         self._clock, self._link, self._times, self._backlogs = clock, beliefs.link, beliefs.edge, beliefs.backlogs
         self._punctuality, self._overheads = punctuality, beliefs.overheads
@@ -74,7 +76,9 @@ class Flights:
         """Hand a frame to the link; worthless after ``limit_ms`` (this device's clock). Returns its size in bytes."""
         now = self._clock.now_ms()
         self._number += 1  # 0 stands for the connection itself
-        head = submit_head(self._number, cut, exit_, self._latest_ms(limit_ms, now), self._heads[cut], len(payload))
+        wanted = self._wants_outputs and task is not None
+        latest_ms = self._latest_ms(limit_ms, now)
+        head = submit_head(self._number, cut, exit_, latest_ms, self._heads[cut], len(payload), wanted)
         uplink.send(head, payload)
         size = len(head) + len(payload)
         self._backlogs.transfer_sent(transfer, 8.0 * size, now)

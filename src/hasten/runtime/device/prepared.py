@@ -47,6 +47,7 @@ class DevicePlan:
         slowdown: this device plays a machine so many times slower.
         memory_mb: limit for what the segments need that are kept ready; what the scheduler may use comes first.
         seed: for schedulers that draw.
+        outputs: have the edge send a classifier's logits, too; other outputs it always sends.
     """
 
     edge: str | None = None
@@ -60,6 +61,7 @@ class DevicePlan:
     slowdown: float = 1.0
     memory_mb: int = DEFAULT_MEMORY_BYTES >> 20
     seed: int = 0
+    outputs: bool = False
 
 
 class PreparedDevice:
@@ -84,7 +86,12 @@ class PreparedDevice:
         if len(plan.token.encode()) > MAX_TOKEN_BYTES:
             raise InputError("device", "token", f"{len(plan.token)} characters", f"at most {MAX_TOKEN_BYTES} bytes")
         self._settings = AgentSettings(
-            plan.deadline_ms, plan.rate_hz, plan.slowdown, seed=plan.seed, arrivals=plan.arrivals
+            plan.deadline_ms,
+            plan.rate_hz,
+            plan.slowdown,
+            seed=plan.seed,
+            arrivals=plan.arrivals,
+            wants_outputs=plan.outputs,
         )
         self._address = parse_address(plan.edge) if plan.edge is not None else None
         self._tls: ssl.SSLContext | None = client_tls(Path(plan.tls_ca)) if plan.tls_ca else None

@@ -29,6 +29,8 @@ class AgentSettings:
     """The arrival process, where it is known."""
     uplink_bits_per_ms: float | None = None
     """The link's rate, where it is known never to change."""
+    wants_outputs: bool = False
+    """Whether the edge is to send a classifier's logits, too, beside class and confidence."""
 
     def __post_init__(self) -> None:
         if not self.slowdown >= 1.0:

@@ -17,14 +17,12 @@ from hasten.runtime.device.device_times import DeviceTimes
 from hasten.runtime.device.machine import Machine
 from hasten.runtime.device.tasks import Reason, Task
 from hasten.runtime.device.ways import BuildTime, LocalFinish, local_finishes
-from hasten.runtime.outputs import NotFiniteError, top_class
+from hasten.runtime.outputs import Found, NotFiniteError, OutputReader
 from hasten.runtime.service_times import Segment
 from hasten.split.manifest import Cut
 
 T = TypeVar("T")
 Array = NDArray[np.generic]
-Label = tuple[int, float, NDArray[np.float32]]
-"""A class, its probability, and the logits (classes,)."""
 
 
 class DeviceStage:
@@ -37,11 +35,12 @@ class DeviceStage:
         profile: Profile,
         cuts: Sequence[Cut],
         times: DeviceTimes,
+        reader: OutputReader,
         build_ms: BuildTime | None = None,
     ) -> None:
         self._machine, self._runner, self._profile = machine, runner, profile
         self._cuts, self._build_ms = cuts, build_ms
-        self._times = times
+        self._times, self._reader = times, reader
         self._finishes = local_finishes(profile)
         self._ran: deque[tuple[Segment | int, float]] = deque()
 
@@ -57,11 +56,11 @@ class DeviceStage:
     def begin(self, task: Task, choice: ChosenOption, rest_ms: float, done: Callable[[Task, Any], None]) -> None:
         """Queue the device's part of an option; it is cancelled at its turn if it could not be useful any more.
 
-        ``rest_ms`` is what follows it; ``done`` is told a payload, a :data:`Label`, an exception, or None: cancelled.
+        ``rest_ms`` is what follows it; ``done`` is told a payload, what was found, an exception, or None: cancelled.
         """
         queued_ms = self._machine.clock.now_ms()
 
-        def work(started_ms: float) -> bytes | Label | None:
+        def work(started_ms: float) -> bytes | Found | None:
             task.parts["device_queue"] = started_ms - queued_ms
             if task.ended or started_ms + choice.device_ms + rest_ms > task.limit_ms:
                 return None
@@ -87,7 +86,7 @@ class DeviceStage:
         """
         taken = way
 
-        def work(started_ms: float) -> Label | None:
+        def work(started_ms: float) -> Found | None:
             nonlocal taken
             if task.ended:
                 return None
@@ -143,14 +142,14 @@ class DeviceStage:
         payload, task.parts["encode"] = self._encode(task.tensors, partition)
         return payload
 
-    def _exit(self, task: Task, exit_: int) -> Label:
+    def _exit(self, task: Task, exit_: int) -> Found:
         """On the processor: from the tensors at hand to an answer."""
         held_cut = task.held_cut
         building = self._building_ms("finish", held_cut, exit_) > 0
-        run = partial(self._runner.finish, held_cut, exit_, task.tensors)
-        logits, took_ms = self._play((held_cut, exit_), building, run)
+        run = partial(self._runner.outputs, held_cut, exit_, task.tensors)
+        outputs, took_ms = self._play((held_cut, exit_), building, run)
         task.parts["device"] = task.parts.get("device", 0.0) + took_ms
-        return *top_class(logits), logits
+        return self._reader.read(exit_, outputs)
 
     def _play(self, segment: Segment, building: bool, run: Callable[[], T]) -> tuple[T, float]:
         """Run a segment; its time tells of the machine unless a session was built in it."""

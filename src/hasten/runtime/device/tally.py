@@ -89,7 +89,7 @@ class Tally:
         if on_time:
             self._on_time += 1
             self._worth += self._profile.accuracy(task.answered_exit, task.answered_partition)
-        if task.class_index is not None:
+        if task.answered:
             self._latency_ms.add(task.latency_ms)
         label = task.arrival.label
         if label is None:

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from hasten.core.task_log import Facts, LoggedTask, Seen
 from hasten.core.timing import is_on_time
 from hasten.runtime.device.backlog_estimate import Transfer
+from hasten.runtime.outputs import Found, Outputs
 from hasten.runtime.wire.tasks import EdgeAnswer
 
 if TYPE_CHECKING:
@@ -137,18 +138,23 @@ class Task:
     """Blocks that ran on the device for this answer; all those before its exit where the device finished it."""
     class_index: int | None = None
     confidence: float | None = None
-    logits: Array | None = None
-    """(classes,) of the exit that answered; None from an edge, which does not send them."""
+    outputs: Outputs = field(default_factory=dict)
+    """What the exit that answered gave; empty where an edge was not asked for it."""
 
     rescuing: bool = False
     """Whether the device is finishing it after all."""
-    held_answer: tuple[int, int, int, float, Array] | None = None
-    """Exit, partition, class, confidence and logits found here in case the edge's better answer does not come."""
+    held_answer: tuple[int, int, Found] | None = None
+    """Exit, partition and what was found here in case the edge's better answer does not come."""
 
     @property
     def ended(self) -> bool:
         """Whether the outcome is known."""
         return self.outcome is not None
+
+    @property
+    def answered(self) -> bool:
+        """Whether it ended with an answer."""
+        return self.reason is Reason.ANSWERED
 
     @property
     def latency_ms(self) -> float:
@@ -173,18 +179,10 @@ class Task:
             "downlink": downlink_ms,
         }
 
-    def answer(
-        self,
-        now_ms: float,
-        exit_: int,
-        partition: int,
-        class_index: int,
-        confidence: float,
-        logits: Array | None = None,
-    ) -> None:
+    def answer(self, now_ms: float, exit_: int, partition: int, found: Found) -> None:
         """An answer is there, by the option (``exit_``, ``partition``)."""
         self.finish_ms, self.answered_exit, self.answered_partition = now_ms, exit_, partition
-        self.class_index, self.confidence, self.logits = class_index, confidence, logits
+        self.class_index, self.confidence, self.outputs = found
         on_time = bool(is_on_time(self.latency_ms, self.deadline_ms))
         self.end(Outcome.ON_TIME if on_time else Outcome.LATE, Reason.ANSWERED)
 
@@ -197,7 +195,6 @@ class Task:
         """The task's line in the log."""
         assert self.seen is not None and self.facts is not None  # since its decision
         label = self.arrival.label
-        answered = self.class_index is not None
         return LoggedTask(
             task=self.number,
             arrival_ms=round(self.arrived_ms - start_ms, 4),
@@ -223,7 +220,7 @@ class Task:
             answered_partition=self.answered_partition,
             class_index=self.class_index,
             confidence=None if self.confidence is None else round(self.confidence, 5),
-            correct=self.class_index == label if answered and label is not None else None,
+            correct=self.class_index == label if self.answered and label is not None else None,
         ).line()
 
 

@@ -59,6 +59,7 @@ class Uplink:
         connected: whether the edge has welcomed this device on the present connection.
         heard_ms: when anything last came from the edge.
         trouble: why there is no connection, in words; empty while there is one.
+        limits: kinds of frames that are accepted, and the largest body of each.
     """
 
     def __init__(
@@ -75,6 +76,7 @@ class Uplink:
         self.connected = False
         self.heard_ms = 0.0
         self.trouble = "not connected yet"
+        self.limits = DEVICE_LIMITS
         self._hello, self._user = hello, user
         self._dialer = dialer or NetworkDialer(host, port, tls)
         self._clock_ms, self._chance = clock_ms, chance
@@ -186,7 +188,7 @@ class _Connection(asyncio.BufferedProtocol):
     def __init__(self, uplink: Uplink, answered: asyncio.Future[None]) -> None:
         self._uplink = uplink
         self._answered = answered
-        self._parser = FrameParser(DEVICE_LIMITS)
+        self._parser = FrameParser(uplink.limits)
         self._transport: asyncio.BaseTransport | None = None
         self._heard = False
 

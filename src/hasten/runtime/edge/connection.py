@@ -25,7 +25,9 @@ from hasten.runtime.wire.load import pong_frame
 from hasten.runtime.wire.tasks import EdgeAnswer, Submit, answer_frame, edge_limits, parse_submit
 
 MAX_UNSENT_BYTES = 1 << 20
-"""A device that does not read its answers is cut off when so many bytes wait for it."""
+"""A device that does not read its answers is cut off when so many bytes wait for it,"""
+MAX_UNSENT_ANSWERS = 4
+"""and so many of its largest answers with outputs."""
 MAX_IDLE_FRAMES_PER_S = 1000
 """So is one that sends more pings and refused tasks than so many in a second."""
 LINGER_S = 1.0
@@ -58,6 +60,7 @@ class EdgeConnection(asyncio.BufferedProtocol):
         self._tickets: dict[Ticket, None] = {}
         self._carried = CarriedWork()
         self._bytes = 0
+        self._max_unsent_bytes = MAX_UNSENT_BYTES
         self._idle_frames, self._counting_since_ms = 0, 0.0
         self._loop = asyncio.get_running_loop()
         self._transport: Any = None
@@ -121,6 +124,7 @@ class EdgeConnection(asyncio.BufferedProtocol):
             return
         self._served = served
         self._parser.limits = edge_limits(served.max_submit_bytes)
+        self._max_unsent_bytes = max(MAX_UNSENT_BYTES, MAX_UNSENT_ANSWERS * served.payloads.max_bytes)
         self._write(welcome_frame(Welcome(self._core.clock.now_ms(), self._core.slowdown, self._core.workers)))
 
     def _submit(self, frame: Frame) -> None:
@@ -185,7 +189,7 @@ class EdgeConnection(asyncio.BufferedProtocol):
         if self._transport.is_closing():
             return
         self._transport.write(data)
-        if self._transport.get_write_buffer_size() > MAX_UNSENT_BYTES:
+        if self._transport.get_write_buffer_size() > self._max_unsent_bytes:
             self._guest.leaving = "it does not read its answers"
             self._transport.abort()
 
@@ -213,6 +217,6 @@ def task_request(served: Served, submit: Submit) -> Request:
         wanted = ", ".join(f"{spec.dtype}{list(spec.shape)}" for spec in specs)
         raise WireError(Code.CUT, f"SUBMIT: got other tensors at cut {submit.cut}, expected {wanted}")
     payload = submit.rest[len(types) :]
-    return Request(
-        served, submit.cut, submit.exit, partial(codec.decode, payload, specs), len(payload), submit.latest_ms
-    )
+    decode = partial(codec.decode, payload, specs)
+    pack = partial(served.payloads.encode, submit.exit) if submit.wants_outputs else None
+    return Request(served, submit.cut, submit.exit, decode, len(payload), submit.latest_ms, pack)

@@ -285,6 +285,7 @@ class EdgeCore:
             _us(computed.compute_ms),
             _us(computed.decode_ms),
             self._report(ticket.device, now),
+            outputs=computed.outputs,
         )
 
     def _tell(self, ticket: Ticket, outcome: EdgeAnswer | Refusal) -> None:

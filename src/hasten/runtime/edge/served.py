@@ -6,7 +6,7 @@ stand before it.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -17,9 +17,10 @@ from hasten.core.errors import InputError
 from hasten.core.options import OptionTable, StreamCosts, option_table
 from hasten.core.profile import Profile
 from hasten.runtime.fit import require_fit
-from hasten.runtime.outputs import NotFiniteError, require_classifier, top_class
+from hasten.runtime.outputs import Found, NotFiniteError, OutputReader, Outputs
 from hasten.runtime.pace import dilated, now_ms
 from hasten.runtime.wire.frames import Code
+from hasten.runtime.wire.outputs import OutputPayloads
 from hasten.runtime.wire.tasks import Status, types_bytes
 from hasten.split.codecs import CodecError, make_codec
 from hasten.split.executor import Executor
@@ -31,8 +32,8 @@ Array = NDArray[np.generic]
 class EdgeRunner(Protocol):
     """What executes segments; :class:`hasten.split.executor.Executor` does."""
 
-    def finish(self, partition: int, exit_: int, tensors: Sequence[Array]) -> NDArray[np.float32]:
-        """Run from ``partition`` to the logits of ``exit_``."""
+    def outputs(self, partition: int, exit_: int, tensors: Sequence[Array]) -> Mapping[str, Array]:
+        """Run from ``partition`` to what ``exit_`` gives, by name and without the batch axis."""
 
 
 class Served:
@@ -57,7 +58,7 @@ class Served:
         self.digest = bytes.fromhex(package.digest)
         self.runner = runner if runner is not None else Executor(package, role="edge")
         self.slowdown = slowdown
-        self.classes = require_classifier(package)
+        self.reader, self.payloads = OutputReader(package.manifest), OutputPayloads(package.manifest)
         self.codecs = {cut.codec: make_codec(cut.codec) for cut in package.manifest.cuts}
         self.types = [types_bytes(cut.tensors) for cut in package.manifest.cuts]
         self._edge_ms = _edge_times(option_table([StreamCosts(times, edge_slowdown=slowdown)]))
@@ -119,6 +120,11 @@ class Request:
     """What the task holds in memory while it waits."""
     latest_ms: float
     """On the edge's clock, when the answer must leave at the latest; infinity: any time."""
+    pack: Callable[[Outputs], bytes] | None = None
+    """Makes of the exit's outputs what the answer carries, called once by whoever executes the task.
+
+    None: class and confidence are all that is wanted.
+    """
 
     @property
     def segment(self) -> tuple[bytes, int, int]:
@@ -135,6 +141,9 @@ class Computed:
     confidence: float
     decode_ms: float
     compute_ms: float
+    """With what packing the outputs took."""
+    outputs: bytes = b""
+    """What :attr:`Request.pack` made."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -151,27 +160,28 @@ def compute(request: Request) -> Computed | Refusal:
     started_ms = now_ms()
     decode_ms = worked_ms = 0.0
 
-    def work() -> NDArray[np.float32]:
+    def work() -> tuple[Found | None, bytes]:
         nonlocal decode_ms, worked_ms
         tensors = request.tensors()
         decode_ms = now_ms() - started_ms
-        logits = served.runner.finish(request.cut, request.exit, tensors)
-        worked_ms = now_ms() - started_ms
-        return logits
+        outputs = served.runner.outputs(request.cut, request.exit, tensors)
+        try:
+            found = served.reader.read(request.exit, outputs)
+            return found, request.pack(outputs) if request.pack is not None else b""
+        except NotFiniteError:
+            return None, b""
+        finally:
+            worked_ms = now_ms() - started_ms
 
     try:
         profiled_ms = (served.edge_ms(request.cut, request.exit) or 0.0) / served.slowdown
-        logits, took_ms = dilated(served.slowdown, profiled_ms, work)
-        if logits.shape != (served.classes,):
-            text = f"edge: got logits of shape {list(logits.shape)}, expected [{served.classes}]"
-            return Refusal(Code.FAILED, text)
-        try:
-            status, (class_index, confidence) = Status.DONE, top_class(logits)
-        except NotFiniteError:
-            status, class_index, confidence = Status.INVALID, 0, 0.0
+        (found, packed), took_ms = dilated(served.slowdown, profiled_ms, work)
     except CodecError as error:
         return Refusal(Code.PAYLOAD, str(error))
     except BaseException as error:  # one task's failure must not end the thread that serves all streams
         return Refusal(Code.FAILED, f"edge: {type(error).__name__}: {error}")
     decode_ms *= took_ms / worked_ms if worked_ms > 0 else 1.0  # a slower machine decodes more slowly, too
-    return Computed(status, class_index, confidence, decode_ms, took_ms - decode_ms)
+    if found is None:
+        return Computed(Status.INVALID, 0, 0.0, decode_ms, took_ms - decode_ms)
+    answer = found.class_index or 0, found.confidence or 0.0
+    return Computed(Status.DONE, *answer, decode_ms, took_ms - decode_ms, packed)

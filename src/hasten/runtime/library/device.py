@@ -38,6 +38,7 @@ class DeviceOptions(TypedDict, total=False):
     slowdown: float
     memory_mb: int
     seed: int
+    outputs: bool
 
 
 class Device:
@@ -55,8 +56,8 @@ class Device:
         on_event: called when the edge comes, goes or cannot be reached, in hasten's thread: keep it short.
         log: a file for the task log, one JSON line per frame.
         options: ``token`` and ``tls_ca`` of the edge; ``rate_hz``, the frames a second that you expect (10), for
-            schedulers that plan with it; ``profile``, a file with measured times; ``slowdown``, ``memory_mb`` and
-            ``seed`` as for ``hasten device``.
+            schedulers that plan with it; ``profile``, a file with measured times; ``outputs=True`` has the edge send
+            a classifier's logits, too; ``slowdown``, ``memory_mb`` and ``seed`` as for ``hasten device``.
 
     Raises:
         InputError: something given cannot be used.

@@ -173,5 +173,5 @@ class _EdgeSide:
 class _Nobody:
     """Stands for what executes segments: the workers are played, nobody asks it."""
 
-    def finish(self, partition: int, exit_: int, tensors: object) -> Any:
+    def outputs(self, partition: int, exit_: int, tensors: object) -> Any:
         raise NotImplementedError

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from hasten.core.profile import Profile
 from hasten.runtime.virtual.machine import MARK_BYTES
 from hasten.runtime.wire.tasks import submit_overhead_bytes
-from hasten.split.manifest import Cut, TensorSpec
+from hasten.split.manifest import LOGITS, Cut, TensorSpec
 
 CLASSES = 10
 FRAME = np.zeros((1, 1), np.uint32)
@@ -38,11 +38,13 @@ class StandIn:
         """What comes in."""
         return list(inputs)
 
-    def finish(self, partition: int, exit_: int, tensors: Sequence[NDArray[np.generic]]) -> NDArray[np.float32]:
+    def outputs(
+        self, partition: int, exit_: int, tensors: Sequence[NDArray[np.generic]]
+    ) -> dict[str, NDArray[np.generic]]:
         """Class 1, almost surely."""
         logits = np.zeros(CLASSES, dtype=np.float32)
         logits[1] = 9.0
-        return logits
+        return {LOGITS: logits}
 
 
 def stand_in_package(profile: Profile) -> Any:
@@ -53,7 +55,10 @@ def stand_in_package(profile: Profile) -> Any:
     """
     frames = [max(profile.payload_bytes(p), LEAST_FRAME_BYTES) for p in range(len(profile.blocks) + 1)]
     cuts = tuple(_cut(f"cut{p}", size - HEAD_BYTES) for p, size in enumerate(frames))
-    manifest = SimpleNamespace(cuts=cuts, classes=CLASSES)
+    logits = (TensorSpec(name=LOGITS, shape=(CLASSES,), dtype="float32"),)
+    manifest = SimpleNamespace(
+        name=profile.name, cuts=cuts, classes=CLASSES, exits=profile.exits, outputs=lambda exit_: logits
+    )
     digest = hashlib.sha256(profile.to_json().encode()).hexdigest()
     return SimpleNamespace(profile=profile, manifest=manifest, digest=digest)
 

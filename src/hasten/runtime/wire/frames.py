@@ -17,7 +17,7 @@ from enum import IntEnum
 from hasten.core.errors import HastenError
 
 MAGIC = b"HSTN"
-VERSION = 4
+VERSION = 5
 HEADER = struct.Struct("<4sBBHQI")
 
 _STAGING_BYTES = 64 * 1024

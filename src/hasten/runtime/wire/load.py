@@ -62,7 +62,10 @@ def parse_pong(body: memoryview) -> tuple[float, LoadReport]:
     require_size(body, _CLOCK.size, Kind.PONG)
     clock_ms = _CLOCK.unpack_from(body)[0]
     require_clock(clock_ms, Kind.PONG)
-    return clock_ms, parse_report(body, _CLOCK.size)
+    report, end = parse_report(body, _CLOCK.size)
+    if end != len(body):
+        raise WireError(Code.MALFORMED, f"PONG: got {len(body) - end} bytes after the load report, expected none")
+    return clock_ms, report
 
 
 def report_bytes(report: LoadReport) -> bytes:
@@ -74,13 +77,13 @@ def report_bytes(report: LoadReport) -> bytes:
     return head + _backlogs(len(backlog_ms)).pack(*backlog_ms)
 
 
-def parse_report(body: memoryview, start: int) -> LoadReport:
-    """Read the load report that a body ends with."""
+def parse_report(body: memoryview, start: int) -> tuple[LoadReport, int]:
+    """Read the load report that begins at ``start``; return it and where it ends."""
     size = len(body) - start
     if size < _REPORT.size:
         raise WireError(Code.MALFORMED, f"load report: got {size} bytes, expected at least {_REPORT.size}")
     sequence, waiting, workers, load, residual_ms = _REPORT.unpack_from(body, start)
-    if not 1 <= workers <= MAX_WORKERS or size != _REPORT.size + 4 * workers:
+    if not 1 <= workers <= MAX_WORKERS or size < _REPORT.size + 4 * workers:
         raise WireError(Code.MALFORMED, f"load report: got {workers} workers in {size} bytes")
     backlog_ms = _backlogs(workers).unpack_from(body, start + _REPORT.size)
     for backlog in backlog_ms:
@@ -90,7 +93,7 @@ def parse_report(body: memoryview, start: int) -> LoadReport:
         raise WireError(
             Code.MALFORMED, f"load report: got others' load {load} and {residual_ms} ms of it left, expected a forecast"
         )
-    return LoadReport(sequence, waiting, backlog_ms, load, residual_ms)
+    return LoadReport(sequence, waiting, backlog_ms, load, residual_ms), start + _REPORT.size + 4 * workers
 
 
 @cache

@@ -1,13 +1,13 @@
 """Tasks on their way to the edge and what became of them: SUBMIT and ANSWER frames.
 
 ======  ====================================================================================================
-SUBMIT  cut u16, exit u16, latest f64 (edge clock, ms), the payload's head, payload
+SUBMIT  cut u16, exit u16, outputs u8 (1: they are wanted), latest f64 (edge clock, ms), the payload's head, payload
 ANSWER  status u8, exit u16, class u32, confidence f32, queue, compute and decode time u32 us each, edge clock f64
-        ms when it was sent, load report
+        ms when it was sent, load report; where outputs were wanted, their head and payload
 ======  ====================================================================================================
 
-A payload's head is the codec's name (its size u8, then ASCII) and the types of the cut's tensors: count u8, then for
-each dtype u8, axes u8 and each axis u32.
+A payload's head is the codec's name (its size u8, then ASCII) and the types of the tensors, a cut's or an exit's: count
+u8, then for each dtype u8, axes u8 and each axis u32. Class and confidence are 0 where the exit gives no logits.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ from hasten.runtime.wire.load import (
 )
 from hasten.split.manifest import Cut, TensorSpec
 
-_SUBMIT = struct.Struct("<HHd")
+_SUBMIT = struct.Struct("<HHBd")
 _ANSWER = struct.Struct("<BHIfIIId")
 _DTYPES = {"float32": 1, "uint8": 2, "int32": 3, "int64": 4, "bool": 5}
 
@@ -68,6 +68,8 @@ class Submit:
     """Name of what coded the payload."""
     rest: memoryview
     """Tensor types and payload."""
+    wants_outputs: bool = False
+    """Whether the answer is to carry what the exit gives, beyond class and confidence."""
 
 
 @dataclass(slots=True)
@@ -84,6 +86,8 @@ class EdgeAnswer:
     report: LoadReport
     clock_ms: float = 0.0
     """The edge's clock when the answer was sent."""
+    outputs: bytes | memoryview = b""
+    """What the exit gave, as :class:`~hasten.runtime.wire.outputs.OutputPayloads` codes it; empty if not wanted."""
 
     @property
     def edge_total_ms(self) -> float:
@@ -104,7 +108,12 @@ DEVICE_LIMITS: Mapping[int, int] = {
     Kind.REFUSE: MAX_REFUSE_BYTES,
     Kind.PONG: MAX_PONG_BYTES,
 }
-"""What a device accepts from the edge."""
+"""What a device that wants no outputs accepts from the edge."""
+
+
+def device_limits(max_outputs_bytes: int) -> dict[int, int]:
+    """What a device accepts from the edge when answers carry up to so many bytes of outputs."""
+    return {**DEVICE_LIMITS, Kind.ANSWER: DEVICE_LIMITS[Kind.ANSWER] + max_outputs_bytes}
 
 
 def edge_limits(max_payload_bytes: int) -> dict[int, int]:
@@ -114,12 +123,17 @@ def edge_limits(max_payload_bytes: int) -> dict[int, int]:
 
 def payload_head(cut: Cut) -> bytes:
     """What stands before every payload of a cut: the codec's name and the types of the tensors."""
-    name = cut.codec.encode()
-    return bytes([len(name)]) + name + types_bytes(cut.tensors)
+    return coded_head(cut.codec, cut.tensors)
+
+
+def coded_head(codec: str, specs: Sequence[TensorSpec]) -> bytes:
+    """What stands before a payload: the codec's name and the types of the tensors."""
+    name = codec.encode()
+    return bytes([len(name)]) + name + types_bytes(specs)
 
 
 def types_bytes(specs: Sequence[TensorSpec]) -> bytes:
-    """Types of a cut's tensors as they travel."""
+    """Types of tensors as they travel."""
     parts = [bytes([len(specs)])]
     parts += [
         struct.pack(f"<BB{len(spec.shape)}I", _DTYPES[spec.dtype], len(spec.shape), *spec.shape) for spec in specs
@@ -132,22 +146,27 @@ def submit_overhead_bytes(cut: Cut) -> int:
     return HEADER.size + _SUBMIT.size + len(payload_head(cut))
 
 
-def submit_head(task: int, cut: int, exit_: int, latest_ms: float, head: bytes, payload_bytes: int) -> bytes:
+def submit_head(
+    task: int, cut: int, exit_: int, latest_ms: float, head: bytes, payload_bytes: int, wants_outputs: bool = False
+) -> bytes:
     """All of a SUBMIT frame before its payload; ``head`` is the cut's :func:`payload_head`."""
     size = _SUBMIT.size + len(head) + payload_bytes
-    return HEADER.pack(MAGIC, VERSION, Kind.SUBMIT, 0, task, size) + _SUBMIT.pack(cut, exit_, latest_ms) + head
+    fixed = _SUBMIT.pack(cut, exit_, wants_outputs, latest_ms)
+    return HEADER.pack(MAGIC, VERSION, Kind.SUBMIT, 0, task, size) + fixed + head
 
 
 def parse_submit(body: memoryview) -> Submit:
     """Read a SUBMIT body as far as it can be read without knowing the package."""
     require_size(body, _SUBMIT.size + 1, Kind.SUBMIT)
-    cut, exit_, latest_ms = _SUBMIT.unpack_from(body)
+    cut, exit_, wanted, latest_ms = _SUBMIT.unpack_from(body)
+    if wanted > 1:
+        raise WireError(Code.MALFORMED, f"SUBMIT: got {wanted} for whether outputs are wanted, expected 0 or 1")
     if latest_ms != latest_ms:
         raise WireError(Code.MALFORMED, "SUBMIT: got NaN as latest time, expected a number")
     name_end = _SUBMIT.size + 1 + body[_SUBMIT.size]
     require_size(body, name_end, Kind.SUBMIT)
     codec = bytes(body[_SUBMIT.size + 1 : name_end]).decode("ascii", "replace")
-    return Submit(cut, exit_, latest_ms, codec, body[name_end:])
+    return Submit(cut, exit_, latest_ms, codec, body[name_end:], bool(wanted))
 
 
 def answer_frame(task: int, answer: EdgeAnswer) -> bytes:
@@ -162,7 +181,7 @@ def answer_frame(task: int, answer: EdgeAnswer) -> bytes:
         answer.decode_us,
         answer.clock_ms,
     )
-    return frame_bytes(Kind.ANSWER, task, head + report_bytes(answer.report))
+    return frame_bytes(Kind.ANSWER, task, b"".join((head, report_bytes(answer.report), answer.outputs)))
 
 
 def parse_answer(body: memoryview) -> EdgeAnswer:
@@ -171,5 +190,6 @@ def parse_answer(body: memoryview) -> EdgeAnswer:
     number, exit_, class_index, confidence, queue_us, compute_us, decode_us, clock_ms = _ANSWER.unpack_from(body)
     require_clock(clock_ms, Kind.ANSWER)
     status = _STATUSES.get(number, Status.UNKNOWN)
-    report = parse_report(body, _ANSWER.size)
-    return EdgeAnswer(status, exit_, class_index, confidence, queue_us, compute_us, decode_us, report, clock_ms)
+    report, end = parse_report(body, _ANSWER.size)
+    times_us = queue_us, compute_us, decode_us
+    return EdgeAnswer(status, exit_, class_index, confidence, *times_us, report, clock_ms, body[end:])
