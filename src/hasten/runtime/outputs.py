@@ -20,7 +20,7 @@ class NotFiniteError(HastenError):
     """There is no answer: the largest logit, or a number of another output, is not finite."""
 
 
-class Found(NamedTuple):
+class ExitAnswer(NamedTuple):
     """An answer: class and probability where the exit gives logits (else None), and the outputs that are here."""
 
     class_index: int | None
@@ -35,7 +35,7 @@ class OutputReader:
         self.classes = manifest.classes
         self._specs = [manifest.outputs(number) for number in range(1, len(manifest.exits) + 1)]
 
-    def read(self, exit_: int, outputs: Outputs) -> Found:
+    def read(self, exit_: int, outputs: Outputs) -> ExitAnswer:
         """The answer that ``exit_`` (from 1) gives.
 
         Raises:
@@ -48,11 +48,11 @@ class OutputReader:
         if found != expected:
             raise HastenError(f"exit {exit_}: got outputs {_listed(found)}, expected {_listed(expected)}")
         if self.classes:
-            return Found(*top_class(outputs[LOGITS]), outputs)
+            return ExitAnswer(*top_class(outputs[LOGITS]), outputs)
         for name, array in outputs.items():
             if array.dtype.kind == "f" and not np.isfinite(array).all():
                 raise NotFiniteError(f"output {name}: got NaN or infinity, expected finite numbers")
-        return Found(None, None, outputs)
+        return ExitAnswer(None, None, outputs)
 
 
 def top_class(logits: NDArray[np.generic]) -> tuple[int, float]:

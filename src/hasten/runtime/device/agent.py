@@ -39,7 +39,7 @@ from hasten.runtime.device.tasklog import TaskLog
 from hasten.runtime.device.tasks import Arrival, Fallback, Outcome, Reason, Task
 from hasten.runtime.device.uplink import Uplink, UplinkUser
 from hasten.runtime.device.ways import LocalFinish
-from hasten.runtime.outputs import Found
+from hasten.runtime.outputs import ExitAnswer
 from hasten.runtime.wire.tasks import submit_overhead_bytes
 from hasten.split.executor import Executor
 from hasten.split.package import Package
@@ -253,7 +253,7 @@ class DeviceAgent:
         task.exit, task.partition, task.fallback = best.exit, best.after_block, why
 
         def done(way: LocalFinish, result: Any) -> None:
-            if isinstance(result, Found):
+            if isinstance(result, ExitAnswer):
                 self._endings.answer(task, self._clock.now_ms(), way.exit, way.after_block, result)
             else:
                 self._endings.fail(task, reason_of(result))
@@ -279,14 +279,14 @@ class DeviceAgent:
     def _computed(self, task: Task, result: Any) -> None:
         """The device's part is done, cancelled (None) or failed."""
         task.device_done_ms = self._clock.now_ms()
-        if task.device_idle and isinstance(result, bytes | Found):
+        if task.device_idle and isinstance(result, bytes | ExitAnswer):
             self._beliefs.overheads.task(task.device_overhead_ms)
         if isinstance(result, bytes):
             self._contact.send(task, result)
             return
         if task.transfer is not None:
             self._backlogs.transfer_gone(task.transfer)
-        if isinstance(result, Found):
+        if isinstance(result, ExitAnswer):
             self._endings.answer(task, task.device_done_ms, task.exit, task.partition, result)
         elif result is not None:
             if not task.ended:

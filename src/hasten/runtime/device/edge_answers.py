@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 
 from hasten.core.errors import HastenError
-from hasten.runtime.outputs import Found, OutputReader
+from hasten.runtime.outputs import ExitAnswer, OutputReader
 from hasten.runtime.wire.outputs import OutputPayloads
 from hasten.runtime.wire.tasks import DEVICE_LIMITS, EdgeAnswer, Status, device_limits
 from hasten.split.manifest import PackageManifest
@@ -29,7 +29,7 @@ class EdgeAnswers:
         self._payloads = OutputPayloads(manifest)
         self.limits = device_limits(self._payloads.max_bytes) if self.wants_outputs else DEVICE_LIMITS
 
-    def read(self, exit_: int, answer: EdgeAnswer) -> Found:
+    def read(self, exit_: int, answer: EdgeAnswer) -> ExitAnswer:
         """What an answer to a task for ``exit_`` says.
 
         Raises:
@@ -40,14 +40,14 @@ class EdgeAnswers:
         if not self.wants_outputs:
             if answer.outputs:
                 raise HastenError(f"got {len(answer.outputs)} bytes of outputs, expected none")
-            return Found(*self._label(answer), {})
+            return ExitAnswer(*self._label(answer), {})
         found = self.reader.read(exit_, self._payloads.decode(exit_, answer.outputs))
         if not self.reader.classes:
             return found
         index, confidence = self._label(answer)
         if index != found.class_index:
             raise HastenError(f"got class {index}, expected {found.class_index}, as the logits say")
-        return Found(index, confidence, found.outputs)
+        return ExitAnswer(index, confidence, found.outputs)
 
     def _label(self, answer: EdgeAnswer) -> tuple[int, float]:
         """Class and confidence."""

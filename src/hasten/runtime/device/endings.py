@@ -9,7 +9,7 @@ from typing import Any
 from hasten.runtime.device.events import EdgeEvent, EdgeListener, EdgeNews
 from hasten.runtime.device.tasklog import TaskLog
 from hasten.runtime.device.tasks import Outcome, Reason, Task
-from hasten.runtime.outputs import Found
+from hasten.runtime.outputs import ExitAnswer
 
 DRAIN_S = 1.0
 """An agent that is asked to end waits so long for the tasks that it has."""
@@ -92,7 +92,7 @@ class Endings:
             for task in list(self.open.values()):
                 self.end(task, Outcome.LATE, Reason.STOPPED)
 
-    def answer(self, task: Task, now_ms: float, exit_: int, partition: int, found: Found) -> None:
+    def answer(self, task: Task, now_ms: float, exit_: int, partition: int, found: ExitAnswer) -> None:
         """A task has its answer, by the option (``exit_``, ``partition``); the first one counts."""
         if not task.ended:
             task.answer(now_ms, exit_, partition, found)

@@ -16,7 +16,7 @@ from hasten.runtime.device.endings import Endings
 from hasten.runtime.device.stages import DeviceStage, reason_of
 from hasten.runtime.device.tasks import Fallback, Outcome, Reason, Task
 from hasten.runtime.device.ways import LocalFinish
-from hasten.runtime.outputs import Found
+from hasten.runtime.outputs import ExitAnswer
 
 LATENESS_KEPT = 32
 MARGIN_MS, MARGIN_SHARE = 15.0, 0.1
@@ -120,7 +120,7 @@ class Rescue:
         if task.ended:
             return
         now = self._clock.now_ms()
-        if not isinstance(result, Found):
+        if not isinstance(result, ExitAnswer):
             if task.fallback:
                 self._endings.end(task, Outcome.LATE, reason_of(result))
             return
@@ -131,7 +131,7 @@ class Rescue:
             task.held_answer = (way.exit, way.after_block, result)
             self._clock.call_at(last_ms, lambda: self._give(task, (way.exit, way.after_block, result)))
 
-    def _give(self, task: Task, answer: tuple[int, int, Found]) -> None:
+    def _give(self, task: Task, answer: tuple[int, int, ExitAnswer]) -> None:
         if not task.ended:
             task.fallback = task.fallback or Fallback.SILENT
             self._endings.answer(task, self._clock.now_ms(), *answer)

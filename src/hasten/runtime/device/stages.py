@@ -17,7 +17,7 @@ from hasten.runtime.device.device_times import DeviceTimes
 from hasten.runtime.device.machine import Machine
 from hasten.runtime.device.tasks import Reason, Task
 from hasten.runtime.device.ways import BuildTime, LocalFinish, local_finishes
-from hasten.runtime.outputs import Found, NotFiniteError, OutputReader
+from hasten.runtime.outputs import ExitAnswer, NotFiniteError, OutputReader
 from hasten.runtime.service_times import Segment
 from hasten.split.manifest import Cut
 
@@ -60,7 +60,7 @@ class DeviceStage:
         """
         queued_ms = self._machine.clock.now_ms()
 
-        def work(started_ms: float) -> bytes | Found | None:
+        def work(started_ms: float) -> bytes | ExitAnswer | None:
             task.parts["device_queue"] = started_ms - queued_ms
             if task.ended or started_ms + choice.device_ms + rest_ms > task.limit_ms:
                 return None
@@ -86,7 +86,7 @@ class DeviceStage:
         """
         taken = way
 
-        def work(started_ms: float) -> Found | None:
+        def work(started_ms: float) -> ExitAnswer | None:
             nonlocal taken
             if task.ended:
                 return None
@@ -142,7 +142,7 @@ class DeviceStage:
         payload, task.parts["encode"] = self._encode(task.tensors, partition)
         return payload
 
-    def _exit(self, task: Task, exit_: int) -> Found:
+    def _exit(self, task: Task, exit_: int) -> ExitAnswer:
         """On the processor: from the tensors at hand to an answer."""
         held_cut = task.held_cut
         building = self._building_ms("finish", held_cut, exit_) > 0

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from hasten.core.task_log import Facts, LoggedTask, Seen
 from hasten.core.timing import is_on_time
 from hasten.runtime.device.backlog_estimate import Transfer
-from hasten.runtime.outputs import Found, Outputs
+from hasten.runtime.outputs import ExitAnswer, Outputs
 from hasten.runtime.wire.tasks import EdgeAnswer
 
 if TYPE_CHECKING:
@@ -143,7 +143,7 @@ class Task:
 
     rescuing: bool = False
     """Whether the device is finishing it after all."""
-    held_answer: tuple[int, int, Found] | None = None
+    held_answer: tuple[int, int, ExitAnswer] | None = None
     """Exit, partition and what was found here in case the edge's better answer does not come."""
 
     @property
@@ -179,7 +179,7 @@ class Task:
             "downlink": downlink_ms,
         }
 
-    def answer(self, now_ms: float, exit_: int, partition: int, found: Found) -> None:
+    def answer(self, now_ms: float, exit_: int, partition: int, found: ExitAnswer) -> None:
         """An answer is there, by the option (``exit_``, ``partition``)."""
         self.finish_ms, self.answered_exit, self.answered_partition = now_ms, exit_, partition
         self.class_index, self.confidence, self.outputs = found

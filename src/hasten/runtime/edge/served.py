@@ -17,7 +17,7 @@ from hasten.core.errors import InputError
 from hasten.core.options import OptionTable, StreamCosts, option_table
 from hasten.core.profile import Profile
 from hasten.runtime.fit import require_fit
-from hasten.runtime.outputs import Found, NotFiniteError, OutputReader, Outputs
+from hasten.runtime.outputs import ExitAnswer, NotFiniteError, OutputReader, Outputs
 from hasten.runtime.pace import dilated, now_ms
 from hasten.runtime.wire.frames import Code
 from hasten.runtime.wire.outputs import OutputPayloads
@@ -160,7 +160,7 @@ def compute(request: Request) -> Computed | Refusal:
     started_ms = now_ms()
     decode_ms = worked_ms = 0.0
 
-    def work() -> tuple[Found | None, bytes]:
+    def work() -> tuple[ExitAnswer | None, bytes]:
         nonlocal decode_ms, worked_ms
         tensors = request.tensors()
         decode_ms = now_ms() - started_ms
