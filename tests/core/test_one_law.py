@@ -38,7 +38,7 @@ from hasten.core.estimators import project_frame
 from hasten.core.scenario import scenario_from
 from hasten.features.afterstates import AfterstateFeatures
 from hasten.features.afterstates_single import SingleAfterstates
-from hasten.features.observation import Features
+from hasten.features.observation_batch import Features
 from hasten.features.observation_single import SingleFeatures
 from hasten.learn.collect import UniformActor
 from hasten.learn.domain import Runs

@@ -14,7 +14,8 @@ from hasten.core.scenario import scenario_from
 from hasten.features.afterstates import AfterstateFeatures, afterstates_of, gains_of
 from hasten.features.afterstates_single import SingleAfterstates
 from hasten.features.layout import BACKLOGS, ContextFeature, OptionFeature
-from hasten.features.observation import CLIP, Features
+from hasten.features.observation import CLIP
+from hasten.features.observation_batch import Features
 from hasten.features.observation_single import SingleFeatures
 
 GAINS = [{"kind": "on_time_accuracy"}, {"kind": "tradeoff", "lambda": 0.3, "rho": 0.1}, {"kind": "soft", "kappa": 0.5}]
@@ -87,6 +88,7 @@ def test_lean_features_are_those_of_the_batch(contexts, gain, streams, workers, 
             edge_wait_ms=np.sort(rng.exponential(scale, (1, workers))),
             rate_bits_per_ms=rng.exponential(1e4, 1) * (rng.random() < 0.9),
             others_wait_ms=rng.exponential(scale, (1, streams)),
+            unseen_wait_ms=rng.exponential(scale, 1) if rng.random() < 0.5 else None,
         )
         expected, mask = batch.observe(view)
         single.observe(view, out)

@@ -13,7 +13,7 @@ from hasten.core.decision import Decision
 from hasten.core.errors import InputError
 from hasten.core.gain import GainTerms
 from hasten.core.options import DROP
-from hasten.features.observation import Features
+from hasten.features.observation_batch import Features
 from hasten.learn.domain import FIXED
 from hasten.learn.logs import Episode, read_experience, read_tasks, rebuild
 from hasten.learn.method import method_for

@@ -13,7 +13,7 @@ from hasten.api import simulate, simulate_batch
 from hasten.core.decision import Decision, View
 from hasten.core.errors import InputError
 from hasten.core.options import DROP
-from hasten.features.observation import Features
+from hasten.features.observation_batch import Features
 from hasten.policies.policy import save_policy
 from hasten.schedulers import make_scheduler
 from hasten.schedulers.greedy import Greedy

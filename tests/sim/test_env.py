@@ -15,7 +15,7 @@ import hasten.sim
 from hasten.api import simulate
 from hasten.core.errors import HastenError, InputError
 from hasten.core.options import DROP
-from hasten.features.observation import Features
+from hasten.features.observation_batch import Features
 from hasten.sim import OffloadEnv, OffloadVectorEnv
 
 ID = "hasten/Offload-v0"
@@ -73,7 +73,7 @@ def test_an_episode_is_the_simulated_run_of_the_same_decisions(tmp_path, topolog
     assert sum(rewards) == pytest.approx(result.gain.sum(), abs=1e-9)
     if order == "grant":
         np.testing.assert_allclose(rewards, result.gain, atol=1e-12)
-    np.testing.assert_allclose(observations[:-1], scheduler.observations, rtol=1e-5, atol=1e-6)
+    np.testing.assert_array_equal(observations[:-1], scheduler.observations)
     np.testing.assert_array_equal(masks[:-1], scheduler.masks)
 
 

@@ -76,6 +76,7 @@ def afterstates(context: Context, view: View, options: OptionTable) -> Afterstat
     stream = slice(None) if options.streams == 1 else view.stream
     payload_bits = options.payload_bits[stream]
     device_wait_ms, uplink_wait_ms = view.device_wait_ms[:, None], view.uplink_wait_ms[:, None]
+    rtt_ms = context.rtt_ms + (0.0 if view.unseen_wait_ms is None else view.unseen_wait_ms[:, None])
     rate = np.maximum(view.rate_bits_per_ms, DEAD_LINK_BITS_PER_MS)[:, None]
     device_end, sent, edge_end = stage_ends(
         device_wait_ms,
@@ -85,7 +86,7 @@ def afterstates(context: Context, view: View, options: OptionTable) -> Afterstat
         payload_bits,
         options.edge_ms[stream],
         rate,
-        context.rtt_ms,
+        rtt_ms,
     )
     offloads = payload_bits > 0
     first = np.where(offloads, edge_end, view.edge_wait_ms[:, :1])
@@ -97,7 +98,7 @@ def afterstates(context: Context, view: View, options: OptionTable) -> Afterstat
         device_ms=np.concatenate([device_end, device_wait_ms], axis=1),
         uplink_ms=np.concatenate([np.where(offloads, sent, uplink_wait_ms), uplink_wait_ms], axis=1),
         edge_ms=np.concatenate([edge_ms, view.edge_wait_ms[:, None, :]], axis=1),
-        latency_ms=np.where(offloads, half_way(edge_end, context.rtt_ms), device_end),
+        latency_ms=np.where(offloads, half_way(edge_end, rtt_ms), device_end),
     )
 
 

@@ -84,10 +84,8 @@ class SingleAfterstates:
             for m, gap_ms in enumerate(gaps_ms)
         ]
         visible = _Visible()
-        self._visible = visible
-        self._parts = {
-            stream: _Parts(self._times, self.latency_ms, stream, visible, context.rtt_ms) for stream in self.streams
-        }
+        self._visible, self._rtt_ms = visible, context.rtt_ms
+        self._parts = {stream: _Parts(self._times, self.latency_ms, stream, visible) for stream in self.streams}
 
     def observe(self, view: View) -> SingleStream:
         """Look at the one decision in ``view``; returns its stream."""
@@ -126,6 +124,7 @@ class SingleAfterstates:
         visible.uplink_wait_ms.fill(uplink_wait_ms)
         visible.edge_wait_ms.fill(workers_ms[0])
         visible.rate_bits_per_ms.fill(max(rate, DEAD_LINK_BITS_PER_MS))
+        visible.rtt_ms.fill(self._rtt_ms + (0.0 if view.unseen_wait_ms is None else view.unseen_wait_ms.item()))
         self._options(stream, workers_ms)
         return stream
 
@@ -160,11 +159,12 @@ class SingleAfterstates:
 class _Visible:
     """What the timing law reads of a view: arrays of no dimension."""
 
-    __slots__ = ("device_wait_ms", "edge_wait_ms", "rate_bits_per_ms", "uplink_wait_ms")
+    __slots__ = ("device_wait_ms", "edge_wait_ms", "rate_bits_per_ms", "rtt_ms", "uplink_wait_ms")
 
     def __init__(self) -> None:
         self.device_wait_ms, self.uplink_wait_ms = np.zeros(()), np.zeros(())
         self.edge_wait_ms, self.rate_bits_per_ms = np.zeros(()), np.zeros(())
+        self.rtt_ms = np.zeros(())
 
 
 class _Parts:
@@ -182,9 +182,7 @@ class _Parts:
         "uplink_before_ms",
     )
 
-    def __init__(
-        self, times_ms: FloatArray, latency_ms: FloatArray, stream: SingleStream, visible: _Visible, rtt_ms: float
-    ) -> None:
+    def __init__(self, times_ms: FloatArray, latency_ms: FloatArray, stream: SingleStream, visible: _Visible) -> None:
         n = stream.offloading
         device_ms, self.device_before_ms = times_ms[_DEVICE, :-1], times_ms[_DEVICE, -1:]
         self.local_device_ms, self.local_latency_ms = device_ms[n:], latency_ms[n:]
@@ -194,7 +192,8 @@ class _Parts:
         def device(device_wait_ms: Any, part_ms: Any) -> tuple[Any]:
             return (device_done(device_wait_ms, part_ms),)
 
-        def beyond(device_end_ms: Any, uplink_ms: Any, worker_ms: Any, bits: Any, own_ms: Any, rate: Any) -> Any:
+        def beyond(device_end_ms: Any, uplink_ms: Any, worker_ms: Any, *costs: Any) -> Any:
+            bits, own_ms, rate, rtt_ms = costs
             return offload_ends(device_end_ms, uplink_ms, worker_ms, bits, own_ms, rtt_ms, sent_at_rate, rate)
 
         before = visible.uplink_wait_ms, visible.edge_wait_ms
@@ -203,7 +202,7 @@ class _Parts:
             *recorded(device, (visible.device_wait_ms, stream.device_ms), (device_ms,)),
             *recorded(
                 beyond,
-                (device_ms[:n], *before, *costs, visible.rate_bits_per_ms),
+                (device_ms[:n], *before, *costs, visible.rate_bits_per_ms, visible.rtt_ms),
                 (sent_ms, edge_ms, latency_ms[:n]),
             ),
         ]

@@ -1,4 +1,4 @@
-"""The observation of one decision at a time: bit for bit that of :class:`hasten.features.observation.Features`.
+"""The observation of one decision at a time: bit for bit that of :class:`hasten.features.observation_batch.Features`.
 
 In a device agent a decision has microseconds. What is one number is computed in plain Python here, what is one per
 option into arrays made beforehand; the same operations in the same order, so the results are the same to the last bit.
@@ -26,9 +26,6 @@ from hasten.features.observation import (
     nominal_gaps_ms,
 )
 
-_PAIRWISE_FROM = 8
-"""Numpy adds up so many numbers or more in another order than one by one."""
-
 
 class SingleFeatures:
     """Observations of the decisions of one run (``context.batch == 1``), each view holding one decision.
@@ -41,10 +38,10 @@ class SingleFeatures:
         width = int(options.exit.shape[1])
         self._latencies, self._gains = ActionLayout(width).latencies, ActionLayout(width).gains
         self.feasible: BoolArray = np.zeros(width, dtype=np.bool_)
-        self._law = law = _Law(width, context.rtt_ms)
+        self._law = law = _Law(width)
         self._streams = [_Stream(context, options, m, float(gaps_ms[m]), law) for m in range(len(gaps_ms))]
         self._any_arrival_ms, self._any_gap_ms = -any_gap_ms, any_gap_ms
-        self._workers = context.workers
+        self._workers, self._rtt_ms = context.workers, context.rtt_ms
 
     def observe(self, view: View, out: NDArray[np.float32]) -> None:
         """Fill ``out`` (size,) for the one decision in ``view``."""
@@ -64,7 +61,7 @@ class SingleFeatures:
         seen[StateFeature.DEVICE_WAIT] = min(device_ms * per, CLIP)
         seen[StateFeature.UPLINK_WAIT] = min(uplink_ms * per, CLIP)
         seen[StateFeature.EDGE_WAIT] = min(edge_ms[0] * per, CLIP)
-        seen[StateFeature.EDGE_MEAN_WAIT] = min(self._mean_ms(edge_ms, view) * per, CLIP)
+        seen[StateFeature.EDGE_MEAN_WAIT] = min(_total(edge_ms) / self._workers * per, CLIP)
         seen[StateFeature.OTHERS_MEAN_WAIT] = min(others_mean * per, CLIP)
         seen[StateFeature.OTHERS_LARGEST_WAIT] = min(others_max * per, CLIP)
         seen[StateFeature.RATE] = share
@@ -79,6 +76,7 @@ class SingleFeatures:
         law.uplink_wait_ms.fill(uplink_ms)
         law.edge_wait_ms.fill(edge_ms[0])
         law.rate_bits_per_ms.fill(max(rate, DEAD_LINK_BITS_PER_MS))
+        law.rtt_ms.fill(self._rtt_ms + (0.0 if view.unseen_wait_ms is None else view.unseen_wait_ms.item()))
         self._options(stream, out)
 
     def _options(self, stream: _Stream, out: NDArray[np.float32]) -> None:
@@ -95,46 +93,43 @@ class SingleFeatures:
         latency_ms *= stream.per_deadline
         np.minimum(latency_ms, CLIP, out=out[self._latencies])
 
-    def _mean_ms(self, edge_ms: list[float], view: View) -> float:
-        if self._workers < _PAIRWISE_FROM:
-            return sum(edge_ms) / self._workers
-        return float(view.edge_wait_ms[0].mean())
-
     def _others(self, view: View) -> tuple[float, float]:
         """Mean and largest backlog of the other streams' devices."""
-        count = view.others_wait_ms.shape[1]
-        if count == 1:
+        others = view.others_wait_ms[0].tolist()
+        if len(others) == 1:
             return 0.0, 0.0
-        others: Any = view.others_wait_ms[0].copy()
         others[view.stream.item()] = 0.0
-        if count < _PAIRWISE_FROM:
-            others = others.tolist()
-            return sum(others) / (count - 1), max(others)
-        return float(others.sum() / (count - 1)), float(others.max())
+        return _total(others) / (len(others) - 1), max(others)
+
+
+def _total(numbers: list[float]) -> float:
+    """Their sum, added up one by one as the batch does; newer Pythons' ``sum`` is more exact."""
+    total = 0.0
+    for number in numbers:
+        total += number
+    return total
 
 
 class _Law:
     """What the timing law reads of a view, arrays of no dimension, and where it writes what becomes of J options."""
 
-    def __init__(self, width: int, rtt_ms: float) -> None:
+    def __init__(self, width: int) -> None:
         self.device_wait_ms, self.uplink_wait_ms = np.zeros(()), np.zeros(())
         self.edge_wait_ms, self.rate_bits_per_ms = np.zeros(()), np.zeros(())
         self.latency_ms, self.answer_ms = np.zeros(width), np.zeros(width)
-        self._rtt_ms = rtt_ms
+        self.rtt_ms = np.zeros(())
 
     def steps(self, device_ms: FloatArray, payload_bits: FloatArray, edge_ms: FloatArray) -> list[Step]:
         """The law for options with these costs (J,): ``latency_ms`` on the device, ``answer_ms`` by the edge."""
 
         def ends(device_wait_ms: Any, uplink_ms: Any, worker_ms: Any, *costs: Any) -> tuple[Any, Any]:
-            part_ms, bits, own_ms, rate = costs
+            part_ms, bits, own_ms, rate, rtt_ms = costs
             done_ms = device_done(device_wait_ms, part_ms)
-            _, _, answer_ms = offload_ends(
-                done_ms, uplink_ms, worker_ms, bits, own_ms, self._rtt_ms, sent_at_rate, rate
-            )
+            _, _, answer_ms = offload_ends(done_ms, uplink_ms, worker_ms, bits, own_ms, rtt_ms, sent_at_rate, rate)
             return done_ms, answer_ms
 
         waits = self.device_wait_ms, self.uplink_wait_ms, self.edge_wait_ms
-        costs = device_ms, payload_bits, edge_ms, self.rate_bits_per_ms
+        costs = device_ms, payload_bits, edge_ms, self.rate_bits_per_ms, self.rtt_ms
         return recorded(ends, (*waits, *costs), (self.latency_ms, self.answer_ms))
 
 

@@ -27,7 +27,7 @@ from hasten.core.decision import (
 from hasten.core.options import DROP, OptionTable
 from hasten.core.results import Result
 from hasten.features.layout import ActionLayout
-from hasten.features.observation import Features
+from hasten.features.observation_batch import Features
 from hasten.learn.domain import Runs
 from hasten.learn.transitions import UNKNOWN, Experience, gain_alone, joined, transitions_of_episode
 from hasten.sim import simulate_realizations

@@ -21,7 +21,6 @@ from hasten.core.errors import InputError
 from hasten.core.options import DROP, OptionTable
 from hasten.features.afterstates import AfterstateFeatures, add_margin
 from hasten.features.afterstates_single import SingleAfterstates
-from hasten.features.observation import Features
 from hasten.features.observation_single import SingleFeatures
 from hasten.policies.afterstate_policy import AfterstatePolicy, SingleAfterstateValues
 from hasten.policies.guard import REASONS, Guard
@@ -63,7 +62,8 @@ class Learned(Noting):
         seen_as = manifest.seen_as(context)
         self._single = self._lean(seen_as, table) if context.batch == 1 else None
         self._decisions = [[_decision_for_good(option) for option in row] for row in self._actions.tolist()]
-        self._observe_as = _observe_as(self.policy, seen_as, table)
+        if context.batch > 1:
+            self._observe_as = _observe_as(self.policy, seen_as, table)
         self._guard = Guard(manifest.training_range, context, table)
         self._greedy.reset(context)
 
@@ -138,6 +138,8 @@ def _observe_as(
     if isinstance(policy, AfterstatePolicy):
         backlogs = AfterstateFeatures(context, table)
         return lambda view: backlogs.observe(view)[:2]
+    from hasten.features.observation_batch import Features  # a device, which has no numba, sees one at a time
+
     return Features(context, table).observe
 
 

@@ -12,7 +12,7 @@ from hasten.core.compiled import direct
 from hasten.core.errors import InputError
 from hasten.core.scenario import Scenario
 from hasten.features.layout import ActionLayout
-from hasten.features.observation import deadline_rates, nominal_gaps_ms
+from hasten.features.observation_kernel import new_memory, new_setting
 from hasten.sim.arrays import BoolArray, FloatArray, IntArray, Links, Log, State, Tasks, new_log, new_state, pack_rules
 from hasten.sim.beliefs import StreamBeliefs, new_beliefs
 from hasten.sim.episodes import EpisodePool
@@ -32,31 +32,15 @@ class Fleet:
         self._seeds = [0] * rows
         self._generation = 0
         context = scenario.context(np.zeros(1, dtype=np.int64))
-        gaps_ms, any_gap_ms = nominal_gaps_ms(context.rate_hz)
-        streams, actions = len(gaps_ms), self.options.exit.shape[1] + 1
+        streams, actions = len(context.deadline_ms), self.options.exit.shape[1] + 1
         self._play = Play(
             first_task=np.zeros(rows, dtype=np.int64),
             number=np.zeros(rows, dtype=np.int64),
             position=np.zeros(rows, dtype=np.int64),
             mask=np.zeros((rows, actions), dtype=np.int8),
-            arrival_ms=np.zeros((rows, streams)),
-            gap_ms=np.zeros((rows, streams)),
-            any_arrival_ms=np.zeros(rows),
-            any_gap_ms=np.zeros(rows),
-            rate=np.zeros((rows, streams)),
-            stream=np.zeros(rows, dtype=np.int64),
-            device_wait_ms=np.zeros(rows),
-            uplink_wait_ms=np.zeros(rows),
-            edge_wait_ms=np.zeros(rows),
-            rtt_ms=np.zeros(rows),
-            rate_bits_per_ms=np.zeros(rows),
-            deadline_rate=deadline_rates(self.options, context.deadline_ms),
-            nominal_gap_ms=gaps_ms,
-            nominal_any_gap_ms=any_gap_ms,
-            per_deadline=1.0 / context.deadline_ms,
-            deadline_share=context.deadline_ms / context.deadline_ms.max(),
-            per_worker=1.0 / self._workers,
-            per_other=1.0 / (streams - 1) if streams > 1 else 0.0,
+            rows=np.arange(rows),
+            memory=new_memory(rows, streams),
+            setting=new_setting(context, self.options),
             room=0,
         )
         self._state, self._log, self._beliefs = self._arrays(0)

@@ -12,21 +12,18 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hasten.core.compiled import compiled, inlined
-from hasten.core.decision import DEAD_LINK_BITS_PER_MS
 from hasten.core.options import DROP
-from hasten.core.timing import predict_latency
-from hasten.features.layout import STATE_FEATURES, StateFeature
-from hasten.features.observation import gain_feature, moving_average, rate_share, time_share
-from hasten.sim.arrays import NOBODY, FloatArray, IntArray, Links, Rules, Tasks
+from hasten.features.observation_kernel import Memory, Setting, Sighted, forget, write_options, write_state
+from hasten.sim.arrays import NOBODY, FloatArray, IntArray, Links, Tasks
 from hasten.sim.device_pings import want_rate
 from hasten.sim.device_sight import begin_beliefs
 from hasten.sim.sight import unseen_wait_ms, visible_rate, visible_resources, write_log
-from hasten.sim.stages import commit_granted, commit_ready, earned, settle
+from hasten.sim.stages import commit_granted, commit_ready, settle
 from hasten.sim.world import Lane, World
 
 
 class Play(NamedTuple):
-    """Where each of B rows is in its episode, and what it remembers of arrivals and rates."""
+    """Where each of B rows is in its episode, and what its observations are made of."""
 
     first_task: IntArray
     """(B,): where the episode's tasks begin in the pool. It is copied here for each row, as are the episode's links:
@@ -37,33 +34,10 @@ class Play(NamedTuple):
     """(B,): the task of the episode that is to be decided."""
     mask: NDArray[np.int8]
     """(B, J+1): actions allowed now."""
-    arrival_ms: FloatArray
-    """(B, M): last arrival of each stream."""
-    gap_ms: FloatArray
-    """(B, M): moving average of the gaps between them."""
-    any_arrival_ms: FloatArray
-    any_gap_ms: FloatArray
-    rate: FloatArray
-    """(B, M): moving average of the rate feature; NaN before the first decision."""
-    stream: IntArray
-    """(B,): stream of the task to be decided, and what its decision sees."""
-    device_wait_ms: FloatArray
-    uplink_wait_ms: FloatArray
-    edge_wait_ms: FloatArray
-    rtt_ms: FloatArray
-    rate_bits_per_ms: FloatArray
-    deadline_rate: FloatArray
-    """(M,)"""
-    per_deadline: FloatArray
-    """(M,): 1 / deadline."""
-    deadline_share: FloatArray
-    """(M,): share of the longest deadline."""
-    nominal_gap_ms: FloatArray
-    """(M,)"""
-    nominal_any_gap_ms: float
-    per_worker: float
-    per_other: float
-    """One over the number of workers, and over the number of other streams (0 without)."""
+    rows: IntArray
+    """(B,): 0, 1, ..."""
+    memory: Memory
+    setting: Setting
     room: int
     """Slots of each row."""
 
@@ -101,12 +75,8 @@ def begin(rows: IntArray, observation: NDArray[np.float32], play: Play, world: W
     for i in range(len(rows)):
         b = rows[i]
         play.position[b] = 0
-        for m in range(len(play.nominal_gap_ms)):
-            state.device_free_ms[b, m] = 0.0
-            play.gap_ms[b, m] = play.nominal_gap_ms[m]
-            play.arrival_ms[b, m] = -play.nominal_gap_ms[m]
-            play.rate[b, m] = np.nan
-        play.any_arrival_ms[b], play.any_gap_ms[b] = -play.nominal_any_gap_ms, play.nominal_any_gap_ms
+        state.device_free_ms[b, :] = 0.0
+        forget(b, play.memory, play.setting)
         state.uplink_free_ms[b, :] = 0.0
         state.worker_free_ms[b, :] = 0.0
         if rules.ready:
@@ -120,7 +90,7 @@ def begin(rows: IntArray, observation: NDArray[np.float32], play: Play, world: W
             log.visible[b] = 0
             log.visible_ms[b, :] = 0.0
         look(b, observation, play, world)
-        predict(b, b + 1, observation, play, rules)
+        write_options(play.rows[b : b + 1], observation[b : b + 1], play.mask[b : b + 1], play.memory, play.setting)
 
 
 @compiled
@@ -161,16 +131,17 @@ def advance(action: IntArray, step: Transition, play: Play, world: World) -> int
         endings += ended[b]
         reward[b] = gain
         look(b, observation, play, world)
-    predict(0, len(action), observation, play, rules)
+    write_options(play.rows, observation, play.mask, play.memory, play.setting)
     return endings
 
 
 @inlined
 def look(b: int, observation: NDArray[np.float32], play: Play, world: World) -> None:
-    """Fill the first features of row ``b`` (``features.observation``), and keep what it sees for the others."""
+    """Fill the first features of row ``b``, and remember what it sees for the others."""
     tasks, state = world.tasks, world.state
     k, first_task, number = play.position[b], play.first_task[b], play.number[b]
-    m, now_ms, rate_factor = 0, play.nominal_any_gap_ms, 1.0
+    any_gap_ms = play.setting.nominal_any_gap_ms
+    m, now_ms, rate_factor = 0, any_gap_ms, 1.0
     if k < number:
         m, now_ms, rate_factor = (
             tasks.stream[first_task + k],
@@ -178,121 +149,18 @@ def look(b: int, observation: NDArray[np.float32], play: Play, world: World) -> 
             tasks.rate_factor[first_task + k],
         )
     elif number > 0:
-        m, now_ms = tasks.stream[first_task + k - 1], tasks.arrival_ms[first_task + k - 1] + play.nominal_any_gap_ms
-    per_deadline = play.per_deadline[m]
-    device_free_ms, uplink_free_ms, worker_free_ms = visible_resources(lane_in(b, play), k, m, now_ms, world)
-    device_wait_ms = max(state.device_free_ms[b, m] - now_ms, 0.0)
-    uplink_wait_ms = max(uplink_free_ms - now_ms, 0.0)
-    edge_wait_ms = max(worker_free_ms[0] - now_ms, 0.0)
+        m, now_ms = tasks.stream[first_task + k - 1], tasks.arrival_ms[first_task + k - 1] + any_gap_ms
+    devices_free_ms, uplink_free_ms, workers_free_ms = visible_resources(lane_in(b, play), k, m, now_ms, world)
     rate_bits_per_ms = visible_rate(b, m, now_ms, rate_factor, world)
-    out = observation[b]
-    out[StateFeature.DEVICE_WAIT] = time_share(device_wait_ms, per_deadline)
-    out[StateFeature.UPLINK_WAIT] = time_share(uplink_wait_ms, per_deadline)
-    out[StateFeature.EDGE_WAIT] = time_share(edge_wait_ms, per_deadline)
-    out[StateFeature.EDGE_MEAN_WAIT] = time_share(play.per_worker * total_wait(worker_free_ms, now_ms), per_deadline)
-    others_total_ms, others_max_ms = others_wait(device_free_ms, m, now_ms)
-    out[StateFeature.OTHERS_MEAN_WAIT] = time_share(play.per_other * others_total_ms, per_deadline)
-    out[StateFeature.OTHERS_LARGEST_WAIT] = time_share(others_max_ms, per_deadline)
-    share = rate_share(rate_bits_per_ms, play.deadline_rate[m])
-    average = share if np.isnan(play.rate[b, m]) else moving_average(play.rate[b, m], share)
-    gap_ms, any_gap_ms = now_ms - play.arrival_ms[b, m], now_ms - play.any_arrival_ms[b]
-    play.rate[b, m] = average
-    play.gap_ms[b, m] = moving_average(play.gap_ms[b, m], gap_ms)
-    play.any_gap_ms[b] = moving_average(play.any_gap_ms[b], any_gap_ms)
-    play.arrival_ms[b, m] = now_ms
-    play.any_arrival_ms[b] = now_ms
-    out[StateFeature.RATE] = share
-    out[StateFeature.RATE_AVERAGE] = average
-    out[StateFeature.DEADLINE] = play.deadline_share[m]
-    out[StateFeature.GAP] = time_share(gap_ms, per_deadline)
-    out[StateFeature.GAP_AVERAGE] = time_share(play.gap_ms[b, m], per_deadline)
-    out[StateFeature.ANY_GAP] = time_share(any_gap_ms, per_deadline)
-    out[StateFeature.ANY_GAP_AVERAGE] = time_share(play.any_gap_ms[b], per_deadline)
-    play.stream[b] = m
-    play.device_wait_ms[b] = device_wait_ms
-    play.uplink_wait_ms[b] = uplink_wait_ms
-    play.edge_wait_ms[b] = edge_wait_ms
-    play.rtt_ms[b] = world.rules.rtt_ms + unseen_wait_ms(b, m, world)
-    play.rate_bits_per_ms[b] = max(rate_bits_per_ms, DEAD_LINK_BITS_PER_MS)
-
-
-@compiled
-def foresee(first: int, end: int, observation: NDArray[np.float32], play: Play, rules: Rules) -> None:
-    """Predict latency and gain of every option of rows ``first`` to ``end``, and mask the worthless ones.
-
-    A function of its own over many rows, with no other loop in it, so that it compiles to vector instructions.
-    """
-    options = rules.worth.shape[1]
-    late_gain = rules.late_gain
-    for b in range(first, end):
-        m, out, mask = play.stream[b], observation[b], play.mask[b]
-        device_ms, payload_bits, edge_ms = rules.device_ms[m], rules.payload_bits[m], rules.edge_ms[m]
-        worth, per_deadline, useful_ms = rules.worth[m], play.per_deadline[m], rules.useful_ms[m]
-        device_wait_ms, uplink_wait_ms = play.device_wait_ms[b], play.uplink_wait_ms[b]
-        edge_wait_ms, rate_bits_per_ms, rtt_ms = play.edge_wait_ms[b], play.rate_bits_per_ms[b], play.rtt_ms[b]
-        feasible = 0
-        for j in range(options):
-            latency_ms = predict_latency(
-                device_wait_ms,
-                uplink_wait_ms,
-                edge_wait_ms,
-                device_ms[j],
-                payload_bits[j],
-                edge_ms[j],
-                rate_bits_per_ms,
-                rtt_ms,
-            )
-            useful = latency_ms <= useful_ms
-            out[STATE_FEATURES + j] = time_share(latency_ms, per_deadline)
-            out[STATE_FEATURES + options + j] = gain_feature(worth[j] if useful else late_gain)
-            mask[j] = useful
-            feasible |= useful
-        mask[options] = 1 - feasible
-
-
-@compiled
-def weigh(first: int, end: int, observation: NDArray[np.float32], play: Play, rules: Rules) -> None:
-    """Where the gain depends on time, predict it from the latency after all."""
-    options = rules.worth.shape[1]
-    for b in range(first, end):
-        m = play.stream[b]
-        for j in range(options):
-            latency_ms = predict_latency(
-                play.device_wait_ms[b],
-                play.uplink_wait_ms[b],
-                play.edge_wait_ms[b],
-                rules.device_ms[m, j],
-                rules.payload_bits[m, j],
-                rules.edge_ms[m, j],
-                play.rate_bits_per_ms[b],
-                play.rtt_ms[b],
-            )
-            observation[b, STATE_FEATURES + options + j] = gain_feature(earned(j, m, latency_ms, rules))
-
-
-@compiled
-def predict(first: int, end: int, observation: NDArray[np.float32], play: Play, rules: Rules) -> None:
-    """Complete the observations and masks of rows ``first`` to ``end`` by what every option would come to."""
-    foresee(first, end, observation, play, rules)
-    if rules.time_weight > 0 or rules.fade > 0:
-        weigh(first, end, observation, play, rules)
-
-
-@inlined
-def total_wait(free_ms: FloatArray, now_ms: float) -> float:
-    """Sum of the backlogs of workers."""
-    total_ms = 0.0
-    for i in range(len(free_ms)):
-        total_ms += max(free_ms[i] - now_ms, 0.0)
-    return total_ms
-
-
-@inlined
-def others_wait(free_ms: FloatArray, own: int, now_ms: float) -> tuple[float, float]:
-    """Sum of the backlogs of the other devices, and the largest."""
-    total_ms, largest_ms = 0.0, 0.0
-    for i in range(len(free_ms)):
-        wait_ms = max(free_ms[i] - now_ms, 0.0) if i != own else 0.0
-        total_ms += wait_ms
-        largest_ms = max(largest_ms, wait_ms)
-    return total_ms, largest_ms
+    seen = Sighted(
+        m,
+        now_ms,
+        max(state.device_free_ms[b, m] - now_ms, 0.0),
+        max(uplink_free_ms - now_ms, 0.0),
+        workers_free_ms,
+        devices_free_ms,
+        now_ms,
+        world.rules.rtt_ms + unseen_wait_ms(b, m, world),
+        rate_bits_per_ms,
+    )
+    write_state(b, seen, observation[b], play.memory, play.setting)
