@@ -93,7 +93,7 @@ def compare(package: Package) -> tuple[list[float], list[float]]:
     with hs.Device(package, scheduler="device-only", deadline_ms=60_000.0) as device:
         for number in range(WARM + ROUNDS):
             frame = frames[number % len(frames)]
-            bare_us.append(background.call(bare.frame(frame[None])))
+            bare_us.append(background.call(bare.frame([frame[None]])))
             started = time.perf_counter()
             device.infer(frame)
             infer_us.append(1e6 * (time.perf_counter() - started))

@@ -6,9 +6,11 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
+import hasten as hs
 from hasten.core.errors import InputError
 from hasten.networks.attach import OwnExits, attach_exits, dry_run
 from hasten.split.build import build_package
+from hasten.split.verify import verify
 
 
 class Plain(nn.Module):
@@ -331,3 +333,38 @@ def test_dry_run_restores_modes_when_the_network_fails():
     with pytest.raises(InputError):
         dry_run(module, (1, 2))
     assert module.training
+
+
+class TwoInputs(nn.Module):
+    """Tokens and which of them count."""
+
+    def __init__(self):
+        super().__init__()
+        self.embed = nn.Embedding(20, 8)
+        self.first, self.second = (nn.TransformerEncoderLayer(8, 2, 16, batch_first=True) for _ in range(2))
+        self.out = nn.Linear(8, 3)
+
+    def forward(self, ids, mask):
+        x = self.second(self.first(self.embed(ids), src_key_padding_mask=~mask), src_key_padding_mask=~mask)
+        return self.out(x.mean(1))
+
+
+def test_exits_of_a_network_with_several_inputs(tmp_path):
+    torch.manual_seed(0)
+    ids, mask = np.random.default_rng(0).integers(0, 20, (30, 6)), np.arange(6)[None] < np.arange(30)[:, None] % 6 + 1
+    example = {"ids": torch.from_numpy(ids), "mask": torch.from_numpy(mask)}
+    network = attach_exits(TwoInputs(), ["first"], example=example).eval()
+    assert network.exit_names == ("first", "final")
+    with torch.no_grad():
+        named, placed = network(**example), network(example["ids"], example["mask"])
+    assert [logits.shape for logits in named] == [(30, 3), (30, 3)]
+    assert all(torch.equal(a, b) for a, b in zip(named, placed, strict=True))
+    labels = named[-1].argmax(1).numpy()
+    package = hs.build_package(network, {"ids": ids, "mask": mask}, labels, name="two", path=tmp_path / "two.hasten")
+    assert package.manifest.exits[-1].accuracy == 1.0 and verify(package).max_error < 1e-4
+    with pytest.raises(InputError, match=r"those of forward .*mask"):
+        network(example["ids"], wrong=example["mask"])
+    with pytest.raises(InputError, match=r"train: got 'heads', expected none: .*several inputs"):
+        hs.build_package(
+            network, {"ids": ids, "mask": mask}, labels, name="two", path=tmp_path / "no.hasten", train="heads"
+        )

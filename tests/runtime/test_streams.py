@@ -109,9 +109,9 @@ def test_a_late_answer_of_an_earlier_run_is_not_taken_for_another_frames():
 
         async def twice(arrivals, start_ms, log, on_task=None):
             world.link.down = lambda kind, frame: 400.0 if kind is Kind.ANSWER else 0.0
-            await first_run([Arrival(0.0, 0, FRAME, None)], start_ms, log)
+            await first_run([Arrival(0.0, 0, [FRAME], None)], start_ms, log)
             world.link.down = lambda kind, frame: None if kind is Kind.ANSWER else 0.0
-            await first_run([Arrival(0.0, 1, FRAME, None)], agent._clock.now_ms(), log)
+            await first_run([Arrival(0.0, 1, [FRAME], None)], agent._clock.now_ms(), log)
 
         agent.run = twice
 

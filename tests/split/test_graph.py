@@ -37,9 +37,9 @@ def test_every_legal_cut_gives_what_the_module_gives(exported, name):
     assert len(positions) > len(ends)
     for position in positions:
         tensors = analysis.crossing(position)
-        plan = CutPlan((CutPoint(0, (network.input,), "input"), CutPoint(position, tuple(tensors), "x")), (1,))
+        plan = CutPlan((CutPoint(0, (network.inputs[0],), "input"), CutPoint(position, tuple(tensors), "x")), (1,))
         segmenter = Segmenter(network, plan)
-        head = run(self_contained(segmenter, [network.input], tensors), [frame])
+        head = run(self_contained(segmenter, [network.inputs[0]], tensors), [frame])
         for number, end in enumerate(ends):
             if end >= position:
                 (logits,) = run(self_contained(segmenter, tensors, network.given_by(number + 1)), head)

@@ -89,8 +89,8 @@ def test_a_package_of_before_opens_answers_and_codes_as_then(package, tmp_path):
     frame = old.samples()[0][:1]
     for key in ((1, 1), (0, 3)):
         np.testing.assert_array_equal(
-            Executor(old).finish(*key, crossing(Executor(old), key[0], frame)),
-            Executor(package).finish(*key, crossing(Executor(package), key[0], frame)),
+            Executor(old).finish(*key, crossing(Executor(old), key[0], [frame])),
+            Executor(package).finish(*key, crossing(Executor(package), key[0], [frame])),
         )
     assert verify(old).worst_codec_agreement >= 0.8
 

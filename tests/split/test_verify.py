@@ -62,10 +62,10 @@ def test_relative_error():
 
 
 def test_random_inputs_fit_and_repeat(package):
-    spec = package.manifest.input
-    first, again = (random_inputs_like(spec, package.samples()[0], 2, seed=5) for _ in range(2))
-    for one, other in zip(first, again, strict=True):
-        assert one.shape == (1, *spec.shape)
+    specs = package.manifest.inputs
+    first, again = (random_inputs_like(specs, package.samples()[0], 2, seed=5) for _ in range(2))
+    for (one,), (other,) in zip(first, again, strict=True):
+        assert one.shape == (1, *specs[0].shape)
         np.testing.assert_array_equal(one, other)
 
 

@@ -7,6 +7,7 @@ never raise, so the result can be trained, copied and exported with ``torch.expo
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable, Sequence
 from typing import TypeVar
 
@@ -20,7 +21,7 @@ from hasten.networks.heads import AttachedHead
 from hasten.networks.layout import find_layouts
 from hasten.networks.prepare import Prepare
 from hasten.networks.tapping import FINAL, Tap, choices_in, main_tensor, parse_taps
-from hasten.split.modules import require_float32, undisturbed
+from hasten.split.modules import Batch, call, mapped, require_float32, undisturbed
 
 T = TypeVar("T")
 
@@ -30,7 +31,7 @@ class MultiExit(nn.Module):
 
     ``forward(x)`` returns one tensor of logits (N, classes) per exit, in the order of :attr:`exit_names`, the module's
     own output last. What the module is given is ``prepare(x)``: by default pixels (uint8) scaled to 0..1, anything else
-    as it is. One call at a time: the hooks are the module's.
+    as it is. Several inputs are given as the module takes them. One call at a time: the hooks are the module's.
     """
 
     def __init__(self, module: nn.Module, at: Sequence[str], num_classes: int, prepare: Prepare | None = None) -> None:
@@ -49,30 +50,31 @@ class MultiExit(nn.Module):
         """Name of each exit, in the order of the outputs: its layer's, then ``final``."""
         return (*(tap.name for tap in self._taps), FINAL)
 
-    def forward(self, x: Tensor) -> tuple[Tensor, ...]:
-        """Return the logits of all exits for ``x`` (N, *input_shape)."""
+    def forward(self, *x: Tensor, **inputs: Tensor) -> tuple[Tensor, ...]:
+        """Return the logits of all exits for ``x`` (N, *input_shape), or for several inputs."""
+        batch = _bound(self.module, x, inputs)
         if not self._known:
-            self.learn_layouts(x)
-        x = self.prepare(x)
+            self.learn_layouts(batch)
+        batch = mapped(batch, self.prepare)
         reached: list[tuple[str, object]] = []
         handles = [
             self.module.get_submodule(tap.layer).register_forward_hook(self._hook(tap, reached)) for tap in self._taps
         ]
         try:
-            last = self.module(x)
+            last = call(self.module, batch)
         finally:
             for handle in handles:
                 handle.remove()
         logits = (*self._check_exits(reached), self._check_last(last))
         for tap, exit_logits in zip(self._taps, logits, strict=False):
             if exit_logits.shape != logits[-1].shape:
-                rows = f"{len(exit_logits)} rows"
-                raise InputError("exits", tap.name, rows, f"the batch ({len(x)}) as the first axis")
+                rows, count = f"{len(exit_logits)} rows", len(logits[-1])
+                raise InputError("exits", tap.name, rows, f"the batch ({count}) as the first axis")
         return logits
 
-    def learn_layouts(self, example: Tensor) -> None:
+    def learn_layouts(self, example: Batch) -> None:
         """Find out over which axes each head has to average, and put the exits in the order in which layers run."""
-        layouts, order = find_layouts(self.module, self.prepare(example), self._taps)
+        layouts, order = find_layouts(self.module, mapped(example, self.prepare), self._taps)
         for tap in self._taps:
             head = self.heads[_key(tap.layer)]
             assert isinstance(head, AttachedHead)
@@ -138,14 +140,14 @@ class OwnExits(nn.Module):
         self,
         module: nn.Module,
         num_classes: int,
-        example: Sequence[int] | Tensor,
+        example: Sequence[int] | Batch,
         prepare: Prepare | None = None,
     ) -> None:
         super().__init__()
         require_float32(module)
         self.module = module
         self.prepare = prepare or Prepare()
-        outputs = dry_run(module, self.prepare(_batch(example)))
+        outputs = dry_run(module, mapped(_batch(example), self.prepare))
         exits = outputs if isinstance(outputs, tuple | list) else (outputs,)
         shapes = [tuple(logits.shape) if isinstance(logits, Tensor) else type(logits).__name__ for logits in exits]
         if not isinstance(outputs, tuple | list) or (num_classes and set(shapes) != {(2, num_classes)}):
@@ -155,9 +157,9 @@ class OwnExits(nn.Module):
         self.exit_names = tuple(f"exit{number}" for number in range(1, len(shapes) + 1))
         self.num_classes = num_classes
 
-    def forward(self, x: Tensor) -> tuple[Tensor, ...]:
-        """Return the logits of all exits for ``x`` (N, *input_shape), prepared as :class:`Prepare` says."""
-        return tuple(self.module(self.prepare(x)))
+    def forward(self, *x: Tensor, **inputs: Tensor) -> tuple[Tensor, ...]:
+        """Return the logits of all exits for ``x`` (N, *input_shape) or several, prepared as :class:`Prepare` says."""
+        return tuple(call(self.module, mapped(_bound(self.module, x, inputs), self.prepare)))
 
 
 def attach_exits(
@@ -165,13 +167,13 @@ def attach_exits(
     at: Sequence[str],
     num_classes: int | None = None,
     input_shape: Sequence[int] | None = None,
-    example: Tensor | None = None,
+    example: Batch | None = None,
     prepare: Prepare | None = None,
 ) -> MultiExit:
     """Return ``module`` with a head after each layer named in ``at`` and its own output as the last exit.
 
     Args:
-        module: any module that maps one batched tensor to logits (N, num_classes), or to a tuple, dictionary or output
+        module: any module that maps batched tensors to logits (N, num_classes), or to a tuple, dictionary or output
             object with one tensor in it.
         at: names as in ``module.named_modules()``, in any order. ``name:field`` or ``name:field/index`` says which
             tensor an exit reads of a layer that gives several, ``final:field`` of the module's own output.
@@ -181,7 +183,8 @@ def attach_exits(
         input_shape: shape of one float input, without the batch. With it a dry run infers the heads' widths, checks the
             layers and puts the exits in the order in which their layers run; without it and an example the first call
             does all but the last, and exits are in the order in which the module registers its layers.
-        example: inputs (N, *input_shape) instead of a shape, where zeros are none: tokens, pixels (uint8), masks.
+        example: inputs (N, *input_shape) instead of a shape, where zeros are none: tokens, pixels (uint8), masks; of
+            a module with several inputs a dictionary of such tensors by the names of ``forward``'s parameters.
         prepare: what happens to inputs before the module gets them.
 
     Raises:
@@ -204,17 +207,17 @@ def attach_exits(
     return network
 
 
-def width_of(module: nn.Module, example: Sequence[int] | Tensor | None, prepare: Prepare, field: str = "") -> int:
+def width_of(module: nn.Module, example: Sequence[int] | Batch | None, prepare: Prepare, field: str = "") -> int:
     """The number of classes of ``module``: the width of its (deepest) output."""
     if example is None:
         raise InputError("exits", "num_classes", None, "a number, or an input_shape or example to find it with")
-    output = dry_run(module, prepare(_batch(example)))
+    output = dry_run(module, mapped(_batch(example), prepare))
     if isinstance(output, tuple | list) and not field and all(isinstance(part, Tensor) for part in output):
         output = output[-1]
     return int(MultiExit._checked(FINAL, main_tensor(module, output, field)).shape[1])
 
 
-def dry_run(network: nn.Module, example: Sequence[int] | Tensor) -> object:
+def dry_run(network: nn.Module, example: Sequence[int] | Batch) -> object:
     """Return what ``network`` gives for zeros (2, *shape) or two examples, leaving modes and buffers as they are."""
     return _tried(_batch(example), lambda x: _run_undisturbed(network, x))
 
@@ -224,19 +227,33 @@ def trial_run(network: nn.Module, inputs: NDArray[np.generic]) -> object:
     return dry_run(network, torch.from_numpy(inputs[:2].copy()))
 
 
-def _batch(example: Sequence[int] | Tensor) -> Tensor:
+def _batch(example: Sequence[int] | Batch) -> Batch:
     """Two inputs: zeros of a shape, or the first of an example."""
-    if not isinstance(example, Tensor):
+    if not isinstance(example, Tensor | dict):
         return torch.zeros((2, *example))
-    return example[[0, -1][: len(example)]] if len(example) != 2 else example
+    return mapped(example, lambda x: x[[0, -1][: len(x)]] if len(x) != 2 else x)
 
 
-def _run_undisturbed(network: nn.Module, x: Tensor) -> object:
+def _bound(module: nn.Module, given: tuple[Tensor, ...], named: dict[str, Tensor]) -> Batch:
+    """The one input, or several by the names of the parameters that they are given for."""
+    if len(given) == 1 and not named:
+        return given[0]
+    if named and not given:
+        return named
+    try:
+        found: dict[str, Tensor] = inspect.signature(module.forward).bind(*given, **named).arguments
+    except TypeError as error:
+        expected = f"those of forward ({error})"
+        raise InputError("network", "inputs", [*map(type, given), *named], expected) from None
+    return found
+
+
+def _run_undisturbed(network: nn.Module, x: Batch) -> object:
     with undisturbed(network):
-        return network(x.clone())
+        return call(network, mapped(x, torch.clone))
 
 
-def _tried(example: Tensor, run: Callable[[Tensor], T]) -> T:
+def _tried(example: Batch, run: Callable[[Batch], T]) -> T:
     """What ``run`` gives for a batch; what the module raises becomes an InputError."""
     try:
         return run(example)
@@ -248,7 +265,9 @@ def _tried(example: Tensor, run: Callable[[Tensor], T]) -> T:
             f"a network that takes one batch of inputs of this shape, and a shape of which zeros are a valid "
             f"input, or an example; without them the first real batch is tried ({reason})"
         )
-        raise InputError("network", "input shape", tuple(example.shape[1:]), expected) from error
+        named = example.items() if isinstance(example, dict) else [("", example)]
+        shapes = {name: tuple(x.shape[1:]) for name, x in named}
+        raise InputError("network", "input shape", shapes.get("", shapes), expected) from error
 
 
 def _key(name: str) -> str:

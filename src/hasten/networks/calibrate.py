@@ -28,9 +28,9 @@ class Calibrated(nn.Module):
         self.network = network
         self.temperatures = list(temperatures)
 
-    def forward(self, x: Tensor) -> tuple[Tensor, ...]:
+    def forward(self, *x: Tensor, **inputs: Tensor) -> tuple[Tensor, ...]:
         """Return calibrated logits (N, classes) of every exit."""
-        pairs = zip(self.network(x), self.temperatures, strict=True)
+        pairs = zip(self.network(*x, **inputs), self.temperatures, strict=True)
         return tuple(logits if temperature == 1.0 else logits / temperature for logits, temperature in pairs)
 
     def get_extra_state(self) -> Tensor:

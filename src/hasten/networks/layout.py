@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from hasten.core.errors import InputError
 from hasten.networks.heads import Layout
 from hasten.networks.tapping import CHANNELS_FIRST, CHANNELS_LAST, Tap, main_tensor
-from hasten.split.modules import refusing_nested_tensors, undisturbed
+from hasten.split.modules import Batch, call, mapped, refusing_nested_tensors, undisturbed
 
 _FIRST = (
     nn.modules.conv._ConvNd,
@@ -35,7 +35,7 @@ _LAST = (nn.Linear, nn.LayerNorm, nn.RMSNorm, nn.Embedding, nn.RNNBase, nn.Trans
 _WIDTHS = ("out_channels", "out_features", "num_features", "num_channels", "hidden_size", "embedding_dim")
 
 
-def find_layouts(module: nn.Module, example: Tensor, taps: Sequence[Tap]) -> tuple[dict[str, Layout], list[str]]:
+def find_layouts(module: nn.Module, example: Batch, taps: Sequence[Tap]) -> tuple[dict[str, Layout], list[str]]:
     """Find the layout of what each tapped layer gives, and the order in which the layers run.
 
     ``example`` is a batch of inputs that the module can process. Layers that are not reached, or give no tensor of 2 to
@@ -45,14 +45,13 @@ def find_layouts(module: nn.Module, example: Tensor, taps: Sequence[Tap]) -> tup
         InputError: a layer whose layout is neither found nor stated.
     """
     stated = {tap.layer: tap.layout or None for tap in taps}
-    two, three = _repeated(example, 2), _repeated(example, 3)
+    two, three = mapped(example, lambda x: _repeated(x, 2)), mapped(example, lambda x: _repeated(x, 3))
     with undisturbed(module), refusing_nested_tensors(module):
         base = _outputs(module, two, taps, forgiving=False)
         shapes = {name: output.shape for name, output in base.items()}
         others = {name: output.shape for name, output in _outputs(module, three, taps).items()}
         longer = [
-            {name: output.shape for name, output in _outputs(module, torch.cat([two, two], axis), taps).items()}
-            for axis in range(1, example.ndim)
+            {name: output.shape for name, output in _outputs(module, batch, taps).items()} for batch in _longer(two)
         ]
     found: dict[str, Layout] = {}
     for name, shape in shapes.items():
@@ -123,7 +122,21 @@ def _repeated(example: Tensor, count: int) -> Tensor:
     return torch.cat([example[:1].detach()] * count)
 
 
-def _outputs(module: nn.Module, x: Tensor, taps: Sequence[Tap], forgiving: bool = True) -> dict[str, Tensor]:
+def _longer(batch: Batch) -> list[Batch]:
+    """The batch twice as long along one axis: of its one input; of all that have this axis, and of each alone."""
+    if isinstance(batch, Tensor):
+        return [torch.cat([batch, batch], axis) for axis in range(1, batch.ndim)]
+    axes = range(1, max(x.ndim for x in batch.values()))
+    together: list[Batch] = [{name: _doubled(x, axis) for name, x in batch.items()} for axis in axes]
+    alone = [{**batch, name: _doubled(x, axis)} for name, x in batch.items() for axis in range(1, x.ndim)]
+    return together + alone
+
+
+def _doubled(x: Tensor, axis: int) -> Tensor:
+    return torch.cat([x, x], axis) if axis < x.ndim else x
+
+
+def _outputs(module: nn.Module, x: Batch, taps: Sequence[Tap], forgiving: bool = True) -> dict[str, Tensor]:
     """The first tensor that each tapped layer gives, in order; if ``forgiving``, what comes after may fail."""
     found: dict[str, Tensor] = {}
 
@@ -137,7 +150,7 @@ def _outputs(module: nn.Module, x: Tensor, taps: Sequence[Tap], forgiving: bool 
 
     handles = [listen(tap) for tap in taps]
     try:
-        module(x.clone())
+        call(module, mapped(x, torch.clone))
     except Exception:  # whatever a module raises for inputs of another size
         if not forgiving:
             raise

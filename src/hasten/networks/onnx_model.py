@@ -101,6 +101,9 @@ def with_frames(model: onnx.ModelProto, frames: Array, prepare: Prepare, path: P
 
     Pixels (uint8) become 0..1 unless the model takes them as they are; the normalisation is the caller's.
     """
+    if len(model.graph.input) != 1:
+        expected = "one input: several are built from Python, by hasten.split.build.build_package"
+        raise InputError(path, "inputs", [info.name for info in model.graph.input], expected)
     info = model.graph.input[0]
     wanted = onnx.helper.tensor_dtype_to_np_dtype(info.type.tensor_type.elem_type)
     shape = tuple(dim.dim_value for dim in info.type.tensor_type.shape.dim)[1:]
@@ -232,7 +235,7 @@ def _appended(model: onnx.ModelProto, tensor: str, head: nn.Module) -> onnx.Mode
     graph = network.graph
     names = {name for node in graph.node for name in node.output} | {item.name for item in graph.initializer}
     renamed = {name: f"{tensor}:{name}" for name in names}
-    renamed |= {network.input: tensor, network.given_by(1)[0]: f"{tensor}:logits"}
+    renamed |= {network.inputs[0]: tensor, network.given_by(1)[0]: f"{tensor}:logits"}
     for node in graph.node:
         rename(node, renamed)
         node.name = f"{tensor}:{node.name}"

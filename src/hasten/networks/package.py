@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypedDict, Unpack
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 from torch import nn
 
@@ -19,7 +18,9 @@ from hasten.networks.fit import fit
 from hasten.networks.train import Progress, TrainSettings
 from hasten.split import build as packing
 from hasten.split.build_checks import check_path
+from hasten.split.inputs import Inputs
 from hasten.split.metrics import ACCURACY
+from hasten.split.modules import batch_like
 from hasten.split.package import Package
 
 
@@ -38,7 +39,7 @@ class Packing(TypedDict, total=False):
 
 def build_package(
     module: nn.Module,
-    inputs: NDArray[np.generic],
+    inputs: Inputs,
     labels: NDArray[np.generic],
     *,
     name: str,
@@ -55,7 +56,8 @@ def build_package(
         module: as :func:`hasten.attach_exits` gives it, or one whose ``forward`` returns a tuple of one tensor of
             logits (N, classes) per exit, deepest last. For uint8 ``inputs`` it is given ``x.float() / 255``; that
             scaling becomes part of the exported graph, so the raw frame is what goes on the wire. Trained in place.
-        inputs: (N, *input_shape) held-out inputs, uint8, float32 or int64, never seen in training.
+        inputs: (N, *input_shape) held-out inputs, uint8, float32, int32, int64 or bool, never seen in training; of a
+            module with several inputs a dictionary of such arrays by the names of ``forward``'s parameters.
         labels: (N,) class indices, or what another ``metric`` compares with, (N, ...).
         name: of the package and its profile.
         path: where the package goes; written whole or not at all.
@@ -79,6 +81,8 @@ def build_package(
         exit_names = _names_of(module, inputs)
     if train != "none" and others.get("metric", ACCURACY) != ACCURACY and not others.get("class_names"):
         raise InputError("build", "train", train, "none: exits for another metric than accuracy come trained")
+    if train != "none" and isinstance(inputs, Mapping):
+        raise InputError("build", "train", train, "none: the exits of a network with several inputs come trained")
     packed: dict[str, Any] = {"name": name, "exit_names": exit_names, "path": path, **others}
     if train == "none":
         return packing.build_package(module, inputs, labels, **packed)
@@ -93,10 +97,11 @@ def build_package(
         return packing.build_package(fitted.module, inputs, labels, **packed)
 
 
-def _names_of(module: nn.Module, inputs: NDArray[np.generic]) -> Sequence[str]:
+def _names_of(module: nn.Module, inputs: Inputs) -> Sequence[str]:
     """The module's own names of its exits, or numbers."""
     if isinstance(module, MultiExit | OwnExits):
         return module.exit_names
-    if not isinstance(module, nn.Module) or not isinstance(inputs, np.ndarray):
+    arrays = list(inputs.values()) if isinstance(inputs, Mapping) else [inputs]
+    if not isinstance(module, nn.Module) or not arrays or not all(isinstance(array, np.ndarray) for array in arrays):
         return ("final",)  # refused by what follows, which says why
-    return OwnExits(module, 0, torch.from_numpy(inputs[:2].copy())).exit_names
+    return OwnExits(module, 0, batch_like(inputs, [array[:2] for array in arrays])).exit_names

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from hasten.split.codec_choice import AUTO, DEVIATIONS, costs_too_much, ranked
 from hasten.split.codecs import CODECS, CodecError, make_codec
+from hasten.split.inputs import Inputs, frame_of
 from hasten.split.metrics import ACCURACY, Metric, make_metric, score
 from hasten.split.segments import Segmenter
 from hasten.split.sessions import session_options
@@ -46,7 +47,7 @@ class Accuracies:
 
 def measure_accuracy(
     segmenter: Segmenter,
-    inputs: Array,
+    inputs: Inputs,
     targets: Array,
     codec_inputs: int,
     report: Callable[[float], None],
@@ -61,7 +62,7 @@ def measure_accuracy(
     """
     bench = _Bench(segmenter, inputs, targets, make_metric(metric, targets))
     right = bench.right(report)
-    held = min(codec_inputs, len(inputs))
+    held = min(codec_inputs, len(targets))
     partitions = len(segmenter.plan.cuts)
     rows = bench.candidates(min(held, _SIZED_INPUTS)) if codec == AUTO else [[codec]] * partitions
     coded_right = np.zeros((held, partitions, right.shape[1]))
@@ -94,7 +95,7 @@ def measure_accuracy(
 class _Bench:
     """The sessions of a network, held-out inputs (N, *shape), their targets (N, ...), and the metric."""
 
-    def __init__(self, segmenter: Segmenter, inputs: Array, targets: Array, metric: Metric) -> None:
+    def __init__(self, segmenter: Segmenter, inputs: Inputs, targets: Array, metric: Metric) -> None:
         self._segmenter, self._inputs, self._targets, self._metric = segmenter, inputs, targets, metric
         self._partitions, self._exits = len(segmenter.plan.cuts), len(segmenter.plan.after_block)
         self._everything = InlineSession(segmenter.everything())
@@ -107,10 +108,10 @@ class _Bench:
 
     def right(self, report: Callable[[float], None]) -> NDArray[np.float64]:
         """The score 0..1 of each exit for each input (N, E), without a codec."""
-        found = np.zeros((len(self._inputs), self._exits))
-        for index in range(len(self._inputs)):
+        found = np.zeros((len(self._targets), self._exits))
+        for index in range(len(self._targets)):
             found[index] = self._scores(self._values(index), 0, index)
-            report((index + 1) / len(self._inputs))
+            report((index + 1) / len(self._targets))
         return found
 
     def candidates(self, count: int) -> list[list[str]]:
@@ -165,8 +166,8 @@ class _Bench:
 
     def _values(self, index: int) -> dict[str, Array]:
         """All cut tensors and logits of one input, by name."""
-        frame, name = self._inputs[index : index + 1], self._segmenter.network.input
-        return {**self._everything.run({name: frame}), name: frame}
+        fed = dict(zip(self._segmenter.network.inputs, frame_of(self._inputs, index), strict=True))
+        return {**self._everything.run(fed), **fed}
 
 
 def codec_change(right: NDArray[np.float64], coded_right: NDArray[np.float64]) -> NDArray[np.float64]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -29,9 +29,10 @@ from hasten.split.executor import Executor, Role
 from hasten.split.export import FromFrames, export_network
 from hasten.split.graph import plan_cuts
 from hasten.split.graph_module import GraphModule
+from hasten.split.inputs import Inputs, arrays_of, count_of, first_of, frame_of
 from hasten.split.manifest import PackageManifest
 from hasten.split.metrics import ACCURACY, make_metric, metric_name
-from hasten.split.modules import named_outputs, require_float32, require_steady
+from hasten.split.modules import batch_like, call, named_outputs, require_float32, require_steady
 from hasten.split.package import (
     Package,
     open_package,
@@ -55,7 +56,7 @@ _QUICK_GAP_MS, _QUICK_REPEATS = 2.0, 5
 
 def build_package(
     module: nn.Module,
-    inputs: NDArray[np.generic],
+    inputs: Inputs,
     labels: NDArray[np.generic],
     *,
     name: str,
@@ -77,7 +78,8 @@ def build_package(
             or for another ``metric`` any tensor or dictionary of tensors (N, ...). For uint8 ``inputs`` it is given
             ``x.float() / 255``; that scaling becomes part of the exported graph, so the raw frame is what goes on the
             wire. Other inputs are given as they are.
-        inputs: (N, *input_shape) held-out inputs, uint8 or float32, never seen in training.
+        inputs: (N, *input_shape) held-out inputs, uint8, float32, int32, int64 or bool, never seen in training; of a
+            module with several inputs a dictionary of such arrays by the names of ``forward``'s parameters.
         labels: (N,) class indices, or for another metric whatever it compares with, (N, ...).
         name: of the package and its profile.
         exit_names: one per exit, in order.
@@ -100,7 +102,7 @@ def build_package(
     """
     report, tell = progress or _silent, on_note or warn
     classifier = metric == ACCURACY or bool(class_names)
-    frames, targets = checked_data(inputs, labels, classifier)
+    frames, targets = checked_data(_in_order(module, inputs), labels, classifier)
     make_metric(metric, targets)
     path = check_path(path)
     check_names(name, exit_names)
@@ -119,17 +121,19 @@ def build_package(
     )
     for note in (*segmenter.plan.notes, *_codec_notes(segmenter, exit_names, accuracy)):
         tell(note)
-    held = min(samples, len(frames))
-    content = Content(segmenter, accuracy, name, tuple(exit_names), meaning, frames[:held], targets[:held], len(frames))
+    held = first_of(frames, samples)
+    content = Content(
+        segmenter, accuracy, name, tuple(exit_names), meaning, held, targets[: count_of(held)], len(targets)
+    )
     executor = Executor(parse_package(content.file(_untimed(content.manifest())), path))
-    _verify_against(reference, executor, frames[:_VERIFIED_SAMPLES], lambda done: report("verify", done))
+    _verify_against(reference, executor, first_of(frames, _VERIFIED_SAMPLES), lambda done: report("verify", done))
     write_bytes(path, content.file(_quick_profile(executor, lambda done: report("quick profile", done))))
     return open_package(path)
 
 
 def rehearse(
     module: nn.Module,
-    inputs: Array,
+    inputs: Inputs,
     exit_names: Sequence[str],
     max_blocks: int = MAX_BLOCKS,
     *,
@@ -149,13 +153,14 @@ def rehearse(
     if not isinstance(module, nn.Module):
         raise InputError("build", "module", type(module).__name__, "a torch.nn.Module")
     require_float32(module)
-    frame = inputs[:1].copy()
-    reference = reference_of(module, frame)
-    wanted = require_steady(reference, torch.from_numpy(frame))
+    reference = reference_of(module, inputs)
+    example = batch_like(inputs, frame_of(inputs, 0))
+    wanted = require_steady(reference, example)
     classes = checked_exits(wanted, exit_names, classifier)
-    network = export_network(reference, torch.from_numpy(frame.copy()))
+    network = export_network(reference, example)
     segmenter = Segmenter(network, plan_cuts(network, exit_names, max_blocks))
-    values = {network.input: frame, **InlineSession(segmenter.everything()).run({network.input: frame})}
+    values = dict(zip(network.inputs, frame_of(inputs, 0), strict=True))
+    values |= InlineSession(segmenter.everything()).run(values)
     partition = (len(segmenter.plan.cuts) - 1) // 2
     fed = {spec.name: values[spec.name] for spec in segmenter.specs(partition)}
     values |= InlineSession(segmenter.tails(partition)).run(fed)
@@ -170,10 +175,21 @@ def rehearse(
     return segmenter, classes
 
 
-def reference_of(module: nn.Module, frames: Array) -> nn.Module:
+def reference_of(module: nn.Module, inputs: Inputs) -> nn.Module:
     """What the package has to equal: the module, given frames as they cross the link."""
     own = isinstance(module, GraphModule)  # a graph takes the frames themselves
-    return (FromFrames(module) if frames.dtype == np.uint8 and not own else module).eval()
+    pixels = any(array.dtype == np.uint8 for array in arrays_of(inputs))
+    return (FromFrames(module) if pixels and not own else module).eval()
+
+
+def _in_order(module: nn.Module, inputs: Inputs) -> Inputs:
+    """The inputs of a graph in the graph's order, for which their names must be its own."""
+    if not isinstance(module, GraphModule) or not isinstance(inputs, Mapping):
+        return inputs
+    names = module.network.inputs
+    if set(inputs) != set(names):
+        raise InputError("build", "inputs", sorted(map(str, inputs)), f"those of the graph, {', '.join(names)}")
+    return {name: inputs[name] for name in names}
 
 
 def _codec_notes(segmenter: Segmenter, exit_names: Sequence[str], accuracy: Accuracies) -> list[str]:
@@ -188,12 +204,12 @@ def _codec_notes(segmenter: Segmenter, exit_names: Sequence[str], accuracy: Accu
     ]
 
 
-def _verify_against(reference: nn.Module, executor: Executor, frames: Array, report: Callable[[float], None]) -> None:
+def _verify_against(reference: nn.Module, executor: Executor, samples: Inputs, report: Callable[[float], None]) -> None:
     """Compare every (exit, partition) with the torch module itself; the first that differs raises."""
-    inputs = [frames[index : index + 1] for index in range(len(frames))]
-    inputs += random_inputs_like(executor.package.manifest.input, frames, _RANDOM_INPUTS, seed=0)
+    inputs = [frame_of(samples, index) for index in range(count_of(samples))]
+    inputs += random_inputs_like(executor.package.manifest.inputs, samples, _RANDOM_INPUTS, seed=0)
     with torch.no_grad():
-        answers = [named_outputs(reference(torch.from_numpy(frame.copy()))) for frame in inputs]
+        answers = [named_outputs(call(reference, batch_like(samples, frame))) for frame in inputs]
     options = executor.package.manifest.options()
     for done, (exit_, partition) in enumerate(options, start=1):
         whole = [{name: tensor[0].numpy() for name, tensor in answer[exit_ - 1].items()} for answer in answers]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -13,32 +13,55 @@ from hasten.core.errors import InputError, one_of
 from hasten.core.output import check_file
 from hasten.split.codec_choice import AUTO
 from hasten.split.codecs import CODECS
+from hasten.split.inputs import MAX_INPUTS, Inputs, count_of
 from hasten.split.manifest import LOGITS, MAX_EXITS, MAX_NAME
 
 Array = NDArray[np.generic]
 
+_KEPT_TYPES = tuple(map(np.dtype, ("uint8", "int32", "int64", "bool")))
 _OUTPUT_TYPES = (torch.float32, torch.uint8, torch.int32, torch.int64, torch.bool)
 
 
-def checked_data(inputs: Array, labels: Array, classifier: bool) -> tuple[Array, Array]:
-    """Inputs as uint8, int64, bool or float32, labels as int64, other targets as these or float32."""
-    for field, value in (("inputs", inputs), ("labels", labels)):
-        if not isinstance(value, np.ndarray):
-            raise InputError("build", field, type(value).__name__, "a numpy array (for a tensor: tensor.numpy())")
-    if inputs.ndim < 2 or len(inputs) == 0:
-        raise InputError("build", "inputs", inputs.shape, "an array (N, *input_shape) with N at least 1")
-    if classifier and (labels.shape != (len(inputs),) or not np.issubdtype(labels.dtype, np.integer)):
-        raise InputError("build", "labels", f"{labels.dtype}{labels.shape}", f"{len(inputs)} class indices")
-    if labels.ndim < 1 or len(labels) != len(inputs):
-        raise InputError("build", "labels", labels.shape, f"targets of all {len(inputs)} inputs")
-    return _plain("inputs", inputs), labels.astype(np.int64) if classifier else _plain("labels", labels)
+def checked_data(inputs: Inputs, labels: Array, classifier: bool) -> tuple[Inputs, Array]:
+    """Inputs as uint8, int32, int64, bool or float32, labels as int64, other targets as inputs."""
+    frames = _checked_inputs(inputs)
+    count = count_of(frames)
+    _require_array("labels", labels)
+    if classifier and (labels.shape != (count,) or not np.issubdtype(labels.dtype, np.integer)):
+        raise InputError("build", "labels", f"{labels.dtype}{labels.shape}", f"{count} class indices")
+    if labels.ndim < 1 or len(labels) != count:
+        raise InputError("build", "labels", labels.shape, f"targets of all {count} inputs")
+    return frames, labels.astype(np.int64) if classifier else _plain("labels", labels)
+
+
+def _checked_inputs(inputs: Inputs) -> Inputs:
+    """The inputs, of types that packages hold and all of the same number."""
+    if not isinstance(inputs, Mapping):
+        _require_array("inputs", inputs)
+        if inputs.ndim < 2 or len(inputs) == 0:
+            raise InputError("build", "inputs", inputs.shape, "an array (N, *input_shape) with N at least 1")
+        return _plain("inputs", inputs)
+    if not 1 <= len(inputs) <= MAX_INPUTS:
+        raise InputError("build", "inputs", len(inputs), f"1 to {MAX_INPUTS} inputs")
+    for name, array in inputs.items():
+        _check_name("inputs", name)
+        _require_array(f"inputs: {name}", array)
+        if array.ndim < 1 or len(array) != len(next(iter(inputs.values()))) or not len(array):
+            expected = "arrays (N, *shape) with the same N, at least 1, for all inputs"
+            raise InputError("build", f"inputs: {name}", array.shape, expected)
+    return {name: _plain(f"inputs: {name}", array) for name, array in inputs.items()}
+
+
+def _require_array(field: str, value: object) -> None:
+    if not isinstance(value, np.ndarray):
+        raise InputError("build", field, type(value).__name__, "a numpy array (for a tensor: tensor.numpy())")
 
 
 def _plain(field: str, array: Array) -> Array:
     """An array of a type that packages hold."""
-    if array.dtype not in (np.dtype(np.uint8), np.dtype(np.int64), np.dtype(np.bool_)):
+    if array.dtype not in _KEPT_TYPES:
         if not np.issubdtype(array.dtype, np.floating) or not np.isfinite(array).all():
-            raise InputError("build", field, str(array.dtype), "uint8, int64, bool, or finite float values")
+            raise InputError("build", field, str(array.dtype), "uint8, int32, int64, bool, or finite float values")
         array = array.astype(np.float32)
     return np.ascontiguousarray(array)
 

@@ -13,9 +13,10 @@ from numpy.typing import NDArray
 
 from hasten.core.profile import Profile
 from hasten.split.accuracy import Accuracies
+from hasten.split.inputs import Inputs, arrays_of
 from hasten.split.manifest import Cut, ExitSpec, Graph, PackageManifest, Samples, TensorSpec, Weight
 from hasten.split.metrics import ACCURACY
-from hasten.split.package import PROFILE, SAMPLE_INPUTS, SAMPLE_LABELS, npy_bytes, package_bytes
+from hasten.split.package import PROFILE, SAMPLE_LABELS, npy_bytes, package_bytes, sample_members
 from hasten.split.segments import Segmenter
 
 Array = NDArray[np.generic]
@@ -41,7 +42,7 @@ class Content:
     name: str
     exit_names: tuple[str, ...]
     meaning: Meaning
-    inputs: Array
+    inputs: Inputs
     labels: Array
     evaluated: int
 
@@ -83,10 +84,11 @@ class Content:
     @cached_property
     def members(self) -> dict[str, bytes]:
         """Every member but manifest and profile."""
+        arrays = arrays_of(self.inputs)
         return {
             **{member: data for member, (_, data) in self.graphs.items()},
             **{member: data for member, (_, data) in self.weights.items()},
-            SAMPLE_INPUTS: npy_bytes(self.inputs),
+            **{member: npy_bytes(array) for member, array in zip(sample_members(len(arrays)), arrays, strict=True)},
             SAMPLE_LABELS: npy_bytes(self.labels),
         }
 
@@ -124,7 +126,7 @@ class Content:
             ],
             "graphs": [entry for entry, _ in self.graphs.values()],
             "weights": [entry for entry, _ in self.weights.values()],
-            "samples": Samples(count=len(self.inputs), evaluated=self.evaluated),
+            "samples": Samples(count=len(self.labels), evaluated=self.evaluated),
             "created_with": {package: importlib.metadata.version(package) for package in _VERSIONS_OF},
         }
 

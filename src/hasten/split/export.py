@@ -13,7 +13,7 @@ import logging
 import re
 import traceback
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 
 import onnx
 import torch
@@ -22,8 +22,9 @@ from torch import nn
 from hasten.core.errors import InputError
 from hasten.split.graph import OPSET
 from hasten.split.graph_module import GraphModule
+from hasten.split.inputs import MAX_INPUTS
 from hasten.split.manifest import MAX_NAME
-from hasten.split.modules import named_outputs
+from hasten.split.modules import Batch, call, mapped, named_outputs
 from hasten.split.network import ExportedNetwork, rename
 
 INPUT = "input"
@@ -32,31 +33,40 @@ _NOT_USERS = ("/torch/", "/onnxscript/", "/hasten/split/", "/hasten/networks/att
 
 
 class FromFrames(nn.Module):
-    """Gives a network that expects 0 to 1 its uint8 frames: ``network(frame.float() / 255)``."""
+    """Gives a network that expects 0 to 1 its uint8 frames: ``network(frame.float() / 255)``; others as they are."""
 
     def __init__(self, network: nn.Module) -> None:
         super().__init__()
         self.network = network
 
-    def forward(self, frame: torch.Tensor) -> tuple[torch.Tensor, ...]:
-        """``frame``: (N, ...) uint8."""
-        outputs: tuple[torch.Tensor, ...] = self.network(frame.to(torch.float32) / 255)
+    def forward(self, *frame: torch.Tensor, **frames: torch.Tensor) -> tuple[torch.Tensor, ...]:
+        """``frame``: (N, ...), or several inputs by name."""
+        outputs: tuple[torch.Tensor, ...] = call(self.network, mapped(frames or frame[0], _scaled))
         return outputs
 
 
-class _Flat(nn.Module):
-    """Gives the outputs of all exits one after another, whatever each exit gives them in."""
+def _scaled(frame: torch.Tensor) -> torch.Tensor:
+    return frame.to(torch.float32) / 255 if frame.dtype == torch.uint8 else frame
 
-    def __init__(self, network: nn.Module) -> None:
+
+class _Flat(nn.Module):
+    """Takes all inputs and gives all outputs one after another, whatever the network has them in.
+
+    ``names``: of several inputs; empty for one.
+    """
+
+    def __init__(self, network: nn.Module, names: Sequence[str]) -> None:
         super().__init__()
         self.network = network
+        self.names = tuple(names)
 
-    def forward(self, x: torch.Tensor) -> tuple[torch.Tensor, ...]:
-        """``x``: (N, *input_shape)."""
-        return tuple(tensor for given in named_outputs(self.network(x)) for tensor in given.values())
+    def forward(self, *tensors: torch.Tensor) -> tuple[torch.Tensor, ...]:
+        """``tensors``: (N, *shape) of each input."""
+        batch = dict(zip(self.names, tensors, strict=True)) if self.names else tensors[0]
+        return tuple(tensor for given in named_outputs(call(self.network, batch)) for tensor in given.values())
 
 
-def export_network(module: nn.Module, example: torch.Tensor) -> ExportedNetwork:
+def export_network(module: nn.Module, example: Batch) -> ExportedNetwork:
     """Export ``module`` (eval mode, returns a tuple of outputs) for a batch of one shaped like ``example``.
 
     Raises:
@@ -66,13 +76,13 @@ def export_network(module: nn.Module, example: torch.Tensor) -> ExportedNetwork:
     if isinstance(module, GraphModule):
         return module.network
     program = None
+    names = list(example) if isinstance(example, dict) else []
+    tensors = tuple(example.values()) if isinstance(example, dict) else (example,)
     with _quiet(), torch.no_grad():
         try:
-            given = [list(outputs) for outputs in named_outputs(module(example.clone()))]
-            program = torch.export.export(_Flat(module), (example,)).run_decompositions({})
-            exported = torch.onnx.export(
-                program, dynamo=True, verbose=False, external_data=False, opset_version=OPSET, input_names=[INPUT]
-            )
+            given = [list(outputs) for outputs in named_outputs(call(module, mapped(example, torch.clone)))]
+            program = torch.export.export(_Flat(module, names), tensors).run_decompositions({})
+            exported = torch.onnx.export(program, dynamo=True, verbose=False, external_data=False, opset_version=OPSET)
         except Exception as error:  # torch's exporter raises many kinds
             if program is None:
                 expected = f"a module that torch.export can trace; forward must return all exits ({_traced(error)})"
@@ -82,9 +92,10 @@ def export_network(module: nn.Module, example: torch.Tensor) -> ExportedNetwork:
     assert exported is not None  # without a file name the exporter returns the program
     model = onnx.shape_inference.infer_shapes(exported.model_proto)
     require_plain(model)
+    _name_inputs(model.graph, names or [INPUT])
     shorten_names(model.graph)
-    tensors = iter(output.name for output in model.graph.output)
-    return ExportedNetwork(model.graph, [{name: str(next(tensors)) for name in names} for names in given])
+    outputs = iter(output.name for output in model.graph.output)
+    return ExportedNetwork(model.graph, [{name: str(next(outputs)) for name in names} for names in given])
 
 
 def _inner(module: nn.Module) -> nn.Module:
@@ -139,16 +150,30 @@ def shorten_names(graph: onnx.GraphProto) -> None:
     names |= {item.name for item in (*graph.initializer, *graph.input, *graph.output, *graph.value_info)}
     long = sorted(name for name in names if len(name) > MAX_NAME)
     shorter = {name: f"{number}:{name[-MAX_NAME + 8 :]}" for number, name in enumerate(long)}
-    for node in graph.node if shorter else []:
-        rename(node, shorter)
+    if shorter:
+        _rename_all(graph, shorter)
+
+
+def _name_inputs(graph: onnx.GraphProto, names: Sequence[str]) -> None:
+    """Give the graph's inputs these names; another tensor that has one of them gets another."""
+    own = [info.name for info in graph.input]
+    taken = [name for node in graph.node for name in node.output] + [item.name for item in graph.initializer]
+    others = {name: f"{name}:inside" for name in taken if name in names}
+    _rename_all(graph, {**others, **dict(zip(own, names, strict=True))})
+
+
+def _rename_all(graph: onnx.GraphProto, names: Mapping[str, str]) -> None:
+    """Give tensors other names wherever the graph names them."""
+    for node in graph.node:
+        rename(node, names)
     for item in (*graph.initializer, *graph.input, *graph.output, *graph.value_info):
-        item.name = shorter.get(item.name, item.name)
+        item.name = names.get(item.name, item.name)
 
 
 def require_plain(model: onnx.ModelProto) -> None:
-    """Refuse graphs with several inputs, or with operators that are not ONNX's own."""
-    if len(model.graph.input) != 1:
-        raise InputError("network", "module", len(model.graph.input), "a module with one input tensor")
+    """Refuse graphs with no input or too many, or with operators that are not ONNX's own."""
+    if not 1 <= len(model.graph.input) <= MAX_INPUTS:
+        raise InputError("network", "inputs", len(model.graph.input), f"1 to {MAX_INPUTS} input tensors")
     domains = {node.domain for node in model.graph.node} - {"", "ai.onnx"}
     if domains or len(model.functions):
         raise InputError("network", "module", sorted(domains), "standard ONNX operators only")

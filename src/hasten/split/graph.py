@@ -1,7 +1,7 @@
 """Where a functional ONNX graph can be cut: live-set analysis, exits, and the choice of the useful cuts.
 
 The *spine* is what the deepest exit needs, in the graph's order. A *position* i stands for "the first i spine nodes
-have run". The tensors that cross there are those made before it (or the input) and needed after it by any exit whose
+have run". The tensors that cross there are those made before it (or the inputs) and needed after it by any exit whose
 attachment is not yet passed. A position is a candidate when few enough tensors cross and all of them are float32;
 masks and the like, which cheap operations make of the input, do not count: what they are made of crosses. An exit is
 attached behind the last spine node it needs; what it needs beyond the spine is its head.
@@ -131,7 +131,7 @@ class CutAnalysis:
 
     def _live(self, position: int) -> list[str]:
         if position == 0:
-            return [self.network.input]
+            return self.network.inputs
         done = set(self.spine[:position])
         self.early_ends()
         ends = self._ends
@@ -140,12 +140,13 @@ class CutAnalysis:
         for given, need, end in zip(self.network.exits, self.needs, ends, strict=True):
             if end >= position:
                 read |= {*given.values(), *(name for index in need - done for name in reads(nodes[index]))}
-        made = {self.network.input} | {name for index in done for name in nodes[index].output}
+        made = {*self.network.inputs} | {name for index in done for name in nodes[index].output}
         read &= made
         if not all(name in self.side for name in read):
             again = [self.side.sources(name) for name in read if name in self.side]
             read = {name for name in read if name not in self.side}.union(*again)
-        return sorted(read, key=lambda name: self.network.producer.get(name, -1))
+        order = {name: place for place, name in enumerate(self.network.inputs)}
+        return sorted(read, key=lambda name: (self.network.producer.get(name, -1), order.get(name, 0)))
 
     def legal(self, position: int) -> bool:
         """May the network be cut here?"""

@@ -31,8 +31,12 @@ class GraphModule(nn.Module):
         exits = [{name: exit_name} for name, exit_name in zip(names, self.exit_names, strict=True)]
         self.network = ExportedNetwork(model.graph, exits)
 
-    def forward(self, x: Tensor) -> tuple[Tensor, ...]:
-        """Run inputs (N, *input_shape) one by one, as the graph takes them."""
-        names, given = list(self.exit_names), self.network.input
-        rows = [self._session.run(names, {given: x[row : row + 1].numpy()}) for row in range(len(x))]
+    def forward(self, *x: Tensor, **inputs: Tensor) -> tuple[Tensor, ...]:
+        """Run inputs (N, *input_shape), one or several by name, row by row, as the graph takes them."""
+        given = inputs or {self.network.inputs[0]: x[0]}
+        names, count = list(self.exit_names), len(next(iter(given.values())))
+        rows = [
+            self._session.run(names, {name: tensor[row : row + 1].numpy() for name, tensor in given.items()})
+            for row in range(count)
+        ]
         return tuple(torch.from_numpy(np.concatenate(parts)) for parts in zip(*rows, strict=True))

@@ -11,6 +11,8 @@ from hasten.split.package import Package
 def describe(package: Package) -> dict[str, Any]:
     """Blocks, exits, cuts, sizes, accuracies, embedded times and origin of a package; JSON-ready.
 
+    ``input`` is the first of ``inputs``.
+
     ``cuts[p]`` is partition p; ``bytes`` there is the mean payload with the codec, ``plain_bytes`` the tensors uncoded,
     ``points_lost`` what the codec costs at most at any exit behind, in hundredths; None where nothing is sent.
     """
@@ -23,7 +25,8 @@ def describe(package: Package) -> dict[str, Any]:
         "classes": manifest.classes,
         "class_names": list(manifest.class_names),
         "metric": manifest.metric,
-        "input": manifest.input.model_dump(mode="json"),
+        "input": manifest.inputs[0].model_dump(mode="json"),
+        "inputs": [spec.model_dump(mode="json") for spec in manifest.inputs],
         "cuts": [
             {
                 "partition": partition,

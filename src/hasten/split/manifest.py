@@ -12,6 +12,7 @@ from typing import Annotated, Literal
 import numpy as np
 from pydantic import Field, model_validator
 
+from hasten.core.errors import InputError
 from hasten.core.files import Record
 
 MAX_ELEMENTS = 1 << 28
@@ -137,9 +138,16 @@ class PackageManifest(Record):
     members: dict[MemberName, Member]
 
     @property
+    def inputs(self) -> tuple[TensorSpec, ...]:
+        """The network's inputs; the tensors of cut 0."""
+        return self.cuts[0].tensors
+
+    @property
     def input(self) -> TensorSpec:
-        """The network's input; the one tensor of cut 0."""
-        return self.cuts[0].tensors[0]
+        """The network's one input; where there are several, an :class:`InputError` names them."""
+        if len(self.inputs) > 1:
+            raise InputError(self.name, "inputs", [spec.name for spec in self.inputs], "one input")
+        return self.inputs[0]
 
     @property
     def block_count(self) -> int:
@@ -165,8 +173,8 @@ class PackageManifest(Record):
 
     @model_validator(mode="after")
     def _consistent(self) -> PackageManifest:
-        if len(self.cuts[0].tensors) != 1:
-            raise ValueError("cuts[0] to be the one input tensor")
+        if len({spec.name for spec in self.inputs}) != len(self.inputs):
+            raise ValueError("cuts[0].tensors to have different names")
         previous = 0
         for number, exit_ in enumerate(self.exits, start=1):
             if not previous < exit_.after_block <= self.block_count:

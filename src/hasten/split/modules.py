@@ -6,13 +6,17 @@ on, a counter that is read) has no such answer, so it is refused with what may b
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from typing import Any
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from hasten.core.errors import InputError
+from hasten.split.inputs import Inputs
 from hasten.split.manifest import LOGITS
 
 STEADY = 1e-5
@@ -20,6 +24,26 @@ STEADY = 1e-5
 
 MAX_WEIGHT_BYTES = (1 << 31) - (64 << 20)
 """An ONNX file holds less than 2 GiB; the rest is left for the graph."""
+
+
+Batch = Tensor | dict[str, Tensor]
+"""What a module is called with: one input (N, *shape), or several by the names of its ``forward``'s parameters."""
+
+
+def call(module: nn.Module, batch: Batch) -> Any:
+    """What ``module`` gives for ``batch``."""
+    return module(**batch) if isinstance(batch, dict) else module(batch)
+
+
+def batch_like(inputs: Inputs, frame: Sequence[NDArray[np.generic]]) -> Batch:
+    """Copies of a frame's arrays, as a module takes them that takes ``inputs``."""
+    tensors = [torch.tensor(array) for array in frame]
+    return dict(zip(inputs, tensors, strict=True)) if isinstance(inputs, Mapping) else tensors[0]
+
+
+def mapped(batch: Batch, change: Callable[[Tensor], Tensor]) -> Batch:
+    """``batch`` with ``change`` done to each of its tensors."""
+    return {name: change(tensor) for name, tensor in batch.items()} if isinstance(batch, dict) else change(batch)
 
 
 @contextmanager
@@ -118,8 +142,8 @@ def named_outputs(outputs: object) -> list[dict[str, Tensor]]:
     return found
 
 
-def require_steady(module: nn.Module, example: Tensor) -> list[dict[str, Tensor]]:
-    """What ``module`` gives for ``example`` (1, *shape), which must be the same at each call in eval mode.
+def require_steady(module: nn.Module, example: Batch) -> list[dict[str, Tensor]]:
+    """What ``module`` gives for ``example`` (a batch of one), which must be the same at each call in eval mode.
 
     Raises:
         InputError: it is not, with the likely cause; or the module does not run.
@@ -128,7 +152,7 @@ def require_steady(module: nn.Module, example: Tensor) -> list[dict[str, Tensor]
         with undisturbed(module), refusing_nested_tensors(module):
             still_training = [name or type(part).__name__ for name, part in module.named_modules() if part.training]
             before = buffers_of(module)
-            first, again = module(example.clone()), module(example.clone())
+            first, again = (call(module, mapped(example, torch.clone)) for _ in range(2))
             moved = changed_buffers(module, before)
     except InputError:
         raise

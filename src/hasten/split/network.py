@@ -43,15 +43,15 @@ class ExportedNetwork:
                 if tensor.elem_type in _NAMES:
                     self.types[info.name] = _NAMES[tensor.elem_type]
         self.weights = {item.name: math.prod(item.dims) for item in self.graph.initializer}
-        self.producer = {}
+        self.producer, given = {}, set(self.inputs)
         for index, node in enumerate(self.graph.node):
-            if any(name == self.input or name in self.producer for name in reads(node)):
+            if any(name in given or name in self.producer for name in reads(node)):
                 self.producer.update({name: index for name in node.output if name})
 
     @property
-    def input(self) -> str:
-        """Name of the network's input."""
-        return str(self.graph.input[0].name)
+    def inputs(self) -> list[str]:
+        """Names of the network's inputs."""
+        return [str(info.name) for info in self.graph.input]
 
     def given_by(self, exit_: int) -> list[str]:
         """Names in the graph of the tensors that ``exit_`` (from 1) gives."""

@@ -1,7 +1,7 @@
 """An ONNX file as something that can be cut: read, made static for a batch of one, its constants computed.
 
-External data beside the file are read, too. What cannot be cut is refused by name: several inputs, axes of no fixed
-size, operators that are not ONNX's own.
+External data beside the file are read, too. What cannot be cut is refused by name: axes of no fixed size, operators
+that are not ONNX's own.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ from onnx.external_data_helper import load_external_data_for_model, uses_externa
 from hasten.core.errors import InputError
 from hasten.split.export import require_plain, shorten_names
 from hasten.split.graph import OPSET
+from hasten.split.inputs import MAX_INPUTS
 from hasten.split.modules import MAX_WEIGHT_BYTES, reason
 from hasten.split.sessions import session_options
 
@@ -27,7 +28,7 @@ SHOWN_NAMES = 12
 
 
 def read_onnx(path: Path, exits: Sequence[str] = ()) -> onnx.ModelProto:
-    """The model in ``path`` with one static input of batch 1, ONNX's own operators and known shapes.
+    """The model in ``path`` with static inputs of batch 1, ONNX's own operators and known shapes.
 
     Tensors named in ``exits`` become outputs, so that nothing that is done to the graph removes them; the file's own
     outputs stay behind them.
@@ -121,11 +122,11 @@ def _nbytes(item: onnx.TensorProto) -> int:
 
 
 def _make_static(model: onnx.ModelProto, path: Path) -> None:
-    """Fix the batch to 1; the input's other axes must have sizes."""
+    """Fix the batch to 1; the inputs' other axes must have sizes."""
     constants = {item.name for item in model.graph.initializer}
     inputs = [info for info in model.graph.input if info.name not in constants]
-    if len(inputs) != 1:
-        raise InputError(path, "inputs", [info.name for info in inputs], "one input")
+    if not 1 <= len(inputs) <= MAX_INPUTS:
+        raise InputError(path, "inputs", len(inputs), f"1 to {MAX_INPUTS} inputs")
     for info in model.graph.input:
         if info.name in constants:  # of files from before initializers were no inputs
             continue

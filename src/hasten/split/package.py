@@ -26,6 +26,7 @@ from hasten.core.profile import Profile
 from hasten.core.protobuf import Malformed
 from hasten.split.archive import INTACT, Archive, archive_of, open_archive
 from hasten.split.codecs import make_codec
+from hasten.split.inputs import Inputs
 from hasten.split.manifest import Member, PackageManifest, TensorSpec
 from hasten.split.onnxscan import external_initializers
 
@@ -36,7 +37,6 @@ MAX_GRAPH_BYTES = 64 << 20
 
 MANIFEST, PROFILE = "manifest.json", "profile.json"
 SAMPLE_INPUTS, SAMPLE_LABELS = "samples/inputs.npy", "samples/labels.npy"
-_FIXED_MEMBERS = (PROFILE, SAMPLE_INPUTS, SAMPLE_LABELS)
 Content = bytes | memoryview
 
 
@@ -96,11 +96,14 @@ class Package:
             for weight in self.manifest.weights
         }
 
-    def samples(self) -> tuple[Array, Array]:
-        """Held-out (inputs (N, *input shape), labels (N,) or what else the targets are); read-only."""
+    def samples(self) -> tuple[Inputs, Array]:
+        """Held-out (inputs (N, *input shape), labels (N,) or what else the targets are); read-only.
+
+        Of a network with several inputs the first is a dictionary by their names.
+        """
         return self._samples
 
-    def frames(self) -> tuple[Array, NDArray[np.int64] | None]:
+    def frames(self) -> tuple[Inputs, NDArray[np.int64] | None]:
         """Held-out inputs (N, *input shape) and their classes (N,); None where a label is no class."""
         inputs, labels = self._samples
         return inputs, labels.astype(np.int64, copy=False) if self.manifest.classes else None
@@ -145,9 +148,13 @@ class Package:
                 if name not in known:
                     raise InputError(where, "external data", name, "a weight of this package")
 
-    def _read_samples(self) -> tuple[Array, Array]:
-        count = self.manifest.samples.count
-        inputs = _read_npy(self._members[SAMPLE_INPUTS], self.manifest.input, count, _inside(self.path, SAMPLE_INPUTS))
+    def _read_samples(self) -> tuple[Inputs, Array]:
+        count, specs = self.manifest.samples.count, self.manifest.inputs
+        arrays = {
+            spec.name: _read_npy(self._members[member], spec, count, _inside(self.path, member))
+            for spec, member in zip(specs, sample_members(len(specs)), strict=True)
+        }
+        inputs: Inputs = arrays if len(specs) > 1 else arrays[specs[0].name]
         label = self.manifest.label
         labels = _read_npy(self._members[SAMPLE_LABELS], label, count, _inside(self.path, SAMPLE_LABELS))
         if not self.manifest.classes:
@@ -157,6 +164,11 @@ class Package:
             expected = f"classes 0..{self.manifest.classes - 1}"
             raise InputError(_inside(self.path, SAMPLE_LABELS), "labels", int(classes.max()), expected)
         return inputs, classes
+
+
+def sample_members(inputs: int) -> list[str]:
+    """The members that hold the samples of each of so many inputs."""
+    return [SAMPLE_INPUTS, *(f"samples/inputs_{number}.npy" for number in range(1, inputs))]
 
 
 def open_package(path: str | Path) -> Package:
@@ -215,7 +227,7 @@ def npy_bytes(array: Array) -> bytes:
 def _check_members(manifest: PackageManifest, archive: Archive) -> None:
     members, path = archive.members, archive.path
     wanted = {graph.member for graph in manifest.graphs} | {weight.member for weight in manifest.weights}
-    wanted |= set(_FIXED_MEMBERS)
+    wanted |= {PROFILE, SAMPLE_LABELS, *sample_members(len(manifest.inputs))}
     if set(manifest.members) != wanted:
         odd = sorted(set(manifest.members) ^ wanted)[0]
         raise InputError(_inside(path, MANIFEST), "members", odd, "exactly the members that the manifest uses")

@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 from hasten.core.profile import Block, ExitHead, Profile
 from hasten.split.codecs import CutCodecs
 from hasten.split.executor import Executor, Key, Role
+from hasten.split.inputs import Frame, count_of, frame_of
 from hasten.split.manifest import PackageManifest
 
 Array = NDArray[np.float64]
@@ -87,7 +88,8 @@ def time_segments(
     manifest = executor.package.manifest
     clock = clock or (time.thread_time if executor.threads == 1 else time.perf_counter)
     codecs = CutCodecs()
-    frames = executor.package.samples()[0][:TIMED_FRAMES, np.newaxis]
+    inputs = executor.package.samples()[0]
+    frames = [frame_of(inputs, index) for index in range(min(TIMED_FRAMES, count_of(inputs)))]
     payloads = _payloads(executor, codecs, frames)
     keys = [Key("prefix", partition, 0) for partition in range(manifest.block_count + 1)]
     keys += [Key("finish", partition, exit_) for exit_, partition in manifest.options()]
@@ -235,22 +237,22 @@ def _members(columns: int, used: Iterable[int]) -> Array:
     return row
 
 
-def _payloads(executor: Executor, codecs: CutCodecs, frames: NDArray[np.generic]) -> list[list[bytes]]:
-    """What would be sent at every partition for each of ``frames`` (N, 1, *shape): one prefix after the other."""
+def _payloads(executor: Executor, codecs: CutCodecs, frames: Sequence[Frame]) -> list[list[bytes]]:
+    """What would be sent at every partition for each of ``frames``: one prefix after the other."""
     payloads = []
     for partition, cut in enumerate(executor.package.manifest.cuts):
         if partition:
             executor.hold([Key("prefix", partition, 0)])
-        sent = [executor.prefix(partition, [frame]) if partition else [frame] for frame in frames]
+        sent = [executor.prefix(partition, frame) if partition else frame for frame in frames]
         payloads.append([codecs.encode(tensors, cut) for tensors in sent])
     return payloads
 
 
 def _time_prefix(
-    executor: Executor, codecs: CutCodecs, clock: Callable[[], float], partition: int, frame: NDArray[np.generic]
+    executor: Executor, codecs: CutCodecs, clock: Callable[[], float], partition: int, frame: Frame
 ) -> tuple[float, float]:
     start = clock()
-    tensors = executor.prefix(partition, [frame]) if partition else [frame]
+    tensors = executor.prefix(partition, frame) if partition else frame
     middle = clock()
     codecs.encode(tensors, executor.package.manifest.cuts[partition])
     return 1e3 * (middle - start), 1e3 * (clock() - middle)

@@ -42,9 +42,9 @@ class Segmenter:
         )
 
     def prefix(self, partition: int) -> bytes:
-        """Blocks 1..``partition``: input to the tensors that cross."""
+        """Blocks 1..``partition``: inputs to the tensors that cross."""
         names = list(self.plan.cuts[partition].tensors)
-        return self._extract([self.network.input], names, names)
+        return self._extract(self.network.inputs, names, names)
 
     def finish(self, partition: int, exit_: int) -> bytes:
         """From the tensors at ``partition`` to the outputs of ``exit_`` (from 1)."""
@@ -54,13 +54,13 @@ class Segmenter:
     def whole_exit(self, exit_: int) -> bytes:
         """One exit as a self-contained model with its weights inside: the peer that segments are measured against."""
         names = list(self.network.exits[exit_ - 1])
-        return self._extract([self.network.input], self.network.given_by(exit_), names, inline=True)
+        return self._extract(self.network.inputs, self.network.given_by(exit_), names, inline=True)
 
     def everything(self) -> bytes:
-        """Input to the tensors of cuts 1..L and all outputs, for measuring accuracy in one pass."""
+        """Inputs to the tensors of cuts 1..L and all outputs, for measuring accuracy in one pass."""
         tensors = list(dict.fromkeys(name for cut in self.plan.cuts[1:] for name in cut.tensors))
         targets, names = self._outputs_of(range(1, len(self.network.exits) + 1))
-        return self._extract([self.network.input], tensors + targets, tensors + names, inline=True)
+        return self._extract(self.network.inputs, tensors + targets, tensors + names, inline=True)
 
     def tails(self, partition: int) -> bytes:
         """From the tensors at ``partition`` to the outputs of all exits behind it, named as in :meth:`everything`."""

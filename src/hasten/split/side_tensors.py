@@ -21,10 +21,12 @@ class SideTensors:
         """``weighted``: indices of the nodes that are not cheap."""
         self._network = network
         self._best: dict[str, tuple[int, frozenset[str]]] = {}
-        if network.input in network.types:
-            self._best[network.input] = (self.nbytes(network.input), frozenset([network.input]))
+        given = set(network.inputs)
+        for name in network.inputs:
+            if name in network.types:
+                self._best[name] = (self.nbytes(name), frozenset([name]))
         for index, node in enumerate(network.graph.node):
-            dependent = [name for name in reads(node) if name == network.input or name in network.producer]
+            dependent = [name for name in reads(node) if name in given or name in network.producer]
             if index in weighted or not dependent or not all(name in self._best for name in dependent):
                 continue
             sources = frozenset().union(*(self._best[name][1] for name in dependent))
@@ -38,7 +40,7 @@ class SideTensors:
         return name in self._best
 
     def sources(self, name: str) -> frozenset[str]:
-        """The smallest tensors (itself, the input, or some in between) that ``name`` can be made of."""
+        """The smallest tensors (itself, the inputs, or some in between) that ``name`` can be made of."""
         return self._best[name][1]
 
     def nbytes(self, name: str) -> int:

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from hasten.core.errors import HastenError
 from hasten.split.codecs import Codec, CodecError, CutCodecs
 from hasten.split.executor import Executor, Key, segments_of
+from hasten.split.inputs import Frame, Inputs, arrays_of, count_of, frame_of
 from hasten.split.manifest import LOGITS, TensorSpec
 from hasten.split.metrics import Outputs
 from hasten.split.package import Package
@@ -76,13 +77,13 @@ def verify(
     """
     executor = Executor(package, threads)
     drawn, _ = package.samples()
-    held_out = [drawn[index : index + 1] for index in range(min(samples, len(drawn)))]
-    inputs = held_out + random_inputs_like(package.manifest.input, drawn, random_inputs, seed)
+    held_out = [frame_of(drawn, index) for index in range(min(samples, count_of(drawn)))]
+    inputs = held_out + random_inputs_like(package.manifest.inputs, drawn, random_inputs, seed)
     exits = range(1, len(package.manifest.exits) + 1)
     whole = {}
     for number in exits:
         executor.hold([Key("finish", 0, number)])
-        whole[number] = [executor.outputs(0, number, [frame]) for frame in inputs]
+        whole[number] = [executor.outputs(0, number, frame) for frame in inputs]
         _require_steady(executor, number, inputs[0], whole[number])
     codecs = CutCodecs()
     checks = []
@@ -96,7 +97,7 @@ def verify(
 
 
 def option_error(
-    executor: Executor, exit_: int, partition: int, inputs: Sequence[Array], whole: Sequence[Outputs]
+    executor: Executor, exit_: int, partition: int, inputs: Sequence[Frame], whole: Sequence[Outputs]
 ) -> float:
     """Largest relative error of one option against the ``whole`` outputs; VerificationError beyond the tolerance."""
     worst = 0.0
@@ -118,7 +119,7 @@ def codec_agreement(
     codecs: CutCodecs,
     exit_: int,
     partition: int,
-    inputs: Sequence[Array],
+    inputs: Sequence[Frame],
     whole: Sequence[Outputs],
 ) -> float:
     """Share of ``inputs`` whose top-1 answer is that of ``whole`` although the codec acts at the partition point."""
@@ -149,9 +150,9 @@ def _require_bound(where: str, codec: Codec, sent: Array, got: Array) -> None:
         )
 
 
-def crossing(executor: Executor, partition: int, frame: Array) -> list[Array]:
-    """The tensors that cross at ``partition`` for one input (1, *shape)."""
-    return executor.prefix(partition, [frame]) if partition else [frame]
+def crossing(executor: Executor, partition: int, frame: Frame) -> list[Array]:
+    """The tensors that cross at ``partition`` for one frame."""
+    return executor.prefix(partition, frame) if partition else frame
 
 
 def largest_magnitude(whole: Sequence[Array]) -> float:
@@ -176,9 +177,9 @@ def relative_error(output: Array, wanted: Array, scale: float | None = None) -> 
     return error if np.isfinite(error) else float("inf")
 
 
-def _require_steady(executor: Executor, exit_: int, frame: Array, whole: Sequence[Outputs]) -> None:
+def _require_steady(executor: Executor, exit_: int, frame: Frame, whole: Sequence[Outputs]) -> None:
     """The same exit on the same input must give the same again."""
-    again = executor.outputs(0, exit_, [frame])
+    again = executor.outputs(0, exit_, frame)
     error = max(
         relative_error(again[name], wanted, largest_magnitude([outputs[name] for outputs in whole]))
         for name, wanted in whole[0].items()
@@ -190,13 +191,20 @@ def _require_steady(executor: Executor, exit_: int, frame: Array, whole: Sequenc
         )
 
 
-def random_inputs_like(spec: TensorSpec, samples: Array, count: int, seed: int) -> list[Array]:
-    """Inputs (1, *shape) drawn evenly over the range that the samples span, or all of 0..255 for frames."""
+def random_inputs_like(specs: Sequence[TensorSpec], samples: Inputs, count: int, seed: int) -> list[Frame]:
+    """Frames drawn evenly over the range that the samples of each input span, or all of 0..255 for pixels."""
     rng = np.random.default_rng(seed)
+    ranges = [(array.min(), array.max()) for array in arrays_of(samples)]
+    return [
+        [_drawn(rng, spec, low, high) for spec, (low, high) in zip(specs, ranges, strict=True)] for _ in range(count)
+    ]
+
+
+def _drawn(rng: np.random.Generator, spec: TensorSpec, low: np.generic, high: np.generic) -> Array:
+    """One input (1, *shape) between ``low`` and ``high``."""
     shape = (1, *spec.shape)
     if spec.dtype == "uint8":
-        return [rng.integers(0, 256, shape, dtype=np.uint8) for _ in range(count)]
-    low, high = samples.min(), samples.max()
+        return rng.integers(0, 256, shape, dtype=np.uint8)
     if spec.dtype == "float32":
-        return [rng.uniform(low, high, shape).astype(np.float32) for _ in range(count)]
-    return [rng.integers(int(low), int(high) + 1, shape).astype(spec.dtype) for _ in range(count)]
+        return rng.uniform(float(low), float(high), shape).astype(np.float32)
+    return rng.integers(int(low), int(high) + 1, shape).astype(spec.dtype)

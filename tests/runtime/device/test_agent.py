@@ -125,7 +125,7 @@ def play(
         log = TaskLog(path, keep=True)
         try:
             await agent.prepare()
-            arrivals = [Arrival(gap_ms * i, 0, frame, 4) for i in range(tasks)]
+            arrivals = [Arrival(gap_ms * i, 0, [frame], 4) for i in range(tasks)]
             async with asyncio.timeout(20):
                 await agent.run(arrivals, now_ms() + 10.0, log)
         finally:
@@ -270,7 +270,7 @@ def test_a_task_too_late_at_its_turn_is_cancelled(package):
         )
         frame = package.samples()[0][:1]
         try:
-            await agent.run([Arrival(0.0, 0, frame, 0), Arrival(20.0, 0, frame, 0)], now_ms() + 10.0, log)
+            await agent.run([Arrival(0.0, 0, [frame], 0), Arrival(20.0, 0, [frame], 0)], now_ms() + 10.0, log)
         finally:
             await agent.close()
         return log.records

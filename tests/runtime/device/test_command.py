@@ -112,7 +112,7 @@ def test_bad_sources(package, tmp_path):
 
 def test_frames_that_are_not_finite_and_files_that_are_none_are_refused(tmp_path):
     spec = SimpleNamespace(shape=(2,), dtype="float32")
-    package = SimpleNamespace(manifest=SimpleNamespace(input=spec))
+    package = SimpleNamespace(manifest=SimpleNamespace(inputs=[spec]))
     frames = np.zeros((3, 2), np.float32)
     np.save(tmp_path / "good.npy", frames)
     assert len(open_source(str(tmp_path / "good.npy"), package).inputs) == 3
@@ -135,7 +135,7 @@ def test_frames_that_are_not_finite_and_files_that_are_none_are_refused(tmp_path
 
 
 def test_what_an_archive_of_frames_unpacks_to_is_bounded(tmp_path, monkeypatch):
-    package = SimpleNamespace(manifest=SimpleNamespace(input=SimpleNamespace(shape=(1000,), dtype="uint8")))
+    package = SimpleNamespace(manifest=SimpleNamespace(inputs=[SimpleNamespace(shape=(1000,), dtype="uint8")]))
     np.savez_compressed(tmp_path / "bomb.npz", x=np.zeros((100, 1000), np.uint8))
     monkeypatch.setattr("hasten.runtime.device.sources.MAX_ARRAY_BYTES", 50_000)
     assert (tmp_path / "bomb.npz").stat().st_size < 50_000

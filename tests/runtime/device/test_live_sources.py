@@ -42,7 +42,7 @@ def video(cv2, path, rate_hz=20.0):
 
 
 def test_a_video_gives_its_frames_and_its_rate(cv2, tmp_path):
-    source = live_source(video(cv2, tmp_path / "clip.avi"), SPEC)
+    source = live_source(video(cv2, tmp_path / "clip.avi"), [SPEC])
     frames = list(source.frames)
     assert not source.own_pace and source.rate_hz == pytest.approx(20.0)
     assert [frame.shape for frame in frames] == [(1, 32, 32)] * 5
@@ -55,15 +55,15 @@ def test_a_folder_of_pictures_in_the_order_of_names(cv2, tmp_path):
             (tmp_path / name).write_text("no picture")
         else:
             cv2.imwrite(str(tmp_path / name), np.full((40, 50, 3), grey, np.uint8))
-    frames = list(live_source(str(tmp_path), SPEC).frames)
+    frames = list(live_source(str(tmp_path), [SPEC]).frames)
     assert [float(frame.mean()) for frame in frames] == pytest.approx([100, 200], abs=2)
     (tmp_path / "0.png").write_bytes(b"no picture")
     with pytest.raises(InputError, match=r"0\.png: picture: .*a picture that OpenCV can read"):
-        list(live_source(str(tmp_path), SPEC).frames)
+        list(live_source(str(tmp_path), [SPEC]).frames)
 
 
 def test_a_function_gives_frames_as_they_are(module):
-    frames = list(live_source(f"{module}:three", SPEC).frames)
+    frames = list(live_source(f"{module}:three", [SPEC]).frames)
     assert [frame[0, 0, 0] for frame in frames] == [0, 1, 2]
 
 
@@ -80,13 +80,13 @@ def test_a_function_gives_frames_as_they_are(module):
 )
 def test_sources_that_cannot_be_opened(module, source, message):
     with pytest.raises(InputError, match=message):
-        live_source(source, SPEC)
+        live_source(source, [SPEC])
 
 
 def test_a_file_that_is_no_video(cv2, tmp_path):
     (tmp_path / "clip.mp4").write_bytes(b"no video")
     with pytest.raises(InputError, match="OpenCV can open"):
-        live_source(str(tmp_path / "clip.mp4"), SPEC)
+        live_source(str(tmp_path / "clip.mp4"), [SPEC])
 
 
 def test_without_opencv_it_is_said_what_to_install(tmp_path, monkeypatch):
@@ -94,12 +94,12 @@ def test_without_opencv_it_is_said_what_to_install(tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "cv2", None)
     for source in ("camera:0", "rtsp://192.0.2.1/x", str(tmp_path / "clip.mp4")):
         with pytest.raises(HastenError, match=r"pip install 'hasten\[camera\]'"):
-            live_source(source, SPEC)
+            live_source(source, [SPEC])
 
 
 @pytest.mark.parametrize("source", ["samples", "synthetic", "/nowhere", "C:\\frames"])
 def test_other_sources_are_left_to_others(source):
-    assert live_source(source, SPEC) is None
+    assert live_source(source, [SPEC]) is None
 
 
 def test_frames_are_held_back_until_their_time():

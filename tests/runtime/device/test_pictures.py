@@ -14,7 +14,7 @@ BLUE, GREEN, RED = (255, 0, 0), (0, 255, 0), (0, 0, 255)
 
 
 def fit(shape, dtype):
-    return PictureFit(TensorSpec(name="x", shape=shape, dtype=dtype))
+    return PictureFit([TensorSpec(name="x", shape=shape, dtype=dtype)])
 
 
 def painted(height, width, colour):

@@ -203,7 +203,7 @@ class DeviceAgent:
         task = Task(number, arrival, arrived_ms, deadline_ms, arrived_ms + adapter.limit_ms(deadline_ms))
         self._endings.arrived(task)
         task.parts["wake"] = now - arrived_ms
-        task.tensors = [arrival.frame]
+        task.tensors = list(arrival.frame)
         if self._beliefs.device.task_arrived():
             self._beliefs.overheads.forget_device()
         awake_ms = max(arrived_ms + self._beliefs.overheads.task_ms - now, 0.0)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import importlib
 import sys
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -35,11 +35,11 @@ class LiveSource:
     """Frames a second, where it says so."""
 
 
-def live_source(source: str, spec: TensorSpec) -> LiveSource | None:
+def live_source(source: str, specs: Sequence[TensorSpec]) -> LiveSource | None:
     """The source of this name, or None if it is not one of these kinds.
 
     ``camera:N``, ``rtsp://...``, a video file, a folder of pictures, or ``MODULE:FUNCTION``, which gives an iterable of
-    frames that fit the package's input as they are.
+    frames that fit the package's input as they are, or dictionaries of arrays by the inputs' names.
 
     Raises:
         InputError: it cannot be opened, or pictures do not fit the input.
@@ -49,17 +49,17 @@ def live_source(source: str, spec: TensorSpec) -> LiveSource | None:
         number = source.removeprefix(CAMERA)
         if not number.isascii() or not number.isdigit():
             raise InputError("device", "source", source, "camera:N, N the camera's number from 0")
-        return _video(source, int(number), spec, own_pace=True)
+        return _video(source, int(number), specs, own_pace=True)
     if source.startswith(NETWORK):
-        return _video(source, source, spec, own_pace=True)
+        return _video(source, source, specs, own_pace=True)
     path = Path(source)
     if path.suffix.lower() in VIDEOS:
         if not path.is_file():
             raise InputError("device", "source", source, "a video file that is there")
-        return _video(source, source, spec, own_pace=False)
+        return _video(source, source, specs, own_pace=False)
     if path.is_dir():
         pictures = sorted(file for file in path.iterdir() if file.suffix.lower() in PICTURES)
-        return LiveSource(_pictures(pictures, PictureFit(spec)), own_pace=False) if pictures else None
+        return LiveSource(_pictures(pictures, PictureFit(specs)), own_pace=False) if pictures else None
     module, colon, function = source.partition(":")
     if colon and module and function.isidentifier() and all(part.isidentifier() for part in module.split(".")):
         return LiveSource(_function(source, module, function), own_pace=False)
@@ -76,8 +76,8 @@ def paced(frames: Iterable[Any], times_ms: Iterable[float], sleep: Callable[[flo
         yield frame
 
 
-def _video(source: str, name: str | int, spec: TensorSpec, own_pace: bool) -> LiveSource:
-    fit, cv2 = PictureFit(spec), opencv()
+def _video(source: str, name: str | int, specs: Sequence[TensorSpec], own_pace: bool) -> LiveSource:
+    fit, cv2 = PictureFit(specs), opencv()
     capture = cv2.VideoCapture(name)
     if not capture.isOpened():
         capture.release()

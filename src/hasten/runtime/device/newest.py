@@ -9,13 +9,14 @@ from typing import Any
 
 from hasten.core.errors import ClosedError
 from hasten.runtime.device.answers import Answer
-from hasten.runtime.device.submissions import Array, Submissions
+from hasten.runtime.device.submissions import Submissions
 from hasten.runtime.pace import now_ms
+from hasten.split.inputs import Frame
 
 
 @dataclass(eq=False, slots=True)
 class _Waiting:
-    batch: Array
+    batch: Frame
     arrived_ms: float
     future: Future[Answer] = field(default_factory=Future)
 

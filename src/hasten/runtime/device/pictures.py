@@ -7,6 +7,7 @@ the shape; 0..255 as ``uint8``, 0..1 as ``float32``. A network that wants other 
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from importlib import import_module
 from typing import Any
 
@@ -35,13 +36,20 @@ def opencv() -> Any:
 class PictureFit:
     """Turns pictures, as OpenCV gives them (height, width, 3; blue first; uint8), into frames of an input."""
 
-    def __init__(self, spec: TensorSpec) -> None:
-        """See whether the input is of a kind that pictures fit.
+    def __init__(self, specs: Sequence[TensorSpec]) -> None:
+        """See whether the package's input is of a kind that pictures fit.
 
         Raises:
-            InputError: it is not a picture of one or three channels, or of a type that pictures do not have.
+            InputError: there are several; it is not a picture of one or three channels, or of a type that pictures do
+                not have.
             HastenError: OpenCV is not installed.
         """
+        if len(specs) > 1:
+            names = ", ".join(spec.name for spec in specs)
+            raise InputError(
+                "device", "source", f"pictures for the inputs {names}", "one input; several by MODULE:FUNCTION"
+            )
+        (spec,) = specs
         shape = spec.shape
         first, last = len(shape) == 3 and shape[0] in (1, 3), len(shape) == 3 and shape[2] in (1, 3)
         if not (first or last) or spec.dtype not in ("uint8", "float32"):

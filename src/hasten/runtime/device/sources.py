@@ -16,7 +16,10 @@ from hasten.core.arrivals import Arrivals
 from hasten.core.errors import InputError
 from hasten.core.files import Record, read_yaml, validated
 from hasten.runtime.device.tasks import Arrival
+from hasten.split.inputs import Inputs, arrays_of, count_of, frame_of
+from hasten.split.manifest import TensorSpec
 from hasten.split.package import Package
+from hasten.split.verify import random_inputs_like
 
 Array = NDArray[np.generic]
 
@@ -32,25 +35,25 @@ SHORT_ARRIVALS = ("poisson", "periodic")
 
 @dataclass(frozen=True)
 class Frames:
-    """Frames to draw tasks from: (N, *input shape), and their labels (N,) where known."""
+    """Frames to draw tasks from: (N, *input shape) of each input, and their labels (N,) where known."""
 
-    inputs: Array
+    inputs: Inputs
     labels: NDArray[np.int64] | None
 
     def arrivals(self, times_ms: NDArray[np.float64], seed: int, stream: int = 0) -> ArrivingTasks:
         """One task for each time; which frame each shows is drawn from ``seed`` and ``stream``."""
-        order = np.random.default_rng([seed, 3, stream]).integers(len(self.inputs), size=len(times_ms))
+        order = np.random.default_rng([seed, 3, stream]).integers(count_of(self.inputs), size=len(times_ms))
         return ArrivingTasks(self, times_ms, order)
 
     def stream(self, times_ms: Iterable[float], seed: int, stream: int = 0) -> Iterator[Arrival]:
         """The same tasks, one after the other, for times that need not end."""
-        rng = np.random.default_rng([seed, 3, stream])
+        rng, count = np.random.default_rng([seed, 3, stream]), count_of(self.inputs)
         for at_ms in times_ms:
-            yield self._arrival(float(at_ms), int(rng.integers(len(self.inputs))))
+            yield self._arrival(float(at_ms), int(rng.integers(count)))
 
     def _arrival(self, at_ms: float, sample: int) -> Arrival:
         label = None if self.labels is None else int(self.labels[sample])
-        return Arrival(at_ms, sample, self.inputs[sample : sample + 1], label)
+        return Arrival(at_ms, sample, frame_of(self.inputs, sample), label)
 
 
 class ArrivingTasks(Sequence[Arrival]):
@@ -90,7 +93,8 @@ def arrival_times(process: Arrivals, seed: int, tasks: int | None) -> Iterator[f
 def open_source(source: str, package: Package, seed: int = 0) -> Frames:
     """Frames named by ``samples`` (the package's own), ``synthetic``, or a folder or file of ``.npy``/``.npz``.
 
-    A ``.npz`` holds ``x`` and, where known, ``y``. Raises :class:`InputError` when the frames do not fit the package.
+    A ``.npz`` holds ``x`` and, where known, ``y``; for a package with several inputs each by its name instead of ``x``.
+    Raises :class:`InputError` when the frames do not fit the package.
     """
     if source == SAMPLES:
         return Frames(*package.frames())
@@ -107,44 +111,62 @@ def open_source(source: str, package: Package, seed: int = 0) -> Frames:
     parts = [_read_arrays(file, package) for file in files]
     labels = [part.labels for part in parts]
     known = [part for part in labels if part is not None]
-    return Frames(
-        np.concatenate([part.inputs for part in parts]),
-        np.concatenate(known) if len(known) == len(parts) else None,
-    )
+    arrays = [np.concatenate(same) for same in zip(*(arrays_of(part.inputs) for part in parts), strict=True)]
+    return Frames(_inputs(package, arrays), np.concatenate(known) if len(known) == len(parts) else None)
 
 
 def _synthetic(package: Package, seed: int) -> Frames:
-    spec = package.manifest.input
     rng = np.random.default_rng([seed, 4])
-    shape = (SYNTHETIC_FRAMES, *spec.shape)
-    if spec.dtype == "float32":
-        return Frames(rng.standard_normal(shape, dtype=np.float32), None)
-    return Frames(rng.integers(0, 256, shape).astype(spec.dtype), None)
+    drawn = random_inputs_like(package.manifest.inputs, package.samples()[0], SYNTHETIC_FRAMES, seed)
+    arrays = [
+        rng.standard_normal((SYNTHETIC_FRAMES, *spec.shape), dtype=np.float32)
+        if spec.dtype == "float32"
+        else np.concatenate([frame[number] for frame in drawn])
+        for number, spec in enumerate(package.manifest.inputs)
+    ]
+    return Frames(_inputs(package, arrays), None)
+
+
+def _inputs(package: Package, arrays: Sequence[Array]) -> Inputs:
+    """The array (N, *shape) of the one input, or of each by its name."""
+    specs = package.manifest.inputs
+    return arrays[0] if len(specs) == 1 else {spec.name: array for spec, array in zip(specs, arrays, strict=True)}
 
 
 def _read_arrays(path: Path, package: Package) -> Frames:
+    specs = package.manifest.inputs
+    names = ["x"] if len(specs) == 1 else [spec.name for spec in specs]
+    kinds = ".npy frames, or .npz with x" if len(specs) == 1 else f".npz with {', '.join(names)}"
     try:
         _check_sizes(path)
         loaded: Any = np.load(path, allow_pickle=False)
         if isinstance(loaded, np.ndarray):
-            inputs, labels = loaded, None
+            arrays, labels = [loaded], None
         else:
             with loaded:
-                inputs, labels = loaded["x"], loaded.get("y")
+                arrays, labels = [loaded[name] for name in names], loaded.get("y")
     except InputError:
         raise
     except _UNREADABLE as error:
-        raise InputError(path, "file", path.name, f".npy frames, or .npz with x and optionally y ({error})") from None
-    spec = package.manifest.input
-    if inputs.shape[1:] != spec.shape or inputs.dtype != spec.dtype or not inputs.size:
-        expected = f"{spec.dtype}{['N', *spec.shape]} with N at least 1"
-        raise InputError(path, "frames", f"{inputs.dtype}{list(inputs.shape)}", expected)
-    for number, frame in enumerate(inputs if inputs.dtype.kind == "f" else ()):
+        raise InputError(path, "file", path.name, f"{kinds} and optionally y ({error})") from None
+    if len(arrays) != len(specs):
+        raise InputError(path, "file", path.name, f"{kinds}: one array of each input")
+    for spec, array in zip(specs, arrays, strict=True):
+        _check_array(path, spec, array, arrays[0].shape[:1])
+    count = len(arrays[0])
+    if labels is not None and (labels.shape != (count,) or labels.dtype.kind not in "iu"):
+        raise InputError(path, "labels", f"{labels.dtype}{list(labels.shape)}", f"{count} class numbers")
+    return Frames(_inputs(package, arrays), None if labels is None else labels.astype(np.int64))
+
+
+def _check_array(path: Path, spec: TensorSpec, array: Array, count: tuple[int, ...]) -> None:
+    """InputError unless the array (count, ...) holds frames of an input, all finite."""
+    if array.shape != (*count, *spec.shape) or not count or array.dtype != spec.dtype or not array.size:
+        expected = f"{spec.dtype}{['N', *spec.shape]} with N at least 1, the same for all inputs"
+        raise InputError(path, "frames", f"{array.dtype}{list(array.shape)}", expected)
+    for number, frame in enumerate(array if array.dtype.kind == "f" else ()):
         if not np.all(np.isfinite(frame)):
             raise InputError(path, f"frame {number}", float(frame[~np.isfinite(frame)][0]), "finite numbers")
-    if labels is not None and (labels.shape != inputs.shape[:1] or labels.dtype.kind not in "iu"):
-        raise InputError(path, "labels", f"{labels.dtype}{list(labels.shape)}", f"{len(inputs)} class numbers")
-    return Frames(inputs, None if labels is None else labels.astype(np.int64))
 
 
 def _check_sizes(path: Path) -> None:

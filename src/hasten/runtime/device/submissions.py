@@ -14,9 +14,6 @@ from concurrent.futures import Future
 from contextlib import AsyncExitStack
 from typing import Any
 
-import numpy as np
-from numpy.typing import NDArray
-
 from hasten.core.errors import ClosedError, InputError
 from hasten.runtime.device.agent import DeviceAgent
 from hasten.runtime.device.answers import Answer, Answers
@@ -25,8 +22,7 @@ from hasten.runtime.device.stats import Counters, DeviceStats
 from hasten.runtime.device.tasklog import TaskLog
 from hasten.runtime.device.tasks import Arrival, Outcome, Reason, Task
 from hasten.runtime.pace import now_ms
-
-Array = NDArray[np.generic]
+from hasten.split.inputs import Frame
 
 
 class Submissions:
@@ -63,11 +59,11 @@ class Submissions:
             self._closed = True
         await self._ending.aclose()  # what was handed to the loop before runs before
 
-    def checked(self, frame: Any, copy: bool = True) -> Array:
-        """The frame as (1, *shape), a copy unless it stays as it is; :class:`InputError` if it is not the package's."""
+    def checked(self, frame: Any, copy: bool = True) -> Frame:
+        """Of each input (1, *shape), a copy unless it stays as it is; :class:`InputError` if it is no frame."""
         return self._input.batch(frame, copy)
 
-    def submit(self, batch: Array, deadline_ms: float | None = None, arrived_ms: float | None = None) -> Future[Answer]:
+    def submit(self, batch: Frame, deadline_ms: float | None = None, arrived_ms: float | None = None) -> Future[Answer]:
         """Hand over a checked frame, which arrived then (by default now).
 
         Raises:
@@ -88,7 +84,7 @@ class Submissions:
         future.add_done_callback(lambda ended: self._withdraw(number) if ended.cancelled() else None)
         return future
 
-    def supersede(self, batch: Array, deadline_ms: float | None, arrived_ms: float) -> Answer:
+    def supersede(self, batch: Frame, deadline_ms: float | None, arrived_ms: float) -> Answer:
         """The answer of a frame that is not even handed to the agent, since a newer one has taken its place."""
         if deadline_ms is None:
             deadline_ms = self._deadline_ms

@@ -15,6 +15,7 @@ from hasten.core.timing import is_on_time
 from hasten.runtime.device.backlog_estimate import Transfer
 from hasten.runtime.outputs import ExitAnswer, Outputs
 from hasten.runtime.wire.tasks import EdgeAnswer
+from hasten.split.inputs import Frame
 
 if TYPE_CHECKING:
     from hasten.runtime.device.chosen_option import ChosenOption
@@ -86,8 +87,8 @@ class Arrival:
 
     at_ms: float
     sample: int
-    frame: Array
-    """(1, *input shape)"""
+    frame: Frame
+    """Of each input (1, *input shape)."""
     label: int | None
 
 

@@ -52,7 +52,7 @@ def open_workload(source: str, arrivals: str | None, tasks: int | None, package:
         InputError: the source is none or does not fit the package, or a source that comes when it comes was given
             arrivals.
     """
-    live = live_source(source, package.manifest.input)
+    live = live_source(source, package.manifest.inputs)
     process = parse_arrivals(arrivals) if arrivals is not None else None
     if live is None:
         return DrawnTasks(open_source(source, package, seed), process or _periodic(DEFAULT_RATE_HZ), tasks, seed)
@@ -99,7 +99,7 @@ class LiveFrames:
 
     async def run(self, agent: DeviceAgent, deadline_ms: float, log: TaskLog, on_task: OnTask) -> None:
         """Have the agent do them all."""
-        frame_input = FrameInput(self._package.manifest.input)
+        frame_input = FrameInput(self._package.manifest.inputs)
         submissions = Submissions(agent, Answers(self._package), frame_input, deadline_ms, on_task)
         plan = StreamPlan("newest") if self.arrivals is None else StreamPlan("wait", PACED_PENDING)
         ended = threading.Event()

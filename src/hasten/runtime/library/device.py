@@ -80,7 +80,7 @@ class Device:
     ) -> None:
         plan = DevicePlan(edge=edge, scheduler=scheduler, deadline_ms=deadline_ms, **options)
         prepared = PreparedDevice(package, plan)
-        self._input = FrameInput(prepared.package.manifest.input)
+        self._input = FrameInput(prepared.package.manifest.inputs)
         self._deadline_ms = deadline_ms
         self._answers = Answers(prepared.package)
         self._closing = threading.Lock()
@@ -107,7 +107,7 @@ class Device:
 
         Args:
             frame: a numpy array of the package's input shape and type, with or without a leading axis of 1, or a dict
-                with it by the input's name. It must stay as it is until the answer is there.
+                of arrays by the inputs' names. It must stay as it is until the answer is there.
             deadline_ms: from now to the answer; by default the device's.
 
         Raises:

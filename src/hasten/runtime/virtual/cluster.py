@@ -179,7 +179,7 @@ def _station(
         connector(package, scenario.devices[m].name, link, clock),
         machine=shared_machine(clock, compute, task_ms(scenario), m),
     )
-    return _Station(agent, [Arrival(float(realization.arrival_ms[i]), 0, frame_of(i), None) for i in own.tolist()])
+    return _Station(agent, [Arrival(float(realization.arrival_ms[i]), 0, [frame_of(i)], None) for i in own.tolist()])
 
 
 def _logs(scenario: Scenario, realization: Realization, stations: Sequence[_Station]) -> list[StreamLog]:

@@ -89,7 +89,7 @@ def play(
         written = log or TaskLog(None, keep=True)
         await agent.prepare()
         try:
-            await agent.run((Arrival(at_ms, 0, FRAME, 1) for at_ms in times_ms), start_ms, written)
+            await agent.run((Arrival(at_ms, 0, [FRAME], 1) for at_ms in times_ms), start_ms, written)
         finally:
             await agent.close()
         return sorted(written.records, key=lambda record: int(record["task"])), world
