@@ -11,6 +11,7 @@ from hasten.core.task_log import TASKS_SCHEMA, Facts, LoggedTask, Seen, parse_ta
 from hasten.learn.logs import read_tasks
 from hasten.runtime.device.tasklog import TaskLog
 from hasten.runtime.device.tasks import Arrival, Task
+from hasten.runtime.outputs import ExitAnswer
 
 FACTS = Facts(
     plan=1, from_ms=0.0, rtt_ms=2.5, workers=2, edge_slowdown=1.0, slowdown=1.0, rate_hz=10.0, stream=0, streams=3,
@@ -28,7 +29,7 @@ FOR_PEOPLE = {
 def ended(number: int) -> Task:
     task = Task(number, Arrival(10.0, 7, [np.zeros((1, 2))], 4), 110.0, 80.0, 190.0)
     task.seen, task.facts, task.option, task.exit, task.partition = SEEN, FACTS, 3, 2, 1
-    task.answer(150.0, 2, 1, 4, 0.75)
+    task.answer(150.0, 2, 1, ExitAnswer(4, 0.75, {}))
     return task
 
 
