@@ -34,6 +34,7 @@ COMMANDS = (
     "study",
     "edge",
     "device",
+    "web",
 )
 COMMANDS_HEAD = """# Command line
 

@@ -10,7 +10,7 @@ from pathlib import Path
 CODE = """
 import contextlib, importlib.abc, io, json, sys
 
-HEAVY = "numba gymnasium torch onnx onnxscript sklearn PIL matplotlib pyarrow scipy tensorboardX ray".split()
+HEAVY = "numba gymnasium torch onnx onnxscript sklearn PIL matplotlib pyarrow scipy tensorboardX ray starlette uvicorn".split()
 
 class Missing(importlib.abc.MetaPathFinder):
     def find_spec(self, name, path=None, target=None):
@@ -43,6 +43,7 @@ EXTRAS = {
     "train": "learn",
     "conform": "plan",
     "study": "study",
+    "web": "web",
 }
 
 
@@ -55,6 +56,7 @@ def test_one_line_names_the_extra(small: Path, tmp_path: Path) -> None:
         f"train {small} -o {tmp_path}/p.onnx",
         f"conform {small}",
         f"study deadline --quick --out {tmp_path}/study",
+        f"web --run {tmp_path}",
         "device absent.hasten --edge h:1 --deadline-ms 5",
     ]
     done = subprocess.run([sys.executable, "-c", CODE, *lines], capture_output=True, text=True, check=True, timeout=100)

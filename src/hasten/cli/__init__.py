@@ -8,10 +8,25 @@ from hasten.cli.app import app, main
 
 # Each import adds its command; the help lists them in this order.
 # isort: off
-from hasten.cli import demo, build, inspect, verify, profile, simulate, solve, train, run, conform, study, edge, device
+from hasten.cli import (
+    demo,
+    build,
+    inspect,
+    verify,
+    profile,
+    simulate,
+    solve,
+    train,
+    run,
+    conform,
+    study,
+    edge,
+    device,
+    web,
+)
 # isort: on
 
 __all__ = [
     "app", "build", "conform", "demo", "device", "edge", "inspect", "main", "profile", "run", "simulate", "solve",
-    "study", "train", "verify",
+    "study", "train", "verify", "web",
 ]  # fmt: skip

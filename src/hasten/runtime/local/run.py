@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import tempfile
+import time
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
@@ -25,6 +26,7 @@ from hasten.core.scenario import Realization, Scenario
 from hasten.runtime.fit import require_fit
 from hasten.runtime.local.processes import Child, ChildError, end_all
 from hasten.runtime.local.results import StreamLog, collect
+from hasten.runtime.local.rounds import RoundFiles, log_path, round_facts, round_name
 from hasten.runtime.pace import now_ms
 from hasten.runtime.sockets import backend_facts
 from hasten.runtime.streams import check_machines, stream_settings
@@ -185,7 +187,12 @@ class LocalCluster:
         self.relay.ask("begin", at_ms=at_ms)
         for device in self.devices:
             device.tell("run", at_ms=at_ms)
-        self._wait_for_all(realization, tell)
+        files = RoundFiles(self._folder, round_name(scheduler, seed))
+        files.begin(round_facts(self._scenario, scheduler, realization, self._folder, time.time() + LEAD_MS / 1000.0))
+        try:
+            self._wait_for_all(realization, tell, files)
+        finally:
+            files.end()
         streams = [
             StreamLog(stream.profile, stream.deadline_ms, times_ms, read_log(path), stream.slowdown)
             for stream, times_ms, path in zip(self._scenario.devices, arrivals, logs, strict=True)
@@ -193,16 +200,20 @@ class LocalCluster:
         result = collect(scheduler, seed, streams, self._scenario.gain)
         return result if self.edge.alive else replace(result, notes=result.notes | {EDGE_ENDED: 1})
 
-    def _wait_for_all(self, realization: Realization, tell: Callable[[float], None]) -> None:
+    def _wait_for_all(self, realization: Realization, tell: Callable[[float], None], files: RoundFiles) -> None:
         last_ms = float(realization.arrival_ms.max(initial=0.0))
         until_ms = now_ms() + last_ms + 1000.0 * LONGER_THAN_PLANNED_S
         done: dict[Child, int] = dict.fromkeys(self.devices, 0)
         running = list(self.devices)
+        edge_alive = True
         while running:
             if now_ms() > until_ms:
                 raise ChildError(f"{running[0].name}: not done in time")
             if not self.relay.alive:
                 raise self.relay.death()
+            if edge_alive and not self.edge.alive:
+                edge_alive = False
+                files.event(EDGE_ENDED, "the edge has ended; devices answer alone")
             for device in list(running):
                 message = device.poll(POLL_S)
                 if message is not None:
@@ -244,12 +255,6 @@ class LocalCluster:
         path = self._folder / f"profile-{m}.json"
         path.write_text(self._scenario.devices[m].profile.to_json(), encoding="utf-8")
         return str(path)
-
-
-def log_path(folder: Path, scheduler: str, seed: int, stream: str) -> Path:
-    """Where the log of one stream's tasks in one round goes."""
-    name = "".join(c if c.isalnum() or c in "-,." else "_" for c in scheduler)
-    return folder / f"{name}-{seed}-{stream}.jsonl"
 
 
 def stream_packages(scenario: Scenario, package: Path | None = None) -> list[Path]:

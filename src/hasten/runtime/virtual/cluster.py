@@ -29,7 +29,8 @@ from hasten.runtime.device.tasklog import TaskLog
 from hasten.runtime.device.tasks import Arrival, Task
 from hasten.runtime.local.link import SerialLink
 from hasten.runtime.local.results import StreamLog, collect
-from hasten.runtime.local.run import LEAD_MS, LONGER_THAN_PLANNED_S, Progress, RunOutcome, log_path
+from hasten.runtime.local.rounds import log_path
+from hasten.runtime.local.run import LEAD_MS, LONGER_THAN_PLANNED_S, Progress, RunOutcome
 from hasten.runtime.streams import check_machines, offload_ms, stream_settings, task_ms
 from hasten.runtime.virtual.edge import VirtualEdge
 from hasten.runtime.virtual.loop import VirtualClock, run_virtual
