@@ -38,8 +38,7 @@ def pytest_collection_finish() -> None:
         ONNXRegistry.from_torchlib = staticmethod(cache(ONNXRegistry.from_torchlib))
 
 
-@pytest.fixture(scope="module")
-def quick_validation() -> Iterator[None]:
+def _quick_validation() -> Iterator[None]:
     """Trainings that judge by a handful of short runs, where what they end with does not matter."""
     from hasten.learn.validation import Validation
 
@@ -49,3 +48,8 @@ def quick_validation() -> Iterator[None]:
         patch.setattr("hasten.learn.improvement_margin.BATCHES", 1)
         patch.setattr("hasten.learn.improvement_margin.DEADLINES", 2)
         yield
+
+
+quick_validation = pytest.fixture(_quick_validation, name="quick_validation")
+quick_validation_everywhere = pytest.fixture(_quick_validation, scope="module", name="quick_validation_everywhere")
+"""The same for a whole file, and what its fixtures train."""

@@ -15,7 +15,7 @@ from hasten.learn.settings import Settings
 from hasten.learn.validation import Validation
 from hasten.policies.afterstate_policy import AfterstatePolicy, tensor_shapes
 
-pytestmark = pytest.mark.usefixtures("quick_validation")
+pytestmark = pytest.mark.usefixtures("quick_validation_everywhere")
 
 HIDDEN = {"actions": (16,), "backlogs": (8, 16)}
 SIZE = {
@@ -60,7 +60,7 @@ def scenario():
 
 
 @pytest.fixture(scope="module")
-def trained(scenario, small, quick_validation) -> TrainedScheduler:
+def trained(scenario, small, quick_validation_everywhere) -> TrainedScheduler:
     return hs.train(scenario, seed=3, **small)
 
 
