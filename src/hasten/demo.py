@@ -25,6 +25,7 @@ from hasten.fidelity.conform import predict
 from hasten.fidelity.played import DEADLINE_MS, DEVICE_FULL_MS, EDGE_FULL_MS, RATE_HZ, RTT_MS, link_mbps, slowdowns
 from hasten.report.figures import FixedPairs, fixed_pairs
 from hasten.report.page import Report, Section, network_section, run_sections, score, write_report
+from hasten.runtime.local.changes import Changes
 from hasten.schedulers import make_scheduler
 
 ProgressCall = Callable[[str, float], None]
@@ -48,8 +49,11 @@ class DemoOutcome:
     report: Path
 
 
-def run_demo(out: Path, quick: bool, data: str, progress: ProgressCall) -> DemoOutcome:
-    """Do all of it; everything is written below ``out``, the scenario included, so that it can be run again."""
+def run_demo(out: Path, quick: bool, data: str, progress: ProgressCall, changes: Changes | None = None) -> DemoOutcome:
+    """Do all of it; everything is written below ``out``, the scenario included, so that it can be run again.
+
+    ``changes`` is what somebody may change by hand while the schedulers run.
+    """
     from hasten.fidelity.overhead import with_overhead
     from hasten.fidelity.profiling import measure
     from hasten.networks.default import build_default
@@ -77,7 +81,9 @@ def run_demo(out: Path, quick: bool, data: str, progress: ProgressCall) -> DemoO
     best = fixed.pairs[int(np.argmax(fixed.overall))]
     best_fixed = f"fixed:{best[0]},{best[1]}"
     names = [*(QUICK_SCHEDULERS if quick else SCHEDULERS), best_fixed]
-    outcome = run_scenario(scenario, names, [SEED], out_dir=out / "tasks", progress=progress).complete()
+    outcome = run_scenario(
+        scenario, names, [SEED], out_dir=out / "tasks", progress=progress, changes=changes
+    ).complete()
     document = result_document(scenario.name, outcome.results, runtime=outcome.facts)
     report = out / "report.html"
     write_report(report, _report(scenario, profile, outcome.results, fixed, outcome.facts, best_fixed, progress))

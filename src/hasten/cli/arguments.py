@@ -21,3 +21,9 @@ MemoryOption = Annotated[
 ]
 DEFAULT_MEMORY_MB = 1024
 DEFAULT_SCHEDULERS = "greedy,edgent,neurosurgeon,min-latency,device-only:deepest,edge-only:deepest"
+WebOption = Annotated[
+    str | None, typer.Option("--web", metavar="[HOST:]PORT", help="Serve the live page there meanwhile (docs/web.md).")
+]
+WebTokenOption = Annotated[
+    Path | None, typer.Option("--web-token-file", help="Token for the live page; needed off the loopback address.")
+]

@@ -8,8 +8,17 @@ from typing import Annotated
 import typer
 
 from hasten.cli.app import app
-from hasten.cli.arguments import DEFAULT_SCHEDULERS, JsonOption, ScenarioArgument, SchedulersOption, SeedsOption
+from hasten.cli.arguments import (
+    DEFAULT_SCHEDULERS,
+    JsonOption,
+    ScenarioArgument,
+    SchedulersOption,
+    SeedsOption,
+    WebOption,
+    WebTokenOption,
+)
 from hasten.cli.output import check_outputs, console_for, interruption, show, write_json
+from hasten.cli.page import page_of_run
 from hasten.cli.tables import failure_lines, progress_bar, result_table
 from hasten.core.output import check_folder
 
@@ -21,6 +30,8 @@ def run(
     seeds: SeedsOption = 1,
     out: Annotated[Path | None, typer.Option("--out", metavar="DIR", help="Keep the log of every task here.")] = None,
     report: Annotated[Path | None, typer.Option("--report", metavar="FILE.html", help="Write a report.")] = None,
+    web: WebOption = None,
+    web_token_file: WebTokenOption = None,
     json_to: JsonOption = None,
 ) -> None:
     """Run a scenario in real processes on this machine: an edge node, one process per device, a shaped link."""
@@ -34,8 +45,9 @@ def run(
     check_outputs(json=json_to, report=report)
     if out is not None:
         check_folder(out, "--out")
-    with progress_bar(console) as progress:
-        outcome = run_scenario(loaded, split_specs(schedulers), range(seeds), out_dir=out, progress=progress)
+    specs = split_specs(schedulers)
+    with page_of_run(web, web_token_file, out, console) as (folder, changes), progress_bar(console) as progress:
+        outcome = run_scenario(loaded, specs, range(seeds), out_dir=folder, progress=progress, changes=changes)
     document = result_document(loaded.name, outcome.results, runtime=outcome.facts)
     document["failures"] = [failure._asdict() for failure in outcome.failures]
     write_json(json_to, document)

@@ -9,6 +9,8 @@ from hasten.web.tasks import ShownTask
 
 BINS = 10
 RECENT_TASKS = 2_000
+FEWEST = 5
+"""A tenth with fewer tasks is not shown: it would be noise."""
 
 
 def calibration(tasks: Sequence[ShownTask]) -> list[dict[str, Any]]:
@@ -25,7 +27,7 @@ def calibration(tasks: Sequence[ShownTask]) -> list[dict[str, Any]]:
             one[1] += task.outcome == "on_time"
             one[2] += 1
     return [
-        {"kind": kind, "points": [[round(p / n, 4), round(k / n, 4), int(n)] for p, k, n in sums[sent] if n]}
+        {"kind": kind, "points": [[round(p / n, 4), round(k / n, 4), int(n)] for p, k, n in sums[sent] if n >= FEWEST]}
         for kind, sent in kinds
     ]
 

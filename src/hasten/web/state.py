@@ -12,6 +12,9 @@ from hasten.web.happenings import Happenings
 from hasten.web.tasks import Accuracy, ShownTask
 from hasten.web.track import Track
 
+SILENT_MS = 120_000.0
+"""A round of which nothing is heard for so long does not go on, whatever it says."""
+
 
 @dataclass(frozen=True)
 class StreamFacts:
@@ -37,7 +40,7 @@ class RoundState:
         owner: the stream of each task in ``all``.
         happenings: faults and fallbacks.
         began_s: time of day of time 0; None where it is not known.
-        ended: no more is to come.
+        ended: no more is to come, says the run.
     """
 
     def __init__(self, title: str, scheduler: str, seed: int, streams: Iterable[StreamFacts]) -> None:
@@ -77,12 +80,21 @@ class RoundState:
         if event.rate_factor is not None:
             self._factors.append((event.at_ms, event.rate_factor))
 
+    @property
+    def live(self) -> bool:
+        """Whether it goes on: one of which nothing was heard for long was broken off."""
+        return not self.ended and self._since_began_ms() - self._last_ms() < SILENT_MS
+
     def now_ms(self) -> float:
-        """The present: of a round that has ended its last moment."""
-        last_ms = max(self.all.last_ms, max((one.at_ms for one in self.happenings.all), default=0.0))
-        if self.ended or self.began_s is None:
-            return last_ms
-        return max(1000.0 * (time.time() - self.began_s), 0.0)
+        """The present: of a round that does not go on its last moment."""
+        return max(self._since_began_ms(), 0.0) if self.live else self._last_ms()
+
+    def _since_began_ms(self) -> float:
+        return 1000.0 * (time.time() - self.began_s) if self.began_s is not None else 0.0
+
+    def _last_ms(self) -> float:
+        events = self.happenings.all
+        return max(self.all.last_ms, events[-1].at_ms if events else 0.0)
 
     def shaped_mbps(self, stream: int, at_ms: float) -> float | None:
         """The rate to which a stream's link is shaped at a time; None where no link is known."""

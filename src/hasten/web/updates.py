@@ -41,7 +41,7 @@ class Updates:
                 "title": state.title,
                 "scheduler": state.scheduler,
                 "seed": state.seed,
-                "live": not state.ended,
+                "live": state.live,
                 "end_ms": round(state.now_ms(), 1),
                 "total": figures(state.all, at_ms),
             }

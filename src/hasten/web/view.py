@@ -58,7 +58,7 @@ def summary(name: str, state: RoundState) -> Plain:
         "accuracy": _rounded(state.all.accuracy(0, last)),
         "measured": state.all.measured(0, last),
         "on_time": _rounded(state.all.mean("on_time", 0, last)),
-        "live": not state.ended,
+        "live": state.live,
     }
 
 

@@ -44,6 +44,17 @@ def test_a_dead_link_never_delivers():
     assert link.admit(1.0, 1) == np.inf
 
 
+def test_a_scaled_link_keeps_the_times_of_what_it_has():
+    link = SerialLink(rate_trace(np.array([0.0, 100.0]), np.array([8.0, 16.0])))
+    link.start(0.0)
+    assert link.admit(0.0, 10) == pytest.approx(10.0)
+    link.scale(0.5)
+    assert link.admit(0.0, 10) == pytest.approx(10.0 + 20.0)
+    assert link.admit(200.0, 10) == pytest.approx(200.0 + 10.0)
+    link.scale(2.0)
+    assert link.admit(300.0, 32) == pytest.approx(300.0 + 8.0)
+
+
 class Target:
     """Stands for a transport: notes what is written when."""
 

@@ -17,6 +17,7 @@ import yaml
 from hasten.core.errors import InputError
 from hasten.core.scenario import scenario_from
 from hasten.runtime.local import run as local_run
+from hasten.runtime.local.changes import Changes, RunChange
 from hasten.runtime.local.processes import ChildError
 from hasten.runtime.local.run import LocalCluster, run_scenario, stream_packages
 
@@ -73,6 +74,34 @@ def test_the_same_tasks_for_every_scheduler(package, tmp_path):
     assert told[-1] == ("done", 1.0)
     assert [fraction for _, fraction in told] == sorted(fraction for _, fraction in told)
     assert len(list(tmp_path.glob("*.jsonl"))) == 2
+
+
+def test_a_round_that_is_changed_by_hand(package, tmp_path):
+    """Twice the pace halves the arrivals' times from the change on; another scheduler decides; the edge goes and comes."""
+    changes = Changes()
+    said = []
+
+    def change():
+        while not changes._playing:
+            time.sleep(0.01)
+        wanted = [RunChange("pace", 2.0), RunChange("rate", 0.5), RunChange("scheduler", scheduler="device-only")]
+        said.extend(changes.ask(one) for one in [*wanted, RunChange("kill_edge"), RunChange("restart_edge")])
+
+    asking = threading.Thread(target=change)
+    asking.start()
+    run = scenario(package, tasks=150, count=1)
+    outcome = run_scenario(run, ["edge-only:deepest"], [0], None, tmp_path, changes=changes)
+    asking.join(10.0)
+    (result,) = outcome.results
+    assert result.tasks == 150
+    assert result.notes["changed_by_hand"] == 5
+    planned_ms = run.realize(0).arrival_ms
+    assert result.arrival_ms[-1] < 0.8 * planned_ms[-1]
+    assert (result.decisions[-20:, 1] > 0).all()
+    events = [json.loads(line) for line in next(tmp_path.glob("*.events.log")).read_text().splitlines()]
+    assert [event["text"] for event in events if event["kind"] != "edge_ended"] == said
+    assert "the edge was killed" in said
+    assert "the edge was started again" in said
 
 
 def test_a_silent_link_loses_no_task(stage):

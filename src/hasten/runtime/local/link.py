@@ -37,10 +37,15 @@ class SerialLink:
         self._first_rate = max(float(trace.bits_per_ms[0]), DEAD_LINK_BITS_PER_MS)
         self._start_ms = np.inf
         self._free_ms = -np.inf
+        self._factor = 1.0
 
     def start(self, start_ms: float) -> None:
         """The trace begins at ``start_ms``; until then its first rate holds."""
         self._start_ms = start_ms
+
+    def scale(self, factor: float) -> None:
+        """Multiply the trace's rates from now on; frames that were handed over keep their times."""
+        self._factor = factor
 
     def admit(self, now: float, size_bytes: int) -> float:
         """Take a frame of this size; return when its last bit has been sent (infinity: never)."""
@@ -50,7 +55,7 @@ class SerialLink:
 
     def would_end(self, now: float, size_bytes: int) -> float:
         """When a frame of this size would have been sent if it were handed over now."""
-        bits = 8.0 * size_bytes
+        bits = 8.0 * size_bytes / self._factor
         if now < self._start_ms:
             return float(stage_end(now, self._free_ms, bits / self._first_rate))
         begins_ms = max(now, self._free_ms) - self._start_ms
@@ -99,6 +104,11 @@ class Relay:
         """The traces begin at ``start_ms`` of this machine's monotonic clock."""
         for link in self._links:
             link.start(start_ms)
+
+    def scale(self, factor: float) -> None:
+        """Multiply every link's rates from now on, until the next ``load``."""
+        for link in self._links:
+            link.scale(factor)
 
     def cut(self) -> None:
         """Break every connection."""

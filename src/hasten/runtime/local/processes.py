@@ -103,6 +103,11 @@ class Child:
         words = f": {self._last_words}" if self._last_words else ""
         return ChildError(f"{self.name}: the process ended ({how}){words}")
 
+    def kill(self) -> None:
+        """End it at once, as a power cut would."""
+        self._process.kill()
+        self._process.wait()
+
     def end(self) -> None:
         """Close its input, which ends it; kill it if that does not."""
         end_all([self])

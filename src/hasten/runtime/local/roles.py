@@ -13,9 +13,10 @@ import signal
 import sys
 import threading
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterable, Iterator
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from pydantic import TypeAdapter
@@ -26,6 +27,9 @@ from hasten.core.gain import GainTerms
 from hasten.core.profile import read_profile
 from hasten.core.rates import rate_trace
 from hasten.runtime.sockets import run_loop
+
+if TYPE_CHECKING:
+    from hasten.runtime.device.tasks import Arrival
 
 Message = dict[str, Any]
 Handler = Callable[[Message], Awaitable[Message]]
@@ -90,6 +94,11 @@ class RelayProcess:
         self._relay.start(message["at_ms"])
         return {}
 
+    async def scale(self, message: Message) -> Message:
+        """Multiply the links' rates."""
+        self._relay.scale(message["factor"])
+        return {}
+
     async def fault(self, message: Message) -> Message:
         """``silent``: swallow everything, or stop to; ``cut``: break every connection."""
         if message["kind"] == "cut":
@@ -100,7 +109,26 @@ class RelayProcess:
 
 
 class DeviceProcess:
-    """Runs an agent, round after round."""
+    """Runs an agent, round after round.
+
+    Attributes:
+        at_once: orders that do not wait until the round has ended; they are not answered.
+    """
+
+    at_once = ("pace", "scheduler")
+
+    def pace(self, message: Message) -> None:
+        """Have tasks arrive so many times as fast as planned, from the next gap between two on."""
+        self._pace = message["pace"]
+
+    def scheduler(self, message: Message) -> None:
+        """Have another scheduler decide from the next task on, if it can."""
+        from hasten.schedulers import make_scheduler
+
+        try:
+            self._agent.take_over(make_scheduler(message["name"]))
+        except HastenError as error:
+            send({"refused": str(error)})
 
     async def start(self, message: Message) -> Message:
         """Open the package and warm every segment up."""
@@ -128,6 +156,7 @@ class DeviceProcess:
         given["gain_terms"] = GainTerms(*given["gain_terms"])
         settings = AgentSettings(**given)
         frames = Frames(*self._package.frames())
+        self._pace = 1.0
         self._tasks = frames.arrivals(np.array(message["arrival_ms"]), settings.seed, settings.stream)
         self._log = TaskLog(Path(message["log"]))
         hello = Hello(bytes.fromhex(self._package.digest), b"", message["name"])
@@ -154,13 +183,21 @@ class DeviceProcess:
                 send({"done": done})
 
         try:
-            await self._agent.run(self._tasks, message["at_ms"], self._log, count)
+            await self._agent.run(self._paced(self._tasks), message["at_ms"], self._log, count)
         finally:
             self._log.close()
             await self._agent.close()
         if failure := self._agent.failure or self._log.trouble:
             raise HastenError(failure)
         return {"tasks": done}
+
+    def _paced(self, tasks: Iterable[Arrival]) -> Iterator[Arrival]:
+        """The tasks with the gaps between them as ``pace`` has them; exactly as planned where that was never set."""
+        before_ms = later_ms = 0.0
+        for task in tasks:
+            later_ms += (task.at_ms - before_ms) * (1.0 / self._pace - 1.0)
+            before_ms = task.at_ms
+            yield task if later_ms == 0.0 else replace(task, at_ms=task.at_ms + later_ms)
 
 
 ROLES: dict[str, Callable[[], Any]] = {"edge": EdgeProcess, "relay": RelayProcess, "device": DeviceProcess}
@@ -169,11 +206,19 @@ ROLES: dict[str, Callable[[], Any]] = {"edge": EdgeProcess, "relay": RelayProces
 async def handle(role: Any) -> None:
     """Handle messages in order until the input ends."""
     loop = asyncio.get_running_loop()
-    lines: asyncio.Queue[str] = asyncio.Queue()
+    orders: asyncio.Queue[Message] = asyncio.Queue()
+    at_once = getattr(role, "at_once", ())
+
+    def take(line: str) -> None:
+        message = json.loads(line)
+        if message["do"] in at_once:
+            getattr(role, message.pop("do"))(message)
+        else:
+            orders.put_nowait(message)
 
     def read() -> None:
         for line in sys.stdin:
-            loop.call_soon_threadsafe(lines.put_nowait, line)
+            loop.call_soon_threadsafe(take, line)
         # The parent is gone or done; whatever runs, nobody is interested any more.
         sys.stdout = None
         signal.raise_signal(signal.SIGTERM)
@@ -182,7 +227,7 @@ async def handle(role: Any) -> None:
 
     threading.Thread(target=read, name="handle", daemon=True).start()
     while True:
-        message = json.loads(await lines.get())
+        message = await orders.get()
         method: Handler = getattr(role, message.pop("do"))
         try:
             answer = await method(message)

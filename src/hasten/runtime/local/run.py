@@ -24,9 +24,11 @@ from hasten.core.rates import RateTrace
 from hasten.core.results import Failure, Result
 from hasten.core.scenario import Realization, Scenario
 from hasten.runtime.fit import require_fit
+from hasten.runtime.local.changes import Changes
 from hasten.runtime.local.processes import Child, ChildError, end_all
 from hasten.runtime.local.results import StreamLog, collect
 from hasten.runtime.local.rounds import RoundFiles, log_path, round_facts, round_name
+from hasten.runtime.local.watching import EDGE_ENDED, Watch
 from hasten.runtime.pace import now_ms
 from hasten.runtime.sockets import backend_facts
 from hasten.runtime.streams import check_machines, stream_settings
@@ -36,10 +38,7 @@ from hasten.split.package import Package, open_package
 Progress = Callable[[str, float], None]
 LEAD_MS = 300.0
 """From the order to start until time 0."""
-POLL_S = 0.1
-EDGE_ENDED = "edge_ended"
-LONGER_THAN_PLANNED_S = 60.0
-"""A round that takes so much longer than its arrivals has failed."""
+CHANGED_BY_HAND = "changed_by_hand"
 
 
 @dataclass(frozen=True)
@@ -72,6 +71,7 @@ def run_scenario(
     package: Path | None = None,
     out_dir: Path | None = None,
     progress: Progress | None = None,
+    changes: Changes | None = None,
 ) -> RunOutcome:
     """Run a scenario for every seed and scheduler. A round that fails is named and the others go on.
 
@@ -85,6 +85,7 @@ def run_scenario(
         package: what all streams run; their profiles then only say how long that takes.
         out_dir: the log of every task goes here, ``SCHEDULER-SEED-STREAM.jsonl``.
         progress: told what is being done and the fraction done.
+        changes: what somebody may change by hand meanwhile.
 
     Raises:
         InputError: a stream names no package, or the machine cannot play the scenario (a slow-down below 1).
@@ -100,7 +101,7 @@ def run_scenario(
         folder = out_dir or Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="hasten-run-")))
         folder.mkdir(parents=True, exist_ok=True)
         report("starting processes", 0.0)
-        cluster = stack.enter_context(LocalCluster(scenario, package, folder))
+        cluster = stack.enter_context(LocalCluster(scenario, package, folder, changes))
         for number, (seed, name) in enumerate(rounds):
 
             def tell(share: float, name: str = name, number: int = number) -> None:
@@ -134,7 +135,8 @@ class LocalCluster:
     relay: Child
     devices: list[Child]
 
-    def __init__(self, scenario: Scenario, package: Path | None, folder: Path) -> None:
+    def __init__(self, scenario: Scenario, package: Path | None, folder: Path, changes: Changes | None = None) -> None:
+        self._changes = changes or Changes()
         self._scenario, self._folder = scenario, folder
         self._paths = stream_packages(scenario, package)
         self._profiles = [self._profile_file(m, override=package is not None) for m in range(len(scenario.devices))]
@@ -175,8 +177,7 @@ class LocalCluster:
         if not self._children:
             self._begin()
         if not self.edge.alive:
-            self.edge = self._child("edge", "edge")
-            self._start_edge(self._edge_port)
+            self.restart_edge()
         realization = self._scenario.realize(seed)
         self.relay.ask("load", traces=[_trace_message(trace) for trace in realization.rates])
         arrivals = [realization.arrival_ms[realization.stream == m] for m in range(len(self.devices))]
@@ -189,38 +190,25 @@ class LocalCluster:
             device.tell("run", at_ms=at_ms)
         files = RoundFiles(self._folder, round_name(scheduler, seed))
         files.begin(round_facts(self._scenario, scheduler, realization, self._folder, time.time() + LEAD_MS / 1000.0))
-        try:
-            self._wait_for_all(realization, tell, files)
-        finally:
-            files.end()
+        watch = Watch(self, realization, files, self._changes)
+        watch.wait(tell)
+        records = [read_log(path) for path in logs]
+        if watch.changed:  # tasks may have come at other times
+            arrivals = [np.array([record["arrival_ms"] for record in stream]) for stream in records]
         streams = [
-            StreamLog(stream.profile, stream.deadline_ms, times_ms, read_log(path), stream.slowdown)
-            for stream, times_ms, path in zip(self._scenario.devices, arrivals, logs, strict=True)
+            StreamLog(stream.profile, stream.deadline_ms, times_ms, told, stream.slowdown)
+            for stream, times_ms, told in zip(self._scenario.devices, arrivals, records, strict=True)
         ]
         result = collect(scheduler, seed, streams, self._scenario.gain)
-        return result if self.edge.alive else replace(result, notes=result.notes | {EDGE_ENDED: 1})
+        notes = {} if self.edge.alive else {EDGE_ENDED: 1}
+        if watch.changed:
+            notes[CHANGED_BY_HAND] = watch.changed
+        return replace(result, notes=result.notes | notes)
 
-    def _wait_for_all(self, realization: Realization, tell: Callable[[float], None], files: RoundFiles) -> None:
-        last_ms = float(realization.arrival_ms.max(initial=0.0))
-        until_ms = now_ms() + last_ms + 1000.0 * LONGER_THAN_PLANNED_S
-        done: dict[Child, int] = dict.fromkeys(self.devices, 0)
-        running = list(self.devices)
-        edge_alive = True
-        while running:
-            if now_ms() > until_ms:
-                raise ChildError(f"{running[0].name}: not done in time")
-            if not self.relay.alive:
-                raise self.relay.death()
-            if edge_alive and not self.edge.alive:
-                edge_alive = False
-                files.event(EDGE_ENDED, "the edge has ended; devices answer alone")
-            for device in list(running):
-                message = device.poll(POLL_S)
-                if message is not None:
-                    done[device] = message.get("tasks") or message.get("done") or 0
-                    if "ok" in message:
-                        running.remove(device)
-            tell(sum(done.values()) / max(realization.tasks, 1))
+    def restart_edge(self) -> None:
+        """Start the edge again where it was."""
+        self.edge = self._child("edge", "edge")
+        self._start_edge(self._edge_port)
 
     def _order(self, scheduler: str, realization: Realization, m: int) -> dict[str, Any]:
         """What a device is told of a round."""

@@ -30,7 +30,8 @@ from hasten.runtime.device.tasks import Arrival, Task
 from hasten.runtime.local.link import SerialLink
 from hasten.runtime.local.results import StreamLog, collect
 from hasten.runtime.local.rounds import log_path
-from hasten.runtime.local.run import LEAD_MS, LONGER_THAN_PLANNED_S, Progress, RunOutcome
+from hasten.runtime.local.run import LEAD_MS, Progress, RunOutcome
+from hasten.runtime.local.watching import LONGER_THAN_PLANNED_S
 from hasten.runtime.streams import check_machines, offload_ms, stream_settings, task_ms
 from hasten.runtime.virtual.edge import VirtualEdge
 from hasten.runtime.virtual.loop import VirtualClock, run_virtual

@@ -29,7 +29,13 @@ export class Controls {
       button.addEventListener("click", () => this.#send({ do: control.do }, button));
       return element("span", "one", button);
     }
-    const input = control.kind === "choice" ? element("select", "", ...control.choices.map((name) => new Option(name, name))) : element("input");
+    const input = element("input");
+    if (control.choices) {
+      const list = element("datalist", "", ...control.choices.map((name) => new Option(name, name)));
+      list.id = `choices-${control.do}`;
+      this.form.append(list);
+      input.setAttribute("list", list.id);
+    }
     if (control.kind === "number") Object.assign(input, { type: "number", min: control.min, max: control.max, step: "any" });
     input.value = control.value;
     const button = element("button", "", "set");

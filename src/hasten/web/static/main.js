@@ -134,7 +134,7 @@ function draw() {
   const { head } = store;
   const kind = head.kind ?? "run";
   document.body.dataset.kind = kind;
-  write(get("title"), head.title ?? "");
+  write(get("title"), [head.title, store.rounds.length < 2 && head.scheduler ? `${head.scheduler}, seed ${head.seed}` : ""].filter(Boolean).join(" · "));
   drawStatus(head);
   drawRounds();
   totals.draw(kind, head.total);

@@ -1,0 +1,120 @@
+"""Waits for a round's devices, tells its events, and does what somebody changes meanwhile."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Protocol
+
+from hasten.core.scenario import Realization
+from hasten.runtime.local.changes import Changes, RunChange
+from hasten.runtime.local.processes import Child, ChildError
+from hasten.runtime.local.rounds import RoundFiles
+from hasten.runtime.pace import now_ms
+
+POLL_S = 0.1
+LONGER_THAN_PLANNED_S = 60.0
+"""A round that takes so much longer than its arrivals has failed."""
+EDGE_ENDED = "edge_ended"
+
+
+class Stage(Protocol):
+    """The processes of a run."""
+
+    edge: Child
+    relay: Child
+    devices: list[Child]
+
+    def restart_edge(self) -> None:
+        """Start the edge again where it was."""
+
+
+class Watch:
+    """One round's watch.
+
+    Attributes:
+        changed: how often something was changed by hand.
+    """
+
+    def __init__(self, stage: Stage, realization: Realization, files: RoundFiles, changes: Changes) -> None:
+        self.changed = 0
+        self._stage, self._files, self._changes = stage, files, changes
+        self._tasks = max(realization.tasks, 1)
+        self._last_ms = float(realization.arrival_ms.max(initial=0.0))
+        self._edge_alive = True
+
+    def wait(self, tell: Callable[[float], None]) -> None:
+        """Until every device has played its tasks; ``tell`` hears the share that is done."""
+        self._changes.begin()
+        try:
+            self._wait(tell)
+        finally:
+            self._changes.end()
+            self._files.end()
+
+    def _wait(self, tell: Callable[[float], None]) -> None:
+        devices = self._stage.devices
+        done: dict[Child, int] = dict.fromkeys(devices, 0)
+        running = list(devices)
+        until_ms = self._until_ms(1.0)
+        slowest = 1.0
+
+        def do(change: RunChange) -> str:
+            nonlocal until_ms, slowest
+            slowest = min(slowest, change.factor) if change.kind == "pace" else slowest
+            text = self._do(change)
+            until_ms = self._until_ms(slowest)
+            return text
+
+        while running:
+            if now_ms() > until_ms:
+                raise ChildError(f"{running[0].name}: not done in time")
+            self._look()
+            for device in list(running):
+                message = device.poll(POLL_S)
+                self.changed += self._changes.serve(do)
+                if message is None:
+                    continue
+                if "refused" in message:
+                    self._files.event("refused", f"{device.name}: {message['refused']}")
+                    continue
+                done[device] = message.get("tasks") or message.get("done") or 0
+                if "ok" in message:
+                    running.remove(device)
+            tell(sum(done.values()) / self._tasks)
+
+    def _until_ms(self, slowest: float) -> float:
+        return now_ms() + self._last_ms / slowest + 1000.0 * LONGER_THAN_PLANNED_S
+
+    def _look(self) -> None:
+        """A link that has ended fails the round; an edge that has is told."""
+        if not self._stage.relay.alive:
+            raise self._stage.relay.death()
+        alive = self._stage.edge.alive
+        if self._edge_alive and not alive:
+            self._files.event(EDGE_ENDED, "the edge has ended; devices answer alone")
+        self._edge_alive = alive
+
+    def _do(self, change: RunChange) -> str:
+        """Make a change and tell it."""
+        stage, factor = self._stage, None
+        if change.kind == "rate":
+            factor = change.factor
+            stage.relay.ask("scale", factor=factor)
+            text = f"links set to {factor:g} times the scenario's rate; frames already handed over keep their times"
+        elif change.kind == "pace":
+            for device in stage.devices:
+                device.tell("pace", pace=change.factor)
+            text = f"tasks arrive at {change.factor:g} times the scenario's rate from the next gap on"
+        elif change.kind == "scheduler":
+            for device in stage.devices:
+                device.tell("scheduler", name=change.scheduler)
+            text = f"{change.scheduler} decides from the next task on"
+        elif change.kind == "kill_edge":
+            text = "the edge was killed" if stage.edge.alive else "the edge was dead already"
+            stage.edge.kill()
+        else:
+            text = "the edge runs already" if stage.edge.alive else "the edge was started again"
+            if not stage.edge.alive:
+                stage.restart_edge()
+        self._files.event(change.kind, text, factor)
+        return text
