@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import signal
-from functools import partial
+import sys
+from collections.abc import Iterator
+from functools import cache, partial
 
 import pytest
 from hypothesis import settings
@@ -23,12 +25,31 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     items.sort(key=lambda item: "test_demo" not in item.nodeid)
 
 
-@pytest.fixture
-def quick_validation(monkeypatch: pytest.MonkeyPatch) -> None:
+def pytest_collection_finish() -> None:
+    """Let torch use the one processor that this worker has, and make its exporter's table of operators once.
+
+    More threads only wait for each other, and every export would take a second to make the same table.
+    """
+    if "torch" in sys.modules:
+        import torch
+        from torch.onnx._internal.exporter._registration import ONNXRegistry
+
+        torch.set_num_threads(1)
+        ONNXRegistry.from_torchlib = staticmethod(cache(ONNXRegistry.from_torchlib))
+
+
+def _quick_validation() -> Iterator[None]:
     """Trainings that judge by a handful of short runs, where what they end with does not matter."""
     from hasten.learn.validation import Validation
 
-    monkeypatch.setattr("hasten.learn.trainer.Validation", partial(Validation, runs=2, tasks=30))
-    monkeypatch.setattr("hasten.learn.validation.BATCHES", 2)
-    monkeypatch.setattr("hasten.learn.improvement_margin.BATCHES", 1)
-    monkeypatch.setattr("hasten.learn.improvement_margin.DEADLINES", 2)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("hasten.learn.trainer.Validation", partial(Validation, runs=2, tasks=30))
+        patch.setattr("hasten.learn.validation.BATCHES", 2)
+        patch.setattr("hasten.learn.improvement_margin.BATCHES", 1)
+        patch.setattr("hasten.learn.improvement_margin.DEADLINES", 2)
+        yield
+
+
+quick_validation = pytest.fixture(_quick_validation, name="quick_validation")
+quick_validation_everywhere = pytest.fixture(_quick_validation, scope="module", name="quick_validation_everywhere")
+"""The same for a whole file, and what its fixtures train."""

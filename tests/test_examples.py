@@ -9,9 +9,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from tiny_package import build_tiny
 
 import hasten as hs
+from hasten.split.verify import verify
 
 EXAMPLES = Path(__file__).parent.parent / "examples"
 EMBEDDED = ("frames_loop", "frames_asyncio", "flask_handler", "video_overlay", "robot_callback")
@@ -26,7 +28,7 @@ def package(tmp_path_factory):
 def example(monkeypatch):
     monkeypatch.syspath_prepend(str(EXAMPLES))
     yield importlib.import_module
-    for name in EMBEDDED:
+    for name in (*EMBEDDED, "segmenter"):
         sys.modules.pop(name, None)
 
 
@@ -80,3 +82,27 @@ def test_callbacks_of_a_robot(package, example):
             recognizer.on_picture(frame)
         assert recognizer.waiting.result().label is not None
     assert told[-1]["frame"] == 11 and len(told) <= 12
+
+
+def test_a_segmenter_answers_with_maps_at_every_exit_and_cut(example, tmp_path, capsys):
+    threads = torch.get_num_threads()
+    try:
+        example("segmenter").main(str(tmp_path / "s.hasten"))
+    finally:
+        torch.set_num_threads(threads)
+    package = hs.open_package(tmp_path / "s.hasten")
+    early, middle, late = (exit_.accuracy for exit_ in package.manifest.exits)
+    assert package.manifest.metric == "mean_iou" and 0.4 < early < late and middle < 0.9
+    assert [package.manifest.outputs(exit_)[0].shape for exit_ in (1, 2, 3)] == [(3, 32, 32)] * 3
+    assert verify(package).max_error < 1e-4
+    told = capsys.readouterr().out.splitlines()[3:]
+    for (exit_, partition), line in zip(package.manifest.options(), told, strict=True):
+        where = (
+            "edge"
+            if not partition
+            else "split"
+            if partition < package.manifest.exits[exit_ - 1].after_block
+            else "device"
+        )
+        assert line.startswith(f"exit {exit_}, cut {partition}, on {where}: ")
+        assert int(line.split("%")[0].split()[-1]) > 70

@@ -6,6 +6,8 @@ import sys
 from importlib.util import module_from_spec, spec_from_file_location
 from pathlib import Path
 
+import pytest
+
 ROOT = Path(__file__).parent.parent
 PACKAGE = ROOT / "src" / "hasten"
 
@@ -16,21 +18,25 @@ sys.modules["house"] = house
 _spec.loader.exec_module(house)
 
 
-def test_no_function_has_more_than_8_parameters_and_no_kernel_more_than_12():
-    found = house.long_signatures(house.trees_of(PACKAGE))
+@pytest.fixture(scope="module")
+def trees():
+    return house.trees_of(PACKAGE)
+
+
+def test_no_function_has_more_than_8_parameters_and_no_kernel_more_than_12(trees):
+    found = house.long_signatures(trees)
     assert not found.keys() - house.EXEMPT.keys()
 
 
-def test_exempt_functions_exist_and_have_a_reason():
-    trees = house.trees_of(PACKAGE)
+def test_exempt_functions_exist_and_have_a_reason(trees):
     for place, reason in house.EXEMPT.items():
         path, name = place.split(":")
         assert name in {node.name for node in house.functions_of(trees[path])}, place
         assert "option" in reason
 
 
-def test_no_class_name_exists_twice():
-    assert not house.repeated_classes(house.trees_of(PACKAGE)).keys()
+def test_no_class_name_exists_twice(trees):
+    assert not house.repeated_classes(trees).keys()
 
 
 def test_no_module_has_more_than_300_lines():

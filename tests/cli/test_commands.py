@@ -133,6 +133,7 @@ def test_a_device_imports_none_of_the_heavy_packages() -> None:
     subprocess.run([sys.executable, "-c", code], check=True, timeout=60)
 
 
+@pytest.mark.usefixtures("quick_validation")
 @pytest.mark.parametrize("values", ["backlogs", "actions"])
 def test_train_writes_a_policy_that_simulate_takes(
     small: Path, tmp_path: Path, hasten: Callable[..., int], values: str
@@ -142,6 +143,7 @@ def test_train_writes_a_policy_that_simulate_takes(
     assert hasten("simulate", small, "--schedulers", f"policy:{policy}") == 0
 
 
+@pytest.mark.usefixtures("quick_validation")
 def test_a_policy_trained_on_devices_views_says_so_and_one_that_is_not_is_told_of(
     small: Path, tmp_path: Path, hasten: Callable[..., int], recwarn: pytest.WarningsRecorder
 ) -> None:
@@ -149,7 +151,7 @@ def test_a_policy_trained_on_devices_views_says_so_and_one_that_is_not_is_told_o
     devices.write_text(small.read_text() + "\nview: {kind: device}\n")
     for scenario, kind in ((small, "fresh"), (devices, "device")):
         policy = tmp_path / f"{kind}.onnx"
-        assert hasten("train", scenario, "-o", policy, "--updates", 2) == 0
+        assert hasten("train", scenario, "-o", policy, "--init", "none", "--updates", 2) == 0
         assert load_policy(policy).manifest.view == kind
         assert hasten("simulate", devices, "--schedulers", f"greedy,policy:{policy}", "--seeds", 2) == 0
     told = {str(warning.message).split(":")[0] for warning in recwarn if "fresh views" in str(warning.message)}

@@ -56,7 +56,7 @@ def test_reading_is_the_isotonic_regression_of_the_nodes(seed: int) -> None:
     kept = told * rng.random(NODES)
     prior = np.sort(rng.random(NODES))
     share = np.full(NODES, np.nan)
-    read_shares(kept, told, prior, 0.0, share)
+    read_shares(kept, told, prior, share)
     weight = told + PRIOR_WEIGHT
     np.testing.assert_allclose(share, isotonic((kept + PRIOR_WEIGHT * prior) / weight, weight), rtol=1e-12)
     assert np.all(np.diff(share) >= 0.0)
@@ -70,11 +70,11 @@ def test_compiled_reading_is_the_same() -> None:
 
     @compiled
     def reading(kept: np.ndarray, told: np.ndarray, prior: np.ndarray, share: np.ndarray) -> float:
-        read_shares(kept, told, prior, 0.0, share)
+        read_shares(kept, told, prior, share)
         return share_at(0.3, share)
 
     found = reading(kept, told, prior, again)
-    read_shares(kept, told, prior, 0.0, share)
+    read_shares(kept, told, prior, share)
     np.testing.assert_array_equal(share, again)
     assert found == share_at(0.3, share)
 
@@ -82,10 +82,10 @@ def test_compiled_reading_is_the_same() -> None:
 @pytest.mark.parametrize("slack", [-0.2, 0.0, 0.003, 0.2, 0.25, 0.999, 1.0, 1.7])
 def test_an_outcome_counts_at_the_nodes_next_to_its_slack(slack: float) -> None:
     kept, told = np.zeros((2, NODES)), np.zeros((2, NODES))
-    for on_time in (True, False):
-        hear(SENT, slack, 1.0, on_time, kept, told, np.zeros(2), np.zeros(2))
+    for got in (1.0, 0.25):
+        hear(SENT, slack, got, kept, told, np.zeros(2), np.zeros(2))
     np.testing.assert_allclose(told[SENT], (1.0 + KEEP) * hats(slack), atol=1e-12)
-    np.testing.assert_allclose(kept[SENT], KEEP * hats(slack), atol=1e-12)
+    np.testing.assert_allclose(kept[SENT], (KEEP + 0.25) * hats(slack), atol=1e-12)
     assert not kept[LOCAL].any() and not told[LOCAL].any()
     assert share_at(slack, SLACK_NODES) == pytest.approx(float(hats(slack) @ SLACK_NODES))
 
@@ -113,9 +113,20 @@ def test_curves_forget_by_the_rule() -> None:
                 doubt *= keep
         weight = told + PRIOR_WEIGHT
         expected = isotonic((kept + PRIOR_WEIGHT) / weight, weight)
-        expected = np.maximum(1.0 - (1.0 - expected) * np.exp(doubt), 0.0)
         np.testing.assert_allclose(curves.share[0, kind], expected, rtol=1e-9)
-        assert curves.promised(0.1, kind == SENT) == pytest.approx(float(hats(0.1) @ expected))
+        promise = max(1.0 - (1.0 - float(hats(0.1) @ expected)) * np.exp(doubt), 0.0)
+        assert curves.promised(0.1, kind == SENT) == pytest.approx(promise)
+
+
+def test_what_was_saved_of_a_broken_promise_makes_the_option_worth_more_and_not_more_promised() -> None:
+    lost, saved = Curves(), Curves()
+    for on_time in 150 * [True, False]:
+        lost.tell(0.25, True, lost.promised(0.25, True), on_time)
+        saved.tell(0.25, True, saved.promised(0.25, True), on_time, 0.6)
+    assert share_at(0.25, lost.share[0, SENT]) == pytest.approx(0.5, abs=0.05)
+    assert share_at(0.25, saved.share[0, SENT]) == pytest.approx(0.8, abs=0.05)
+    for curves in (lost, saved):
+        assert curves.promised(0.25, True) == pytest.approx(0.5, abs=0.08)
 
 
 def test_as_many_are_broken_as_promised_however_the_world_drifts() -> None:

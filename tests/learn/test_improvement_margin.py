@@ -65,7 +65,8 @@ def test_each_deadline_has_a_margin_of_its_own(monkeypatch):
     )
 
 
-def test_margins_cover_the_domain():
+def test_margins_cover_the_domain(monkeypatch):
+    monkeypatch.setattr(margins, "BATCHES", 1)
     domain = dataclasses.replace(ONE, deadline=(0.5, 2.0), streams=(1, 3))
     found = choose_margins(cameras(), domain, afterstate_observation, as_greedy, TRIED)
     assert found.streams == (1, 2, 3)

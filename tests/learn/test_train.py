@@ -15,6 +15,8 @@ from hasten.learn.settings import Settings
 from hasten.learn.validation import Validation
 from hasten.policies.afterstate_policy import AfterstatePolicy, tensor_shapes
 
+pytestmark = pytest.mark.usefixtures("quick_validation_everywhere")
+
 HIDDEN = {"actions": (16,), "backlogs": (8, 16)}
 SIZE = {
     "updates": 120,
@@ -58,7 +60,7 @@ def scenario():
 
 
 @pytest.fixture(scope="module")
-def trained(scenario, small) -> TrainedScheduler:
+def trained(scenario, small, quick_validation_everywhere) -> TrainedScheduler:
     return hs.train(scenario, seed=3, **small)
 
 
@@ -80,7 +82,6 @@ def test_the_same_seed_gives_the_same_policy_and_another_seed_another(scenario, 
     assert any((a != b).any() for a, b in zip(weights(trained), weights(other), strict=True))
 
 
-@pytest.mark.usefixtures("quick_validation")
 @pytest.mark.parametrize("replay", ["prioritized", "uniform"])
 def test_training_goes_on_to_the_same_bits_after_a_kill(scenario, small, tmp_path, replay):
     class Killed(Exception):
@@ -100,7 +101,6 @@ def test_training_goes_on_to_the_same_bits_after_a_kill(scenario, small, tmp_pat
     assert scores[0] == scores[1]
 
 
-@pytest.mark.usefixtures("quick_validation")
 def test_a_checkpoint_of_another_training_is_refused(scenario, tmp_path):
     path = tmp_path / "checkpoint"
     hs.train(scenario, seed=3, checkpoint=path, **SMALL)

@@ -37,7 +37,12 @@ def both(scenario, *names, seeds=(0,)):
     """(simulated, virtual) results in the same order."""
     outcome = run_virtual_scenario(scenario, names, seeds)
     assert not outcome.failures
-    return predict(scenario, names, seeds, lambda text, done: None), outcome.results
+    return simulated_only(scenario, *names, seeds=seeds), outcome.results
+
+
+def simulated_only(scenario, *names, seeds=(0,)):
+    """What the simulator gives."""
+    return predict(scenario, names, seeds, lambda text, done: None)
 
 
 def assert_same(simulated, virtual):

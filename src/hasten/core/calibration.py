@@ -9,10 +9,16 @@ options was not tried for ``PATIENCE`` outcomes: one bad moment must not rule it
 with slack: the reading is the isotonic regression of the nodes' shares, by pooling adjacent violators (Zadrozny and
 Elkan, "Transforming classifier scores into accurate multiclass probability estimates", KDD 2002).
 
-Options are chosen by their promises, which favours those promised too much, and outcomes are heard late. So a kind has
-a *doubt*, too: a step up for each broken promise, down by the share that was promised to be broken, and by the factor
-``exp(doubt)`` more are taken to be broken than the curve says. Over time as many are broken as promised, however the
-world drifts: that is adaptive conformal inference (Gibbs and Candès, NeurIPS 2021).
+Options are weighed by the curve as it is. A broken promise counts there for what the device saved of it: an answer of
+its own in time, of a lower exit. A node's prior counts as two outcomes, so that options are taken at their word until
+outcomes say otherwise: a bad moment that is believed at once sends work to the device, where all that follows waits.
+
+What is *told* as the promise, the share of tasks on time, is another matter. Choosing by the curve favours what it
+promises too much, outcomes are heard late, and what is saved is not kept. So a kind has a *doubt*: a step up for each
+broken promise, down by the share that was promised to be broken, and by the factor ``exp(doubt)`` more are told to be
+broken than the curve says. Over time as many are broken as promised, however the world drifts: that is adaptive
+conformal inference (Gibbs and Candès, NeurIPS 2021). Choosing by what is told would overdo it: a doubted kind is not
+tried, and what is not tried stays doubted.
 
 The functions on numbers are the law for the compiled simulator and for a device alike.
 """
@@ -45,7 +51,7 @@ MEMORY = 200.0
 PATIENCE = 20
 """A kind of options that this many outcomes were not of is forgotten quickly: about so many more, and it is tried."""
 KEEP, KEEP_UNTRIED = 1.0 - 1.0 / MEMORY, 1.0 - 1.0 / PATIENCE
-PRIOR_WEIGHT = 0.5
+PRIOR_WEIGHT = 2.0
 """Outcomes that a node's prior share is worth."""
 DOUBT_STEP, MOST_DOUBT = 0.1, 1.4
 """By how much an outcome changes the doubt; more broken promises than promised by a factor of 4 are not believed."""
@@ -62,8 +68,8 @@ def node_below(slack: float) -> tuple[int, float]:
 
 
 @jitable
-def hear(kind: int, slack: float, promised: float, on_time: bool, kept: Any, told: Any, since: Any, doubt: Any) -> None:
-    """One outcome of a stream: of this kind and slack, of which this share was ``promised``.
+def hear(kind: int, slack: float, got: float, kept: Any, told: Any, since: Any, doubt: Any) -> None:
+    """One outcome of a stream, of this kind and slack: ``got`` is 1 if it was on time, else the share that was saved.
 
     ``kept`` and ``told`` (2, K) are weights of outcomes, ``since`` (2,) counts outcomes since each kind's last one.
     """
@@ -79,19 +85,26 @@ def hear(kind: int, slack: float, promised: float, on_time: bool, kept: Any, tol
     node, part = node_below(slack)
     told[kind][node] += 1.0 - part
     told[kind][node + 1] += part
-    if on_time:
-        kept[kind][node] += 1.0 - part
-        kept[kind][node + 1] += part
-    broken = 0.0 if on_time else 1.0
-    doubt[kind] = min(max(doubt[kind] + DOUBT_STEP * (broken - (1.0 - promised)), -MOST_DOUBT), MOST_DOUBT)
+    kept[kind][node] += got * (1.0 - part)
+    kept[kind][node + 1] += got * part
 
 
 @jitable
-def read_shares(kept: Any, told: Any, prior: Any, doubt: float, share: Any) -> None:
-    """Fill one kind's ``share`` (K,): isotonic regression of the weights (K,), the prior shares (K,) among them.
+def doubt_after(doubt: float, promised: float, on_time: bool) -> float:
+    """The doubt of a kind once the outcome is known of a task, of whose like this share was ``promised``."""
+    broken = 0.0 if on_time else 1.0
+    return min(max(doubt + DOUBT_STEP * (broken - (1.0 - promised)), -MOST_DOUBT), MOST_DOUBT)
 
-    Then the share of broken promises is taken to be larger by the factor ``exp(doubt)``.
-    """
+
+@jitable
+def doubted(share: float, doubt: float) -> float:
+    """The share to promise: of those that the curve says are broken ``exp(doubt)`` times as many."""
+    return max(1.0 - (1.0 - share) * math.exp(doubt), 0.0)
+
+
+@jitable
+def read_shares(kept: Any, told: Any, prior: Any, share: Any) -> None:
+    """Fill one kind's ``share`` (K,): isotonic regression of the weights (K,), the prior shares (K,) among them."""
     for node in range(NODES):
         weight = told[node] + PRIOR_WEIGHT
         value = (kept[node] + PRIOR_WEIGHT * prior[node]) / weight
@@ -105,8 +118,6 @@ def read_shares(kept: Any, told: Any, prior: Any, doubt: float, share: Any) -> N
                 weight += more
         for pooled in range(first, node + 1):
             share[pooled] = value
-    for node in range(NODES):
-        share[node] = max(1.0 - (1.0 - share[node]) * math.exp(doubt), 0.0)
 
 
 @jitable
@@ -165,12 +176,16 @@ class Curves:
         self.share = np.array([self._share])
         self.shares = self._copied()
 
-    def tell(self, slack: float, sends: bool, promised: float, on_time: bool) -> None:
-        """An option predicted with this slack in deadlines, of which this share was promised, has come to its end."""
+    def tell(self, slack: float, sends: bool, promised: float, on_time: bool, saved: float = 0.0) -> None:
+        """An option predicted with this slack in deadlines, of which this share was promised, has come to its end.
+
+        Of one that was not on time as decided the share ``saved`` of its worth was had otherwise.
+        """
         kind = SENT if sends else LOCAL
-        hear(kind, slack, promised, on_time, self._kept, self._told, self._since, self._doubt)
+        hear(kind, slack, 1.0 if on_time else saved, self._kept, self._told, self._since, self._doubt)
+        self._doubt[kind] = doubt_after(self._doubt[kind], promised, on_time)
         for each in (LOCAL, SENT):
-            read_shares(self._kept[each], self._told[each], self._prior[each], self._doubt[each], self._share[each])
+            read_shares(self._kept[each], self._told[each], self._prior[each], self._share[each])
         self.share[0] = self._share
         self.shares = self._copied()
 
@@ -178,5 +193,6 @@ class Curves:
         return tuple(self._share[LOCAL]), tuple(self._share[SENT])
 
     def promised(self, slack: float, sends: bool) -> float:
-        """The share to expect of an option with this slack in deadlines."""
-        return share_at(slack, self._share[SENT if sends else LOCAL])
+        """The share of tasks on time to tell of an option with this slack in deadlines."""
+        kind = SENT if sends else LOCAL
+        return doubted(share_at(slack, self._share[kind]), self._doubt[kind])

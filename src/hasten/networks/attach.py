@@ -50,6 +50,11 @@ class MultiExit(nn.Module):
         """Name of each exit, in the order of the outputs: its layer's, then ``final``."""
         return (*(tap.name for tap in self._taps), FINAL)
 
+    def heads_in_order(self) -> list[AttachedHead]:
+        """The head of each exit but the last, in the order of :attr:`exit_names`."""
+        heads = [self.heads[_key(tap.layer)] for tap in self._taps]
+        return [head for head in heads if isinstance(head, AttachedHead)]
+
     def forward(self, *x: Tensor, **inputs: Tensor) -> tuple[Tensor, ...]:
         """Return the logits of all exits for ``x`` (N, *input_shape), or for several inputs."""
         batch = _bound(self.module, x, inputs)
@@ -164,11 +169,12 @@ class OwnExits(nn.Module):
 
 def attach_exits(
     module: nn.Module,
-    at: Sequence[str],
+    at: Sequence[str] | str,
     num_classes: int | None = None,
     input_shape: Sequence[int] | None = None,
     example: Batch | None = None,
     prepare: Prepare | None = None,
+    labels: NDArray[np.integer] | None = None,
 ) -> MultiExit:
     """Return ``module`` with a head after each layer named in ``at`` and its own output as the last exit.
 
@@ -178,7 +184,8 @@ def attach_exits(
         at: names as in ``module.named_modules()``, in any order. ``name:field`` or ``name:field/index`` says which
             tensor an exit reads of a layer that gives several, ``final:field`` of the module's own output.
             ``name:channels_first`` or ``name:channels_last`` states where a layer's output has its features, for the
-            few that do not show it.
+            few that do not show it. ``"auto:N"`` chooses N layers as :func:`hasten.networks.propose.propose_exits`
+            does, with ``example`` and ``labels``.
         num_classes: the width of every exit; None: that of the module's own output, found by running it.
         input_shape: shape of one float input, without the batch. With it a dry run infers the heads' widths, checks the
             layers and puts the exits in the order in which their layers run; without it and an example the first call
@@ -186,6 +193,7 @@ def attach_exits(
         example: inputs (N, *input_shape) instead of a shape, where zeros are none: tokens, pixels (uint8), masks; of
             a module with several inputs a dictionary of such tensors by the names of ``forward``'s parameters.
         prepare: what happens to inputs before the module gets them.
+        labels: classes (N,) of the ``example``, for ``auto:N`` alone.
 
     Raises:
         InputError: a name that is no layer, is given twice, or is not run exactly once; a layer whose output is not
@@ -194,9 +202,14 @@ def attach_exits(
     """
     if not isinstance(module, nn.Module):
         raise InputError("exits", "module", type(module).__name__, "a torch.nn.Module")
+    tried = example if example is not None else input_shape
+    if isinstance(at, str):
+        from hasten.networks.propose import layers_of_request  # which attaches exits to all candidates
+
+        zeros = None if tried is None else _batch(tried)
+        at = layers_of_request(module, at, zeros if example is None else example, prepare, labels)
     _, final_field = parse_taps(module, at)
     require_float32(module)
-    tried = example if example is not None else input_shape
     if num_classes is None:
         num_classes = width_of(module, tried, prepare or Prepare(), final_field)
     network = MultiExit(module, at, num_classes, prepare)

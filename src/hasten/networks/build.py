@@ -21,6 +21,7 @@ from hasten.networks.fit import Fitted, fit, load_weights
 from hasten.networks.onnx_model import fit_heads, open_exits
 from hasten.networks.pictures import Size
 from hasten.networks.prepare import Prepare
+from hasten.networks.probe import PROBED_INPUTS
 from hasten.networks.propose import asked_count, propose_exits
 from hasten.networks.train import Progress, TrainSettings
 from hasten.split.build import MAX_BLOCKS, build_package, rehearse, warn
@@ -208,7 +209,9 @@ def _with_exits(
         return OwnExits(module, 0, example, prepare)
     count = asked_count(exits)
     if count is not None:
-        exits = propose_exits(module, count, example, prepare)
+        labels = None if dataset.train_y is None or not dataset.classes else dataset.train_y[:PROBED_INPUTS]
+        probed = torch.from_numpy(dataset.train_x[:PROBED_INPUTS].copy())
+        exits = propose_exits(module, count, probed, prepare, labels)
     if exits:
         network: MultiExit | OwnExits = attach_exits(module, exits, example=example, prepare=prepare)
     else:

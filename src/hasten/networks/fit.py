@@ -118,14 +118,16 @@ def known_exits(network: nn.Module, dataset: Dataset) -> list[bool]:
     logits = exit_logits(network, inputs)
     if labels is None:
         return [False] * len(logits)
+    return [knows(found, labels) for found in logits]
+
+
+def knows(logits: Array, labels: Array) -> bool:
+    """Whether ``logits`` (N, classes) answer clearly better than guessing the most frequent of ``labels`` (N,)."""
     guessing = float(np.bincount(labels).max()) / len(labels)
     chance = DEVIATIONS * np.sqrt(guessing * (1 - guessing) / len(labels))
-    found = []
-    for exit_logits_ in logits:
-        right = _right(exit_logits_, labels)
-        better = right >= TIMES_GUESSING * guessing or 1 - right <= OF_ERRORS * (1 - guessing)
-        found.append(bool(better and right > guessing + chance))
-    return found
+    right = _right(logits, labels)
+    better = right >= TIMES_GUESSING * guessing or 1 - right <= OF_ERRORS * (1 - guessing)
+    return bool(better and right > guessing + chance)
 
 
 def _probe(dataset: Dataset) -> tuple[Array, Labels]:

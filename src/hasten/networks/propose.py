@@ -1,23 +1,28 @@
-"""Where to put exits when nobody says: at even shares of the work, where one tensor crosses.
+"""Where to put exits when nobody says: where one tensor crosses, by the work before it and what is known there.
 
 All layers that could carry an exit get one at once, and the network is exported once with them. The graph then shows
-what crosses at each and how much of the work lies before it.
+what crosses at each and how much of the work lies before it. With labelled inputs, and a network that answers them
+better than guessing, linear probes show how accurate an exit could be.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from hasten.core.errors import InputError
 from hasten.networks.attach import attach_exits, dry_run
 from hasten.networks.prepare import Prepare
+from hasten.networks.probe import Place, best_places, probe_exits
 from hasten.networks.tapping import main_tensor
 from hasten.split.build import reference_of
 from hasten.split.exit_places import places_of_exits
 from hasten.split.export import export_network
+from hasten.split.modules import Batch
 from hasten.split.network import ExportedNetwork
 
 AUTO = "auto:"
@@ -36,25 +41,52 @@ def asked_count(exits: Sequence[str]) -> int | None:
     return int(text)
 
 
-def propose_exits(module: nn.Module, count: int, example: Tensor, prepare: Prepare | None = None) -> list[str]:
+def layers_of_request(
+    module: nn.Module,
+    request: str,
+    example: Batch | None,
+    prepare: Prepare | None,
+    labels: NDArray[np.integer] | None,
+) -> list[str]:
+    """The layers that ``auto:N`` asks for; see :func:`propose_exits`."""
+    count = asked_count([request])
+    if count is None:
+        raise InputError("exits", "layers", request, "a list of layers' names, or auto:N")
+    if not isinstance(example, Tensor):
+        expected = "an input_shape or example to choose layers with, one tensor; name the layers of others"
+        raise InputError("exits", "layers", request, expected)
+    return propose_exits(module, count, example, prepare, labels)
+
+
+def propose_exits(
+    module: nn.Module,
+    count: int,
+    example: Tensor,
+    prepare: Prepare | None = None,
+    labels: NDArray[np.integer] | None = None,
+    seed: int = 0,
+) -> list[str]:
     """Names of ``count`` layers of ``module`` (fewer, if it has no more places), in the order in which they run.
 
     Args:
         module: any module that :func:`hasten.attach_exits` takes.
-        count: so many exits, the module's own output not counted. They come as near as can be to even shares of the
-            work (multiply-accumulates).
-        example: inputs (N, *input_shape).
+        count: so many exits, the module's own output not counted.
+        example: inputs (N, *input_shape); some hundred where there are labels.
         prepare: what happens to inputs before the module gets them.
+        labels: classes (N,) of the inputs. With them, if the module answers better than guessing already, the exits
+            have the largest area of accuracy over work that linear probes promise. Else they come as near as can be to
+            even shares of the work (multiply-accumulates).
+        seed: draws which inputs fit the probes and which judge them.
 
     Raises:
         InputError: no layer can carry an exit.
     """
     prepare = prepare or Prepare()
-    names = _candidates(module, prepare(example))
+    names = _candidates(module, prepare(example[:2]))
     while names:
         try:
             with torch.random.fork_rng(devices=[]):
-                network = attach_exits(module, names, example=example, prepare=prepare)
+                network = attach_exits(module, names, example=example[:2], prepare=prepare)
             break
         except InputError as error:
             if error.field not in names:
@@ -73,12 +105,23 @@ def propose_exits(module: nn.Module, count: int, example: Tensor, prepare: Prepa
         raise InputError(
             "exits", "layers", f"auto:{count}", "a network with a place where one tensor crosses; name layers"
         )
+    accuracies = None if labels is None else probe_exits(network, example, labels, seed)
+    if accuracies is None:
+        found = _even(places, count)
+    else:
+        known = [Place(name, share, accuracies[name]) for share, name in sorted(places.items())]
+        found = best_places(known, count)
+    return [name for name in network.exit_names if name in found]
+
+
+def _even(places: Mapping[float, str], count: int) -> list[str]:
+    """Of ``places`` (share of the work to name) the nearest to even shares."""
     found: list[str] = []
     for number in range(1, count + 1):
         left = [share for share, name in places.items() if name not in found]
         if left:
             found.append(places[min(left, key=lambda share: abs(share - number / (count + 1)))])
-    return [name for name in network.exit_names if name in found]
+    return found
 
 
 def _depending(network: ExportedNetwork, names: Sequence[str]) -> tuple[ExportedNetwork, list[str]]:

@@ -61,13 +61,6 @@ def trace_link(lane: Lane, k: int, link: int, joined_ms: float, left_ms: float, 
 
 
 @compiled
-def trace_cancelled(slot: int, there_ms: float, back_ms: float, beliefs: StreamBeliefs) -> None:
-    """A frame is cancelled before its turn on the link: the edge would say so at ``there_ms``."""
-    frame = beliefs.frame[slot]
-    frame[AT_EDGE_MS], frame[LEFT_EDGE_MS], frame[BACK_MS] = 0.0, there_ms, back_ms
-
-
-@compiled
 def trace_edge(
     lane: Lane, k: int, times_ms: tuple[float, float, float, float], worker_free_ms: FloatArray, beliefs: StreamBeliefs
 ) -> None:

@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from hasten.core.calibration import LOCAL, NODES, SENT, hear, read_shares, share_at
+from hasten.core.calibration import LOCAL, NODES, SENT, doubt_after, doubted, hear, read_shares, share_at
 from hasten.core.compiled import compiled, inlined
 from hasten.core.decision import DEAD_LINK_BITS_PER_MS
 from hasten.core.expected_gain import ExpectedGain, expected_gain
@@ -151,9 +151,11 @@ def catch_up(b: int, k: int, promises: Promises, world: World) -> None:
             on_time = state.finish_ms[task] - tasks.arrival_ms[task] <= rules.useful_ms[m]
             kept, told, doubt = promises.kept[b, m], promises.told[b, m], promises.doubt[b, m]
             slack, promised = promises.slack[task], promises.share_of[task]
-            hear(promises.kind[task], slack, promised, on_time, kept, told, promises.since[b, m], doubt)
+            own = promises.kind[task]
+            hear(own, slack, 1.0 if on_time else 0.0, kept, told, promises.since[b, m], doubt)
+            doubt[own] = doubt_after(doubt[own], promised, on_time)
             for kind in range(2):
-                read_shares(kept[kind], told[kind], promises.prior[m, kind], doubt[kind], promises.share[b, m, kind])
+                read_shares(kept[kind], told[kind], promises.prior[m, kind], promises.share[b, m, kind])
             promises.slack[task] = np.nan
 
 
@@ -164,7 +166,7 @@ def note(b: int, k: int, m: int, latency_ms: float, kind: int, promises: Promise
     slack = (world.rules.useful_ms[m] - latency_ms) / world.rules.deadline_ms[m]
     if slack >= 0.0:
         promises.slack[task], promises.kind[task] = slack, kind
-        promises.share_of[task] = share_at(slack, promises.share[b, m, kind])
+        promises.share_of[task] = doubted(share_at(slack, promises.share[b, m, kind]), promises.doubt[b, m, kind])
 
 
 @inlined

@@ -18,7 +18,7 @@ from hasten.core.gain import task_gain
 from hasten.core.options import DROP
 from hasten.core.timing import edge_ends, half_way, stage_end, stage_start
 from hasten.sim.arrays import NOBODY, FloatArray, Rules, State
-from hasten.sim.frame_traces import trace_cancelled, trace_edge, trace_frame, trace_link
+from hasten.sim.frame_traces import trace_edge, trace_frame, trace_link
 from hasten.sim.service import extra_ms, taken_ms, too_late, transfer
 from hasten.sim.world import Lane, World
 
@@ -154,12 +154,6 @@ def settle(lane: Lane, until_ms: float, world: World) -> float:
         if np.isnan(arrive_ms):
             cancel(slot, start_ms, state)
             gain += rules.late_gain
-            if rules.from_devices:
-                # A real device cannot take back what it has handed to the link: it hears from the edge that it is late.
-                stream = tasks.stream[first_task + k]
-                bits, link = rules.payload_bits[stream, state.option[slot]], 0 if rules.shared else stream
-                there_ms = half_way(transfer(start_ms, bits, world.links, row, link), rules.rtt_ms)
-                trace_cancelled(slot, there_ms, half_way(there_ms, rules.rtt_ms), world.beliefs)
         else:
             state.sent[slot] = True
             if rules.from_devices:
@@ -227,14 +221,19 @@ def project(lane: Lane, world: World) -> None:
 
 @inlined
 def send(lane: Lane, k: int, uplink_free_ms: FloatArray, world: World) -> tuple[float, float]:
-    """A task's turn on the uplink: its start and its arrival at the edge, NaN when it is cancelled instead."""
+    """A task's turn on the uplink: its start and its arrival at the edge, NaN when it is cancelled instead.
+
+    A device judges a frame when it is ready. What it has handed to the link it cannot take back: that is carried, late
+    or not, and others wait for it.
+    """
     rules, tasks, links, state, _, _ = world
     row, slot, task = lane.row, lane.first_slot + k, lane.first_task + k
     stream, option = tasks.stream[task], state.option[slot]
     link = 0 if rules.shared else stream
     start_ms = stage_start(state.due_ms[slot], uplink_free_ms[link])
-    if too_late(start_ms, rules.edge_ms[stream, option] + rules.rtt_ms, tasks.arrival_ms[task], stream, rules):
-        return start_ms, np.nan
+    judged_ms = state.due_ms[slot] if rules.from_devices else start_ms
+    if too_late(judged_ms, rules.edge_ms[stream, option] + rules.rtt_ms, tasks.arrival_ms[task], stream, rules):
+        return judged_ms, np.nan
     sent_ms = transfer(start_ms, rules.payload_bits[stream, option], links, row, link)
     uplink_free_ms[link] = sent_ms
     return start_ms, half_way(sent_ms, rules.rtt_ms)

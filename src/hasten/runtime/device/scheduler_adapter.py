@@ -227,13 +227,17 @@ class SchedulerAdapter:
     def learn(self, task: Task) -> None:
         """Learn how far predictions hold, and keep the outcome for a scheduler that learns, told before it decides.
 
-        What an answer of another kind than was decided, found here, says of the prediction is that it did not hold.
+        What an answer of another kind than was decided, found here, says of the prediction is that it did not hold; its
+        accuracy is what was saved.
         """
         choice = task.choice
         told = task.reason not in (Reason.STOPPED, Reason.WITHDRAWN)
         if choice is not None and choice.promised is not None and told:
-            on_time = task.fallback is None and task.latency_ms <= self.limit_ms(task.deadline_ms)
-            self._curves.tell(choice.slack, choice.offloads, choice.promised, on_time)
+            in_time = task.latency_ms <= self.limit_ms(task.deadline_ms)
+            saved = 0.0
+            if in_time and choice.accuracy > 0.0:
+                saved = min(self._profile.exits[task.answered_exit - 1].accuracy / choice.accuracy, 1.0)
+            self._curves.tell(choice.slack, choice.offloads, choice.promised, in_time and task.fallback is None, saved)
         self._by_deadline.learn(task)
 
     def _choice(self, option: int, deadline_ms: float) -> ChosenOption:
