@@ -22,7 +22,7 @@ SEEN = Seen(
 )
 FOR_PEOPLE = {
     "schema", "sample", "label", "predicted_ms", "promised", "decision_us", "note", "parts", "bytes", "outcome", "reason",
-    "answered_partition", "class", "confidence", "correct",
+    "answered_partition", "class", "confidence", "correct", "score",
 }  # fmt: skip
 
 

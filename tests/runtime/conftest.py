@@ -7,6 +7,7 @@ import itertools
 
 import pytest
 from tiny_detector import build_detector
+from tiny_maps import build_maps
 from tiny_package import build_tiny
 
 from hasten.split.package import Package
@@ -21,6 +22,12 @@ def package(tmp_path_factory: pytest.TempPathFactory) -> Package:
 def detector(tmp_path_factory: pytest.TempPathFactory) -> Package:
     """Its exits give boxes, scores, kinds and which of them count; no classes."""
     return build_detector(tmp_path_factory.mktemp("package") / "detector.hasten")
+
+
+@pytest.fixture(scope="session")
+def maps(tmp_path_factory: pytest.TempPathFactory) -> Package:
+    """Its exits give maps of classes, measured by mean_iou; the last is always right."""
+    return build_maps(tmp_path_factory.mktemp("package") / "maps.hasten")
 
 
 class VirtualClock:

@@ -41,6 +41,14 @@ def test_a_function_is_checked_at_each_call():
         make_metric("map", np.ones(1))
 
 
+def test_a_function_that_fails_is_named():
+    def broken(outputs, target):
+        return outputs["boxes"]
+
+    with pytest.raises(InputError, match=r"metric: got 'broken', expected a function of .*KeyError: 'boxes'"):
+        make_metric(broken, np.ones(1))({}, np.ones(1))
+
+
 def test_what_is_not_finite_is_no_answer():
     right = make_metric("accuracy", np.array([1]))
     assert score(right, {"logits": np.float32([np.nan, 1])}, np.int64(1)) == 0.0

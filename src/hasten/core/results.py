@@ -50,8 +50,8 @@ class Result:
     """Time of each decision (or each batch's share), where it was measured."""
     energy_mj: FloatArray | None = None
     """Device energy of each task, where the profile knows it."""
-    correct: BoolArray | None = None
-    """Measured correctness of each answer, where there were real answers."""
+    correct: FloatArray | None = None
+    """Measured quality of each answer, where there were real answers: right (1) or wrong (0), or the metric's value."""
     answered_exit: IntArray | None = None
     """The exit that did answer, where it may differ from the decided one (a fallback); 0 without an answer."""
     promised: FloatArray | None = None
@@ -97,8 +97,11 @@ class Result:
 
     @property
     def measured_on_time_accuracy(self) -> float | None:
-        """Share of arriving tasks answered on time and found correct; None without real answers."""
-        return None if self.correct is None else _mean(self.correct & self.on_time)
+        """Share of arriving tasks answered on time and found correct; None without real answers.
+
+        With another metric than accuracy its mean, late and missing answers counting 0.
+        """
+        return None if self.correct is None else _mean(np.where(self.on_time, self.correct, 0.0))
 
     def summary(self) -> dict[str, Any]:
         """One entry of the ``results`` of ``hasten.result/1``."""

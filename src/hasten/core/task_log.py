@@ -108,6 +108,8 @@ class LoggedTask(StrictNumbers):
     """``class`` in the file."""
     confidence: float | None = None
     correct: bool | None = None
+    score: Share | None = None
+    """Of outputs that are no classes: what the package's metric says, 0 without an answer; None without a target."""
 
     def line(self) -> dict[str, Any]:
         """The plain data of a line."""

@@ -165,7 +165,7 @@ def accuracy_over_time(results: Sequence[Result], rates: Sequence[RateTrace]) ->
     _plot_rates(above, rates, last_ms / 1000.0)
     edges = np.arange(0.0, last_ms + WINDOW_MS, WINDOW_MS)
     for i, result in enumerate(results):
-        worth = result.accuracy if result.correct is None else result.correct.astype(np.float64)
+        worth = result.accuracy if result.correct is None else result.correct
         window = np.digitize(result.arrival_ms, edges) - 1
         tasks = np.bincount(window, minlength=len(edges))
         total = np.bincount(window, np.where(result.on_time, worth, 0.0), minlength=len(edges))

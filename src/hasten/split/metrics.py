@@ -82,7 +82,11 @@ def _first(outputs: Outputs) -> Any:
 
 def _checked(function: Callable[..., Any]) -> Metric:
     def metric(outputs: Outputs, target: Array) -> float:
-        value = function(outputs, target)
+        try:
+            value = function(outputs, target)
+        except Exception as error:  # somebody's own function: it may fail in any way
+            expected = f"a function of outputs and target that does not fail ({type(error).__name__}: {error})"
+            raise InputError("build", "metric", metric_name(function), expected) from error
         try:
             number = float(value)
         except (TypeError, ValueError):

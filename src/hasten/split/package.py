@@ -103,11 +103,6 @@ class Package:
         """
         return self._samples
 
-    def frames(self) -> tuple[Inputs, NDArray[np.int64] | None]:
-        """Held-out inputs (N, *input shape) and their classes (N,); None where a label is no class."""
-        inputs, labels = self._samples
-        return inputs, labels.astype(np.int64, copy=False) if self.manifest.classes else None
-
     def let_go(self) -> None:
         """Give the memory back that reading the file took; what is asked for next is read again."""
         if self._archive is not None:

@@ -103,4 +103,4 @@ def _worth(task: LoggedTask, on_time: bool, expected: float | None) -> float | N
         return float(on_time and bool(task.correct))
     if not on_time:
         return 0.0
-    return expected
+    return expected if task.score is None else task.score

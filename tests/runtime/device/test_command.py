@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from types import SimpleNamespace
 
 import numpy as np
@@ -13,6 +14,8 @@ from hasten.runtime.device.address import parse_address
 from hasten.runtime.device.command import DeviceStream, run_device
 from hasten.runtime.device.prepared import DevicePlan
 from hasten.runtime.device.sources import open_source, parse_arrivals
+from hasten.split.executor import Executor
+from hasten.split.metrics import make_metric
 
 
 def test_a_device_works_alone(package, tmp_path):
@@ -31,6 +34,56 @@ def test_a_device_works_alone(package, tmp_path):
     written = read_profile(learnt)
     assert [block.name for block in written.blocks] == [block.name for block in package.profile.blocks]
     assert written.source.startswith("learnt while running: device (20 segments run)")
+
+
+def run_maps(package, tmp_path, scheduler):
+    """The summary and the lines of the log of twenty tasks without an edge."""
+    log = tmp_path / "log.jsonl"
+    stream = DeviceStream(arrivals="periodic:100", tasks=20, log=log)
+    notes = []
+    tally = run_device(package.path, DevicePlan(scheduler=scheduler, deadline_ms=1e4), stream, on_note=notes.append)
+    return tally.summary(), [json.loads(line) for line in log.read_text().splitlines()], notes
+
+
+def test_maps_are_measured_by_their_metric_while_running(maps, tmp_path):
+    frames, targets = maps.samples()
+    metric, executor = make_metric("mean_iou", targets), Executor(maps)
+    own = [metric(executor.outputs(0, 1, [frame[None]]), target) for frame, target in zip(frames, targets, strict=True)]
+    summary, lines, _ = run_maps(maps, tmp_path, "fixed:1,1")
+    assert len(lines) == 20 and all(line["label"] is line["class"] is line["correct"] is None for line in lines)
+    assert [line["score"] for line in lines] == pytest.approx([own[line["sample"]] for line in lines], abs=1e-5)
+    wanted = np.mean([line["score"] for line in lines])
+    assert summary["measured_on_time_accuracy"] == pytest.approx(wanted, abs=1e-5) and 0.1 < wanted < 0.95
+    assert run_maps(maps, tmp_path, "fixed:2,2")[0]["measured_on_time_accuracy"] == 1.0
+
+
+def test_a_metric_that_only_the_builder_has_leaves_the_expectation(detector, tmp_path):
+    summary, lines, _ = run_maps(detector, tmp_path, "fixed:2,2")
+    assert "measured_on_time_accuracy" not in summary
+    assert summary["on_time_accuracy"] == pytest.approx(detector.manifest.exits[1].accuracy)
+    assert {line["score"] for line in lines} == {None} and {line["outcome"] for line in lines} == {"on_time"}
+
+
+def test_a_metric_that_fails_costs_no_task(maps, tmp_path, monkeypatch):
+    def broken(metric, outputs, target):
+        raise ZeroDivisionError
+
+    monkeypatch.setattr("hasten.runtime.device.sources.score", broken)
+    summary, lines, notes = run_maps(maps, tmp_path, "fixed:2,2")
+    assert summary["on_time_rate"] == 1.0 and {line["score"] for line in lines} == {None}
+    assert "measured_on_time_accuracy" not in summary
+    assert [note for note in notes if note.startswith("metric failed: ZeroDivisionError")] == notes
+
+
+def test_targets_of_files_are_the_packages(maps, tmp_path):
+    frames, targets = maps.samples()
+    np.savez(tmp_path / "a.npz", x=frames[:5], y=targets[:5])
+    found = open_source(str(tmp_path), maps)
+    assert found.labels is None
+    assert found.judge(3, Executor(maps).outputs(0, 2, [frames[3:4]])) == 1.0
+    np.savez(tmp_path / "b.npz", x=frames[:5], y=np.zeros(5, np.int64))
+    with pytest.raises(InputError, match=r"targets: got 'int64\[5\]', expected int64\[5, 16, 16\]"):
+        open_source(str(tmp_path), maps)
 
 
 @pytest.mark.parametrize(

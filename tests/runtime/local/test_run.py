@@ -104,6 +104,16 @@ def test_a_round_that_is_changed_by_hand(package, tmp_path):
     assert "the edge was started again" in said
 
 
+def test_maps_run_and_are_measured(maps, tmp_path):
+    """Exits without classes: the gain is their metric, expected and measured, over real sockets."""
+    outcome = run_scenario(scenario(maps, tasks=15, count=1), ["edge-only:deepest"], [3], None, tmp_path)
+    (result,) = outcome.complete().results
+    assert result.correct is not None and result.on_time.mean() > 0.7
+    on_time = result.on_time
+    assert result.correct[on_time].min() > 0.8  # the last exit is right but for the codec of the input, which is exact
+    assert result.measured_on_time_accuracy == pytest.approx(result.on_time_accuracy, abs=0.05)
+
+
 def test_a_silent_link_loses_no_task(stage):
     silence = threading.Timer(0.7, lambda: stage.relay.tell("fault", kind="silent", on=True))
     silence.start()

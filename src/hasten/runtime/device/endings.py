@@ -115,6 +115,7 @@ class Endings:
     def _close(self, task: Task) -> None:
         del self.open[task.number]
         self._guarded("learning", lambda: self._learn(task))
+        self._guarded("metric", task.be_judged)
         record: dict[str, Any] = {}
         self._guarded("record", lambda: record.update(task.record(self._start_ms)))
         if self._log is not None and record:

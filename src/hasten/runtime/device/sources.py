@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import zipfile
 import zlib
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -16,8 +17,11 @@ from hasten.core.arrivals import Arrivals
 from hasten.core.errors import InputError
 from hasten.core.files import Record, read_yaml, validated
 from hasten.runtime.device.tasks import Arrival
-from hasten.split.inputs import Inputs, arrays_of, count_of, frame_of
+from hasten.runtime.outputs import Outputs
+from hasten.split.inputs import Inputs, count_of, frame_of
 from hasten.split.manifest import TensorSpec
+from hasten.split.metrics import NAMES as METRICS
+from hasten.split.metrics import make_metric, score
 from hasten.split.package import Package
 from hasten.split.verify import random_inputs_like
 
@@ -35,10 +39,14 @@ SHORT_ARRIVALS = ("poisson", "periodic")
 
 @dataclass(frozen=True)
 class Frames:
-    """Frames to draw tasks from: (N, *input shape) of each input, and their labels (N,) where known."""
+    """Frames to draw tasks from: (N, *input shape) of each input, and their classes (N,) where known.
+
+    ``judge`` says how good outputs for a frame are, by its number, where the frames have targets that are no classes.
+    """
 
     inputs: Inputs
     labels: NDArray[np.int64] | None
+    judge: Callable[[int, Outputs], float] | None = None
 
     def arrivals(self, times_ms: NDArray[np.float64], seed: int, stream: int = 0) -> ArrivingTasks:
         """One task for each time; which frame each shows is drawn from ``seed`` and ``stream``."""
@@ -53,7 +61,8 @@ class Frames:
 
     def _arrival(self, at_ms: float, sample: int) -> Arrival:
         label = None if self.labels is None else int(self.labels[sample])
-        return Arrival(at_ms, sample, frame_of(self.inputs, sample), label)
+        judge = None if self.judge is None else partial(self.judge, sample)
+        return Arrival(at_ms, sample, frame_of(self.inputs, sample), label, judge)
 
 
 class ArrivingTasks(Sequence[Arrival]):
@@ -97,7 +106,7 @@ def open_source(source: str, package: Package, seed: int = 0) -> Frames:
     Raises :class:`InputError` when the frames do not fit the package.
     """
     if source == SAMPLES:
-        return Frames(*package.frames())
+        return known_frames(package, *package.samples())
     if source == SYNTHETIC:
         return _synthetic(package, seed)
     path = Path(source)
@@ -109,10 +118,24 @@ def open_source(source: str, package: Package, seed: int = 0) -> Frames:
     if absent:
         raise InputError("device", "source", source, "samples, synthetic, or a folder with .npy or .npz files")
     parts = [_read_arrays(file, package) for file in files]
-    labels = [part.labels for part in parts]
-    known = [part for part in labels if part is not None]
-    arrays = [np.concatenate(same) for same in zip(*(arrays_of(part.inputs) for part in parts), strict=True)]
-    return Frames(_inputs(package, arrays), np.concatenate(known) if len(known) == len(parts) else None)
+    known = [targets for _, targets in parts if targets is not None]
+    targets = np.concatenate(known) if len(known) == len(parts) else None
+    arrays = [np.concatenate(same) for same in zip(*(given for given, _ in parts), strict=True)]
+    return known_frames(package, _inputs(package, arrays), targets)
+
+
+def known_frames(package: Package, inputs: Inputs, targets: Array | None) -> Frames:
+    """Frames (N, *input shape) with targets (N, ...), which are classes, or what the package's metric compares with.
+
+    A metric that the package knows by name only, a function of whoever built it, judges nothing.
+    """
+    manifest = package.manifest
+    if targets is None or (not manifest.classes and manifest.metric not in METRICS):
+        return Frames(inputs, None)
+    if manifest.classes:
+        return Frames(inputs, targets.astype(np.int64, copy=False))
+    metric = make_metric(manifest.metric, targets)
+    return Frames(inputs, None, lambda sample, outputs: score(metric, outputs, targets[sample]))
 
 
 def _synthetic(package: Package, seed: int) -> Frames:
@@ -133,7 +156,7 @@ def _inputs(package: Package, arrays: Sequence[Array]) -> Inputs:
     return arrays[0] if len(specs) == 1 else {spec.name: array for spec, array in zip(specs, arrays, strict=True)}
 
 
-def _read_arrays(path: Path, package: Package) -> Frames:
+def _read_arrays(path: Path, package: Package) -> tuple[list[Array], Array | None]:
     specs = package.manifest.inputs
     names = ["x"] if len(specs) == 1 else [spec.name for spec in specs]
     kinds = ".npy frames, or .npz with x" if len(specs) == 1 else f".npz with {', '.join(names)}"
@@ -141,10 +164,10 @@ def _read_arrays(path: Path, package: Package) -> Frames:
         _check_sizes(path)
         loaded: Any = np.load(path, allow_pickle=False)
         if isinstance(loaded, np.ndarray):
-            arrays, labels = [loaded], None
+            arrays, targets = [loaded], None
         else:
             with loaded:
-                arrays, labels = [loaded[name] for name in names], loaded.get("y")
+                arrays, targets = [loaded[name] for name in names], loaded.get("y")
     except InputError:
         raise
     except _UNREADABLE as error:
@@ -153,10 +176,19 @@ def _read_arrays(path: Path, package: Package) -> Frames:
         raise InputError(path, "file", path.name, f"{kinds}: one array of each input")
     for spec, array in zip(specs, arrays, strict=True):
         _check_array(path, spec, array, arrays[0].shape[:1])
-    count = len(arrays[0])
-    if labels is not None and (labels.shape != (count,) or labels.dtype.kind not in "iu"):
-        raise InputError(path, "labels", f"{labels.dtype}{list(labels.shape)}", f"{count} class numbers")
-    return Frames(_inputs(package, arrays), None if labels is None else labels.astype(np.int64))
+    if targets is not None:
+        _check_targets(path, targets, len(arrays[0]), package)
+    return arrays, targets
+
+
+def _check_targets(path: Path, targets: Array, count: int, package: Package) -> None:
+    """InputError unless these are classes (count,), or targets (count, ...) as the package has them."""
+    found, target = f"{targets.dtype}{list(targets.shape)}", package.manifest.label
+    if package.manifest.classes:
+        if targets.shape != (count,) or targets.dtype.kind not in "iu":
+            raise InputError(path, "labels", found, f"{count} class numbers")
+    elif targets.shape != (count, *target.shape) or targets.dtype != target.dtype:
+        raise InputError(path, "targets", found, f"{target.dtype}{[count, *target.shape]}")
 
 
 def _check_array(path: Path, spec: TensorSpec, array: Array, count: tuple[int, ...]) -> None:

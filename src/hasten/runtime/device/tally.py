@@ -75,7 +75,7 @@ class Tally:
         self._scheduler, self._seed, self._profile = scheduler, seed, profile
         self._energy_mj = option_table([StreamCosts(profile, slowdown)]).energy_mj[0]
         self._on_time = self._dropped = self._unlabelled = 0
-        self._right_on_time = 0
+        self._right_on_time = 0.0
         self._worth = self._spent_mj = 0.0
         self._latency_ms, self._decision_us = Spread(), Spread()
         self._exits: Counter[int] = Counter()
@@ -92,7 +92,9 @@ class Tally:
         if task.answered:
             self._latency_ms.add(task.latency_ms)
         label = task.arrival.label
-        if label is None:
+        if task.score is not None:
+            self._right_on_time += task.score * on_time
+        elif label is None:
             self._unlabelled += 1
         elif task.class_index == label:
             self._right_on_time += on_time

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from enum import Enum
 from typing import TYPE_CHECKING, Any
@@ -90,6 +91,8 @@ class Arrival:
     frame: Frame
     """Of each input (1, *input shape)."""
     label: int | None
+    judge: Callable[[Outputs], float] | None = None
+    """Where the target is known and no class: says how good outputs are, 0 to 1."""
 
 
 @dataclass(eq=False, slots=True)
@@ -141,6 +144,8 @@ class Task:
     confidence: float | None = None
     outputs: Outputs = field(default_factory=dict)
     """What the exit that answered gave; empty where an edge was not asked for it."""
+    score: float | None = None
+    """How good they are, 0 without an answer; None where nobody can tell, and of classes."""
 
     rescuing: bool = False
     """Whether the device is finishing it after all."""
@@ -192,6 +197,11 @@ class Task:
         self.outcome, self.reason = outcome, reason
         self.tensors = []
 
+    def be_judged(self) -> None:
+        """Find the score of a task that has ended."""
+        if self.arrival.judge is not None:
+            self.score = self.arrival.judge(self.outputs) if self.answered else 0.0
+
     def record(self, start_ms: float) -> dict[str, Any]:
         """The task's line in the log."""
         assert self.seen is not None and self.facts is not None  # since its decision
@@ -222,6 +232,7 @@ class Task:
             class_index=self.class_index,
             confidence=None if self.confidence is None else round(self.confidence, 5),
             correct=self.class_index == label if self.answered and label is not None else None,
+            score=None if self.score is None else round(self.score, 5),
         ).line()
 
 

@@ -54,7 +54,7 @@ def collect(scheduler: str, seed: int, streams: Sequence[StreamLog], gain: Gain)
     )
     energy_mj = _energy(table, stream, records)
     worth = accuracy - (gain.energy_weight_per_mj * energy_mj if gain.energy_weight_per_mj > 0 else 0.0)
-    labelled = all(r["label"] is not None for r in records)
+    quality = [_quality(record) for record in records]
     return Result(
         scheduler=scheduler,
         seed=seed,
@@ -68,11 +68,19 @@ def collect(scheduler: str, seed: int, streams: Sequence[StreamLog], gain: Gain)
         uplink_bytes=float(sum(r["bytes"] for r in records)),
         decision_us=np.array([r["decision_us"] for r in records], dtype=float),
         energy_mj=None if np.all(np.isnan(energy_mj)) else energy_mj,
-        correct=np.array([bool(r["correct"]) for r in records]) if labelled and records else None,
+        correct=np.array(quality, dtype=np.float64) if quality and None not in quality else None,
         answered_exit=answered,
         promised=np.array([r.get("promised") for r in records], dtype=float),
         notes=_notes(records),
     )
+
+
+def _quality(record: dict[str, Any]) -> float | None:
+    """How good an answer was, 0 without one; None where nobody can tell."""
+    if record["label"] is not None:
+        return float(bool(record["correct"]))
+    score = record.get("score")
+    return None if score is None else float(score)
 
 
 def _energy(table: OptionTable, stream: NDArray[np.int64], records: Sequence[dict[str, Any]]) -> FloatArray:

@@ -145,7 +145,7 @@ class DeviceProcess:
         """Set up an agent for one round: connect, measure the link, reset the scheduler."""
         from hasten.runtime.device.agent import DeviceAgent
         from hasten.runtime.device.settings import AgentSettings
-        from hasten.runtime.device.sources import Frames
+        from hasten.runtime.device.sources import SAMPLES, open_source
         from hasten.runtime.device.tasklog import TaskLog
         from hasten.runtime.device.uplink import Uplink
         from hasten.runtime.wire.handshake import Hello
@@ -155,7 +155,7 @@ class DeviceProcess:
         given["arrivals"] = TypeAdapter(Arrivals).validate_python(given["arrivals"])
         given["gain_terms"] = GainTerms(*given["gain_terms"])
         settings = AgentSettings(**given)
-        frames = Frames(*self._package.frames())
+        frames = open_source(SAMPLES, self._package)
         self._pace = 1.0
         self._tasks = frames.arrivals(np.array(message["arrival_ms"]), settings.seed, settings.stream)
         self._log = TaskLog(Path(message["log"]))
