@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: setup demo test lint bench docs clean
+.PHONY: setup demo test architectures lint bench docs clean
 
 setup: .venv/.installed
 
@@ -18,6 +18,10 @@ demo: setup
 
 test: setup lint
 	$(BIN)/pytest $(ARGS)
+
+# Networks of other people's packages, exported one by one: some minutes, which the tests of every day leave out.
+architectures: setup
+	$(BIN)/pytest -m architectures --dist=worksteal $(ARGS)
 
 lint: setup
 	$(BIN)/ruff check .

@@ -5,19 +5,25 @@ and the finish that a device and an edge node would run, without the codec and t
 on the same inputs in one process, so a busy machine disturbs both alike; the ratio is the median over the rounds of
 the ratio within each round. Budget: 1.05.
 
-Usage: python benchmarks/segments.py [--rounds N] [FILE.hasten]
+Usage: python benchmarks/segments.py [--rounds N] [--architectures] [FILE.hasten ...]
 Without a file a residual network with random weights, cut at four exits, is built first (no training: time does not
-depend on the weights' values).
+depend on the weights' values); with ``--architectures`` all networks of ``make architectures``, which takes minutes.
 """
 
 from __future__ import annotations
 
 import argparse
+import os
 import statistics
+import sys
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from functools import partial
+from itertools import chain
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import onnx
@@ -26,11 +32,17 @@ import torch
 from onnx import numpy_helper
 from torch import nn
 
+from hasten.networks.attach import attach_exits
 from hasten.split.build import build_package
 from hasten.split.executor import Executor
+from hasten.split.manifest import LOGITS
 from hasten.split.package import Package, open_package
-from hasten.split.sessions import LOGITS, session_options
+from hasten.split.sessions import session_options
 
+if TYPE_CHECKING:
+    from architectures import Architecture
+
+SUPPORT = Path(__file__).parent.parent / "tests" / "support"
 BUDGET = 1.05
 PASSES, WARM = 5, 3
 
@@ -86,6 +98,46 @@ def built_here(folder: Path) -> Package:
     return build_package(module, frames, labels, name="bench", exit_names=names, path=folder / "bench.hasten")
 
 
+def architectures(folder: Path) -> Iterator[Package]:
+    """The networks of ``make architectures``, in sizes that are usual on devices, one after another."""
+    sys.path.insert(0, str(SUPPORT))
+    for number, (name, architecture) in enumerate(usual_sizes().items()):
+        torch.manual_seed(0)
+        example = architecture.inputs(4)
+        network = attach_exits(architecture.make().eval(), architecture.at, example=example[:2])
+        data = {"inputs": example.numpy(), "labels": np.arange(4), "exit_names": network.exit_names}
+        yield build_package(network.eval(), **data, name=name, path=folder / f"{number}.hasten", codec_inputs=1)
+
+
+def usual_sizes() -> dict[str, Architecture]:
+    """Of each network in the tests, which are small for the sake of speed, one of a usual size."""
+    from architectures import ARCHITECTURES, PIXELS, Masked, Recurrent, Sam, Spectrogram, fused_encoder, hugging
+
+    tiny = {"hidden_size": 192, "num_hidden_layers": 12, "num_attention_heads": 3, "intermediate_size": 768}
+    vit = hugging("ViTForImageClassification", **tiny, image_size=224, patch_size=16)
+    bert = hugging("BertForSequenceClassification", **tiny, vocab_size=100)
+    wave = hugging("Wav2Vec2ForSequenceClassification", **tiny, conv_dim=(128,) * 7, num_conv_pos_embedding_groups=8)
+    picture = (3, 224, 224)
+    changed: dict[str, tuple[Callable[[], nn.Module], tuple[int, ...]]] = {
+        "token encoder": (vit, picture),
+        "windows": (hugging("SwinForImageClassification", embed_dim=48, num_heads=[2, 4, 8, 16]), picture),
+        "channels-first encoder": (hugging("MobileViTForImageClassification"), (3, 256, 256)),
+        "channels-last encoder": (partial(Sam, **tiny, image_size=224, patch_size=16, mlp_dim=768), picture),
+        "convnext": (hugging("ConvNextForImageClassification", hidden_sizes=[40, 80, 160, 320]), picture),
+        "fused encoder": (partial(fused_encoder, 256), (64, 256)),
+        "masked encoder": (partial(Masked, 256), (64,)),
+        "bert": (bert, (128,)),
+        "waveform": (wave, (16_000,)),
+        "spectrogram": (partial(Spectrogram, 128, 129, **tiny), (16_384,)),
+        "recurrent": (partial(Recurrent, 128), (4, 256)),
+    }
+    found = {}
+    for name, small in ARCHITECTURES.items():
+        make, shape = changed.get(name, (small.make, picture if small.shape == PIXELS else small.shape))
+        found[name] = replace(small, make=make, shape=shape)
+    return found
+
+
 def whole_exit(package: Package, exit_: int) -> Callable[[np.ndarray], np.ndarray]:
     """The peer: the complete exit as a self-contained model, weights inside, in a session of its own."""
     model = onnx.ModelProto.FromString(package.graph("finish", 0, exit_))
@@ -132,24 +184,43 @@ def compare(package: Package, rounds: int) -> list[tuple[int, int, float, float,
     return table
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description="Every (exit, partition) against the exit exported whole.")
-    parser.add_argument("file", nargs="?", type=Path)
-    parser.add_argument("--rounds", type=int, default=200)
-    arguments = parser.parse_args()
-    with tempfile.TemporaryDirectory() as folder:
-        package = open_package(arguments.file) if arguments.file else built_here(Path(folder))
-        table = compare(package, arguments.rounds)
-    print(
-        f"{package.manifest.name}: onnxruntime {ort.__version__}, 1 thread, {arguments.rounds} rounds in turns, medians"
-    )
+def show(package: Package, rounds: int) -> None:
+    table = compare(package, rounds)
     print(f"{'exit':>4} {'partition':>9} {'whole ms':>9} {'cut ms':>9} {'ratio':>6}")
     for exit_, partition, whole, split, ratio in table:
         print(f"{exit_:>4} {partition:>9} {whole:>9.3f} {split:>9.3f} {ratio:>6.3f}")
-    worst = max(row[-1] for row in table)
+    print(summary(table))
+
+
+def summary(table: list[tuple[int, int, float, float, float]]) -> str:
+    *_, whole, _, worst = max(table, key=lambda row: row[-1])
     median = statistics.median(row[-1] for row in table)
     within = sum(row[-1] <= BUDGET for row in table)
-    print(f"ratio: median {median:.3f}, worst {worst:.3f}; {within} of {len(table)} within the budget of {BUDGET}")
+    deepest = max(row[2] for row in table)
+    return (
+        f"{deepest:8.3f} ms whole; ratio: median {median:.3f}, worst {worst:.3f} (of {whole:.3f} ms); "
+        f"{within} of {len(table)} within the budget of {BUDGET}"
+    )
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description="Every (exit, partition) against the exit exported whole.")
+    parser.add_argument("files", nargs="*", type=Path)
+    parser.add_argument("--architectures", action="store_true")
+    parser.add_argument("--rounds", type=int, default=200)
+    arguments = parser.parse_args()
+    load = os.getloadavg()[0] if hasattr(os, "getloadavg") else float("nan")
+    print(
+        f"onnxruntime {ort.__version__}, 1 thread, {arguments.rounds} rounds in turns, medians; "
+        f"{load:.1f} processes wanted the machine's {os.cpu_count()} cores before"
+    )
+    with tempfile.TemporaryDirectory() as folder:
+        if not arguments.files and not arguments.architectures:
+            show(built_here(Path(folder)), arguments.rounds)
+            return
+        others = architectures(Path(folder)) if arguments.architectures else ()
+        for package in chain(map(open_package, arguments.files), others):
+            print(f"{package.manifest.name:>24} {summary(compare(package, arguments.rounds))}", flush=True)
 
 
 if __name__ == "__main__":
