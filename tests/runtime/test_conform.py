@@ -67,6 +67,21 @@ def test_the_same_tasks_side_by_side(package, tmp_path, monkeypatch, capsys):
     assert len(list((tmp_path / "logs").glob("*.jsonl"))) == 4
 
 
+def test_the_gain_of_maps_is_their_metric_on_both_sides(maps, tmp_path, monkeypatch):
+    scenario, document_path = tmp_path / "maps.yaml", tmp_path / "out.json"
+    scenario.write_text(yaml.safe_dump(plain(maps.path)))
+    order = ["hasten", "conform", str(scenario), "--schedulers", "fixed:1,0", "--json", str(document_path)]
+    monkeypatch.setattr(sys, "argv", order)
+    with pytest.raises(SystemExit) as leaving:
+        cli.main()
+    assert leaving.value.code == 0
+    (entry,) = json.loads(document_path.read_text())["results"]
+    expected = maps.manifest.exits[0].accuracy_by_partition[0]
+    assert 0.5 < expected < 1.0
+    for side in ("simulated", "real"):
+        assert entry[side]["on_time_accuracy"] == pytest.approx(expected)
+
+
 def predicted(scenario, *names, seeds=(0,)):
     return predict(scenario, names, seeds, lambda text, fraction: None)
 

@@ -126,6 +126,11 @@ class Odd(Detector):
         (lambda x: {"a": x, "b": [x]}, "mse", r"exit 1: got \['a', 'b'\]"),
         (lambda x: {"a": x.double()}, "mse", r"output a of exit e1: got 'torch.float64"),
         (lambda x: {"a": x.sum()}, "mse", "with the batch"),
+        (
+            lambda x: {"a": x.flatten(1)[:, x.flatten(1)[0] > 0]},
+            "mse",
+            "output a of exit 1: got 'a shape that depends on the data', expected a fixed shape: pad it",
+        ),
         (lambda x: {"a\n": x}, "mse", "without control characters"),
     ],
 )

@@ -95,7 +95,18 @@ def export_network(module: nn.Module, example: Batch) -> ExportedNetwork:
     _name_inputs(model.graph, names or [INPUT])
     shorten_names(model.graph)
     outputs = iter(output.name for output in model.graph.output)
-    return ExportedNetwork(model.graph, [{name: str(next(outputs)) for name in names} for names in given])
+    network = ExportedNetwork(model.graph, [{name: str(next(outputs)) for name in names} for names in given])
+    _require_fixed_outputs(network)
+    return network
+
+
+def _require_fixed_outputs(network: ExportedNetwork) -> None:
+    for number, outputs in enumerate(network.exits, start=1):
+        for name, tensor in outputs.items():
+            if tensor not in network.shapes:
+                expected = "a fixed shape: pad it, and give another output that says which entries count"
+                found = "a shape that depends on the data"
+                raise InputError("network", f"output {name} of exit {number}", found, expected)
 
 
 def _inner(module: nn.Module) -> nn.Module:
