@@ -21,7 +21,7 @@ test: setup lint
 
 # Networks of other people's packages, exported one by one: some minutes, which the tests of every day leave out.
 architectures: setup
-	$(BIN)/pytest -m architectures --dist=worksteal $(ARGS)
+	$(BIN)/pytest -m architectures --dist=worksteal --timeout=600 $(ARGS)
 
 lint: setup
 	$(BIN)/ruff check .
