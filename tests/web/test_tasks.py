@@ -52,3 +52,8 @@ def test_where_a_task_ran():
     assert shown(answered_partition=0).place == "edge"
     assert shown(latency_ms=None, exit=0, partition=0, option=-1).place == "none"
     assert shown(latency_ms=None, exit=0, partition=0, option=-1).promised is None
+
+
+def test_what_the_device_computed_beside_the_edge_is_not_drawn_in_the_way():
+    parts = {"device": 60.0, "uplink": 20.0, "edge": 10.0}
+    assert shown(parts=parts, latency_ms=50.0).stages == (("device", 20.0), ("uplink", 20.0), ("edge", 10.0))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import threading
+import time
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any, Protocol
@@ -121,6 +122,7 @@ class PageServer:
         self._watching += 1
         try:
             shown, changing, rounds = None, None, None
+            due_s = time.monotonic()
             while not self.closing.is_set():
                 self._source.refresh()
                 name = self._name(given) if self._source.rounds else ""
@@ -133,7 +135,8 @@ class PageServer:
                 if (summaries := self._source.summaries()) != rounds:
                     rounds = data["rounds"] = summaries
                 yield f"data: {json.dumps(data, allow_nan=False, separators=(',', ':'))}\n\n"
-                await asyncio.sleep(EVERY_S)
+                due_s = max(due_s + EVERY_S, time.monotonic())
+                await asyncio.sleep(due_s - time.monotonic())
         finally:
             self._watching -= 1
 
