@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
@@ -31,6 +31,9 @@ def edge(
     max_devices: Annotated[
         int, typer.Option("--max-devices", min=1, help="Connected at a time; half of them from one address.")
     ] = 1000,
+    queue: Annotated[
+        Literal["deadline", "fifo"], typer.Option("--queue", help="Served first: the earliest deadline, or who came.")
+    ] = "deadline",
 ) -> None:
     """Serve packages to devices until interrupted."""
     from hasten.runtime.edge.command import serve_edge
@@ -48,6 +51,7 @@ def edge(
         tls_key=tls_key,
         memory_mb=memory_mb,
         max_devices=max_devices,
+        queue=queue,
     )
     serve_edge(packages, plan)
     signals.forget()  # the usual end of a server

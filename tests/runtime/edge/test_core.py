@@ -13,7 +13,7 @@ from hasten.core.estimators import FORECAST_MEMORY_MS
 from hasten.runtime.edge.carried import CarriedWork
 from hasten.runtime.edge.core import LONGEST_WAIT_MS, OVERDUE_MS, EdgeCore
 from hasten.runtime.edge.correction import FADES_MS
-from hasten.runtime.edge.queue import QueueLimits
+from hasten.runtime.edge.queue import QueueLimits, earliest_deadline, first_come
 from hasten.runtime.edge.served import Computed, Refusal, Request, Served
 from hasten.runtime.notes import Notes
 from hasten.runtime.wire.frames import Code
@@ -88,7 +88,7 @@ def edge(package, clock):
     return Edge(package, clock)
 
 
-def test_first_come_first_served(edge, clock):
+def test_equal_deadlines_are_served_as_they_came(edge, clock):
     start_ms = clock.now_ms()
     for tag, cut in enumerate((0, 1, 2, 0, 1)):
         edge.submit(tag, cut=cut)
@@ -100,6 +100,94 @@ def test_first_come_first_served(edge, clock):
     assert (last.status, last.exit, last.class_index, last.confidence) == (Status.DONE, 2, 3, 0.9)
     assert last.queue_us == pytest.approx(4000 * edge.task_ms, abs=2)
     assert last.compute_us == pytest.approx(1000 * edge.task_ms, abs=2)
+
+
+def test_the_earliest_deadline_is_served_first(package, clock):
+    """By the time that is left, not by the time that was given; first come, first served where that is asked for."""
+    for order, expected in ((earliest_deadline, ["runs", "soon", "later", "any"]), (first_come, None)):
+        edge = Edge(package, clock, order=order)
+        tags = ("runs", "any", "later", "soon")
+        for tag, within in zip(tags, (9.0, math.inf, 9.0, 5.0), strict=True):
+            edge.submit(tag, within_ms=within * edge.task_ms)
+        clock.run(FOREVER_MS)
+        assert [tag for _, tag, _ in edge.told] == (expected or list(tags))
+
+
+def test_a_device_is_told_of_the_work_before_its_next_task(package, clock):
+    """What its task would overtake is none of its wait; with first come, first served all is."""
+    for order, ahead in ((earliest_deadline, 1.0), (first_come, 4.0)):
+        edge, hurried, patient = Edge(package, clock, order=order), CarriedWork(), CarriedWork()
+        edge.submit("hopeless", within_ms=0.0, device=hurried)
+        edge.submit("runs", within_ms=50.0 * edge.task_ms, device=patient)
+        for tag in range(3):
+            edge.submit(tag, within_ms=50.0 * edge.task_ms, device=patient)
+        assert edge.core.report(hurried).backlog_ms == pytest.approx([ahead * edge.task_ms])
+        assert edge.core.report(patient).backlog_ms == pytest.approx([4.0 * edge.task_ms])
+        clock.run(FOREVER_MS)
+
+
+def test_nobody_is_overtaken_who_would_be_late_for_it(edge, clock):
+    """A promise to one that waits is worth more than a task that comes."""
+    edge.submit("runs")
+    edge.submit("waits", within_ms=2.5 * edge.task_ms)
+    edge.submit("would overtake", within_ms=2.4 * edge.task_ms)
+    assert edge.outcomes == {"would overtake": Status.LATE}
+    edge.submit("may overtake", within_ms=3.5 * edge.task_ms)
+    clock.run(FOREVER_MS)
+    assert edge.outcomes == {
+        "would overtake": Status.LATE,
+        "runs": Status.DONE,
+        "waits": Status.DONE,
+        "may overtake": Status.DONE,
+    }
+
+
+def test_one_that_is_late_anyhow_keeps_nobody_out(edge, clock):
+    edge.submit("runs")
+    edge.submit("waits", within_ms=2.5 * edge.task_ms)
+    edge.workers.factor = 1.0
+    clock.run(0.5 * edge.task_ms)
+    edge.core._running[0].predicted_ms += 5.0 * edge.task_ms  # it turns out to take longer
+    edge.submit("soon after", within_ms=1.9 * edge.task_ms)
+    edge.submit("in time", within_ms=20.0 * edge.task_ms)
+    assert edge.outcomes == {"soon after": Status.LATE}
+
+
+def test_a_greedy_device_gives_way(edge, clock):
+    """Its last task in the queue is told at once that it will be late; the others' are taken and finished."""
+    greedy, modest = CarriedWork(), CarriedWork()
+    edge.submit("runs", device=greedy)
+    for tag in range(8):
+        edge.submit(tag, within_ms=9.5 * edge.task_ms, device=greedy)
+    edge.submit("modest", within_ms=9.5 * edge.task_ms, device=modest)
+    assert edge.outcomes == {7: Status.LATE}
+    clock.run(FOREVER_MS)
+    assert edge.outcomes["modest"] is Status.DONE
+    assert sum(outcome is Status.DONE for outcome in edge.outcomes.values()) == 9
+    assert greedy.waiting_ms == modest.waiting_ms == 0.0
+
+
+def test_a_full_queue_is_shared_too(package, clock):
+    greedy, modest = CarriedWork(), CarriedWork()
+    edge = Edge(package, clock, limits=QueueLimits(tasks=5))
+    for tag in range(7):
+        edge.submit(tag, device=greedy)
+    assert edge.outcomes == {6: Code.BUSY}
+    edge.submit("modest", device=modest)
+    assert edge.outcomes == {6: Code.BUSY, 5: Status.LATE}
+    for tag in range(7, 10):
+        edge.submit(tag, device=modest)
+    assert modest.waiting_ms == pytest.approx(2 * edge.task_ms)  # four of the greedy one's: one runs, three wait
+    assert edge.outcomes == {6: Code.BUSY, 5: Status.LATE, 4: Status.LATE, 8: Code.BUSY, 9: Code.BUSY}
+
+
+def test_alike_devices_do_not_push_each_other_out(edge, clock):
+    one, two = CarriedWork(), CarriedWork()
+    edge.submit("runs", device=one)
+    edge.submit("one", within_ms=2.5 * edge.task_ms, device=one)
+    edge.submit("two", within_ms=2.5 * edge.task_ms, device=two)
+    edge.submit("two again", within_ms=2.5 * edge.task_ms, device=two)
+    assert edge.outcomes == {"two": Status.LATE, "two again": Status.LATE}
 
 
 def test_a_task_that_cannot_be_in_time_is_told_at_once(edge, clock):

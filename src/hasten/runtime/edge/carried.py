@@ -1,16 +1,25 @@
-"""How much of an edge's time each device takes up lately, so that the others can be told."""
+"""How much of an edge's time each device takes up, so that the others can be told, and shares are fair."""
 
 from __future__ import annotations
 
-from hasten.core.estimators import begun, faded
+import math
+
+from hasten.core.estimators import FORECAST_MEMORY_MS, begun, faded
 
 
 class CarriedWork:
-    """Work that workers have begun lately, exponentially weighted; times are the edge's clock in ms."""
+    """Work that workers have begun lately, exponentially weighted; times are the edge's clock in ms.
 
-    __slots__ = ("_at_ms", "_load", "_residual_ms")
+    Attributes:
+        waiting_ms: work of a device that waits.
+        within_ms: in how long its last task had to be answered when it came.
+    """
+
+    __slots__ = ("_at_ms", "_load", "_residual_ms", "waiting_ms", "within_ms")
 
     def __init__(self) -> None:
+        self.waiting_ms = 0.0
+        self.within_ms = math.inf
         self._load = self._residual_ms = 0.0
         self._at_ms = 0.0
 
@@ -23,6 +32,10 @@ class CarriedWork:
         """Load (ms per ms) and residual (ms), see :func:`hasten.core.estimators.begun`."""
         age_ms = now_ms - self._at_ms
         return faded(self._load, age_ms), faded(self._residual_ms, age_ms)
+
+    def asked_ms(self, now_ms: float) -> float:
+        """Work lately begun and work that waits."""
+        return self.lately(now_ms)[0] * FORECAST_MEMORY_MS + self.waiting_ms
 
 
 def others_work(of_all: CarriedWork, own: CarriedWork, now_ms: float) -> tuple[float, float]:

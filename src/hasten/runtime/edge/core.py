@@ -3,9 +3,9 @@
 Typed requests come in, typed answers go out through a call that comes with each request; any server can stand around
 it. The core creates no thread and asks no global clock: both are given. It may be called from several threads.
 
-What is taken is bounded whatever devices ask: by number, by bytes, and by time. A task that could not be in time
-behind those already here is answered LATE at once, while its device can still do something else; one whose last
-moment to start passes while it waits is answered LATE at that moment.
+What is taken is bounded whatever devices ask: by number, by bytes, and by time (:mod:`.admission`). A task that could
+not be in time beside those already here is answered LATE at once, while its device can still do something else; one
+whose last moment to start passes while it waits is answered LATE at that moment.
 """
 
 from __future__ import annotations
@@ -18,9 +18,10 @@ from functools import partial
 
 from hasten.core.errors import InputError
 from hasten.runtime.clock import Clock
+from hasten.runtime.edge.admission import Admission
 from hasten.runtime.edge.carried import CarriedWork, others_work
 from hasten.runtime.edge.correction import ServiceCorrection
-from hasten.runtime.edge.queue import FirstComeFirstServed, LastStarts, QueueLimits, Reply, TaskQueue, Ticket
+from hasten.runtime.edge.queue import LastStarts, QueueLimits, Reply, ServiceOrder, TaskQueue, Ticket, earliest_deadline
 from hasten.runtime.edge.served import Computed, Refusal, Request, Served
 from hasten.runtime.edge.workers import Workers
 from hasten.runtime.notes import Notes
@@ -50,7 +51,7 @@ class EdgeCore:
         workers: executes tasks.
         clock: tells the time, and when a task's last moment has come.
         limits: how much may wait.
-        queue: the order of service; by default first come, first served.
+        order: of service; by default earliest deadline first.
         notes: told what an operator should know.
 
     Attributes:
@@ -63,7 +64,7 @@ class EdgeCore:
         workers: Workers,
         clock: Clock,
         limits: QueueLimits | None = None,
-        queue: TaskQueue | None = None,
+        order: ServiceOrder = earliest_deadline,
         notes: Notes | None = None,
     ) -> None:
         if not services:
@@ -75,8 +76,8 @@ class EdgeCore:
         self.notes = notes or Notes(lambda text: None)
         self._served = {served.digest: served for served in services}
         self._workers = workers
-        self._limits = limits or QueueLimits()
-        self._queue: TaskQueue = queue if queue is not None else FirstComeFirstServed()
+        self._queue = TaskQueue(order)
+        self._admission = Admission(self._queue, limits or QueueLimits())
         self._lock = threading.Lock()
         self._running: list[Ticket | None] = [None] * workers.count
         self._free = list(range(workers.count))
@@ -112,7 +113,7 @@ class EdgeCore:
             when_idle()
 
     def close(self, wait_s: float = 1.0) -> None:
-        """End the workers; what they are at is waited for so long at most."""
+        """End the workers, after what they are at but for so long at most."""
         self._workers.close(wait_s)
 
     def served(self, digest: bytes) -> Served | None:
@@ -123,18 +124,23 @@ class EdgeCore:
         """Take a task of a device. ``reply`` is called once, from any thread, perhaps before this returns."""
         with self._lock:
             now = self.clock.now_ms()
+            device.within_ms = request.latest_ms - now
             profiled_ms = request.served.edge_ms(request.cut, request.exit) or 0.0
             ratio = self._correction.ratio(request.segment, now)
             ticket = Ticket(request, reply, device, now, profiled_ms, profiled_ms * ratio)
-            outcome = self._objection(ticket, now)
-            start = self._start(self._free.pop(), ticket, now) if outcome is None and self._free else None
+            told: Told = []
+            start = None
+            outcome = self._objection(ticket, now, told)
             if outcome is not None:
-                self._count(outcome)
-            elif start is None:
+                told.append((ticket, outcome))
+            elif self._free:
+                start = self._start(self._free.pop(), ticket, now)
+            else:
                 self._wait(ticket, now)
-        if outcome is not None:
-            self._tell(ticket, outcome)
-        elif start is not None:
+            self._count(*(outcome for _, outcome in told))
+        for other, outcome in told:
+            self._tell(other, outcome)
+        if start is not None:
             self._workers.execute(*start)
         return ticket
 
@@ -147,7 +153,7 @@ class EdgeCore:
     def report(self, device: CarriedWork | None = None) -> LoadReport:
         """Predicted backlog of each worker now, and what all but this device lately ask of the edge.
 
-        The backlog is the remaining work of all tasks here that will run.
+        The backlog is the remaining work of tasks that would run before another with as much time as the device's last.
         """
         with self._lock:
             return self._report(device or CarriedWork(), self.clock.now_ms())
@@ -163,25 +169,20 @@ class EdgeCore:
                 text = f"edge: a task runs for {overdue_ms / 1000.0:.0f} s longer than predicted; its worker is stuck"
                 self.notes.tell("stuck", text)
 
-    # All below up to the next heading: with the lock held
-
-    def _objection(self, ticket: Ticket, now: float) -> EdgeAnswer | Refusal | None:
-        """Why a task is not taken, if it is not."""
-        request, queue, limits = ticket.request, self._queue, self._limits
+    # Up to the next heading with the lock held
+    def _objection(self, ticket: Ticket, now: float, told: Told) -> EdgeAnswer | Refusal | None:
+        """Why a task is not taken, if it is not; those that give way to it leave the queue."""
+        request = ticket.request
         if self._closing is not None:
             return self._closing
         if not request.served.has(request.cut, request.exit):
             text = f"SUBMIT: got cut {request.cut} for exit {request.exit}, expected one that this package has"
             return Refusal(Code.CUT, text)
-        if len(queue) >= limits.tasks:
-            return Refusal(Code.BUSY, f"{len(queue)} tasks wait, which is all that may")
-        if queue.size_bytes + request.size_bytes > limits.size_bytes:
-            text = f"{queue.size_bytes} bytes wait and {request.size_bytes} came, expected {limits.size_bytes}"
-            return Refusal(Code.BUSY, f"{text} at most")
-        wait_ms = 0.0 if self._free else self._backlog_ms(now)[0]
-        if now + wait_ms > ticket.last_start_ms:
-            return self._late(ticket, now)
-        return None
+        admitted = self._admission.judge(ticket, self._left_ms(now))
+        for other in admitted.gave_way:
+            self._queue.remove(other)
+            told.append((other, self._late(other, now)))
+        return None if admitted.taken else admitted.refusal or self._late(ticket, now)
 
     def _wait(self, ticket: Ticket, now: float) -> None:
         self._queue.add(ticket)
@@ -207,16 +208,15 @@ class EdgeCore:
         self._free.append(worker)
         return None
 
-    def _backlog_ms(self, now: float) -> list[float]:
-        """Of each worker, ascending. A task that is overdue is expected to take as long again as it is overdue."""
-        running = self._running
-        left_ms = [0.0 if it is None else abs(it.started_ms + it.predicted_ms - now) for it in running]
-        return self._queue.forecast(sorted(left_ms))
+    def _left_ms(self, now: float) -> list[float]:
+        """Of what runs, ascending. A task that is overdue is expected to take as long again as it is overdue."""
+        return sorted(0.0 if it is None else abs(it.started_ms + it.predicted_ms - now) for it in self._running)
 
     def _report(self, device: CarriedWork, now: float) -> LoadReport:
         self._sequence += 1
         others = others_work(self._carried, device, now)
-        return LoadReport(self._sequence, len(self._queue), tuple(self._backlog_ms(now)), *others)
+        backlog_ms = self._queue.forecast(self._left_ms(now), now, device.within_ms)
+        return LoadReport(self._sequence, len(self._queue), tuple(backlog_ms), *others)
 
     def _late(self, ticket: Ticket, now: float) -> EdgeAnswer:
         report = self._report(ticket.device, now)

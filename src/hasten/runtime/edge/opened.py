@@ -10,6 +10,7 @@ from hasten.core.errors import InputError
 from hasten.core.profile import read_profile
 from hasten.runtime.edge.connections import ConnectionLimits, fitting
 from hasten.runtime.edge.listening import free_descriptors
+from hasten.runtime.edge.queue import QUEUES
 from hasten.runtime.edge.server import EdgeServer, real_core, server_tls, start_edge
 from hasten.runtime.notes import Notes
 from hasten.split.executor import DEFAULT_MEMORY_BYTES
@@ -31,6 +32,7 @@ class EdgePlan:
         tls_key: its private key, it turns TLS on.
         max_devices: connected at a time; half of them from one address.
         memory_mb: limit for the segments that are kept ready.
+        queue: the order of service, ``deadline`` (earliest first) or ``fifo``.
     """
 
     host: str = "127.0.0.1"
@@ -43,6 +45,7 @@ class EdgePlan:
     tls_key: str | Path | None = None
     max_devices: int = ConnectionLimits.devices
     memory_mb: int = DEFAULT_MEMORY_BYTES >> 20
+    queue: str = "deadline"
 
 
 class OpenedEdge:
@@ -59,6 +62,8 @@ class OpenedEdge:
         Raises:
             InputError: a package is not intact, or a file does not fit.
         """
+        if plan.queue not in QUEUES:
+            raise InputError("edge", "queue", plan.queue, " or ".join(QUEUES))
         cert, key = plan.tls_cert, plan.tls_key
         if (cert is None) != (key is None):
             raise InputError("edge", "tls", str(cert or key), "a certificate and a key, or neither")
@@ -78,8 +83,15 @@ class OpenedEdge:
         """
         plan, notes = self._plan, self._notes
         profiles = [self._times] * len(self.packages) if self._times else None
-        memory_bytes = plan.memory_mb << 20
-        core = real_core(self.packages, plan.workers, plan.slowdown, profiles, notes=notes, memory_bytes=memory_bytes)
+        core = real_core(
+            self.packages,
+            plan.workers,
+            plan.slowdown,
+            profiles,
+            notes=notes,
+            memory_bytes=plan.memory_mb << 20,
+            order=QUEUES[plan.queue],
+        )
         limits = fitting(plan.max_devices, free_descriptors(plan.max_devices + 2 * ConnectionLimits.strangers))
         self.server = await start_edge(core, plan.host, plan.port, plan.token, self._tls, limits)
         for shortfall in core.shortfalls():

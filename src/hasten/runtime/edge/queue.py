@@ -1,8 +1,4 @@
-"""Tasks that wait at the edge, in the order in which they will be served, and the work they are.
-
-The order is this object's alone. First come, first served is the one there is; another takes its place by keeping the
-same few methods.
-"""
+"""Tasks that wait at the edge, in the order in which they will be served, and the work they are."""
 
 from __future__ import annotations
 
@@ -10,11 +6,10 @@ import heapq
 import itertools
 import math
 import weakref
-from collections import OrderedDict
-from collections.abc import Callable, Sequence
+from bisect import bisect_left, bisect_right, insort_right
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from itertools import islice
-from typing import Protocol
 
 from hasten.runtime.edge.carried import CarriedWork
 from hasten.runtime.edge.served import Refusal, Request
@@ -50,6 +45,23 @@ class Ticket:
         return self.request.latest_ms - self.predicted_ms
 
 
+ServiceOrder = Callable[[float, float], float]
+"""What tasks are served by, the smallest first: of the time of arrival, and by when the answer must leave."""
+
+
+def first_come(arrived_ms: float, latest_ms: float) -> float:
+    """First come, first served."""
+    return arrived_ms
+
+
+def earliest_deadline(arrived_ms: float, latest_ms: float) -> float:
+    """Earliest deadline first."""
+    return latest_ms
+
+
+QUEUES: dict[str, ServiceOrder] = {"fifo": first_come, "deadline": earliest_deadline}
+
+
 @dataclass(frozen=True)
 class QueueLimits:
     """How much may wait at an edge."""
@@ -58,88 +70,123 @@ class QueueLimits:
     size_bytes: int = 64 << 20
 
 
-class TaskQueue(Protocol):
+class TaskQueue:
     """Tasks that wait.
+
+    Args:
+        order: :func:`first_come` or :func:`earliest_deadline`; equal ones are served as they came.
 
     Attributes:
         size_bytes: what they hold in memory.
     """
 
-    size_bytes: int
-
-    def __len__(self) -> int:
-        """How many wait."""
-
-    def __contains__(self, ticket: object) -> bool:
-        """Whether it waits."""
-
-    def add(self, ticket: Ticket) -> None:
-        """Take one in."""
-
-    def take(self) -> Ticket:
-        """The one whose turn it is; there must be one."""
-
-    def remove(self, ticket: Ticket) -> bool:
-        """Take one out of turn; return whether it was still there."""
-
-    def forecast(self, backlog_ms: Sequence[float]) -> list[float]:
-        """Each worker's work, ascending, when those that wait are added to what runs: (workers,) to (workers,)."""
-
-
-class FirstComeFirstServed:
-    """Tasks are served in the order in which they came."""
-
-    def __init__(self) -> None:
+    def __init__(self, order: ServiceOrder) -> None:
         self.size_bytes = 0
-        self._tickets: OrderedDict[Ticket, None] = OrderedDict()
+        self._by_times = order
+        self._tickets: list[Ticket] = []
+        self._waiting: set[Ticket] = set()
         self._work_ms = 0.0
 
     def __len__(self) -> int:
         return len(self._tickets)
 
     def __contains__(self, ticket: object) -> bool:
-        return ticket in self._tickets
+        return ticket in self._waiting
 
     def add(self, ticket: Ticket) -> None:
         """Take one in."""
-        self._tickets[ticket] = None
+        insort_right(self._tickets, ticket, key=self._order)
+        self._waiting.add(ticket)
         self.size_bytes += ticket.request.size_bytes
         self._work_ms += ticket.predicted_ms
+        ticket.device.waiting_ms += ticket.predicted_ms
 
     def take(self) -> Ticket:
-        """The one that has waited longest."""
-        ticket, _ = self._tickets.popitem(last=False)
+        """The one whose turn it is; there must be one."""
+        ticket = self._tickets.pop(0)
         self._gone(ticket)
         return ticket
 
     def remove(self, ticket: Ticket) -> bool:
         """Take one out of turn; return whether it was still there."""
-        if ticket not in self._tickets:
+        if ticket not in self._waiting:
             return False
-        del self._tickets[ticket]
+        first = bisect_left(self._tickets, self._order(ticket), key=self._order)
+        del self._tickets[self._tickets.index(ticket, first)]
         self._gone(ticket)
         return True
 
-    def forecast(self, backlog_ms: Sequence[float]) -> list[float]:
-        """Each worker's work, ascending, when a worker that is free takes the task that waits longest.
+    def forecast(self, backlog_ms: Sequence[float], now_ms: float, within_ms: float = math.inf) -> list[float]:
+        """Each worker's work before a task that came now, with so much time, would start.
 
-        With one worker, or up to ``EXACTLY`` tasks, that is exact; what waits behind is shared out evenly, so that the
-        cost does not grow with the queue.
+        (workers,), ascending, of what runs to (workers,) with those that wait and would be served before it. A worker
+        that is free takes the next task. With one worker, or up to ``EXACTLY`` tasks, that is exact; what waits behind
+        is shared out evenly, so that the cost does not grow with the queue.
         """
+        last = self._by_times(now_ms, now_ms + within_ms)
+        ahead = bisect_right(self._tickets, last, key=self._order)
+        work_ms = self._work_ms
+        if ahead < len(self._tickets):
+            work_ms = sum(ticket.predicted_ms for ticket in islice(self._tickets, ahead))
         if len(backlog_ms) == 1:
-            return [backlog_ms[0] + self._work_ms]
+            return [backlog_ms[0] + work_ms]
         busy_ms = list(backlog_ms)
         heapq.heapify(busy_ms)
-        left_ms = self._work_ms
-        for ticket in islice(self._tickets, EXACTLY):
+        for ticket in islice(self._tickets, min(ahead, EXACTLY)):
             heapq.heapreplace(busy_ms, busy_ms[0] + ticket.predicted_ms)
-            left_ms -= ticket.predicted_ms
+            work_ms -= ticket.predicted_ms
         busy_ms.sort()
-        return levelled(busy_ms, left_ms) if len(self._tickets) > EXACTLY else busy_ms
+        return levelled(busy_ms, work_ms) if ahead > EXACTLY else busy_ms
+
+    def hindered(self, new: Ticket, busy_ms: Sequence[float], without: Collection[Ticket] = ()) -> list[Ticket] | None:
+        """Who stands in the way of being in time, if ``new`` came and ``without`` left; None if nothing does.
+
+        That is all that wait, in order of service, up to the first that would be late with ``new`` and is not as things
+        are: ``new`` itself, or one that it overtakes. ``busy_ms`` (workers,) is what runs, of each worker.
+        """
+        turn = bisect_right(self._tickets, self._order(new), key=self._order)
+        if turn == len(self._tickets) and not without:
+            in_time = new.arrived_ms + self.forecast(busy_ms, new.arrived_ms)[0] <= new.last_start_ms
+            return None if in_time else list(self._tickets)
+        before, after = _Starts(new.arrived_ms, busy_ms), _Starts(new.arrived_ms, busy_ms)
+        for position, ticket in enumerate(self._tickets):
+            if position == turn and after.next(new) > new.last_start_ms:
+                return self._up_to(position, without)
+            was_in_time = before.next(ticket) <= ticket.last_start_ms
+            if ticket not in without and after.next(ticket) > ticket.last_start_ms and was_in_time and position >= turn:
+                return self._up_to(position + 1, without)
+        if turn == len(self._tickets) and after.next(new) > new.last_start_ms:
+            return self._up_to(turn, without)
+        return None
+
+    def waiting(self, without: Collection[Ticket] = ()) -> list[Ticket]:
+        """All that wait, in order of service."""
+        return self._up_to(len(self._tickets), without)
+
+    def _order(self, ticket: Ticket) -> float:
+        return self._by_times(ticket.arrived_ms, ticket.request.latest_ms)
+
+    def _up_to(self, position: int, without: Collection[Ticket]) -> list[Ticket]:
+        return [ticket for ticket in self._tickets[:position] if ticket not in without]
 
     def _gone(self, ticket: Ticket) -> None:
+        self._waiting.discard(ticket)
         self.size_bytes -= ticket.request.size_bytes
         self._work_ms = max(self._work_ms - ticket.predicted_ms, 0.0) if self._tickets else 0.0
+        ticket.device.waiting_ms = max(ticket.device.waiting_ms - ticket.predicted_ms, 0.0)
+
+
+class _Starts:
+    """When tasks start that are served one after the other by the worker that is free first."""
+
+    def __init__(self, now_ms: float, busy_ms: Sequence[float]) -> None:
+        self._free_ms = [now_ms + busy for busy in busy_ms]
+        heapq.heapify(self._free_ms)
+
+    def next(self, ticket: Ticket) -> float:
+        start_ms = self._free_ms[0]
+        heapq.heapreplace(self._free_ms, start_ms + ticket.predicted_ms)
+        return start_ms
 
 
 class LastStarts:

@@ -15,6 +15,7 @@ from hasten.runtime.edge.connection import EdgeConnection
 from hasten.runtime.edge.connections import ConnectionLimits, Connections, Guest
 from hasten.runtime.edge.core import EdgeCore
 from hasten.runtime.edge.listening import Acceptor, listen
+from hasten.runtime.edge.queue import ServiceOrder, earliest_deadline
 from hasten.runtime.edge.served import EdgeRunner, Served
 from hasten.runtime.edge.workers import WorkerThreads
 from hasten.runtime.notes import Notes
@@ -91,6 +92,7 @@ def real_core(
     runners: Sequence[EdgeRunner] | None = None,
     notes: Notes | None = None,
     memory_bytes: int = DEFAULT_MEMORY_BYTES,
+    order: ServiceOrder = earliest_deadline,
 ) -> EdgeCore:
     """An edge's core on this machine's clock and threads; to be made in a running event loop.
 
@@ -102,6 +104,7 @@ def real_core(
         runners: replace what executes segments, one per package.
         notes: told what an operator should know; by default nobody is.
         memory_bytes: limit for the segments that are kept ready, shared evenly by the packages.
+        order: of service; by default earliest deadline first.
 
     Raises:
         InputError: a number is out of range, or a profile is of another network.
@@ -114,7 +117,7 @@ def real_core(
         for package, runner, profile in zip(packages, run, times, strict=True)
     ]
     threads = WorkerThreads(workers)
-    return EdgeCore(served, threads, SystemClock(asyncio.get_running_loop()), notes=notes)
+    return EdgeCore(served, threads, SystemClock(asyncio.get_running_loop()), order=order, notes=notes)
 
 
 async def start_edge(

@@ -29,6 +29,7 @@ class EdgeOptions(TypedDict, total=False):
     tls_key: str | Path | None
     max_devices: int
     memory_mb: int
+    queue: str
 
 
 class Edge:
@@ -40,7 +41,7 @@ class Edge:
         port: 0 takes a free one.
         workers: tasks executed at once, each on one thread.
         options: ``token`` that devices must know; ``tls_cert`` and ``tls_key``, PEM files, which turn TLS on;
-            ``profile``, ``slowdown``, ``max_devices`` and ``memory_mb`` as for ``hasten edge``.
+            ``profile``, ``slowdown``, ``max_devices``, ``memory_mb`` and ``queue`` as for ``hasten edge``.
 
     Attributes:
         address: ``HOST:PORT`` where it listens, as :class:`Device` takes it.

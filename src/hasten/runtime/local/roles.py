@@ -49,6 +49,7 @@ class EdgeProcess:
 
     async def start(self, message: Message) -> Message:
         """Open the packages and listen."""
+        from hasten.runtime.edge.queue import first_come
         from hasten.runtime.edge.server import real_core, start_edge
         from hasten.split.package import open_package
 
@@ -57,7 +58,8 @@ class EdgeProcess:
             read_profile(Path(path)) if path else package.profile
             for path, package in zip(message["profiles"], packages, strict=True)
         ]
-        core = real_core(packages, message["workers"], message["slowdown"], profiles)
+        served_as_simulated = first_come
+        core = real_core(packages, message["workers"], message["slowdown"], profiles, order=served_as_simulated)
         self._server = await start_edge(core, port=message["port"])
         return {"port": self._server.port}
 

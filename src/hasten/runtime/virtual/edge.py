@@ -9,6 +9,7 @@ from hasten.runtime.clock import Clock
 from hasten.runtime.edge.connection import EdgeConnection
 from hasten.runtime.edge.connections import ConnectionLimits, Connections
 from hasten.runtime.edge.core import EdgeCore
+from hasten.runtime.edge.queue import first_come
 from hasten.runtime.edge.served import Computed, Refusal, Request, Served
 from hasten.runtime.notes import Notes
 from hasten.runtime.virtual.network import VirtualTransport
@@ -51,6 +52,7 @@ class VirtualEdge:
             [Served(package, runner=_Nobody(), slowdown=slowdown) for package in packages],
             _VirtualWorkers(self, clock, workers),
             own,
+            order=first_come,  # as the simulator serves
             notes=notes,
         )
         self._guests = Connections(ConnectionLimits(devices=MOST_DEVICES), own, notes)

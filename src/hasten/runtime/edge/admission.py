@@ -1,0 +1,85 @@
+"""Which tasks an edge takes: those that can be in time without making others late, and fair shares when not all can.
+
+Where a task does not fit, one that waits gives way to it if its device has asked for much more of the edge than the
+one that sends: so the edge's time is shared out as by longest queue drop, which comes near max-min fairness (Suter et
+al., "Design considerations for supporting TCP with per-flow queueing", 1998), whatever a single device sends.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from hasten.runtime.edge.queue import QueueLimits, TaskQueue, Ticket
+from hasten.runtime.edge.served import Refusal
+from hasten.runtime.wire.frames import Code
+
+UNFAIR = 1.5
+"""A task gives way when its device has still asked for so many times as much as the other would have."""
+
+
+@dataclass(frozen=True)
+class Admitted:
+    """What becomes of a task that comes.
+
+    Attributes:
+        taken: whether it may wait or start; if not, it is late unless ``refusal`` says otherwise.
+        refusal: why it is not taken, for another reason than time.
+        gave_way: tasks that leave the queue for it.
+    """
+
+    taken: bool
+    refusal: Refusal | None = None
+    gave_way: list[Ticket] = field(default_factory=list)
+
+
+class Admission:
+    """Decides who may wait in ``queue``, whose limits are ``limits``."""
+
+    def __init__(self, queue: TaskQueue, limits: QueueLimits) -> None:
+        self._queue = queue
+        self._limits = limits
+
+    def judge(self, new: Ticket, busy_ms: Sequence[float]) -> Admitted:
+        """Whether to take a task; ``busy_ms`` (workers,) is what is left, of each worker, of what runs.
+
+        The queue is not changed: those that give way are for the caller to remove.
+        """
+        gone: list[Ticket] = []
+        while (hindrance := self._hindrance(new, busy_ms, gone)) is not None:
+            refusal, in_the_way = hindrance
+            victim = _victim(new, in_the_way, gone)
+            if victim is None:
+                return Admitted(False, refusal)
+            gone.append(victim)
+        return Admitted(True, None, gone)
+
+    def _hindrance(
+        self, new: Ticket, busy_ms: Sequence[float], gone: list[Ticket]
+    ) -> tuple[Refusal | None, list[Ticket]] | None:
+        """Why it cannot be taken, if it cannot (None: for time), and who of those that wait is in its way."""
+        if min(busy_ms) == 0.0 and not len(self._queue):
+            return None if new.arrived_ms <= new.last_start_ms else (None, [])
+        queue, limits = self._queue, self._limits
+        if len(queue) - len(gone) >= limits.tasks:
+            text = f"{len(queue)} tasks wait, which is all that may"
+            return Refusal(Code.BUSY, text), queue.waiting(gone)
+        size_bytes, more_bytes = queue.size_bytes - sum(it.request.size_bytes for it in gone), new.request.size_bytes
+        if size_bytes + more_bytes > limits.size_bytes:
+            text = f"{queue.size_bytes} bytes wait and {more_bytes} came, expected {limits.size_bytes} at most"
+            return Refusal(Code.BUSY, text), queue.waiting(gone)
+        in_the_way = queue.hindered(new, busy_ms, gone)
+        return None if in_the_way is None else (None, in_the_way)
+
+
+def _victim(new: Ticket, in_the_way: list[Ticket], gone: list[Ticket]) -> Ticket | None:
+    """The last task of the device that has asked for most, if that is unfair to the one that sends."""
+    now_ms = new.arrived_ms
+    fair_ms = UNFAIR * (new.device.asked_ms(now_ms) + new.predicted_ms)
+    most_ms, victim = fair_ms, None
+    for ticket in in_the_way:
+        given_up_ms = sum(it.predicted_ms for it in gone if it.device is ticket.device)
+        left_ms = ticket.device.asked_ms(now_ms) - given_up_ms - ticket.predicted_ms
+        if ticket.device is not new.device and left_ms >= most_ms:
+            most_ms, victim = left_ms, ticket
+    return victim
