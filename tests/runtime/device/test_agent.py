@@ -62,7 +62,7 @@ class PlayedEdge:
         self.connected = False
 
     def send(self, head, payload=b""):
-        _, _, kind, _, task, _ = HEADER.unpack_from(head)
+        _, _, kind, _, task, _, _ = HEADER.unpack_from(head)
         assert kind == Kind.SUBMIT
         submit = parse_submit(memoryview(head)[HEADER.size :])
         asyncio.get_running_loop().call_soon(self.reaction, self, task, submit)

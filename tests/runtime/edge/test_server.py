@@ -29,7 +29,7 @@ from hasten.runtime.edge.opened import EdgePlan
 from hasten.runtime.edge.served import Computed, Served
 from hasten.runtime.edge.server import real_core, server_tls, start_edge
 from hasten.runtime.notes import Notes
-from hasten.runtime.wire.frames import HEADER, MAGIC, VERSION, Code, FrameParser, Kind, frame_bytes
+from hasten.runtime.wire.frames import HEADER, MAGIC, VERSION, Code, FrameParser, Kind, frame_bytes, sealed
 from hasten.runtime.wire.handshake import Hello, hello_frame, parse_refuse, parse_welcome
 from hasten.runtime.wire.load import parse_pong, ping_frame
 from hasten.runtime.wire.tasks import DEVICE_LIMITS, Status, parse_answer, payload_head, submit_head
@@ -110,9 +110,10 @@ def test_a_device_is_welcomed_and_answered(package):
 
 DAMAGE = {
     "not the protocol": (b"GET / HTTP/1.1\r\nHost: edge\r\n\r\n", Code.MALFORMED),
-    "another version": (HEADER.pack(MAGIC, 99, Kind.PING, 0, 1, 0), Code.VERSION),
-    "unknown kind": (HEADER.pack(MAGIC, VERSION, 50, 0, 1, 0), Code.MALFORMED),
-    "too large": (HEADER.pack(MAGIC, VERSION, Kind.SUBMIT, 0, 1, 2**31), Code.TOO_LARGE),
+    "another version": (HEADER.pack(MAGIC, 99, Kind.PING, 0, 1, 0, 0), Code.VERSION),
+    "unknown kind": (HEADER.pack(MAGIC, VERSION, 50, 0, 1, 0, 0), Code.MALFORMED),
+    "too large": (HEADER.pack(MAGIC, VERSION, Kind.SUBMIT, 0, 1, 2**31, 0), Code.TOO_LARGE),
+    "damaged": (sealed(frame_bytes(Kind.PING, 1, b"sent"))[:-4] + b"came", Code.DAMAGED),
 }
 
 

@@ -6,7 +6,18 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from hasten.runtime.wire.frames import HEADER, MAGIC, VERSION, Code, FrameParser, Kind, WireError, frame_bytes
+from hasten.runtime.wire.frames import (
+    HEADER,
+    MAGIC,
+    MOST_TASK,
+    VERSION,
+    Code,
+    FrameParser,
+    Kind,
+    WireError,
+    frame_bytes,
+    sealed,
+)
 from hasten.runtime.wire.handshake import EDGE_BEFORE_HELLO
 from hasten.runtime.wire.load import MAX_PROBE_BYTES, ping_frame
 from hasten.runtime.wire.tasks import DEVICE_LIMITS
@@ -30,7 +41,7 @@ def feed(parser: FrameParser, data: bytes, sizes: list[int]) -> list[tuple[int, 
 frames = st.lists(
     st.tuples(
         st.sampled_from([Kind.SUBMIT, Kind.PING]),
-        st.integers(0, 2**64 - 1),
+        st.integers(0, MOST_TASK),
         st.one_of(st.binary(max_size=60), st.sampled_from([40_000, 65_516, 65_517, 65_536]).map(bytes)),
     ),
     max_size=5,
@@ -40,8 +51,33 @@ frames = st.lists(
 @settings(max_examples=60, deadline=None)
 @given(frames, st.lists(st.integers(1, 3000), max_size=20))
 def test_frames_survive_any_segmentation(sent, sizes):
-    data = b"".join(frame_bytes(kind, task, body) for kind, task, body in sent)
+    data = b"".join(sealed(frame_bytes(*frame)) if sum(frame[2][:1]) % 2 else frame_bytes(*frame) for frame in sent)
     assert feed(FrameParser(LIMITS), data, [*sizes, 50_000]) == sent
+
+
+@settings(max_examples=200, deadline=None)
+@given(
+    st.integers(0, MOST_TASK),
+    st.one_of(st.binary(max_size=40), st.just(bytes(range(256)) * 300)),
+    st.lists(st.integers(0, 2**31), min_size=1, max_size=4, unique=True),
+)
+def test_a_sealed_frame_that_is_damaged_is_not_believed(task, body, bits):
+    sent = sealed(frame_bytes(Kind.SUBMIT, task, body))
+    assert feed(FrameParser(LIMITS), sent, [50_000]) == [(Kind.SUBMIT, task, body)]
+    damaged = bytearray(sent)
+    for bit in {bit % (8 * len(sent)) for bit in bits}:
+        damaged[bit // 8] ^= 1 << bit % 8
+    try:
+        found = feed(FrameParser(LIMITS), bytes(damaged), [50_000])
+    except WireError:
+        return
+    assert found == []  # it still waits for the rest of a frame that seems to be larger
+
+
+def test_head_and_payload_are_sealed_together():
+    whole = frame_bytes(Kind.SUBMIT, 7, b"head" + bytes(500))
+    assert sealed(whole) == sealed(whole[:24], whole[24:]) + whole[24:]
+    assert sealed(whole[:24], b"other") != sealed(whole[:24], whole[24:])
 
 
 @given(st.binary(max_size=300), st.lists(st.integers(1, 50), min_size=1, max_size=5), st.sampled_from([0, 1, 2]))
@@ -68,11 +104,11 @@ def test_frames_before_the_damage_are_delivered():
 @pytest.mark.parametrize(
     ("header", "code", "says"),
     [
-        ((b"HTTP", VERSION, Kind.PING, 0, 1, 0), Code.MALFORMED, "magic"),
-        ((MAGIC, 9, Kind.PING, 0, 1, 0), Code.VERSION, "version 9"),
-        ((MAGIC, VERSION, 77, 0, 1, 0), Code.MALFORMED, "kind 77"),
-        ((MAGIC, VERSION, Kind.WELCOME, 0, 1, 0), Code.MALFORMED, "SUBMIT"),
-        ((MAGIC, VERSION, Kind.SUBMIT, 0, 1, 2**32 - 1), Code.TOO_LARGE, "at most 200000"),
+        ((b"HTTP", VERSION, Kind.PING, 0, 1, 0, 0), Code.MALFORMED, "magic"),
+        ((MAGIC, 9, Kind.PING, 0, 1, 0, 0), Code.VERSION, "version 9"),
+        ((MAGIC, VERSION, 77, 0, 1, 0, 0), Code.MALFORMED, "kind 77"),
+        ((MAGIC, VERSION, Kind.WELCOME, 0, 1, 0, 0), Code.MALFORMED, "SUBMIT"),
+        ((MAGIC, VERSION, Kind.SUBMIT, 0, 1, 2**32 - 1, 0), Code.TOO_LARGE, "at most 200000"),
     ],
 )
 def test_bad_headers_say_what_was_expected(header, code, says):

@@ -17,6 +17,7 @@ from hasten.runtime.device.rescue import Punctuality
 from hasten.runtime.device.tasks import Task
 from hasten.runtime.device.uplink import Uplink
 from hasten.runtime.service_times import Segment
+from hasten.runtime.wire.frames import MOST_TASK
 from hasten.runtime.wire.tasks import EdgeAnswer, Status, payload_head, submit_head
 from hasten.split.manifest import Cut
 
@@ -75,7 +76,7 @@ class Flights:
     ) -> int:
         """Hand a frame to the link; worthless after ``limit_ms`` (this device's clock). Returns its size in bytes."""
         now = self._clock.now_ms()
-        self._number += 1  # 0 stands for the connection itself
+        self._number = self._number % MOST_TASK + 1  # 0 stands for the connection itself
         wanted = self._wants_outputs and task is not None
         latest_ms = self._latest_ms(limit_ms, now)
         head = submit_head(self._number, cut, exit_, latest_ms, self._heads[cut], len(payload), wanted)

@@ -18,7 +18,7 @@ from hasten.runtime.clock import Clock
 from hasten.runtime.device.backlog_estimate import BacklogEstimator, Transfer
 from hasten.runtime.device.estimate import LinkEstimate
 from hasten.runtime.device.uplink import Uplink
-from hasten.runtime.wire.frames import HEADER
+from hasten.runtime.wire.frames import HEADER, MOST_TASK
 from hasten.runtime.wire.load import LoadReport, pong_bytes
 
 WARM_UP_PINGS = 8
@@ -155,7 +155,7 @@ class Prober:
 
     def _send(self, padding_bytes: int) -> asyncio.Future[None]:
         assert self._uplink is not None  # only called while connected
-        self._sequence += 1
+        self._sequence = self._sequence % MOST_TASK + 1
         now = self._clock.now_ms()
         clean = self._backlogs.link_idle()
         transfer = None

@@ -11,7 +11,7 @@ from typing import Any, Protocol
 
 from hasten.runtime.device.dialing import Dialer, NetworkDialer, client_tls, reason
 from hasten.runtime.pace import now_ms
-from hasten.runtime.wire.frames import Frame, FrameParser, Kind, WireError
+from hasten.runtime.wire.frames import Frame, FrameParser, Kind, WireError, sealed
 from hasten.runtime.wire.handshake import Hello, Refuse, Welcome, hello_frame, parse_refuse, parse_welcome
 from hasten.runtime.wire.load import LoadReport, parse_pong, ping_frame
 from hasten.runtime.wire.tasks import DEVICE_LIMITS, EdgeAnswer, parse_answer
@@ -78,6 +78,7 @@ class Uplink:
         self.trouble = "not connected yet"
         self.limits = DEVICE_LIMITS
         self._hello, self._user = hello, user
+        self._plain = tls is None
         self._dialer = dialer or NetworkDialer(host, port, tls)
         self._clock_ms, self._chance = clock_ms, chance
         self._transport: Any = None
@@ -105,6 +106,8 @@ class Uplink:
 
     def send(self, head: bytes, payload: bytes = b"") -> None:
         """Write a frame; the caller has checked ``connected``."""
+        if self._plain:  # TLS has checksums of its own
+            head = sealed(head, payload)
         if len(payload) < COPY_BELOW_BYTES:
             self._transport.write(head + payload)
         else:
@@ -112,7 +115,7 @@ class Uplink:
 
     def ping(self, sequence: int, padding_bytes: int) -> None:
         """Send a ping."""
-        self._transport.write(ping_frame(sequence, padding_bytes))
+        self.send(ping_frame(sequence, padding_bytes))
 
     def give_up(self, reason: str) -> None:
         """Break the present connection; a new one is tried soon."""
@@ -144,7 +147,7 @@ class Uplink:
         answered: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._transport = None
         self._transport = await self._dialer.dial(lambda: _Connection(self, answered))
-        self._transport.write(hello_frame(self._hello))
+        self.send(hello_frame(self._hello))
         async with asyncio.timeout(WELCOME_S):
             await answered
 

@@ -19,7 +19,7 @@ from hasten.runtime.edge.core import EdgeCore
 from hasten.runtime.edge.queue import Ticket
 from hasten.runtime.edge.served import Refusal, Request, Served
 from hasten.runtime.sockets import prepare_socket
-from hasten.runtime.wire.frames import Code, Frame, FrameParser, Kind, WireError
+from hasten.runtime.wire.frames import Code, Frame, FrameParser, Kind, WireError, sealed
 from hasten.runtime.wire.handshake import EDGE_BEFORE_HELLO, Welcome, parse_hello, refuse_frame, welcome_frame
 from hasten.runtime.wire.load import pong_frame
 from hasten.runtime.wire.tasks import EdgeAnswer, Submit, answer_frame, edge_limits, parse_submit
@@ -64,11 +64,13 @@ class EdgeConnection(asyncio.BufferedProtocol):
         self._idle_frames, self._counting_since_ms = 0, 0.0
         self._loop = asyncio.get_running_loop()
         self._transport: Any = None
+        self._plain = True
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Take the transport."""
         self._transport = transport
         prepare_socket(transport.get_extra_info("socket"))
+        self._plain = transport.get_extra_info("sslcontext") is None
         self._guest.close = self._close_with
 
     def connection_lost(self, exc: Exception | None) -> None:
@@ -188,7 +190,7 @@ class EdgeConnection(asyncio.BufferedProtocol):
     def _write(self, data: bytes) -> None:
         if self._transport.is_closing():
             return
-        self._transport.write(data)
+        self._transport.write(sealed(data) if self._plain else data)  # TLS has checksums of its own
         if self._transport.get_write_buffer_size() > self._max_unsent_bytes:
             self._guest.leaving = "it does not read its answers"
             self._transport.abort()

@@ -178,7 +178,7 @@ class _Upward(asyncio.Protocol):
         """Pass on every frame that is complete."""
         self._received += data
         while len(self._received) >= HEADER.size:
-            magic, *_, size = HEADER.unpack_from(self._received)
+            magic, *_, size, _ = HEADER.unpack_from(self._received)
             if magic != MAGIC or size > MAX_FRAME_BYTES:  # not ours to judge: let the edge say what is wrong
                 self._forward(bytes(self._received))
                 self._received.clear()

@@ -1,8 +1,10 @@
 """Frames between device and edge: a fixed header, then a body whose size was checked before it was received.
 
-All numbers are little-endian. Header (20 bytes): magic ``HSTN``, version u8, kind u8, reserved u16, task u64, body
-size u32. What is in the bodies: ``handshake`` (HELLO, WELCOME, REFUSE), ``tasks`` (SUBMIT, ANSWER) and ``load`` (PING,
-PONG).
+All numbers are little-endian. Header (20 bytes): magic ``HSTN``, version u8, kind u8, reserved u16, task u32, body
+size u32, checksum u32. What is in the bodies: ``handshake`` (HELLO, WELCOME, REFUSE), ``tasks`` (SUBMIT, ANSWER) and
+``load`` (PING, PONG).
+
+The checksum is the CRC-32 of all of the frame but the checksum itself; 0 stands for none, as where TLS sees to it.
 
 The parser does no I/O. Frames larger than its staging buffer are received straight into their own memory.
 """
@@ -10,6 +12,7 @@ The parser does no I/O. Frames larger than its staging buffer are received strai
 from __future__ import annotations
 
 import struct
+import zlib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from enum import IntEnum
@@ -18,7 +21,13 @@ from hasten.core.errors import HastenError
 
 MAGIC = b"HSTN"
 VERSION = 5
-HEADER = struct.Struct("<4sBBHQI")
+HEADER = struct.Struct("<4sBBHIII")
+MOST_TASK = 0xFFFFFFFF
+"""The largest task number."""
+
+_CHECKSUM = struct.Struct("<I")
+_SUMMED = HEADER.size - _CHECKSUM.size
+"""Bytes of the header that the checksum is of."""
 
 _STAGING_BYTES = 64 * 1024
 
@@ -57,6 +66,8 @@ class Code(IntEnum):
     """Nothing came on the connection for too long."""
     CODEC = 12
     """A payload of a codec that the edge does not know."""
+    DAMAGED = 13
+    """A frame is not as it was sent."""
 
 
 class WireError(HastenError):
@@ -93,6 +104,7 @@ class FrameParser:
         self._large: memoryview | None = None
         self._large_filled = 0
         self._large_head = (Kind.PING, 0)
+        self._large_sums = (0, 0)
 
     def buffer(self) -> memoryview:
         """Where the next received bytes go; never empty."""
@@ -108,13 +120,14 @@ class FrameParser:
                 kind, task = self._large_head
                 frame = Frame(kind, task, self._large)
                 self._large = None
+                _require_sound(*self._large_sums, frame)
                 yield frame
             return
         self._filled += count
         start = 0
         try:
             while self._filled - start >= HEADER.size:
-                magic, version, number, _, task, size = HEADER.unpack_from(self._staging, start)
+                magic, version, number, _, task, size, checksum = HEADER.unpack_from(self._staging, start)
                 limit = self.limits.get(number)
                 if magic != MAGIC or version != VERSION or limit is None or size > limit:
                     raise self._damage(magic, version, number, size, limit)
@@ -122,9 +135,12 @@ class FrameParser:
                 body_start = start + HEADER.size
                 end = body_start + size
                 if end <= self._filled:
+                    frame = Frame(kind, task, memoryview(bytes(self._staging[body_start:end])))
+                    _require_sound(checksum, self._head_sum(start), frame)
                     start = end
-                    yield Frame(kind, task, memoryview(bytes(self._staging[body_start:end])))
+                    yield frame
                 elif HEADER.size + size > _STAGING_BYTES:
+                    self._large_sums = checksum, self._head_sum(start)
                     self._begin_large(kind, task, size, start)
                     start = self._filled
                     break
@@ -135,6 +151,9 @@ class FrameParser:
             if start and rest:
                 self._staging[:rest] = bytes(self._staging[start : self._filled])
             self._filled = rest
+
+    def _head_sum(self, start: int) -> int:
+        return zlib.crc32(self._staging[start : start + _SUMMED])
 
     def _damage(self, magic: bytes, version: int, kind: int, size: int, limit: int | None) -> WireError:
         """What is wrong with a header."""
@@ -155,8 +174,21 @@ class FrameParser:
 
 
 def frame_bytes(kind: Kind, task: int, body: bytes) -> bytes:
-    """A whole frame."""
-    return HEADER.pack(MAGIC, VERSION, kind, 0, task, len(body)) + body
+    """A whole frame, without a checksum."""
+    return HEADER.pack(MAGIC, VERSION, kind, 0, task, len(body), 0) + body
+
+
+def sealed(begin: bytes, rest: bytes = b"") -> bytes:
+    """The begin of a frame, at least its header, with the checksum of the frame in it; ``rest`` follows it."""
+    checksum = zlib.crc32(rest, zlib.crc32(begin[HEADER.size :], zlib.crc32(begin[:_SUMMED]))) or 1
+    return begin[:_SUMMED] + _CHECKSUM.pack(checksum) + begin[HEADER.size :]
+
+
+def _require_sound(checksum: int, head_sum: int, frame: Frame) -> None:
+    """:class:`WireError` unless a frame with a checksum is as it was sent."""
+    if checksum and (zlib.crc32(frame.body, head_sum) or 1) != checksum:
+        text = f"frame: got a {frame.kind.name} that does not match its checksum, expected it as it was sent"
+        raise WireError(Code.DAMAGED, text)
 
 
 def require_size(body: memoryview, least: int, kind: Kind) -> None:

@@ -152,7 +152,7 @@ def submit_head(
     """All of a SUBMIT frame before its payload; ``head`` is the cut's :func:`payload_head`."""
     size = _SUBMIT.size + len(head) + payload_bytes
     fixed = _SUBMIT.pack(cut, exit_, wants_outputs, latest_ms)
-    return HEADER.pack(MAGIC, VERSION, Kind.SUBMIT, 0, task, size) + fixed + head
+    return HEADER.pack(MAGIC, VERSION, Kind.SUBMIT, 0, task, size, 0) + fixed + head
 
 
 def parse_submit(body: memoryview) -> Submit:
