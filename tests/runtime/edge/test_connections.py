@@ -8,6 +8,7 @@ from hasten.core.errors import InputError
 from hasten.runtime.edge.connections import (
     SPARE_DESCRIPTORS,
     STRANGER_MS,
+    SUCCEEDED_MS,
     ConnectionLimits,
     Connections,
     fitting,
@@ -82,6 +83,31 @@ def test_a_device_that_has_vanished_goes_and_one_that_pings_stays(clock):
     assert door.closed == [(vanished, Code.IDLE)]
     assert door.connections.devices == 1
     assert door.said[-1] == "edge: vanished (10.0.0.1:4000) gone: nothing came for 120 s"
+
+
+def test_a_device_that_comes_back_takes_the_place_of_its_dead_connection_where_all_are_taken(clock):
+    door = Door(clock, devices=4)
+    cam, other = door.device(), door.device(name="other")  # all places of this address
+    clock.run(SUCCEEDED_MS - 1.0)
+    assert door.device() is None  # its twin was heard of just now
+    clock.run(1.0)
+    assert door.device(name="third") is None  # nobody else takes a place
+    assert door.device("10.0.0.2") is not None and door.closed == []  # there is a place, and nobody has to go
+    back = door.device()
+    assert back is not None and door.closed == [(cam, Code.IDLE)]
+    assert door.connections.devices == 3 and other in door.connections.everybody()
+    clock.run(SUCCEEDED_MS)
+    assert door.device(name="fifth") is None  # silent, but nobody has come after them
+
+
+def test_what_a_device_left_behind_takes_no_place_from_others(clock):
+    door = Door(clock, devices=4)
+    dead = door.device()
+    clock.run(10.0)
+    back = door.device()
+    clock.run(SUCCEEDED_MS)
+    assert door.device(name="other") is not None and door.closed == [(dead, Code.IDLE)]
+    assert back in door.connections.everybody()
 
 
 def test_devices_are_limited_in_all_and_per_address(clock):

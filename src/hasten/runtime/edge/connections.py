@@ -2,7 +2,8 @@
 
 A connection is a stranger until its HELLO has been accepted; then it is a device. Strangers have few places of their
 own, so however many come, devices keep theirs: when all are taken, the stranger that has been there for longest goes,
-after a moment in which an honest one would have said HELLO.
+after a moment in which an honest one would have said HELLO. A device that lost its link comes back before its old
+connection is known to be dead; where all places are taken, such old connections go.
 """
 
 from __future__ import annotations
@@ -19,6 +20,9 @@ from hasten.runtime.wire.frames import Code
 
 STRANGER_MS = 50.0
 """A stranger's place is taken by another after so long at the earliest."""
+SUCCEEDED_MS = 400.0
+"""A device's connection is an old one when it has been silent for so long and since a later one of its name and address
+came (devices call a link dead after 500 ms of silence at the earliest)."""
 SPARE_DESCRIPTORS = 16
 """File descriptors that are left for everything but connections."""
 
@@ -128,16 +132,43 @@ class Connections:
 
     def welcome(self, guest: Guest, name: str) -> Refusal | None:
         """A stranger has said HELLO: it is a device now, unless there is no place."""
-        refusal = self.objection(guest.address)
+        guest.name = name
+        refusal = self._make_room(guest)
         if refusal is not None:
+            guest.name = None
             return refusal
         self._strangers.pop(guest, None)
         self._devices[guest] = None
         self._addresses[guest.address] += 1
-        guest.name, guest.heard_ms = name, self._clock.now_ms()
+        guest.heard_ms = self._clock.now_ms()
         self.welcomed += 1
         self._notes.tell("come", f"edge: {guest} connected")
         return None
+
+    def _make_room(self, guest: Guest) -> Refusal | None:
+        """Have old connections go until this device has a place; why there is none, if so."""
+        refusal = self.objection(guest.address)
+        old = self._succeeded(guest) if refusal is not None else []
+        while refusal is not None and old:
+            before = old.pop(0)
+            self.end(before, Code.IDLE, "a later connection of this device has taken its place")
+            self.remove(before)
+            refusal = self.objection(guest.address)
+        return refusal
+
+    def _succeeded(self, newest: Guest) -> list[Guest]:
+        """Connections that a later one has succeeded, silent for longest first."""
+        came_ms = {(it.address, it.name): it.since_ms for it in [*self._devices, newest]}
+        longest_ms = self._clock.now_ms() - SUCCEEDED_MS
+
+        def succeeded(it: Guest) -> bool:
+            later_ms = came_ms[it.address, it.name]
+            return it.since_ms < later_ms and it.heard_ms <= min(later_ms, longest_ms)
+
+        old = [it for it in self._devices if succeeded(it)]
+        if self._addresses[newest.address] >= self.limits.per_address:
+            old = [it for it in old if it.address == newest.address]
+        return sorted(old, key=lambda it: it.heard_ms)
 
     def refused(self, guest: Guest, refusal: Refusal) -> None:
         """A device's task is refused."""
