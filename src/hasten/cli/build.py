@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 DATA_HELP = "digits, cifar10, a folder of arrays or of pictures by class, an .npz file, or MODULE:FUNCTION."
+NARROW_HELP = "Learn to send so few features behind this layer."
 TRAIN_HELP = "none, heads or all; auto: what does not answer better than guessing yet."
 
 
@@ -47,6 +48,7 @@ def build(
     metric: Annotated[str, typer.Option("--metric", help="accuracy, mean_iou, mse, or MODULE:FUNCTION.")] = "accuracy",
     class_names: Annotated[Path | None, typer.Option("--class-names", help="A file with one name a line.")] = None,
     codec: Annotated[str, typer.Option("--codec", help="Of every cut, by name; auto: smallest that is good.")] = "auto",
+    bottleneck: Annotated[str | None, typer.Option("--bottleneck", metavar="LAYER:WIDTH", help=NARROW_HELP)] = None,
     seed: Annotated[int, typer.Option("--seed", help="Seed of data, weights and order.")] = 0,
     json_to: JsonOption = None,
 ) -> None:
@@ -76,6 +78,7 @@ def build(
         metric=function_named(metric, "metric") if ":" in metric else metric,
         class_names=() if class_names is None else _lines(class_names),
         codec=codec,
+        bottleneck=bottleneck,
     )
     layers = _list("--exits", exits, str)
     notes: list[str] = []
@@ -83,15 +86,20 @@ def build(
         built = build_network(network, layers, data, output, settings, progress, notes.append, options)
     write_json(json_to, built.describe())
     notes = [f"note: {note}" for note in notes]
-    show(console, *package_tables(built.package), *_training_lines(built), *notes)
+    show(
+        console,
+        *package_tables(built.package),
+        *_training_lines(built, " with the bottleneck" if bottleneck else ""),
+        *notes,
+    )
 
 
-def _training_lines(built: Built) -> list[str]:
+def _training_lines(built: Built, narrowed: str = "") -> list[str]:
     """What was trained, and what became of the final exit, in words."""
     fitted = built.fitted
     lines = [f"trained: {fitted.trained} ({fitted.why})"]
     if fitted.before is not None and fitted.after is not None:
-        same = "" if fitted.trained == "all" else ", its answers bit for bit those of the model"
+        same = "" if fitted.trained == "all" else f", its answers bit for bit those of the model{narrowed}"
         lines.append(
             f"final exit on validation data: {fitted.before:.3f} right before training, {fitted.after:.3f} after{same}"
         )

@@ -13,6 +13,7 @@ from torch import nn
 
 from hasten.core.errors import HastenError, InputError
 from hasten.networks.attach import MultiExit, OwnExits, attach_exits, width_of
+from hasten.networks.bottleneck import Narrowed, insert_bottleneck, parse_bottleneck, train_bottleneck
 from hasten.networks.cache import keep_weights
 from hasten.networks.calibrate import exit_logits
 from hasten.networks.data import Dataset, load_dataset
@@ -68,6 +69,8 @@ class BuildOptions:
     """Of the logits; by default those of the data, where they name all."""
     codec: str = AUTO
     """Of every cut, by name; ``auto`` chooses for each the smallest that costs less than 0.3 points there."""
+    bottleneck: str | None = None
+    """LAYER:WIDTH, behind which so few features are to cross; see :mod:`hasten.networks.bottleneck`."""
 
 
 @dataclass(frozen=True)
@@ -129,11 +132,15 @@ def build(
         module = load_network(factory)
         if options.weights is not None:
             load_weights(module, str(options.weights))
+        narrowed = _with_bottleneck(module, dataset, options)
         network = _with_exits(module, exits, dataset, options)
     if progress:
         progress("checking export and cuts", 0.0)
     names = [name[-MAX_NAME:] for name in network.exit_names]
     rehearse(network, dataset.test_x, names, classifier=bool(network.num_classes))
+    if narrowed is not None and options.train != "all":
+        cost = train_bottleneck(module, narrowed, dataset, options.prepare or Prepare(), settings, progress)
+        (on_note or warn)(f"bottleneck {options.bottleneck}: {cost}")
     fitted = fit(
         network, dataset, options.train, settings, progress,
         given=options.weights is not None, distill=options.distill,
@@ -161,11 +168,14 @@ def _build_onnx(
     options: BuildOptions,
 ) -> Built:
     """As :func:`build`, of an ONNX file: ``exits`` are tensors of its graph."""
-    if options.weights is not None or asked_count(exits) is not None:
-        given = "--weights" if options.weights is not None else "--exits auto:N"
-        raise InputError(
-            "build", given, file.name, "a torch network; an ONNX file has its weights, and exits are named"
-        )
+    for given, asked in (
+        ("--weights", options.weights is not None),
+        ("--exits auto:N", asked_count(exits) is not None),
+        ("--bottleneck", options.bottleneck is not None),
+    ):
+        if asked:
+            expected = "a torch network; an ONNX file has its weights and layers, and exits are named"
+            raise InputError("build", given, file.name, expected)
     classifier = options.metric == ACCURACY or bool(options.class_names)
     if progress:
         progress("checking export and cuts", 0.0)
@@ -194,6 +204,14 @@ def settings_for(data: str, seed: int = 0, **changes: Any) -> TrainSettings:
     usual = DEFAULT_SETTINGS.get(data, TrainSettings()).epochs
     changed = {field: value for field, value in changes.items() if value is not None}
     return replace(TrainSettings(epochs=usual, seed=seed), **changed)
+
+
+def _with_bottleneck(module: nn.Module, dataset: Dataset, options: BuildOptions) -> Narrowed | None:
+    """Put the bottleneck that is asked for into ``module``."""
+    if options.bottleneck is None:
+        return None
+    layer, width = parse_bottleneck(options.bottleneck)
+    return insert_bottleneck(module, layer, width, dataset, options.prepare or Prepare())
 
 
 def _with_exits(
