@@ -20,12 +20,16 @@ def test_the_quick_demo_ends_with_a_table_and_a_report(tmp_path: Path) -> None:
     document = json.loads((tmp_path / "r").read_text())
     assert document["schema"] == "hasten.result/1"
     names = [entry["scheduler"] for entry in document["results"]]
-    assert names[:2] == ["greedy", "edgent"]
+    learned = [name for name in names if name.startswith("policy:")]
+    assert names[0] == "greedy" and "edgent" in names
+    if not learned:  # the network's accuracies differ on this machine by a picture: the demo says so and goes on
+        assert "without the learned policy: " in done.stdout
     tasks = {entry["tasks"] for entry in document["results"]}
     assert len(tasks) == 1, "every scheduler meets the same tasks"
     for entry in document["results"]:
         on_time = round(entry["on_time_rate"] * entry["tasks"])
         assert on_time + entry["dropped"] + entry["late"] == entry["tasks"], "no task is lost"
+        assert 0.0 <= entry["simulated_on_time_accuracy"] <= 1.0
         assert 0.0 <= entry["measured_on_time_accuracy"] <= entry["on_time_rate"] + 1e-9
     page = (out / "report.html").read_text()
     assert page.count("<svg") >= 5

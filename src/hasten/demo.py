@@ -11,13 +11,14 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import yaml
 
 from hasten.api import simulate
-from hasten.core.output import write_text
+from hasten.core.errors import InputError
+from hasten.core.output import write_bytes, write_text
 from hasten.core.profile import Profile
 from hasten.core.results import Result, result_document
 from hasten.core.scenario import Scenario, load_scenario
@@ -28,12 +29,15 @@ from hasten.report.page import Report, Section, network_section, run_sections, s
 from hasten.runtime.local.changes import Changes
 from hasten.schedulers import make_scheduler
 
+if TYPE_CHECKING:
+    from hasten.split.package import Package
+
 ProgressCall = Callable[[str, float], None]
 
 DEVICES = 3
-RATE_ERROR = 0.15
-"""How wrong a device's estimate of its link's rate is, for the simulator; about what runs show."""
-SCHEDULERS = ("greedy", "edgent", "neurosurgeon", "min-latency", "device-only:deepest", "edge-only:deepest")
+SHIPPED_POLICY = Path(__file__).parent / "policies" / "weights" / "digits.onnx"
+"""Trained for this scenario and network by ``scripts/train_demo_policy.py``."""
+SCHEDULERS = ("greedy", "edgent", "neurosurgeon", "device-only:deepest", "edge-only:deepest")
 QUICK_SCHEDULERS = ("greedy", "edgent", "device-only:deepest")
 SECONDS, QUICK_SECONDS = 30.0, 6.0
 SEED = 0
@@ -47,6 +51,8 @@ class DemoOutcome:
     title: str
     document: dict[str, Any]
     report: Path
+    notes: tuple[str, ...] = ()
+    """What is missing, and why."""
 
 
 def run_demo(out: Path, quick: bool, data: str, progress: ProgressCall, changes: Changes | None = None) -> DemoOutcome:
@@ -54,13 +60,43 @@ def run_demo(out: Path, quick: bool, data: str, progress: ProgressCall, changes:
 
     ``changes`` is what somebody may change by hand while the schedulers run.
     """
+    from hasten.runtime.local.run import run_scenario
+
+    out.mkdir(parents=True, exist_ok=True)
+    package = profiled_network(data, quick, out, progress)
+    profile = package.profile
+    write_text(out / "profile.json", profile.to_json())
+    path = out / "scenario.yaml"
+    write_text(path, _scenario_text(package.path.name, profile, quick))
+    scenario = load_scenario(path)
+    progress("simulating every fixed choice", 0.0)
+    fixed = _fixed_pairs(scenario)
+    best = fixed.pairs[int(np.argmax(fixed.overall))]
+    best_fixed = f"fixed:{best[0]},{best[1]}"
+    learned, notes = _learned(scenario, out / "policy.onnx")
+    greedy, *others = QUICK_SCHEDULERS if quick else SCHEDULERS
+    names = [greedy, *learned, *others, best_fixed]
+    outcome = run_scenario(
+        scenario, names, [SEED], out_dir=out / "tasks", progress=progress, changes=changes
+    ).complete()
+    ran = list(dict.fromkeys(result.scheduler for result in outcome.results))
+    predicted = {result.scheduler: result.on_time_accuracy for result in predict(scenario, ran, [SEED], progress)}
+    document = result_document(scenario.name, outcome.results, runtime=outcome.facts)
+    for entry in document["results"]:
+        entry["simulated_on_time_accuracy"] = predicted[entry["scheduler"]]
+    report = out / "report.html"
+    write_report(report, _report(scenario, profile, outcome.results, fixed, outcome.facts, best_fixed, predicted))
+    title = f"{DEVICES} streams of {data}, each over a varying link: the same tasks for every scheduler"
+    return DemoOutcome(title, document, report, notes)
+
+
+def profiled_network(data: str, quick: bool, folder: Path, progress: ProgressCall) -> Package:
+    """The demo's network in a package in ``folder``, with its profile on this machine."""
     from hasten.fidelity.overhead import with_overhead
     from hasten.fidelity.profiling import measure
     from hasten.networks.default import build_default
-    from hasten.runtime.local.run import run_scenario
     from hasten.split.package import with_profile
 
-    out.mkdir(parents=True, exist_ok=True)
     built = build_default(data, None, quick, SEED, progress)
     progress("profiling on this machine", 0.0)
     measured = measure(  # without idle gaps: a machine this much slower would compute all the time that it is given
@@ -71,31 +107,25 @@ def run_demo(out: Path, quick: bool, data: str, progress: ProgressCall, changes:
         progress=lambda done: progress("profiling on this machine", done),
     )
     profile = with_overhead(measured.profile, built, tasks=8 if quick else 24, progress=progress)
-    write_text(out / "profile.json", profile.to_json())
-    package = with_profile(built, profile, out / f"{data}.hasten")
-    path = out / "scenario.yaml"
-    write_text(path, _scenario_text(package.path.name, profile, quick))
-    scenario = load_scenario(path)
-    progress("simulating every fixed choice", 0.0)
-    fixed = _fixed_pairs(scenario)
-    best = fixed.pairs[int(np.argmax(fixed.overall))]
-    best_fixed = f"fixed:{best[0]},{best[1]}"
-    names = [*(QUICK_SCHEDULERS if quick else SCHEDULERS), best_fixed]
-    outcome = run_scenario(
-        scenario, names, [SEED], out_dir=out / "tasks", progress=progress, changes=changes
-    ).complete()
-    document = result_document(scenario.name, outcome.results, runtime=outcome.facts)
-    report = out / "report.html"
-    write_report(report, _report(scenario, profile, outcome.results, fixed, outcome.facts, best_fixed, progress))
-    title = f"{DEVICES} streams of {data}, each over a varying link: the same tasks for every scheduler"
-    return DemoOutcome(title, document, report)
+    return with_profile(built, profile, folder / f"{data}.hasten")
 
 
-def _scenario_text(package: str, profile: Profile, quick: bool) -> str:
-    """The demo's scenario, with factors that give every computer the same regime."""
+def _learned(scenario: Scenario, path: Path) -> tuple[list[str], tuple[str, ...]]:
+    """The shipped policy as a scheduler, put beside the scenario at ``path``; or none, and why not."""
+    try:
+        scheduler = make_scheduler(f"policy:{SHIPPED_POLICY}")
+        scheduler.reset(scenario.context(np.zeros(1, dtype=np.int64)))
+    except InputError as error:
+        return [], (f"without the learned policy: {error}",)
+    write_bytes(path, SHIPPED_POLICY.read_bytes())
+    return [f"policy:{path}"], ()
+
+
+def demo_scenario(package: str, profile: Profile, seconds: float) -> dict[str, Any]:
+    """The demo's scenario as plain data, with factors that give every computer the same regime."""
     device, edge = slowdowns(profile)
     mean_mbps = round(link_mbps(profile), 3)
-    scenario = {
+    return {
         "schema": "hasten.scenario/1",
         "streams": [
             {
@@ -120,9 +150,14 @@ def _scenario_text(package: str, profile: Profile, quick: bool) -> str:
             },
         },
         "edge": {"workers": 1, "slowdown": edge},
-        "view": {"rate_error": RATE_ERROR},
-        "horizon_ms": 1000.0 * (QUICK_SECONDS if quick else SECONDS),
+        "view": {"kind": "device"},
+        "noise": "profile",
+        "horizon_ms": 1000.0 * seconds,
     }
+
+
+def _scenario_text(package: str, profile: Profile, quick: bool) -> str:
+    scenario = demo_scenario(package, profile, QUICK_SECONDS if quick else SECONDS)
     head = "# Written by `hasten demo`; run it again with `hasten run`, or simulate it with `hasten simulate`.\n"
     return head + yaml.safe_dump(scenario, sort_keys=False)
 
@@ -160,16 +195,16 @@ def _report(
     fixed: FixedPairs,
     facts: dict[str, Any],
     best_fixed: str,
-    progress: ProgressCall,
+    simulated: dict[str, float],
 ) -> Report:
     adaptive, alone = score(results, "greedy"), score(results, best_fixed)
     lead = (
         f"Choosing exit and partition point task by task, greedy answered {adaptive:.1%} of all tasks correctly before "
         f"their deadline; the best single choice for all tasks ({best_fixed}, found by simulation) {alone:.1%}."
     )
-    names = list(dict.fromkeys(result.scheduler for result in results))
-    predicted = predict(scenario, names, [SEED], progress)
-    simulated = {result.scheduler: result.on_time_accuracy for result in predicted}
+    learned = [result.scheduler for result in results if result.scheduler.startswith("policy:")]
+    if learned:
+        lead += f" A policy trained for this scenario in simulation answered {score(results, learned[0]):.1%}."
     sections = run_sections(scenario, results, "greedy")
     sections.insert(0, network_section(profile))
     sections.append(

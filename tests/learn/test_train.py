@@ -206,3 +206,13 @@ def test_what_is_for_values_of_actions_is_refused_for_those_of_backlogs(scenario
     with pytest.raises(InputError, match="policy: values: got 'actions', expected backlogs"):
         hs.train(scenario, start=start, **(SIZE | {"hidden": HIDDEN["backlogs"]}))
     assert Settings.usual("actions").updates > Settings.usual().updates == Settings().updates
+
+
+@pytest.mark.filterwarnings("ignore:noise")
+def test_a_policy_for_real_runs_is_trained_on_what_devices_see(scenario, small):
+    seen = scenario.model_dump(by_alias=True) | {"view": {"kind": "device"}, "noise": "profile"}
+    trained = hs.train(hs.scenario_from(seen), domain=FIXED, **small)
+    assert trained.policy.manifest.view == "device"
+    own = hs.train(scenario, domain=FIXED, **small)
+    assert own.policy.manifest.view == "fresh"
+    assert trained.training.best.score.greedy != own.training.best.score.greedy  # the runs are others

@@ -36,4 +36,5 @@ def demo(
     with page_of_run(web, web_token_file, out / "tasks", console) as (_, changes), progress_bar(console) as progress:
         outcome = run_demo(out, quick=quick, data=data, progress=progress, changes=changes)
     write_json(json_to, outcome.document)
-    show(console, result_table(outcome.document, outcome.title, console.width), f"report: {outcome.report}")
+    table = result_table(outcome.document, outcome.title, console.width)
+    show(console, table, *outcome.notes, f"report: {outcome.report}")

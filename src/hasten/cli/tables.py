@@ -58,6 +58,9 @@ def result_table(document: dict[str, Any], title: str, width: int = WIDE) -> Tab
     """
     measured = any("measured_on_time_accuracy" in entry for entry in document["results"])
     columns = _result_columns(measured, width >= WIDE)
+    if any("simulated_on_time_accuracy" in entry for entry in document["results"]):
+        predicted = {"on-time acc.\nsimulated": _simulated}
+        columns = predicted | columns
     table = plain_table(title)
     table.add_column("scheduler", overflow="fold", min_width=8)
     for heading in columns:
@@ -102,6 +105,10 @@ def _result_columns(measured: bool, wide: bool) -> dict[str, Callable[[Entries],
         columns["partitions"] = share("partition_share", 0)
         columns["KB sent\nper task"] = per_task("uplink_bytes", "{:.2f}", 1e-3)
     return columns
+
+
+def _simulated(entries: Entries) -> str:
+    return _spread([entry["simulated_on_time_accuracy"] for entry in entries])
 
 
 def share_cell(entries: Sequence[dict[str, float]], first: int, sign: str = "") -> str:
