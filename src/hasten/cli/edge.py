@@ -8,7 +8,8 @@ from typing import Annotated, Literal
 import typer
 
 from hasten.cli.app import app
-from hasten.cli.arguments import DEFAULT_MEMORY_MB, MemoryOption
+from hasten.cli.arguments import DEFAULT_MEMORY_MB, MemoryOption, WebOption, WebTokenOption
+from hasten.cli.page import page_of_edge
 from hasten.core import signals
 
 
@@ -34,6 +35,8 @@ def edge(
     queue: Annotated[
         Literal["deadline", "fifo"], typer.Option("--queue", help="Served first: the earliest deadline, or who came.")
     ] = "deadline",
+    web: WebOption = None,
+    web_token_file: WebTokenOption = None,
 ) -> None:
     """Serve packages to devices until interrupted."""
     from hasten.runtime.edge.command import serve_edge
@@ -53,5 +56,5 @@ def edge(
         max_devices=max_devices,
         queue=queue,
     )
-    serve_edge(packages, plan)
+    serve_edge(packages, plan, *page_of_edge(web, web_token_file))
     signals.forget()  # the usual end of a server

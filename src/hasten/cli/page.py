@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -12,8 +12,10 @@ from rich.console import Console
 
 from hasten.cli.output import show
 from hasten.core.errors import HastenError
+from hasten.runtime.notes import say_on_stderr
 
 if TYPE_CHECKING:
+    from hasten.runtime.edge.server import EdgeServer
     from hasten.runtime.local.changes import Changes
 
 
@@ -28,13 +30,45 @@ def page_of_run(
     if web is None:
         yield folder, None
         return
-    try:
+    with _needs_web():
         from hasten.web.live import live_page
         from hasten.web.server import web_place
-    except ModuleNotFoundError as error:
-        raise HastenError(f"`--web` needs {error.name}: pip install 'hasten[web]'") from error
 
     with ExitStack() as stack:
         kept = folder or Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="hasten-run-")))
         changes = stack.enter_context(live_page(web_place(web, token_file), kept, lambda line: show(console, line)))
         yield kept, changes
+
+
+def page_of_edge(
+    web: str | None, token_file: Path | None
+) -> tuple[Callable[[EdgeServer], AbstractContextManager[object]] | None, Callable[[str], None]]:
+    """What serves an edge's page while it listens, if ``--web`` asks for one, and what hears its lines."""
+    if web is None:
+        return None, say_on_stderr
+    with _needs_web():
+        from hasten.web.edge import EdgeWatch
+        from hasten.web.server import WebServer, web_place
+
+    watch = EdgeWatch()
+    server = WebServer(watch, web_place(web, token_file))
+
+    @contextmanager
+    def beside(edge: EdgeServer) -> Iterator[None]:
+        with watch.begin(edge), server:
+            print(f"page: {server.address}", flush=True)
+            yield
+
+    def hear(text: str) -> None:
+        say_on_stderr(text)
+        watch.hear(text)
+
+    return beside, hear
+
+
+@contextmanager
+def _needs_web() -> Iterator[None]:
+    try:
+        yield
+    except ModuleNotFoundError as error:
+        raise HastenError(f"`--web` needs {error.name}: pip install 'hasten[web]'") from error

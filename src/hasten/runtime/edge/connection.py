@@ -13,7 +13,6 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
-from hasten.runtime.edge.carried import CarriedWork
 from hasten.runtime.edge.connections import Connections, Guest
 from hasten.runtime.edge.core import EdgeCore
 from hasten.runtime.edge.queue import Ticket
@@ -22,7 +21,7 @@ from hasten.runtime.sockets import prepare_socket
 from hasten.runtime.wire.frames import Code, Frame, FrameParser, Kind, WireError, sealed
 from hasten.runtime.wire.handshake import EDGE_BEFORE_HELLO, Welcome, parse_hello, refuse_frame, welcome_frame
 from hasten.runtime.wire.load import pong_frame
-from hasten.runtime.wire.tasks import EdgeAnswer, Submit, answer_frame, edge_limits, parse_submit
+from hasten.runtime.wire.tasks import EdgeAnswer, Status, Submit, answer_frame, edge_limits, parse_submit
 
 MAX_UNSENT_BYTES = 1 << 20
 """A device that does not read its answers is cut off when so many bytes wait for it,"""
@@ -58,7 +57,6 @@ class EdgeConnection(asyncio.BufferedProtocol):
         self._buffer = memoryview(b"")
         self._served: Served | None = None
         self._tickets: dict[Ticket, None] = {}
-        self._carried = CarriedWork()
         self._bytes = 0
         self._max_unsent_bytes = MAX_UNSENT_BYTES
         self._idle_frames, self._counting_since_ms = 0, 0.0
@@ -105,7 +103,7 @@ class EdgeConnection(asyncio.BufferedProtocol):
         if frame.kind is Kind.SUBMIT:
             self._submit(frame)
         elif frame.kind is Kind.PING:
-            self._write(pong_frame(frame.task, self._core.clock.now_ms(), self._core.report(self._carried)))
+            self._write(pong_frame(frame.task, self._core.clock.now_ms(), self._core.report(self._guest.carried)))
             self._count_idle_frame()
         else:
             self._welcome(frame)
@@ -137,7 +135,7 @@ class EdgeConnection(asyncio.BufferedProtocol):
         except WireError as error:
             self._refuse(frame.task, Refusal(error.code, str(error)))
             return
-        ticket = self._core.submit(request, self._replier(frame.task), self._carried)
+        ticket = self._core.submit(request, self._replier(frame.task), self._guest.carried)
         self._tickets[ticket] = None
         self._bytes += request.size_bytes
 
@@ -171,9 +169,19 @@ class EdgeConnection(asyncio.BufferedProtocol):
         outcome.clock_ms = self._core.clock.now_ms()
         here_us = int((outcome.clock_ms - ticket.arrived_ms) * 1000.0)
         outcome.queue_us = max(here_us - outcome.compute_us - outcome.decode_us, 0)
+        self._count(outcome)
         self._write(answer_frame(task, outcome))
 
+    def _count(self, outcome: EdgeAnswer) -> None:
+        """For who watches the edge."""
+        if outcome.status is Status.LATE:
+            self._guest.late += 1
+        else:
+            self._guest.answered += 1
+            self._guest.waits_ms.append(outcome.queue_us / 1000.0)
+
     def _refuse(self, task: int, refusal: Refusal) -> None:
+        self._guest.refused += 1
         self._connections.refused(self._guest, refusal)
         self._write(refuse_frame(task, refusal.code, refusal.text))
         self._count_idle_frame()

@@ -8,12 +8,13 @@ connection is known to be dead; where all places are taken, such old connections
 
 from __future__ import annotations
 
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from hasten.core.errors import InputError
 from hasten.runtime.clock import Clock
+from hasten.runtime.edge.carried import CarriedWork
 from hasten.runtime.edge.served import Refusal
 from hasten.runtime.notes import Notes
 from hasten.runtime.wire.frames import Code
@@ -23,6 +24,7 @@ STRANGER_MS = 50.0
 SUCCEEDED_MS = 400.0
 """A device's connection is an old one when it has been silent for so long and since a later one of its name and address
 came (devices call a link dead after 500 ms of silence at the earliest)."""
+RECENT_WAITS = 50
 SPARE_DESCRIPTORS = 16
 """File descriptors that are left for everything but connections."""
 
@@ -73,6 +75,14 @@ class Guest:
     heard_ms: float = 0.0
     leaving: str = "it closed the connection"
     """Why it goes, when it goes."""
+    answered: int = 0
+    late: int = 0
+    refused: int = 0
+    """Tasks that ended so,"""
+    waits_ms: deque[float] = field(default_factory=lambda: deque(maxlen=RECENT_WAITS))
+    """and for how long the last ones that were answered waited."""
+    carried: CarriedWork = field(default_factory=CarriedWork)
+    """How much of a worker it takes up lately."""
 
     def __str__(self) -> str:
         where = f"{self.address}:{self.port}"

@@ -157,6 +157,7 @@ function drawLabels(kind) {
   write(get("streams-title"), kind === "edge" ? `Devices (${store.rows.length})` : `Streams (${store.rows.length})`);
   write(get("chosen"), kind === "edge" || page.stream < 0 ? "" : `plots show ${name}`);
   for (const node of document.querySelectorAll(".of")) write(node, node.dataset.known === "no" ? `${name}: no promises in these logs yet` : name);
+  write(get("events-title"), kind === "edge" ? "Told to the operator" : "Faults and fallbacks");
   if (kind === "edge") write(document.querySelector("[data-plot=accuracy] h2"), "Backlog of the least busy worker");
 }
 

@@ -108,7 +108,7 @@ export class Events {
 
   #entry(event, rows) {
     const when = element("time", "", clock(event.at_ms));
-    const who = element("span", "who", event.stream < 0 ? "run" : rows[event.stream]?.name ?? "");
+    const who = element("span", "who", event.stream < 0 ? (event.kind === "note" ? "edge" : "run") : rows[event.stream]?.name ?? "");
     const tone = event.stream < 0 ? "round" : event.kind.startsWith("fallback") || event.kind === "answered_late" ? "" : "fault";
     const text = element("span", tone, event.count > 1 ? `${event.count} tasks ${event.text}` : event.text);
     return element("li", "", when, who, text);
