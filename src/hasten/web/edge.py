@@ -145,7 +145,8 @@ class EdgeWatch:
         }
         devices = [(guest.answered, guest.carried.lately(now_ms)[0]) for guest in self._guests]
         backlog_ms = min(report.backlog_ms, default=0.0)
-        self._samples.append(_Sample(self._now_ms(), backlog_ms, report.waiting, core.busy, totals, devices))
+        busy = sum(backlog_ms > 0.0 for backlog_ms in report.backlog_ms)
+        self._samples.append(_Sample(self._now_ms(), backlog_ms, report.waiting, busy, totals, devices))
 
     def _now_ms(self) -> float:
         return round(1000.0 * (time.monotonic() - self._began_s), 1)

@@ -158,11 +158,6 @@ class EdgeCore:
         with self._lock:
             return self._report(device or CarriedWork(), self.clock.now_ms())
 
-    @property
-    def busy(self) -> int:
-        """How many workers are at work."""
-        return self.workers - len(self._free)
-
     def check(self) -> None:
         """Tell of tasks that run for far longer than predicted; to be called now and then."""
         with self._lock:
