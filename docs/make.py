@@ -35,6 +35,7 @@ COMMANDS = (
     "edge",
     "device",
     "web",
+    "doctor",
 )
 COMMANDS_HEAD = """# Command line
 

@@ -23,10 +23,11 @@ from hasten.cli import (
     edge,
     device,
     web,
+    doctor,
 )
 # isort: on
 
 __all__ = [
-    "app", "build", "conform", "demo", "device", "edge", "inspect", "main", "profile", "run", "simulate", "solve",
-    "study", "train", "verify", "web",
+    "app", "build", "conform", "demo", "device", "doctor", "edge", "inspect", "main", "profile", "run", "simulate",
+    "solve", "study", "train", "verify", "web",
 ]  # fmt: skip

@@ -29,7 +29,6 @@ app = typer.Typer(
     name="hasten",
     help="Adaptive DNN inference between mobile devices and an edge node.",
     no_args_is_help=True,
-    add_completion=False,
     pretty_exceptions_enable=False,
 )
 
