@@ -43,7 +43,7 @@ def test_every_option_gives_what_the_module_gives_and_a_split_one_over_a_socket(
         wanted = [[logits.numpy() for logits in network(frame[None].clone())] for frame in frames]
         own = twin(frames[:1].clone())
     own = own if isinstance(own, torch.Tensor) else own["logits"]
-    np.testing.assert_array_equal(wanted[0][-1], own.numpy(), err_msg="the last exit is the module's own answer")
+    assert apart(wanted[0][-1], own.numpy()) < 1e-5, "the module's own answer; torch fuses no layer that is listened to"
     assert all(apart(wanted[0][exit_], wanted[1][exit_]) > 10 * TOLERANCE for exit_ in range(3)), "or all would pass"
     require_equal(package, frames.numpy(), wanted)
     assert len(verify(package, random_inputs=1, samples=2).options) == len(package.manifest.options())
