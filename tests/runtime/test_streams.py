@@ -65,7 +65,7 @@ def test_an_alarm_that_goes_off_late_costs_an_exit_and_not_the_task():
     assert {record["answered_exit"] for record in records} == {3}
 
 
-def test_an_edge_whose_answers_cannot_be_true_is_soon_asked_no_more():
+def test_an_edge_whose_answers_cannot_be_true_is_soon_hardly_asked():
     def setting(world):
         def changed(answer):
             answer.class_index = CLASSES
@@ -75,7 +75,7 @@ def test_an_edge_whose_answers_cannot_be_true_is_soon_asked_no_more():
 
     records, _ = run(setting, tasks=40, deadline_ms=150, scheduler="greedy")
     assert records[0]["fallback"] == "bad_answer" and records[0]["promised"] == 1.0
-    assert all(record["fallback"] is None for record in records[10:])
+    assert sum(record["fallback"] is not None for record in records[10:]) <= 3  # it is tried again now and then
 
 
 def test_an_output_that_is_not_finite_is_an_outcome_of_its_own():

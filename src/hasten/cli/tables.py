@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -67,8 +68,14 @@ def result_table(document: dict[str, Any], title: str, width: int = WIDE) -> Tab
         table.add_column(heading, justify="right", no_wrap=True)
     for scheduler in dict.fromkeys(entry["scheduler"] for entry in document["results"]):
         entries = [entry for entry in document["results"] if entry["scheduler"] == scheduler]
-        table.add_row(scheduler, *(cell(entries) for cell in columns.values()))
+        table.add_row(_short(scheduler), *(cell(entries) for cell in columns.values()))
     return table
+
+
+def _short(scheduler: str) -> str:
+    """A scheduler's name; of a policy's file the name without its folder."""
+    kind, colon, file = scheduler.partition(":")
+    return f"{kind}:{Path(file).name}" if colon and kind in ("policy", "dqn") else scheduler
 
 
 Entries = Sequence[dict[str, Any]]

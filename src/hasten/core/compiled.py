@@ -38,7 +38,7 @@ from hasten.core.jit import LOADED_S
 F = TypeVar("F", bound=Callable[..., Any])
 R = TypeVar("R")
 
-WITHOUT_KERNELS = ("cli", "demo", "fidelity", "networks", "report", "runtime", "split", "study")
+WITHOUT_KERNELS = ("cli", "demo", "fidelity", "networks", "report", "runtime", "split", "study", "web")
 """Parts of hasten that no kernel can call, as nothing below them imports them: their files do not count as sources."""
 
 KEPT_FOLDERS = 8

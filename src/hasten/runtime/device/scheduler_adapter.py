@@ -27,7 +27,7 @@ from hasten.runtime.device.deadlines import DeadlineSchedulers, PlannedScheduler
 from hasten.runtime.device.option_times import OptionTimes
 from hasten.runtime.device.scheduler_host import START_PATIENCE_MS, SchedulerHost
 from hasten.runtime.device.settings import AgentSettings
-from hasten.runtime.device.tasks import Reason, Task
+from hasten.runtime.device.tasks import Fallback, Reason, Task
 from hasten.runtime.device.ways import BuildTime, building
 
 REPLAN_LEAST_MS, REPLAN_SHARE, REPLAN_TRIP_SHARE = 2.0, 0.04, 0.1
@@ -228,14 +228,14 @@ class SchedulerAdapter:
         """Learn how far predictions hold, and keep the outcome for a scheduler that learns, told before it decides.
 
         What an answer of another kind than was decided, found here, says of the prediction is that it did not hold; its
-        accuracy is what was saved.
+        accuracy is what was saved. Beside an answer that cannot be true nothing was: such an edge is not worth asking.
         """
         choice = task.choice
         told = task.reason not in (Reason.STOPPED, Reason.WITHDRAWN)
         if choice is not None and choice.promised is not None and told:
             in_time = task.latency_ms <= self.limit_ms(task.deadline_ms)
             saved = 0.0
-            if in_time and choice.accuracy > 0.0:
+            if in_time and choice.accuracy > 0.0 and task.fallback is not Fallback.BAD_ANSWER:
                 saved = min(self._profile.exits[task.answered_exit - 1].accuracy / choice.accuracy, 1.0)
             self._curves.tell(choice.slack, choice.offloads, choice.promised, in_time and task.fallback is None, saved)
         self._by_deadline.learn(task)
