@@ -24,7 +24,7 @@ from virtual_cases import Cycle, profile
 
 from hasten.runtime.device.flights import GRACE_MS
 from hasten.runtime.device.settings import AgentSettings
-from hasten.runtime.device.tasks import Arrival, Outcome, Task
+from hasten.runtime.device.tasks import Arrival, Outcome, Reason, Task
 from hasten.runtime.virtual.loop import VirtualClock, run_virtual
 from hasten.schedulers import make_scheduler
 
@@ -167,6 +167,8 @@ class _World:
         if stream.told[frame] > 1:
             self.breaks(f"{name} has two outcomes")
         self.latest_ms = max(self.latest_ms, now - task.arrived_ms - task.deadline_ms - self.stalled_ms)
+        if task.reason is Reason.FAILED:
+            self.breaks(f"{name} failed on the device")
         if task.class_index is not None:
             self._judge(name, task)
         self._sent_to_nobody(stream, name, task)
