@@ -20,9 +20,10 @@ def test_the_quick_demo_ends_with_a_table_and_a_report(tmp_path: Path) -> None:
     document = json.loads((tmp_path / "r").read_text())
     assert document["schema"] == "hasten.result/1"
     names = [entry["scheduler"] for entry in document["results"]]
-    learned = [name for name in names if name.startswith("policy:")]
     assert names[0] == "greedy" and "edgent" in names
-    if not learned:  # the network's accuracies differ on this machine by a picture: the demo says so and goes on
+    if (
+        "learned" not in names
+    ):  # the network's accuracies differ on this machine by a picture: the demo says so and goes on
         assert "without the learned policy: " in done.stdout
     tasks = {entry["tasks"] for entry in document["results"]}
     assert len(tasks) == 1, "every scheduler meets the same tasks"

@@ -9,7 +9,7 @@ device alone cannot finish the last exit in time, the edge could if the link wer
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -37,6 +37,8 @@ ProgressCall = Callable[[str, float], None]
 DEVICES = 3
 SHIPPED_POLICY = Path(__file__).parent / "policies" / "weights" / "digits.onnx"
 """Trained for this scenario and network by ``scripts/train_demo_policy.py``."""
+LEARNED = "learned"
+"""What its results are called."""
 SCHEDULERS = ("greedy", "edgent", "neurosurgeon", "device-only:deepest", "edge-only:deepest")
 QUICK_SCHEDULERS = ("greedy", "edgent", "device-only:deepest")
 SECONDS, QUICK_SECONDS = 30.0, 6.0
@@ -80,12 +82,14 @@ def run_demo(out: Path, quick: bool, data: str, progress: ProgressCall, changes:
         scenario, names, [SEED], out_dir=out / "tasks", progress=progress, changes=changes
     ).complete()
     ran = list(dict.fromkeys(result.scheduler for result in outcome.results))
-    predicted = {result.scheduler: result.on_time_accuracy for result in predict(scenario, ran, [SEED], progress)}
-    document = result_document(scenario.name, outcome.results, runtime=outcome.facts)
+    simulated = _called_learned(predict(scenario, ran, [SEED], progress))
+    results = _called_learned(outcome.results)
+    predicted = {result.scheduler: result.on_time_accuracy for result in simulated}
+    document = result_document(scenario.name, results, runtime=outcome.facts)
     for entry in document["results"]:
         entry["simulated_on_time_accuracy"] = predicted[entry["scheduler"]]
     report = out / "report.html"
-    write_report(report, _report(scenario, profile, outcome.results, fixed, outcome.facts, best_fixed, predicted))
+    write_report(report, _report(scenario, profile, results, fixed, outcome.facts, best_fixed, predicted))
     title = f"{DEVICES} streams of {data}, each over a varying link: the same tasks for every scheduler"
     return DemoOutcome(title, document, report, notes)
 
@@ -119,6 +123,11 @@ def _learned(scenario: Scenario, path: Path) -> tuple[list[str], tuple[str, ...]
         return [], (f"without the learned policy: {error}",)
     write_bytes(path, SHIPPED_POLICY.read_bytes())
     return [f"policy:{path}"], ()
+
+
+def _called_learned(results: Sequence[Result]) -> list[Result]:
+    """The policy's results under a name without its file."""
+    return [replace(it, scheduler=LEARNED) if it.scheduler.startswith("policy:") else it for it in results]
 
 
 def demo_scenario(package: str, profile: Profile, seconds: float) -> dict[str, Any]:
@@ -202,9 +211,8 @@ def _report(
         f"Choosing exit and partition point task by task, greedy answered {adaptive:.1%} of all tasks correctly before "
         f"their deadline; the best single choice for all tasks ({best_fixed}, found by simulation) {alone:.1%}."
     )
-    learned = [result.scheduler for result in results if result.scheduler.startswith("policy:")]
-    if learned:
-        lead += f" A policy trained for this scenario in simulation answered {score(results, learned[0]):.1%}."
+    if any(result.scheduler == LEARNED for result in results):
+        lead += f" A policy trained for this scenario in simulation answered {score(results, LEARNED):.1%}."
     sections = run_sections(scenario, results, "greedy")
     sections.insert(0, network_section(profile))
     sections.append(

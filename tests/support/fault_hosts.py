@@ -33,7 +33,7 @@ from hasten.runtime.virtual.machine import VirtualCompute, shared_machine
 from hasten.runtime.virtual.stand_in import number_in, stand_in_package
 from hasten.runtime.wire.handshake import Hello
 from hasten.runtime.wire.tasks import Status
-from hasten.split.manifest import LOGITS
+from hasten.split.manifest import LOGITS, TensorSpec
 
 CLASSES = 1024
 CHECK_EVERY_MS = 1000.0
@@ -49,7 +49,8 @@ def label(frame: int, partition: int, exit_: int) -> tuple[int, float]:
 def numbered_package(profile: Profile) -> Any:
     """A stand-in package of many classes."""
     package = stand_in_package(profile)
-    package.manifest.classes = CLASSES
+    logits = (TensorSpec(name=LOGITS, shape=(CLASSES,), dtype="float32"),)
+    package.manifest.classes, package.manifest.outputs = CLASSES, lambda exit_: logits
     return package
 
 
@@ -285,6 +286,8 @@ class DeviceHost:
             machine=machine,
         )
         await agent.prepare()
+        if self.agent is not agent:
+            return  # the power has gone meanwhile
         self.log = DiskLog(self.disk)
         self._run = asyncio.create_task(agent.run(arrivals, 0.0, self.log, on_task))
 
@@ -301,10 +304,10 @@ class DeviceHost:
     async def stop(self) -> None:
         """End in order: tasks that are here get a moment."""
         agent, run = self.agent, self._run
+        self.agent = self._run = None  # before the next one starts, which may be while this one ends
         if run is not None:
             run.cancel()
             await asyncio.wait([run])
-        self.agent = self._run = None
         if agent is not None:
             await agent.close()
 
