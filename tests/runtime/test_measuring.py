@@ -85,6 +85,20 @@ def test_an_edge_slower_than_profiled_is_told_of_once(scheduler):
     ]
 
 
+def test_a_scheduler_that_only_offloads_goes_back_to_an_edge_that_was_slow():
+    """Its tasks are refused as expired meanwhile: what the edge takes now has to be tried without them."""
+    slow = {"factor": 20.0}
+
+    def setting(world):
+        world.edge.service = lambda n, profiled_ms: slow["factor"] * profiled_ms
+        world.at(5_000, lambda: slow.update(factor=1.0))
+
+    records, _ = run(setting, scheduler="fixed:4,0", deadline_ms=150.0, rate_hz=5.0, tasks=200)
+    answered_there = [r["outcome"] == "on_time" and r["fallback"] is None for r in records]
+    assert not any(answered_there[10:25])
+    assert all(answered_there[100:])
+
+
 def test_one_slower_segment_changes_that_segment_only():
     """Exits 3 and 4 in turns on the device; only the deepest one's kernel is slow here."""
 

@@ -219,19 +219,21 @@ class DeviceAgent:
         self._follow(task, choice, usable, now)
 
     def _follow(self, task: Task, choice: ChosenOption | None, usable: bool, now: float) -> None:
-        """Do what was decided, as far as it makes sense."""
+        """Do what was decided, as far as it makes sense; of a task that stays here, for whatever reason, learn more."""
+        stays = True
         if not usable and (choice is None or choice.offloads):
             self._decide_alone(task, Fallback.UNREACHABLE)
         elif choice is None:
             self._drop(task, Reason.SCHEDULER)
         elif task.arrived_ms + task.predicted_ms <= task.limit_ms:
             self._begin(task, choice, now)
+            stays = not choice.offloads
         elif choice.planned_ms <= task.limit_ms - task.arrived_ms:  # it could not know of late alarms and latest times
             self._decide_alone(task, Fallback.LATE)
         else:
             self._drop(task, Reason.EXPIRED)
-        if usable and (choice is None or not choice.offloads):
-            self._contact.learn_more(task, choice, now)
+        if usable and stays:
+            self._contact.learn_more(task, None if choice is None or choice.offloads else choice, now)
 
     def _note_decision(self, task: Task, now: float) -> None:
         """For the log: what the scheduler saw, and what it has to tell, of which each kind is told in words once."""
