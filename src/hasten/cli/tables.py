@@ -23,6 +23,8 @@ ProgressCall = Callable[[str, float], None]
 
 WIDE = 150
 """A result table with all its columns needs about so many characters."""
+LONG_NAME = 20
+"""Longer names of schedulers are folded."""
 
 
 def make_console(to_stderr: bool = False) -> Console:
@@ -63,10 +65,12 @@ def result_table(document: dict[str, Any], title: str, width: int = WIDE) -> Tab
         predicted = {"on-time acc.\nsimulated": _simulated}
         columns = predicted | columns
     table = plain_table(title)
-    table.add_column("scheduler", overflow="fold", min_width=8)
+    schedulers = dict.fromkeys(entry["scheduler"] for entry in document["results"])
+    longest = max((len(_short(scheduler)) for scheduler in schedulers), default=0)
+    table.add_column("scheduler", overflow="fold", min_width=min(max(longest, 8), LONG_NAME))
     for heading in columns:
         table.add_column(heading, justify="right", no_wrap=True)
-    for scheduler in dict.fromkeys(entry["scheduler"] for entry in document["results"]):
+    for scheduler in schedulers:
         entries = [entry for entry in document["results"] if entry["scheduler"] == scheduler]
         table.add_row(_short(scheduler), *(cell(entries) for cell in columns.values()))
     return table
