@@ -9,16 +9,24 @@ function bar(node, part, over = false) {
   fill.className = over ? "over" : "";
 }
 
-function numberWithBar() {
-  const text = element("span");
-  const rail = element("span", "bar", element("i"));
-  return { text, rail, nodes: [text, rail] };
-}
-
 const plain = (classes, show) => ({
   classes,
   make: (cell) => cell,
   fill: (cell, row) => write(cell, show(row)),
+});
+
+/** `warns`: more than the whole is shown as too much. */
+const withBar = (show, part, warns = false) => ({
+  make(cell) {
+    const text = element("span");
+    const rail = element("span", "bar", element("i"));
+    cell.append(text, rail);
+    return { text, rail };
+  },
+  fill({ text, rail }, row) {
+    write(text, show(row));
+    bar(rail, part(row), warns && part(row) > 1);
+  },
 });
 
 const COLUMNS = {
@@ -44,31 +52,9 @@ const COLUMNS = {
         cut.title = none ? "" : `${row.partition} blocks on the device (blue), the rest at the edge (green)`;
       },
     },
-    {
-      title: "on-time accuracy now",
-      make(cell) {
-        const made = numberWithBar();
-        cell.append(...made.nodes);
-        return made;
-      },
-      fill({ text, rail }, row) {
-        write(text, share(row.accuracy_now));
-        bar(rail, row.accuracy_now);
-      },
-    },
+    { title: "on-time accuracy now", ...withBar((row) => share(row.accuracy_now), (row) => row.accuracy_now) },
     { title: "so far", ...plain("optional", (row) => share(row.accuracy)) },
-    {
-      title: "p95 / deadline, ms",
-      make(cell) {
-        const made = numberWithBar();
-        cell.append(...made.nodes);
-        return made;
-      },
-      fill({ text, rail }, row) {
-        write(text, `${ms(row.p95_ms)} / ${ms(row.deadline_ms)}`);
-        bar(rail, row.p95_ms / row.deadline_ms, row.p95_ms > row.deadline_ms);
-      },
-    },
+    { title: "p95 / deadline, ms", ...withBar((row) => `${ms(row.p95_ms)} / ${ms(row.deadline_ms)}`, (row) => row.p95_ms / row.deadline_ms, true) },
     { title: "link believed (shaped), Mbit/s", ...plain("optional", (row) => `${mbps(row.rate_mbps)}${row.shaped_mbps == null ? "" : ` (${mbps(row.shaped_mbps)})`}`) },
     { title: "backlogs D · U · E, ms", ...plain("optional", (row) => `${ms(row.device_wait_ms)} · ${ms(row.uplink_wait_ms)} · ${ms(row.edge_wait_ms)}`) },
     { title: "tasks", ...plain("optional", (row) => count(row.tasks)) },
@@ -84,18 +70,7 @@ const COLUMNS = {
     { title: "too late", ...plain("", (row) => count(row.late)) },
     { title: "refused", ...plain("", (row) => count(row.refused)) },
     { title: "wait p95, ms", ...plain("optional", (row) => ms(row.wait_p95_ms)) },
-    {
-      title: "share of a worker now",
-      make(cell) {
-        const made = numberWithBar();
-        cell.append(...made.nodes);
-        return made;
-      },
-      fill({ text, rail }, row) {
-        write(text, percent(row.load));
-        bar(rail, row.load);
-      },
-    },
+    { title: "share of a worker now", ...withBar((row) => percent(row.load), (row) => row.load) },
   ],
 };
 
