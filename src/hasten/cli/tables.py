@@ -24,7 +24,7 @@ ProgressCall = Callable[[str, float], None]
 WIDE = 150
 """A result table with all its columns needs about so many characters."""
 LONG_NAME = 20
-"""Longer names of schedulers are folded."""
+"""Longer names of schedulers are folded; on narrow terminals more of them."""
 
 
 def make_console(to_stderr: bool = False) -> Console:
@@ -67,7 +67,8 @@ def result_table(document: dict[str, Any], title: str, width: int = WIDE) -> Tab
     table = plain_table(title)
     schedulers = dict.fromkeys(entry["scheduler"] for entry in document["results"])
     longest = max((len(_short(scheduler)) for scheduler in schedulers), default=0)
-    table.add_column("scheduler", overflow="fold", min_width=min(max(longest, 8), LONG_NAME))
+    folded_from = min(max(longest, 8), LONG_NAME) if width >= WIDE else 8  # a narrow terminal needs it for the numbers
+    table.add_column("scheduler", overflow="fold", min_width=folded_from)
     for heading in columns:
         table.add_column(heading, justify="right", no_wrap=True)
     for scheduler in schedulers:
