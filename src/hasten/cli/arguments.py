@@ -21,6 +21,10 @@ MemoryOption = Annotated[
 ]
 DEFAULT_MEMORY_MB = 1024
 DEFAULT_SCHEDULERS = "greedy,edgent,neurosurgeon,min-latency,device-only:deepest,edge-only:deepest"
+MetricsOption = Annotated[
+    str | None,
+    typer.Option("--metrics", metavar="[HOST:]PORT", help="Serve counters to Prometheus there (docs/edge-doors.md)."),
+]
 WebOption = Annotated[
     str | None, typer.Option("--web", metavar="[HOST:]PORT", help="Serve the live page there meanwhile (docs/web.md).")
 ]

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from hasten.cli.app import app
-from hasten.cli.arguments import DEFAULT_MEMORY_MB, JsonOption, MemoryOption, PackageArgument
+from hasten.cli.arguments import DEFAULT_MEMORY_MB, JsonOption, MemoryOption, MetricsOption, PackageArgument
 from hasten.cli.output import check_outputs, console_for, interruption, show, write_json
 from hasten.cli.tables import result_table
 
@@ -61,6 +61,7 @@ def device(
         Path | None,
         typer.Option("--write-profile", metavar="PROFILE.json", help="Write the times measured while running."),
     ] = None,
+    metrics: MetricsOption = None,
     json_to: JsonOption = None,
 ) -> None:
     """Run a device agent: its own stream of tasks, decided one by one, finished locally if the edge is gone."""
@@ -84,7 +85,7 @@ def device(
         memory_mb=memory_mb,
         seed=seed,
     )
-    stream = DeviceStream(source, arrivals, tasks, log, answers, write_profile)
+    stream = DeviceStream(source, arrivals, tasks, log, answers, write_profile, metrics)
     result = run_device(package, plan, stream, learn=LearnPlan() if learn else None)
     document = result_document(package.stem, [result])
     write_json(json_to, document)

@@ -8,7 +8,7 @@ from typing import Annotated, Literal
 import typer
 
 from hasten.cli.app import app
-from hasten.cli.arguments import DEFAULT_MEMORY_MB, MemoryOption, WebOption, WebTokenOption
+from hasten.cli.arguments import DEFAULT_MEMORY_MB, MemoryOption, MetricsOption, WebOption, WebTokenOption
 from hasten.cli.page import page_of_edge
 from hasten.core import signals
 
@@ -35,6 +35,7 @@ def edge(
     queue: Annotated[
         Literal["deadline", "fifo"], typer.Option("--queue", help="Served first: the earliest deadline, or who came.")
     ] = "deadline",
+    metrics: MetricsOption = None,
     web: WebOption = None,
     web_token_file: WebTokenOption = None,
 ) -> None:
@@ -55,6 +56,7 @@ def edge(
         memory_mb=memory_mb,
         max_devices=max_devices,
         queue=queue,
+        metrics=metrics,
     )
     serve_edge(packages, plan, *page_of_edge(web, web_token_file))
     signals.forget()  # the usual end of a server

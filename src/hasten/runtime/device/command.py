@@ -15,6 +15,7 @@ from hasten.runtime.device.prepared import DevicePlan, PreparedDevice
 from hasten.runtime.device.tally import Tally
 from hasten.runtime.device.tasklog import TaskLog
 from hasten.runtime.device.tasks import Task
+from hasten.runtime.device.watched import WatchedDevice
 from hasten.runtime.device.workload import open_workload
 from hasten.runtime.notes import say_on_stderr
 from hasten.runtime.sockets import run_loop
@@ -33,6 +34,7 @@ class DeviceStream:
         log: one JSON line per task goes here; see :mod:`hasten.core.task_log`.
         answers: each answer is told here: a file, ``-``, or an MQTT topic; see ``answer_sinks``.
         profile: the profile with the times that were measured meanwhile goes here in the end, also when interrupted.
+        metrics: ``[HOST:]PORT`` where Prometheus finds its counters.
     """
 
     source: str = "samples"
@@ -41,6 +43,7 @@ class DeviceStream:
     log: Path | None = None
     answers: str | None = None
     profile: Path | None = None
+    metrics: str | None = None
 
 
 def run_device(
@@ -73,10 +76,13 @@ def run_device(
     prepared = PreparedDevice(opened, replace(plan, arrivals=work.arrivals, rate_hz=work.rate_hz))
     tally, answers = Tally(name, plan.seed, prepared.times, plan.slowdown), Answers(opened)
     log, told = TaskLog(stream.log), open_answers(stream.answers, note)
+    watched = WatchedDevice(stream.metrics, note)
 
     def count(task: Task) -> None:
         tally.add(task)
-        told.write(answers.of(task).line())
+        answer = answers.of(task)
+        told.write(answer.line())
+        watched.ended(answer, task.wire_bytes)
         if progress and stream.tasks:
             progress(f"{name} on {opened.manifest.name}", tally.tasks / stream.tasks)
 
@@ -84,7 +90,8 @@ def run_device(
         async with prepared.agent(note) as agent:
             following = asyncio.create_task(learning.follow(agent)) if learning is not None else None
             try:
-                await work.run(agent, plan.deadline_ms, log, count)
+                with watched.watching(agent):
+                    await work.run(agent, plan.deadline_ms, log, count)
             finally:
                 tally.failure = agent.failure
                 if following is not None:

@@ -7,6 +7,7 @@ from collections import Counter
 from dataclasses import dataclass
 
 from hasten.runtime.device.answers import Answer
+from hasten.runtime.latency_counts import LatencyCounts, LatencySummary
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,6 +36,8 @@ class DeviceStats:
     fallbacks: int = 0
     """Finished here otherwise than was decided."""
     uplink_bytes: int = 0
+    latencies: LatencySummary = LatencyCounts().summary()  # noqa: RUF009  # a plain tuple
+    """Of those with an answer, from arrival to answer."""
     edge_connected: bool = False
     scheduler_failure: str | None = None
     """What the scheduler did wrong, if it did; Greedy has decided since."""
@@ -49,6 +52,7 @@ class Counters:
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._counts: Counter[str] = Counter()
+        self._latencies = LatencyCounts()
 
     def taken(self) -> None:
         """A frame was taken."""
@@ -65,13 +69,14 @@ class Counters:
                 counts[answer.reason] += 1
             if answer.ran_on is not None:
                 counts[_PLACES[answer.ran_on]] += 1
+                self._latencies.add(answer.latency_ms)
             counts["fallbacks"] += answer.fallback is not None
             counts["uplink_bytes"] += uplink_bytes
 
     def stats(self, edge_connected: bool, scheduler_failure: str | None) -> DeviceStats:
         """All of it, at one moment."""
         with self._lock:
-            counts = self._counts.copy()
+            counts, latencies = self._counts.copy(), self._latencies.summary()
         return DeviceStats(
             frames=counts["frames"],
             under_way=counts["frames"] - counts["ended"],
@@ -86,6 +91,7 @@ class Counters:
             on_edge=counts["on_edge"],
             fallbacks=counts["fallbacks"],
             uplink_bytes=counts["uplink_bytes"],
+            latencies=latencies,
             edge_connected=edge_connected,
             scheduler_failure=scheduler_failure,
         )

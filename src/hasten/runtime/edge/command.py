@@ -40,7 +40,8 @@ def serve_edge(
         asyncio.get_running_loop().set_exception_handler(lambda loop, context: notes.tell("error", _error(context)))
         server = await edge.start()
         names = ", ".join(package.manifest.name for package in edge.packages)
-        print(f"edge serves {names} on {server.host}:{server.port}", flush=True)
+        doors = "".join(f"; {door} on {address}" for door, address in edge.addresses.items())
+        print(f"edge serves {names} on {server.host}:{server.port}{doors}", flush=True)
         try:
             with beside(server) if beside is not None else nullcontext():
                 await asyncio.Event().wait()

@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import math
 import threading
-from collections import Counter
 from collections.abc import Callable, Sequence
 from functools import partial
 
@@ -21,6 +20,7 @@ from hasten.runtime.clock import Clock
 from hasten.runtime.edge.admission import Admission
 from hasten.runtime.edge.carried import CarriedWork, others_work
 from hasten.runtime.edge.correction import ServiceCorrection
+from hasten.runtime.edge.counts import EdgeCounts
 from hasten.runtime.edge.queue import LastStarts, QueueLimits, Reply, ServiceOrder, TaskQueue, Ticket, earliest_deadline
 from hasten.runtime.edge.served import Computed, Refusal, Request, Served
 from hasten.runtime.edge.workers import Workers
@@ -33,9 +33,6 @@ OVERDUE_MS = 5_000.0
 """A task that takes so much longer than predicted is told of."""
 LONGEST_WAIT_MS = 3_600_000.0
 """What may start later than in so long is not watched for its last moment."""
-
-_ANSWERED = {status: status.name.lower() for status in Status}
-_REFUSED = {code: f"refused ({code.name.lower()})" for code in Code}
 
 Start = tuple[int, Request, Callable[[Computed | Refusal], None]]
 """What :meth:`Workers.execute` is called with."""
@@ -55,7 +52,9 @@ class EdgeCore:
         notes: told what an operator should know.
 
     Attributes:
-        totals: how many tasks ended how.
+        packages: what is served.
+        counts: what became of tasks.
+        totals: of these, how many tasks ended how.
     """
 
     def __init__(
@@ -72,7 +71,9 @@ class EdgeCore:
         self.clock = clock
         self.workers = workers.count
         self.slowdown = services[0].slowdown
-        self.totals: Counter[str] = Counter()
+        self.packages = list(services)
+        self.counts = EdgeCounts()
+        self.totals = self.counts.totals
         self.notes = notes or Notes(lambda text: None)
         self._served = {served.digest: served for served in services}
         self._workers = workers
@@ -104,7 +105,7 @@ class EdgeCore:
         with self._lock:
             self._closing = Refusal(Code.CLOSING, why)
             left = [self._queue.take() for _ in range(len(self._queue))]
-            self._count(*[self._closing] * len(left))
+            self.counts.ended(*[self._closing] * len(left))
             busy = len(self._free) < self.workers
             self._when_idle = when_idle if busy else None
         for ticket in left:
@@ -137,7 +138,7 @@ class EdgeCore:
                 start = self._start(self._free.pop(), ticket, now)
             else:
                 self._wait(ticket, now)
-            self._count(*(outcome for _, outcome in told))
+            self.counts.ended(*(outcome for _, outcome in told))
         for other, outcome in told:
             self._tell(other, outcome)
         if start is not None:
@@ -222,11 +223,6 @@ class EdgeCore:
         report = self._report(ticket.device, now)
         return EdgeAnswer(Status.LATE, ticket.request.exit, 0, 0.0, _us(now - ticket.arrived_ms), 0, 0, report)
 
-    def _count(self, *outcomes: EdgeAnswer | Refusal) -> None:
-        for outcome in outcomes:
-            ended = _ANSWERED[outcome.status] if isinstance(outcome, EdgeAnswer) else _REFUSED[outcome.code]
-            self.totals[ended] += 1
-
     def _await_last_start(self) -> None:
         """Be called when the next waiting task's last moment has passed."""
         next_ms = self._last_starts.next_ms
@@ -248,7 +244,7 @@ class EdgeCore:
                     told.append((ticket, self._late(ticket, now)))
             self._awaited_ms = math.inf
             self._await_last_start()
-            self._count(*(outcome for _, outcome in told))
+            self.counts.ended(*(outcome for _, outcome in told))
         for ticket, outcome in told:
             self._tell(ticket, outcome)
 
@@ -260,10 +256,11 @@ class EdgeCore:
             now = self.clock.now_ms()
             if isinstance(computed, Computed):
                 took_ms = computed.decode_ms + computed.compute_ms
+                self.counts.ran(ticket.started_ms - ticket.arrived_ms, took_ms)
                 self._correction.measured(ticket.request.segment, ticket.profiled_ms, took_ms, now)
             start = self._next(worker, now, told)
             told.append((ticket, self._outcome(ticket, computed, now)))
-            self._count(*(outcome for _, outcome in told))
+            self.counts.ended(*(outcome for _, outcome in told))
             if len(self._free) == self.workers:
                 idle, self._when_idle = self._when_idle, None
         if start is not None:

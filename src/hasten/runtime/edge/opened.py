@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -9,6 +10,7 @@ from pathlib import Path
 from hasten.core.errors import InputError
 from hasten.core.profile import read_profile
 from hasten.runtime.edge.connections import ConnectionLimits, fitting
+from hasten.runtime.edge.doors import EdgeDoors
 from hasten.runtime.edge.listening import free_descriptors
 from hasten.runtime.edge.queue import QUEUES
 from hasten.runtime.edge.server import EdgeServer, real_core, server_tls, start_edge
@@ -33,6 +35,7 @@ class EdgePlan:
         max_devices: connected at a time; half of them from one address.
         memory_mb: limit for the segments that are kept ready.
         queue: the order of service, ``deadline`` (earliest first) or ``fifo``.
+        metrics: ``[HOST:]PORT`` where Prometheus finds its counters.
     """
 
     host: str = "127.0.0.1"
@@ -46,6 +49,7 @@ class EdgePlan:
     max_devices: int = ConnectionLimits.devices
     memory_mb: int = DEFAULT_MEMORY_BYTES >> 20
     queue: str = "deadline"
+    metrics: str | None = None
 
 
 class OpenedEdge:
@@ -73,6 +77,7 @@ class OpenedEdge:
         self.packages = [given if isinstance(given, Package) else open_package(given) for given in packages]
         self._times = read_profile(Path(plan.profile)) if plan.profile else None
         self._plan, self._notes = plan, notes
+        self._doors = EdgeDoors(plan.metrics)
         self.server: EdgeServer
 
     async def start(self) -> EdgeServer:
@@ -98,8 +103,19 @@ class OpenedEdge:
             notes.tell("memory", shortfall)
         if limits.devices < plan.max_devices:
             notes.tell("limits", f"edge: takes {limits.devices} devices: there are no more file descriptors")
+        try:
+            await asyncio.to_thread(self._doors.open, self.server)
+        except BaseException:
+            await self.server.close()
+            raise
         return self.server
+
+    @property
+    def addresses(self) -> dict[str, str]:
+        """Where else it can be asked, by name."""
+        return self._doors.addresses
 
     async def close(self) -> None:
         """Answer what runs, refuse what waits, end."""
+        await asyncio.to_thread(self._doors.close)
         await self.server.close()

@@ -30,6 +30,7 @@ class EdgeOptions(TypedDict, total=False):
     max_devices: int
     memory_mb: int
     queue: str
+    metrics: str | None
 
 
 class Edge:
@@ -41,10 +42,11 @@ class Edge:
         port: 0 takes a free one.
         workers: tasks executed at once, each on one thread.
         options: ``token`` that devices must know; ``tls_cert`` and ``tls_key``, PEM files, which turn TLS on;
-            ``profile``, ``slowdown``, ``max_devices``, ``memory_mb`` and ``queue`` as for ``hasten edge``.
+            ``profile``, ``slowdown``, ``max_devices``, ``memory_mb``, ``queue`` and ``metrics`` as for ``hasten edge``.
 
     Attributes:
         address: ``HOST:PORT`` where it listens, as :class:`Device` takes it.
+        addresses: where else it can be asked, by name: ``metrics``.
 
     Raises:
         InputError: something given cannot be used, or the port is taken.
@@ -75,6 +77,7 @@ class Edge:
             raise
         name = f"[{server.host}]" if ":" in server.host else server.host
         self.address = f"{name}:{server.port}"
+        self.addresses = self._edge.addresses
 
     def close(self) -> None:
         """Answer what runs, refuse what waits, and end. Twice is once."""

@@ -1,0 +1,59 @@
+"""A device's own watchers: Prometheus, where it was told to serve its counters."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+from hasten.runtime.device.agent import DeviceAgent
+from hasten.runtime.device.answers import Answer
+from hasten.runtime.device.stats import Counters, DeviceStats
+from hasten.runtime.needs import needing
+from hasten.runtime.place import parse_place
+
+
+class WatchedDevice:
+    """Who watches one agent of ``hasten device``.
+
+    Args:
+        metrics: ``[HOST:]PORT`` for Prometheus, None: none.
+        note: told in words where they are served.
+
+    Raises:
+        InputError: that is no place.
+    """
+
+    def __init__(self, metrics: str | None, note: Callable[[str], None]) -> None:
+        self._metrics = parse_place(metrics, "--metrics") if metrics is not None else None
+        self._note = note
+        self._counters = Counters()
+
+    @contextmanager
+    def watching(self, agent: DeviceAgent) -> Iterator[None]:
+        """Within, counters are served.
+
+        Raises:
+            InputError: the port is taken.
+            HastenError: the extra is missing.
+        """
+        if self._metrics is None:
+            yield
+            return
+        with needing("metrics", "--metrics"):
+            from hasten.runtime.device.metrics import DeviceMetrics
+            from hasten.runtime.metrics import MetricsServer
+
+        def stats() -> DeviceStats:
+            return self._counters.stats(agent.edge_connected, agent.failure)
+
+        server = MetricsServer(self._metrics, [DeviceMetrics(stats)])
+        self._note(f"metrics on http://{server.place}/metrics")
+        try:
+            yield
+        finally:
+            server.close()
+
+    def ended(self, answer: Answer, uplink_bytes: int) -> None:
+        """A task has ended."""
+        if self._metrics is not None:
+            self._counters.answered(answer, uplink_bytes)

@@ -1,0 +1,38 @@
+"""What became of an edge's tasks: counts for who watches it."""
+
+from __future__ import annotations
+
+from collections import Counter
+
+from hasten.runtime.edge.served import Refusal
+from hasten.runtime.latency_counts import LatencyCounts
+from hasten.runtime.wire.frames import Code
+from hasten.runtime.wire.tasks import EdgeAnswer, Status
+
+_ANSWERED = {status: status.name.lower() for status in Status}
+_REFUSED = {code: f"refused ({code.name.lower()})" for code in Code}
+
+
+class EdgeCounts:
+    """Counts; one thread at a time may add, any may read.
+
+    Attributes:
+        totals: how many tasks ended how.
+        waits: of tasks that were run, the time before.
+        services: of the same, the time at work on them.
+    """
+
+    def __init__(self) -> None:
+        self.totals: Counter[str] = Counter()
+        self.waits, self.services = LatencyCounts(), LatencyCounts()
+
+    def ended(self, *outcomes: EdgeAnswer | Refusal) -> None:
+        """Tasks have ended so."""
+        for outcome in outcomes:
+            ended = _ANSWERED[outcome.status] if isinstance(outcome, EdgeAnswer) else _REFUSED[outcome.code]
+            self.totals[ended] += 1
+
+    def ran(self, waited_ms: float, took_ms: float) -> None:
+        """A task was run."""
+        self.waits.add(waited_ms)
+        self.services.add(took_ms)
