@@ -14,7 +14,7 @@ from hasten.runtime.device.metrics import DeviceMetrics
 from hasten.runtime.device.stats import Counters
 from hasten.runtime.latency_counts import BOUNDS_MS, LatencyCounts
 from hasten.runtime.metrics import MetricsServer, counter_family, seconds_family
-from hasten.runtime.place import Place, parse_place
+from hasten.runtime.place import ListenPlace, parse_place
 
 
 def scraped(server):
@@ -40,7 +40,7 @@ class Given(Collector):
 
 def test_counters_are_read_when_asked_for():
     given = Given()
-    server = MetricsServer(Place("127.0.0.1", 0), [given])
+    server = MetricsServer(ListenPlace("127.0.0.1", 0), [given])
     try:
         assert scraped(server)["given_things_total", ("kind", "a")] == 1
         for wait_ms in (0.5, 1.0, 1.5, 90_000.0):
@@ -88,7 +88,7 @@ def test_what_is_no_place_is_refused(given):
 
 
 def test_places_are_read_as_written():
-    assert parse_place("9464", "--metrics") == Place("127.0.0.1", 9464)
-    assert parse_place("0.0.0.0:1", "--metrics") == Place("0.0.0.0", 1)
-    assert parse_place("[::1]:9464", "--metrics") == Place("::1", 9464)
-    assert str(Place("::1", 9464)) == "[::1]:9464"
+    assert parse_place("9464", "--metrics") == ListenPlace("127.0.0.1", 9464)
+    assert parse_place("0.0.0.0:1", "--metrics") == ListenPlace("0.0.0.0", 1)
+    assert parse_place("[::1]:9464", "--metrics") == ListenPlace("::1", 9464)
+    assert str(ListenPlace("::1", 9464)) == "[::1]:9464"

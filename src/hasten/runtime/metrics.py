@@ -18,7 +18,7 @@ from prometheus_client.registry import Collector
 
 from hasten.core.errors import InputError
 from hasten.runtime.latency_counts import BOUNDS_MS, LatencySummary
-from hasten.runtime.place import Place
+from hasten.runtime.place import ListenPlace
 
 SILENCE_S = 5.0
 
@@ -48,7 +48,7 @@ class MetricsServer:
         InputError: the port is taken, or the host has no address here.
     """
 
-    def __init__(self, place: Place, collectors: Iterable[Collector]) -> None:
+    def __init__(self, place: ListenPlace, collectors: Iterable[Collector]) -> None:
         self.registry = CollectorRegistry()
         ProcessCollector(registry=self.registry)
         for collector in collectors:
@@ -58,7 +58,7 @@ class MetricsServer:
         except OSError as error:
             raise InputError("metrics", "port", str(place), f"a free port of this machine ({error.strerror})") from None
         self._server.set_app(make_wsgi_app(self.registry))
-        self.place = Place(place.host, int(self._server.server_port))
+        self.place = ListenPlace(place.host, int(self._server.server_port))
         self._thread = threading.Thread(target=self._server.serve_forever, name="metrics", daemon=True)
         self._thread.start()
 
@@ -76,7 +76,7 @@ class _Handler(WSGIRequestHandler):
         """Scrapes are no news."""
 
 
-def _server(place: Place) -> WSGIServer:
+def _server(place: ListenPlace) -> WSGIServer:
     found = socket.getaddrinfo(place.host, place.port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)[0]
 
     class Server(WSGIServer):

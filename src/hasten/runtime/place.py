@@ -7,7 +7,7 @@ from typing import NamedTuple
 from hasten.core.errors import InputError
 
 
-class Place(NamedTuple):
+class ListenPlace(NamedTuple):
     """An address to listen on. Port 0 takes a free one."""
 
     host: str
@@ -18,7 +18,7 @@ class Place(NamedTuple):
         return f"{host}:{self.port}"
 
 
-def parse_place(given: str, option: str) -> Place:
+def parse_place(given: str, option: str) -> ListenPlace:
     """Read ``[HOST:]PORT``, on the loopback address unless a host is named; ``option`` is named in the error.
 
     Raises:
@@ -29,4 +29,4 @@ def parse_place(given: str, option: str) -> Place:
     wrong_host = ":" in bare and host != f"[{bare}]"
     if wrong_host or not (port.isascii() and port.isdecimal()) or int(port) > 65535:
         raise InputError("place", option, given, "[HOST:]PORT, for example 9464 or 0.0.0.0:9464")
-    return Place(bare or "127.0.0.1", int(port))
+    return ListenPlace(bare or "127.0.0.1", int(port))

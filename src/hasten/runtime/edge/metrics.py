@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from importlib.metadata import version
 
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, InfoMetricFamily, Metric
 from prometheus_client.registry import Collector
 
-import hasten
 from hasten.runtime.edge.core import EdgeCore
 from hasten.runtime.edge.server import EdgeServer
 from hasten.runtime.metrics import counter_family, seconds_family
@@ -33,7 +33,7 @@ class EdgeMetrics(Collector):
         packages = InfoMetricFamily("hasten_edge_package", "The packages in service, and hasten's version.")
         for served in core.packages:
             name = served.package.manifest.name
-            packages.add_metric([], {"package": name, "digest": served.digest.hex(), "version": hasten.__version__})
+            packages.add_metric([], {"package": name, "digest": served.digest.hex(), "version": version("hasten")})
         yield packages
 
 
