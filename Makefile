@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: setup demo test architectures lint bench docs clean
+.PHONY: setup demo test architectures tutorials lint bench docs site clean
 
 setup: .venv/.installed
 
@@ -23,6 +23,10 @@ test: setup lint
 architectures: setup
 	$(BIN)/pytest -m architectures --dist=worksteal --timeout=600 $(ARGS)
 
+# Everything that the quickstart and the tutorials show, as they show it.
+tutorials: setup
+	$(BIN)/pytest -m docs --dist=worksteal --timeout=600 $(ARGS)
+
 lint: setup
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
@@ -36,6 +40,10 @@ bench: setup
 # Rewrites the reference pages from the code and runs every example in the docs.
 docs: setup
 	$(BIN)/python docs/make.py
+
+# The pages of docs/ as a static site in out/site, which needs no server.
+site: setup
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
 
 clean:
 	rm -rf .venv out build dist .mypy_cache .ruff_cache .pytest_cache
