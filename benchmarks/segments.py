@@ -35,7 +35,9 @@ from torch import nn
 from hasten.networks.attach import attach_exits
 from hasten.split.build import build_package
 from hasten.split.executor import Executor
+from hasten.split.inputs import Frame, count_of, frame_of
 from hasten.split.manifest import LOGITS
+from hasten.split.modules import batch_of
 from hasten.split.package import Package, open_package
 from hasten.split.sessions import session_options
 
@@ -103,19 +105,32 @@ def architectures(folder: Path) -> Iterator[Package]:
     sys.path.insert(0, str(SUPPORT))
     for number, (name, architecture) in enumerate(usual_sizes().items()):
         torch.manual_seed(0)
-        example = architecture.inputs(4)
-        network = attach_exits(architecture.make().eval(), architecture.at, example=example[:2])
-        data = {"inputs": example.numpy(), "labels": np.arange(4), "exit_names": network.exit_names}
+        inputs = architecture.inputs(4)
+        network = attach_exits(architecture.make().eval(), architecture.at, example=batch_of(inputs, slice(2)))
+        data = {"inputs": inputs, "labels": np.arange(4), "exit_names": network.exit_names}
         yield build_package(network.eval(), **data, name=name, path=folder / f"{number}.hasten", codec_inputs=1)
 
 
 def usual_sizes() -> dict[str, Architecture]:
     """Of each network in the tests, which are small for the sake of speed, one of a usual size."""
-    from architectures import ARCHITECTURES, PIXELS, Masked, Recurrent, Sam, Spectrogram, fused_encoder, hugging
+    from architectures import (
+        ARCHITECTURES,
+        PIXELS,
+        Driving,
+        Masked,
+        Recurrent,
+        Sam,
+        Spectrogram,
+        fused_encoder,
+        hugging,
+    )
 
     tiny = {"hidden_size": 192, "num_hidden_layers": 12, "num_attention_heads": 3, "intermediate_size": 768}
     vit = hugging("ViTForImageClassification", **tiny, image_size=224, patch_size=16)
     bert = hugging("BertForSequenceClassification", **tiny, vocab_size=100)
+    distil = hugging(
+        "DistilBertForSequenceClassification", vocab_size=100, dim=192, n_layers=6, n_heads=3, hidden_dim=768
+    )
     wave = hugging("Wav2Vec2ForSequenceClassification", **tiny, conv_dim=(128,) * 7, num_conv_pos_embedding_groups=8)
     picture = (3, 224, 224)
     changed: dict[str, tuple[Callable[[], nn.Module], tuple[int, ...]]] = {
@@ -127,6 +142,8 @@ def usual_sizes() -> dict[str, Architecture]:
         "fused encoder": (partial(fused_encoder, 256), (64, 256)),
         "masked encoder": (partial(Masked, 256), (64,)),
         "bert": (bert, (128,)),
+        "text and mask": (distil, (128,)),
+        "picture and state": (Driving, picture),
         "waveform": (wave, (16_000,)),
         "spectrogram": (partial(Spectrogram, 128, 129, **tiny), (16_384,)),
         "recurrent": (partial(Recurrent, 128), (4, 256)),
@@ -138,18 +155,18 @@ def usual_sizes() -> dict[str, Architecture]:
     return found
 
 
-def whole_exit(package: Package, exit_: int) -> Callable[[np.ndarray], np.ndarray]:
+def whole_exit(package: Package, exit_: int) -> Callable[[Frame], np.ndarray]:
     """The peer: the complete exit as a self-contained model, weights inside, in a session of its own."""
     model = onnx.ModelProto.FromString(package.graph("finish", 0, exit_))
     for item in model.graph.initializer:
         if item.data_location == onnx.TensorProto.EXTERNAL:
             item.CopyFrom(numpy_helper.from_array(package.weights[item.name], item.name))
     session = ort.InferenceSession(model.SerializeToString(), session_options(1), providers=["CPUExecutionProvider"])
-    name = package.manifest.input.name
-    return lambda frame: session.run([LOGITS], {name: frame})[0]
+    names = [spec.name for spec in package.manifest.inputs]
+    return lambda frame: session.run([LOGITS], dict(zip(names, frame, strict=True)))[0]
 
 
-def seconds(call: Callable[[np.ndarray], object], frame: np.ndarray) -> float:
+def seconds(call: Callable[[Frame], object], frame: Frame) -> float:
     start = time.perf_counter()
     call(frame)
     return time.perf_counter() - start
@@ -166,12 +183,12 @@ def compare(package: Package, rounds: int) -> list[tuple[int, int, float, float,
     for _ in range(PASSES):  # several passes, so that a disturbance of seconds does not hit one option alone
         for exit_, partition in options:
 
-            def cut(x: np.ndarray, exit_: int = exit_, partition: int = partition) -> np.ndarray:
-                tensors = executor.prefix(partition, [x]) if partition else [x]
+            def cut(frame: Frame, exit_: int = exit_, partition: int = partition) -> np.ndarray:
+                tensors = executor.prefix(partition, frame) if partition else frame
                 return executor.finish(partition, exit_, tensors)
 
             for turn in range(-WARM, rounds // PASSES):
-                frame = frames[turn % len(frames)][np.newaxis]
+                frame = frame_of(frames, turn % count_of(frames))
                 first, second = (wholes[exit_], cut) if turn % 2 else (cut, wholes[exit_])
                 times = seconds(first, frame), seconds(second, frame)
                 if turn >= 0:

@@ -16,9 +16,11 @@ import hasten as hs
 from hasten.core.errors import InputError
 from hasten.split.codecs import CutCodecs
 from hasten.split.executor import Executor
+from hasten.split.inputs import frame_of
+from hasten.split.modules import batch_of, call
 from hasten.split.verify import TOLERANCE, crossing, verify
 
-QUICK = ("fused encoder", "recurrent")
+QUICK = ("fused encoder", "recurrent", "text and mask")
 FRAMES = 8
 LONG_MS = 60_000.0
 
@@ -34,20 +36,21 @@ def test_every_option_gives_what_the_module_gives_and_a_split_one_over_a_socket(
     module = architecture.make().eval()
     twin = copy.deepcopy(module)
     frames = architecture.inputs(FRAMES)
-    network = hs.attach_exits(module, architecture.at, example=frames[:2]).eval()
+    network = hs.attach_exits(module, architecture.at, example=batch_of(frames, slice(2))).eval()
     assert len(network.exit_names) == 3 and network.num_classes == CLASSES
     package = hs.build_package(
-        network, frames.numpy(), np.arange(FRAMES), name=name, path=tmp_path / "net.hasten", samples=FRAMES
+        network, frames, np.arange(FRAMES), name=name, path=tmp_path / "net.hasten", samples=FRAMES
     )
     with torch.no_grad():
-        wanted = [[logits.numpy() for logits in network(frame[None].clone())] for frame in frames]
-        own = twin(frames[:1].clone())
+        single = [batch_of(frames, slice(number, number + 1)) for number in range(FRAMES)]
+        wanted = [[logits.numpy() for logits in call(network, frame)] for frame in single]
+        own = call(twin, batch_of(frames, slice(1)))
     own = own if isinstance(own, torch.Tensor) else own["logits"]
     assert apart(wanted[0][-1], own.numpy()) < 1e-5, "the module's own answer; torch fuses no layer that is listened to"
     assert all(apart(wanted[0][exit_], wanted[1][exit_]) > 10 * TOLERANCE for exit_ in range(3)), "or all would pass"
-    require_equal(package, frames.numpy(), wanted)
+    require_equal(package, frames, wanted)
     assert len(verify(package, random_inputs=1, samples=2).options) == len(package.manifest.options())
-    require_split_over_a_socket(package, frames.numpy())
+    require_split_over_a_socket(package, frames)
 
 
 def apart(found, wanted):
@@ -58,11 +61,12 @@ def require_equal(package, frames, wanted):
     """Every option, uncoded, against the module in torch; frames stay as they are."""
     executor = Executor(package)
     for exit_, partition in package.manifest.options():
-        for frame, logits in zip(frames, wanted, strict=True):
-            given = frame[None].copy()
-            found = executor.finish(partition, exit_, crossing(executor, partition, [given]))
+        for number, logits in enumerate(wanted):
+            given = [array.copy() for array in frame_of(frames, number)]
+            found = executor.finish(partition, exit_, crossing(executor, partition, given))
             assert apart(found, logits[exit_ - 1][0]) < TOLERANCE, (exit_, partition)
-            np.testing.assert_array_equal(given[0], frame)
+            for array, before in zip(given, frame_of(frames, number), strict=True):
+                np.testing.assert_array_equal(array, before)
 
 
 def require_split_over_a_socket(package, frames):
@@ -74,9 +78,10 @@ def require_split_over_a_socket(package, frames):
         hs.Edge([package], port=0) as edge,
         hs.Device(package, edge.address, f"fixed:{exit_},{partition}", LONG_MS) as device,
     ):
-        for frame in frames[:3]:
-            answer = device.infer(frame)
-            received = codecs.decode(codecs.encode(crossing(executor, partition, [frame[None]]), cut), cut)
+        for number in range(3):
+            frame = frame_of(frames, number)
+            answer = device.infer(dict(zip(frames, frame, strict=True)) if isinstance(frames, dict) else frame[0])
+            received = codecs.decode(codecs.encode(crossing(executor, partition, frame), cut), cut)
             logits = executor.finish(partition, exit_, received)
             weights = np.exp(logits - logits.max())
             assert (answer.label, answer.ran_on) == (int(logits.argmax()), "split")

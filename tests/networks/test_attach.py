@@ -364,7 +364,3 @@ def test_exits_of_a_network_with_several_inputs(tmp_path):
     assert package.manifest.exits[-1].accuracy == 1.0 and verify(package).max_error < 1e-4
     with pytest.raises(InputError, match=r"those of forward .*mask"):
         network(example["ids"], wrong=example["mask"])
-    with pytest.raises(InputError, match=r"train: got 'heads', expected none: .*several inputs"):
-        hs.build_package(
-            network, {"ids": ids, "mask": mask}, labels, name="two", path=tmp_path / "no.hasten", train="heads"
-        )

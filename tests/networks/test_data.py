@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from hasten.core.errors import InputError
-from hasten.networks import data
+from hasten.networks import array_files, data
 from hasten.networks.data import load_dataset
 
 
@@ -62,6 +62,24 @@ def test_bad_arrays_are_named(tmp_path, replaced, field):
     assert "\n" not in str(caught.value)
 
 
+def test_several_inputs_in_files_are_arrays_by_their_names(tmp_path):
+    arrays = {"ids": np.arange(40 * 3).reshape(40, 3), "mask": np.ones((40, 3), bool), "shade": np.ones(40, np.float32)}
+    y = np.arange(40) % 4
+    np.savez(tmp_path / "train.npz", note=y, y=y, **arrays)
+    np.savez(tmp_path / "test.npz", note=y, y=y, **arrays)
+    both = {f"{name}_{part}": array for part in ("train", "test") for name, array in {**arrays, "y": y}.items()}
+    np.savez(tmp_path / "all.npz", **both)
+    names = ("mask", "ids", "shade", "more")
+    for source in (tmp_path, tmp_path / "all.npz"):
+        found = load_dataset(str(source), names=names)
+        assert list(found.train_x) == ["mask", "ids", "shade"] and found.classes == 4
+        np.testing.assert_array_equal(found.test_x["ids"], arrays["ids"])
+        assert (len(found.train_y), len(found.val_x["shade"]), found.train_x["shade"].shape) == (36, 4, (36,))
+    np.savez(tmp_path / "test.npz", y=y, **{**arrays, "mask": arrays["mask"][:30]})
+    with pytest.raises(InputError, match="ids: got 40, expected as many as mask, 30"):
+        load_dataset(str(tmp_path), names=names)
+
+
 def test_truncated_and_absent_files(tmp_path):
     write_parts(tmp_path)
     whole = (tmp_path / "test.npz").read_bytes()
@@ -75,7 +93,7 @@ def test_truncated_and_absent_files(tmp_path):
 
 def test_oversized_arrays_are_refused_before_they_are_read(tmp_path, monkeypatch):
     write_parts(tmp_path)
-    monkeypatch.setattr(data, "MAX_ARRAY_BYTES", 100)
+    monkeypatch.setattr(array_files, "MAX_ARRAY_BYTES", 100)
     with pytest.raises(InputError, match="at most 100 bytes"):
         load_dataset(str(tmp_path))
 

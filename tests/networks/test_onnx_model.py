@@ -152,7 +152,7 @@ def test_other_outputs_than_logits(place, tmp_path):
         ("data.npz.onnx", [], "data", {}, "an ONNX model"),
         ("exits.onnx", [], "wide", {}, r"uint8 \(1, 9, 9\), expected float32 \(1, 8, 8\)|got 'uint8 \(1, 9, 9\)'"),
         ("dynamic.onnx", [], "data", {}, "dynamic axis: got 'side', expected a fixed size of axis 2 of picture"),
-        ("two.onnx", [], "data", {}, r"inputs: got \['a', 'b'\], expected one input"),
+        ("two.onnx", [], "data", {}, r"inputs: got \['x'\], expected those of the graph, a, b"),
     ],
 )
 def test_what_cannot_be_built_is_named_before_anything_is_trained(place, tmp_path, file, exits, data, options, message):

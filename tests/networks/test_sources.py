@@ -40,6 +40,71 @@ def as_generator():
     yield from zip(X, Y, strict=True)
 
 
+IDS, MASK = np.arange(40 * 3).reshape(40, 3), np.arange(40)[:, None] % 4 > np.arange(3)
+
+
+class Texts(Rows):
+    """Rows with a column for each of a network's inputs, and others."""
+
+    def __getitem__(self, index):
+        return {"text": "ignored", "mask": MASK[index].tolist(), "ids": IDS[index].tolist(), "label": int(Y[index])}
+
+
+SEVERAL = {
+    "columns": lambda: {"ids": IDS, "mask": MASK, "y": Y},
+    "dictionary and labels": lambda: ({"mask": MASK, "ids": IDS}, Y),
+    "dictionary as x": lambda: {"x": {"ids": IDS, "mask": MASK}, "label": Y},
+    "tuple and labels": lambda: ((IDS, torch.tensor(MASK)), Y),
+    "rows": Texts,
+    "loader of rows": lambda: DataLoader(
+        [{"ids": i, "mask": m, "label": y} for i, m, y in zip(IDS, MASK, Y, strict=True)], batch_size=16
+    ),
+    "loader of tensors": lambda: DataLoader(TensorDataset(*map(torch.tensor, (IDS, MASK, Y))), batch_size=7),
+    "loader of pairs": lambda: DataLoader([((i, m), y) for i, m, y in zip(IDS, MASK, Y, strict=True)], batch_size=7),
+    "items": lambda: [({"ids": i, "mask": m}, y) for i, m, y in zip(IDS, MASK, Y, strict=True)],
+}
+
+
+@pytest.mark.parametrize("kind", SEVERAL)
+def test_several_inputs_are_arrays_by_the_names_of_the_networks_parameters(kind):
+    part = read_part("data", SEVERAL[kind](), ("ids", "mask", "positions", "labels"))
+    assert list(part.x) == ["ids", "mask"] and (part.x["ids"].dtype, part.x["mask"].dtype) == (np.int64, np.bool_)
+    np.testing.assert_array_equal(part.x["ids"], IDS)
+    np.testing.assert_array_equal(part.x["mask"], MASK)
+    np.testing.assert_array_equal(part.y, Y)
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        (({"ids": IDS, "mask": MASK[:39]}, Y), r"inputs: mask: got \(39, 3\), expected \(N, ...\) with the same N"),
+        (
+            [({"ids": IDS[0], "mask": MASK[0]}, 1), ({"ids": IDS[0], "mask": MASK[0, :2]}, 1)],
+            r"item 1: got .*'mask': \(2,\)",
+        ),
+        ([{"a": 1, "b": 2}] * 2, "columns: got .*called as the network's parameters ids, mask"),
+        ([(1, 2, 3, 4)] * 2, "several inputs as a dictionary by their names"),
+        (({"ids": IDS, "mask": np.full((40, 3), np.nan)}, Y), "inputs: mask: got 'NaN"),
+    ],
+)
+def test_several_inputs_that_cannot_be_used_are_named(given, message):
+    with pytest.raises(InputError, match=message):
+        read_part("data", given, ("ids", "mask"))
+
+
+def test_parts_of_several_inputs():
+    given = {"ids": IDS, "mask": MASK}
+    dataset = own_dataset(((given, Y), (given, Y)), names=("ids", "mask"))
+    assert [len(x["mask"]) for x in (dataset.train_x, dataset.val_x, dataset.test_x)] == [36, 4, 40]
+    rows = np.concatenate([dataset.train_x["ids"], dataset.val_x["ids"]])[:, 0] // 3
+    np.testing.assert_array_equal(np.concatenate([dataset.train_x["mask"], dataset.val_x["mask"]]), MASK[rows])
+    assert sorted(rows) == list(range(40))
+    with pytest.raises(InputError, match=r"inputs: got \['ids'\], expected those of train, \['ids', 'mask'\]"):
+        own_dataset({"train": (given, Y), "test": ({"ids": IDS}, Y)})
+    with pytest.raises(InputError, match="dtype of mask: got 'int64', expected that of train, bool"):
+        own_dataset({"train": (given, Y), "test": ({"ids": IDS, "mask": IDS}, Y)})
+
+
 GIVEN = {
     "pair of arrays": lambda: (X, Y),
     "list of tensors": lambda: [torch.tensor(X), torch.tensor(Y)],
@@ -156,7 +221,7 @@ def test_what_is_not_given_is_set_aside_once():
 
 
 def test_parts_have_to_fit_each_other():
-    with pytest.raises(InputError, match=r"shape of inputs: got \(2,\), expected as in train, \(3,\)"):
+    with pytest.raises(InputError, match=r"shape of x: got \(2,\), expected that of train, \(3,\)"):
         own_dataset({"train": (X, Y), "test": (X[:, :2], Y)})
     with pytest.raises(InputError, match="labels: got False, expected as in train, True"):
         own_dataset({"train": (X, Y), "test": X})

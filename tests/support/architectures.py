@@ -13,6 +13,8 @@ import transformers
 from pytorchcv.model_provider import get_model
 from torch import nn
 
+from hasten.split.inputs import Inputs
+
 CLASSES = 10
 PIXELS = (3, 64, 64)
 
@@ -26,11 +28,16 @@ class Architecture:
     shape: tuple[int, ...] = PIXELS
     vocabulary: int = 0
     """Inputs are tokens below this; 0: floats."""
+    other: Callable[[torch.Tensor], dict[str, torch.Tensor]] | None = None
+    """All inputs by name, made of the first; None: there is one."""
 
-    def inputs(self, count: int) -> torch.Tensor:
-        """``count`` inputs (count, *shape)."""
+    def inputs(self, count: int) -> Inputs:
+        """``count`` inputs (count, *shape), or several by their names."""
         shape = (count, *self.shape)
-        return torch.randint(1, self.vocabulary, shape) if self.vocabulary else torch.rand(shape)
+        first = torch.randint(1, self.vocabulary, shape) if self.vocabulary else torch.rand(shape)
+        if self.other is None:
+            return first.numpy()
+        return {name: tensor.numpy() for name, tensor in self.other(first).items()}
 
 
 def pictures(name: str, **options: object) -> Callable[[], nn.Module]:
@@ -129,6 +136,33 @@ def in_place_first() -> nn.Module:
     return nn.Sequential(nn.Hardtanh(0.2, 0.8, inplace=True), pictures("resnet10")())
 
 
+def padded(tokens: torch.Tensor) -> dict[str, torch.Tensor]:
+    """Texts of several lengths, as transformers takes them: what is behind the end counts nothing."""
+    ends = torch.arange(len(tokens))[:, None] % (tokens.shape[1] - 1) + 2
+    return {"input_ids": tokens, "attention_mask": (torch.arange(tokens.shape[1]) < ends).long()}
+
+
+class Driving(nn.Module):
+    """A picture and a vector (speed, heading, ...) that joins the network's features."""
+
+    def __init__(self, numbers: int = 6) -> None:
+        super().__init__()
+        network = pictures("resnet10")()
+        self.features, self.numbers = network.features, nn.Linear(numbers, 512)
+        self.joined = nn.Sequential(nn.Linear(1024, 64), nn.ReLU(), nn.Linear(64, 64))
+        self.classify = nn.Linear(64, CLASSES)
+
+    def forward(self, picture: torch.Tensor, state: torch.Tensor) -> torch.Tensor:
+        """(N, classes)."""
+        found = torch.cat([self.features(picture).flatten(1), self.numbers(state).tanh()], 1)
+        return self.classify(torch.relu(self.joined(found)))
+
+
+def with_state(picture: torch.Tensor) -> dict[str, torch.Tensor]:
+    """A picture and six numbers."""
+    return {"picture": picture, "state": picture.flatten(1)[:, :6] * 4 - 2}
+
+
 SAM = {"hidden_size": 32, "output_channels": 16, "num_hidden_layers": 3, "num_attention_heads": 4, "mlp_dim": 64}
 SAM |= {"image_size": 64, "patch_size": 8, "window_size": 4, "global_attn_indexes": [1]}
 
@@ -218,6 +252,14 @@ ARCHITECTURES = {
         (16,),
         vocabulary=100,
     ),
+    "text and mask": Architecture(
+        hugging("DistilBertForSequenceClassification", vocab_size=100, dim=32, n_layers=3, n_heads=4, hidden_dim=64),
+        ("distilbert.transformer.layer.0", "distilbert.transformer.layer.1"),
+        (16,),
+        vocabulary=100,
+        other=padded,
+    ),
+    "picture and state": Architecture(Driving, ("features.stage2", "joined"), other=with_state),
     "waveform": Architecture(
         hugging(
             "Wav2Vec2ForSequenceClassification",

@@ -21,7 +21,8 @@ from hasten.networks.heads import AttachedHead
 from hasten.networks.layout import find_layouts
 from hasten.networks.prepare import Prepare
 from hasten.networks.tapping import FINAL, Tap, choices_in, main_tensor, parse_taps
-from hasten.split.modules import Batch, call, mapped, require_float32, undisturbed
+from hasten.split.inputs import Inputs
+from hasten.split.modules import Batch, batch_of, call, mapped, require_float32, undisturbed
 
 T = TypeVar("T")
 
@@ -60,7 +61,7 @@ class MultiExit(nn.Module):
         batch = _bound(self.module, x, inputs)
         if not self._known:
             self.learn_layouts(batch)
-        batch = mapped(batch, self.prepare)
+        batch = self.prepare.batch(batch)
         reached: list[tuple[str, object]] = []
         handles = [
             self.module.get_submodule(tap.layer).register_forward_hook(self._hook(tap, reached)) for tap in self._taps
@@ -79,7 +80,7 @@ class MultiExit(nn.Module):
 
     def learn_layouts(self, example: Batch) -> None:
         """Find out over which axes each head has to average, and put the exits in the order in which layers run."""
-        layouts, order = find_layouts(self.module, mapped(example, self.prepare), self._taps)
+        layouts, order = find_layouts(self.module, self.prepare.batch(example), self._taps)
         for tap in self._taps:
             head = self.heads[_key(tap.layer)]
             assert isinstance(head, AttachedHead)
@@ -152,7 +153,7 @@ class OwnExits(nn.Module):
         require_float32(module)
         self.module = module
         self.prepare = prepare or Prepare()
-        outputs = dry_run(module, mapped(_batch(example), self.prepare))
+        outputs = dry_run(module, self.prepare.batch(_batch(example)))
         exits = outputs if isinstance(outputs, tuple | list) else (outputs,)
         shapes = [tuple(logits.shape) if isinstance(logits, Tensor) else type(logits).__name__ for logits in exits]
         if not isinstance(outputs, tuple | list) or (num_classes and set(shapes) != {(2, num_classes)}):
@@ -164,7 +165,7 @@ class OwnExits(nn.Module):
 
     def forward(self, *x: Tensor, **inputs: Tensor) -> tuple[Tensor, ...]:
         """Return the logits of all exits for ``x`` (N, *input_shape) or several, prepared as :class:`Prepare` says."""
-        return tuple(call(self.module, mapped(_bound(self.module, x, inputs), self.prepare)))
+        return tuple(call(self.module, self.prepare.batch(_bound(self.module, x, inputs))))
 
 
 def attach_exits(
@@ -224,7 +225,7 @@ def width_of(module: nn.Module, example: Sequence[int] | Batch | None, prepare: 
     """The number of classes of ``module``: the width of its (deepest) output."""
     if example is None:
         raise InputError("exits", "num_classes", None, "a number, or an input_shape or example to find it with")
-    output = dry_run(module, mapped(_batch(example), prepare))
+    output = dry_run(module, prepare.batch(_batch(example)))
     if isinstance(output, tuple | list) and not field and all(isinstance(part, Tensor) for part in output):
         output = output[-1]
     return int(MultiExit._checked(FINAL, main_tensor(module, output, field)).shape[1])
@@ -235,9 +236,9 @@ def dry_run(network: nn.Module, example: Sequence[int] | Batch) -> object:
     return _tried(_batch(example), lambda x: _run_undisturbed(network, x))
 
 
-def trial_run(network: nn.Module, inputs: NDArray[np.generic]) -> object:
+def trial_run(network: nn.Module, inputs: Inputs) -> object:
     """As :func:`dry_run`, for the first two of real ``inputs`` (N, *input_shape)."""
-    return dry_run(network, torch.from_numpy(inputs[:2].copy()))
+    return dry_run(network, batch_of(inputs, slice(2)))
 
 
 def _batch(example: Sequence[int] | Batch) -> Batch:

@@ -2,22 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 
 from hasten.core.errors import InputError
+from hasten.split.inputs import Inputs, shapes_of
+from hasten.split.modules import Batch
 
 AUGMENTATIONS = ("flip", "shift")
 SHIFT_SHARE = 8
 """A picture moves by up to one part in so many of its sides."""
 
 
-def augmented(pictures: Tensor, how: Sequence[str]) -> Tensor:
+def augmented(pictures: Batch, how: Sequence[str]) -> Batch:
     """``pictures`` (N, C, H, W), each changed at random: mirrored (``flip``), moved (``shift``)."""
+    if isinstance(pictures, dict):  # several inputs, which are not changed
+        return pictures
     if "flip" in how:
         mirrored = torch.rand(len(pictures), 1, 1, 1) < 0.5
         pictures = torch.where(mirrored, pictures.flip(3), pictures)
@@ -35,10 +37,11 @@ def _moved(side: int, count: int) -> Tensor:
     return (torch.arange(side) + by).clamp(0, side - 1)
 
 
-def check_augmentation(how: Sequence[str], inputs: NDArray[np.generic]) -> None:
+def check_augmentation(how: Sequence[str], inputs: Inputs) -> None:
     """Refuse unknown ways, and those that make no sense for ``inputs``."""
     for name in how:
         if name not in AUGMENTATIONS:
             raise InputError("training", "augment", name, f"one of {', '.join(AUGMENTATIONS)}")
-    if how and inputs.ndim != 4:
-        raise InputError("training", "augment", ",".join(how), f"pictures (N, C, H, W), not inputs {inputs.shape}")
+    if how and (isinstance(inputs, Mapping) or inputs.ndim != 4):
+        found = ", ".join(f"{name} {shape}".strip() for name, shape in shapes_of(inputs).items())
+        raise InputError("training", "augment", ",".join(how), f"pictures (N, C, H, W) as the one input, not {found}")

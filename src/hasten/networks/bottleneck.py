@@ -21,7 +21,8 @@ from hasten.networks.layout import find_layouts
 from hasten.networks.prepare import Prepare
 from hasten.networks.tapping import Tap, main_tensor, parse_taps
 from hasten.networks.train import SOFTNESS, Progress, TrainSettings
-from hasten.split.modules import undisturbed
+from hasten.split.inputs import count_of
+from hasten.split.modules import Batch, batch_of, call, mapped, undisturbed
 
 _EXAMPLES = 256
 
@@ -73,7 +74,7 @@ def insert_bottleneck(module: nn.Module, layer: str, width: int, dataset: Datase
             ``width``.
     """
     (tap,), _ = parse_taps(module, [layer])
-    inputs = prepare(torch.from_numpy(dataset.train_x[:_EXAMPLES].copy()))
+    inputs = prepare.batch(batch_of(dataset.train_x, slice(_EXAMPLES)))
     layout = find_layouts(module, inputs, [tap])[0].get(tap.layer)
     output = _output_of(module, tap, inputs)
     if layout is None or not isinstance(output, Tensor) or (layout.features < output.ndim - 1 and layout.batch):
@@ -104,7 +105,8 @@ def train_bottleneck(
     learning = [*narrowed.encoder.parameters(), *narrowed.decoder.parameters()]
     frozen = [part for part in module.parameters() if part.requires_grad and all(part is not own for own in learning)]
     rng, optimizer = np.random.default_rng(settings.seed), torch.optim.Adam(learning, settings.peak_lr)
-    steps = settings.epochs * -(-len(dataset.train_x) // settings.batch)
+    count = count_of(dataset.train_x)
+    steps = settings.epochs * -(-count // settings.batch)
     slower = torch.optim.lr_scheduler.LinearLR(optimizer, 1.0, 0.0, steps)
     seen: list[Tensor] = []
     handle = narrowed.register_forward_hook(lambda _layer, _inputs, output: seen.append(output))
@@ -114,9 +116,10 @@ def train_bottleneck(
         for part in frozen:
             part.requires_grad_(False)
         for epoch in range(settings.epochs):
-            order = rng.permutation(len(dataset.train_x))
+            order = rng.permutation(count)
             for start in range(0, len(order), settings.batch):
-                batch = prepare(torch.from_numpy(dataset.train_x[np.sort(order[start : start + settings.batch])]))
+                rows = np.sort(order[start : start + settings.batch])
+                batch = prepare.batch(batch_of(dataset.train_x, rows))
                 seen.clear()
                 optimizer.zero_grad()
                 _loss(module, narrowed, batch, seen).backward()  # type: ignore[no-untyped-call]
@@ -139,8 +142,8 @@ def _cost(module: nn.Module, narrowed: Narrowed, dataset: Dataset, prepare: Prep
     with undisturbed(module):
         for narrowed.open in (True, False):
             outputs = [
-                main_tensor(module, module(prepare(torch.from_numpy(dataset.val_x[row : row + _EXAMPLES].copy()))))
-                for row in range(0, len(dataset.val_x), _EXAMPLES)
+                main_tensor(module, call(module, prepare.batch(batch_of(dataset.val_x, slice(row, row + _EXAMPLES)))))
+                for row in range(0, count_of(dataset.val_x), _EXAMPLES)
             ]
             logits = [found for found in outputs if isinstance(found, Tensor) and found.ndim == 2]
             if len(logits) < len(outputs):
@@ -153,13 +156,13 @@ def _cost(module: nn.Module, narrowed: Narrowed, dataset: Dataset, prepare: Prep
     return f"the model answers {float(np.mean(without == with_it)):.3f} of the validation inputs as without it"
 
 
-def _loss(module: nn.Module, narrowed: Narrowed, batch: Tensor, seen: list[Tensor]) -> Tensor:
+def _loss(module: nn.Module, narrowed: Narrowed, batch: Batch, seen: list[Tensor]) -> Tensor:
     """Squared error of the features over their variance, and of logits the divergence from those without."""
     with torch.no_grad():
         narrowed.open = True
-        wanted = main_tensor(module, module(batch))
+        wanted = main_tensor(module, call(module, batch))
     narrowed.open = False
-    found = main_tensor(module, module(batch))
+    found = main_tensor(module, call(module, batch))
     before, after = seen
     loss = F.mse_loss(after, before) / before.var().clamp_min(1e-12)
     if isinstance(found, Tensor) and isinstance(wanted, Tensor) and found.ndim == 2:
@@ -168,7 +171,7 @@ def _loss(module: nn.Module, narrowed: Narrowed, batch: Tensor, seen: list[Tenso
     return loss
 
 
-def _output_of(module: nn.Module, tap: Tap, inputs: Tensor) -> object:
+def _output_of(module: nn.Module, tap: Tap, inputs: Batch) -> object:
     """What the layer gives for ``inputs``."""
     found: list[object] = []
 
@@ -178,7 +181,7 @@ def _output_of(module: nn.Module, tap: Tap, inputs: Tensor) -> object:
     handle = module.get_submodule(tap.layer).register_forward_hook(hook)
     try:
         with undisturbed(module):
-            module(inputs.clone())
+            call(module, mapped(inputs, torch.clone))
     finally:
         handle.remove()
     return found[0] if len(found) == 1 else None

@@ -30,9 +30,12 @@ from hasten.split.build_checks import check_codec, check_path
 from hasten.split.codec_choice import AUTO
 from hasten.split.graph import plan_cuts
 from hasten.split.graph_module import GraphModule
+from hasten.split.inputs import count_of
 from hasten.split.inspect import describe
 from hasten.split.manifest import MAX_NAME
 from hasten.split.metrics import ACCURACY, metric_name
+from hasten.split.modules import batch_of, input_names
+from hasten.split.onnx_file import graph_inputs
 from hasten.split.package import Package
 
 SAMPLES = 512
@@ -124,12 +127,14 @@ def build(
     check_path(path)
     settings, options = settings or TrainSettings(), options or BuildOptions()
     check_codec(options.codec)
-    dataset = load_dataset(data, settings.seed, options.image_size)
     if factory.endswith(".onnx"):
+        dataset = load_dataset(data, settings.seed, options.image_size, graph_inputs(Path(factory)))
         return _build_onnx(Path(factory), exits, dataset, path, settings, progress, on_note, options)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(settings.seed)
         module = load_network(factory)
+        with torch.random.fork_rng(devices=[]):
+            dataset = load_dataset(data, settings.seed, options.image_size, input_names(module))
         if options.weights is not None:
             load_weights(module, str(options.weights))
         narrowed = _with_bottleneck(module, dataset, options)
@@ -148,12 +153,7 @@ def build(
     tell_harm(fitted, on_note)
     with kept_on_failure(network, fitted, path):
         name = factory.partition(":")[2]
-        told = {
-            "codec": options.codec,
-            "progress": progress,
-            "on_note": on_note,
-            **_packing(options, dataset, network.num_classes),
-        }
+        told = {"progress": progress, "on_note": on_note, **_packing(options, dataset, network.num_classes)}
         return Built(pack(fitted.module, dataset, name, names, path, **told), fitted)
 
 
@@ -184,12 +184,7 @@ def _build_onnx(
     names = [name[-MAX_NAME:] for name in found.exit_names]
     plan_cuts(GraphModule(found.model).network, names, MAX_BLOCKS)
     graph, fitted = fit_heads(found, dataset, options.train, settings, progress, options.distill)
-    told = {
-        "codec": options.codec,
-        "progress": progress,
-        "on_note": on_note,
-        **_packing(options, dataset, found.classes),
-    }
+    told = {"progress": progress, "on_note": on_note, **_packing(options, dataset, found.classes)}
     return Built(pack(graph, dataset, file.stem, names, path, **told), fitted)
 
 
@@ -219,7 +214,7 @@ def _with_exits(
 ) -> MultiExit | OwnExits:
     if isinstance(module, MultiExit) and not exits:
         return module
-    example, prepare = torch.from_numpy(dataset.train_x[:2].copy()), options.prepare
+    example, prepare = batch_of(dataset.train_x, slice(2)), options.prepare
     if options.metric != ACCURACY and not options.class_names:
         if exits:
             expected = f"none (empty): exits for {metric_name(options.metric)} are the model's own"
@@ -228,7 +223,7 @@ def _with_exits(
     count = asked_count(exits)
     if count is not None:
         labels = None if dataset.train_y is None or not dataset.classes else dataset.train_y[:PROBED_INPUTS]
-        probed = torch.from_numpy(dataset.train_x[:PROBED_INPUTS].copy())
+        probed = batch_of(dataset.train_x, slice(PROBED_INPUTS))
         exits = propose_exits(module, count, probed, prepare, labels)
     if exits:
         network: MultiExit | OwnExits = attach_exits(module, exits, example=example, prepare=prepare)
@@ -294,6 +289,6 @@ def pack(
         name=name,
         exit_names=exit_names,
         path=path,
-        samples=min(SAMPLES, len(dataset.test_x)),
+        samples=min(SAMPLES, count_of(dataset.test_x)),
         **others,
     )

@@ -14,6 +14,9 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from hasten.split.inputs import Inputs, count_of
+from hasten.split.modules import batch_of, call
+
 Floats = NDArray[np.float64]
 
 SHARPNESS_RANGE = (1e-3, 1e3)
@@ -42,24 +45,25 @@ class Calibrated(nn.Module):
         self.temperatures = state.tolist()
 
 
-def calibrated(network: nn.Module, inputs: NDArray[np.generic], labels: NDArray[np.integer]) -> Calibrated:
+def calibrated(network: nn.Module, inputs: Inputs, labels: NDArray[np.integer]) -> Calibrated:
     """Fit one temperature per exit of ``network`` on validation ``inputs`` (N, *input_shape), ``labels`` (N,)."""
     temperatures = [fit_temperature(logits, labels) for logits in exit_logits(network, inputs)]
     return Calibrated(network, temperatures).eval()
 
 
-def exit_logits(network: nn.Module, inputs: NDArray[np.generic], batch: int = 256) -> list[Floats]:
+def exit_logits(network: nn.Module, inputs: Inputs, batch: int = 256) -> list[Floats]:
     """Run ``network`` in eval mode over ``inputs`` (N, *input_shape); one array of logits (N, classes) per exit.
 
     The network gets copies: one that works in place (normalises its input, say) must not change the caller's arrays.
     """
     network.eval()
     with torch.inference_mode():
-        parts = [network(torch.tensor(inputs[row : row + batch])) for row in range(0, len(inputs), batch)]
+        rows = range(0, count_of(inputs), batch)
+        parts = [call(network, batch_of(inputs, slice(row, row + batch))) for row in rows]
     return [torch.cat(logits).double().numpy() for logits in zip(*parts, strict=True)]
 
 
-def exit_accuracy(network: nn.Module, inputs: NDArray[np.generic], labels: NDArray[np.integer]) -> list[float]:
+def exit_accuracy(network: nn.Module, inputs: Inputs, labels: NDArray[np.integer]) -> list[float]:
     """Share of ``inputs`` that each exit of ``network`` classifies as ``labels`` say."""
     return [float(np.mean(logits.argmax(axis=1) == labels)) for logits in exit_logits(network, inputs)]
 

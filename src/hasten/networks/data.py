@@ -7,8 +7,8 @@ from __future__ import annotations
 
 import csv
 import gzip
-import io
 import zipfile
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -18,17 +18,15 @@ from numpy.typing import NDArray
 
 from hasten.core.errors import InputError
 from hasten.core.files import about_data_folder, data_folder
+from hasten.networks.array_files import read_folder, read_npz, require_alike
 from hasten.networks.digits import cluttered, digits_by_part
 from hasten.networks.factory import call_named
 from hasten.networks.pictures import Size, read_picture_parts
-from hasten.networks.sources import Part, are_classes, read_part, read_parts
+from hasten.networks.sources import Part, are_classes, read_parts
+from hasten.split.inputs import Inputs, arrays_of, count_of, first_of, rows_of
 
-Inputs = NDArray[np.generic]
 Labels = NDArray[np.int64]
 Targets = NDArray[Any]
-
-MAX_ARRAY_BYTES = 8 * 1024**3
-"""An array of a data folder beyond this size is refused before it is read."""
 
 VALIDATION_SHARE = 0.1
 """Share of a training set that is set aside when there is no validation set."""
@@ -43,7 +41,8 @@ CIFAR_BATCH = 10_000
 class Dataset:
     """Inputs (N, *input_shape) and labels (N,) from 0 to ``classes`` - 1, in three parts.
 
-    Inputs are uint8 (pixels, scaled to 0..1 in the network), float32, int64 or bool. Without labels ``classes`` is 0
+    Inputs are uint8 (pixels, scaled to 0..1 in the network), float32, int64 or bool; of a network with several inputs
+    a dictionary of such arrays by the names of ``forward``'s parameters. Without labels ``classes`` is 0
     and the labels are None; with other targets (N, ...) than classes it is 0, too.
     """
 
@@ -59,21 +58,21 @@ class Dataset:
 
     @property
     def input_shape(self) -> tuple[int, ...]:
-        """Shape of one input, without the batch."""
-        return tuple(self.train_x.shape[1:])
+        """Shape of one input, of the first where there are several, without the batch."""
+        return tuple(arrays_of(self.train_x)[0].shape[1:])
 
     def first(self, train: int, test: int) -> Dataset:
         """A smaller set: the first ``train`` and ``test`` inputs of those parts."""
         return replace(
             self,
-            train_x=self.train_x[:train],
+            train_x=first_of(self.train_x, train),
             train_y=None if self.train_y is None else self.train_y[:train],
-            test_x=self.test_x[:test],
+            test_x=first_of(self.test_x, test),
             test_y=None if self.test_y is None else self.test_y[:test],
         )
 
 
-def load_dataset(source: str, seed: int = 0, size: Size | None = None) -> Dataset:
+def load_dataset(source: str, seed: int = 0, size: Size | None = None, names: Sequence[str] = ()) -> Dataset:
     """Load data by name or place.
 
     Args:
@@ -82,6 +81,7 @@ def load_dataset(source: str, seed: int = 0, size: Size | None = None) -> Datase
             returns data as :func:`own_dataset` takes them.
         seed: draws the digits' pictures (not which originals are test digits), and which inputs validate and test.
         size: pictures of a folder are brought to this height and width.
+        names: of the network's parameters: arrays and columns that are called so, instead of ``x``, are its inputs.
 
     Raises:
         InputError: nothing of that name, or data that are absent, truncated or do not fit each other.
@@ -93,43 +93,42 @@ def load_dataset(source: str, seed: int = 0, size: Size | None = None) -> Datase
     place = Path(source)
     if place.is_dir():
         if any((place / f"{part}.npz").exists() for part in ("train", "test")):
-            return folder(place, seed)
+            return _with_validation(place.resolve().name, *read_folder(place, names), seed)
         return assembled(place.resolve().name, read_picture_parts(place, size), seed)
     if place.suffix == ".npz":
-        return assembled(place.stem, _read_npz(place), seed)
+        return assembled(place.stem, read_npz(place, names), seed)
     if ":" in source:
-        return own_dataset(call_named(source, "data"), source.partition(":")[2], seed)
+        return own_dataset(call_named(source, "data"), source.partition(":")[2], seed, names)
     expected = "digits, cifar10, a folder with train.npz and test.npz or of pictures, an .npz file, or MODULE:FUNCTION"
     raise InputError("data", "name", source, expected)
 
 
-def own_dataset(given: object, name: str = "data", seed: int = 0) -> Dataset:
+def own_dataset(given: object, name: str = "data", seed: int = 0, names: Sequence[str] = ()) -> Dataset:
     """Data that a program has: arrays, a torch Dataset or DataLoader, rows with named columns, or several such parts.
 
     Parts are a mapping with ``train`` and perhaps ``validation`` and ``test``, or a pair (train, test). Without a test
-    part a fifth of the inputs tests; without a validation part a tenth of the training inputs validates.
+    part a fifth of the inputs tests; without a validation part a tenth of the training inputs validates. ``names`` are
+    those of the network's parameters, for several inputs.
     """
-    return given if isinstance(given, Dataset) else assembled(name, read_parts(name, given, seed), seed)
+    return given if isinstance(given, Dataset) else assembled(name, read_parts(name, given, seed, names), seed)
 
 
 def assembled(name: str, parts: dict[str, Part], seed: int) -> Dataset:
     """One data set of its parts; those that are missing are set aside from the training part, drawn with ``seed``."""
+    first = parts["train"]
     for part in parts.values():
-        for what, own, first in (
-            ("shape", part.x.shape[1:], parts["train"].x.shape[1:]),
-            ("type", part.x.dtype, parts["train"].x.dtype),
-            ("labels", part.y is not None, parts["train"].y is not None),
-        ):
-            if own != first:
-                raise InputError(name, f"{what} of inputs" if what != "labels" else what, own, f"as in train, {first}")
+        if (part.y is None) != (first.y is None):
+            raise InputError(name, "labels", part.y is not None, f"as in train, {first.y is not None}")
+        require_alike(name, part.x, first.x, "train")
     rng = np.random.default_rng(seed)
     for missing, share in (("test", TEST_SHARE), ("val", VALIDATION_SHARE)):
         if missing not in parts:
             whole = parts["train"]
-            count = max(1, round(share * len(whole.x)))
-            if len(whole.x) - count < 2:
-                raise InputError(name, "inputs", len(whole.x), "enough to set some aside for tests and validation")
-            aside, rest = np.split(rng.permutation(len(whole.x)), [count])
+            total = count_of(whole.x)
+            count = max(1, round(share * total))
+            if total - count < 2:
+                raise InputError(name, "inputs", total, "enough to set some aside for tests and validation")
+            aside, rest = np.split(rng.permutation(total), [count])
             parts = {**parts, missing: _rows(whole, aside), "train": _rows(whole, rest)}
     labels = [part.y for part in parts.values() if part.y is not None]
     classes = max((int(y.max()) + 1 for y in labels if are_classes(y)), default=0)
@@ -138,26 +137,7 @@ def assembled(name: str, parts: dict[str, Part], seed: int) -> Dataset:
 
 
 def _rows(part: Part, rows: NDArray[np.int64]) -> Part:
-    return part._replace(x=part.x[rows], y=None if part.y is None else part.y[rows])
-
-
-def _read_npz(path: Path) -> dict[str, Part]:
-    """The parts of one file: ``x`` and perhaps ``y``, or ``x_train``, ``y_train``, ``x_test``, ``y_test``."""
-    try:
-        with zipfile.ZipFile(path) as archive:
-            names = {name.removesuffix(".npy") for name in archive.namelist()}
-    except (OSError, zipfile.BadZipFile) as error:
-        raise InputError(path, "file", path.name, f"an .npz file ({error})") from None
-    parts = {}
-    for part, suffix in (("train", "_train"), ("val", "_val"), ("test", "_test")):
-        suffix = "" if part == "train" and "x" in names else suffix
-        if f"x{suffix}" in names:
-            has_labels = f"y{suffix}" in names
-            x = _read_array(path, f"x{suffix}")
-            parts[part] = read_part(str(path), (x, _read_array(path, f"y{suffix}")) if has_labels else x)
-    if "train" not in parts:
-        raise InputError(path, "arrays", sorted(names), "x and perhaps y, or x_train, y_train, x_test, y_test")
-    return parts
+    return part._replace(x=rows_of(part.x, rows), y=None if part.y is None else part.y[rows])
 
 
 def digits(seed: int = 0, train: int = 12_288, val: int = 1_000, test: int = 4_000) -> Dataset:
@@ -184,23 +164,11 @@ def cifar10(seed: int = 0) -> Dataset:
     return _with_validation("cifar10", x, y, _cifar_batch(place / "test_batch.zip"), labels["test_batch"], seed)
 
 
-def folder(place: Path, seed: int = 0) -> Dataset:
-    """Read ``place``/train.npz and test.npz: ``x`` (N, *input_shape) uint8 or float32, ``y`` (N,) integers from 0."""
-    train_x, train_y = _read_part(place / "train.npz")
-    test_x, test_y = _read_part(place / "test.npz")
-    for what, train, test in (("shape", train_x.shape[1:], test_x.shape[1:]), ("dtype", train_x.dtype, test_x.dtype)):
-        if train != test:
-            raise InputError(place / "test.npz", f"{what} of x", test, f"that of train.npz, {train}")
-    if int(test_y.max()) > int(train_y.max()):
-        raise InputError(place / "test.npz", "y", int(test_y.max()), f"classes of train.npz, 0..{int(train_y.max())}")
-    return _with_validation(place.resolve().name, train_x, train_y, test_x, test_y, seed)
-
-
 def _with_validation(name: str, x: Inputs, y: Labels, test_x: Inputs, test_y: Labels, seed: int) -> Dataset:
     """Shuffle the training data and set some of it aside for validation."""
     order = np.random.default_rng(seed).permutation(len(y))
     val, train = np.split(order, [max(1, round(VALIDATION_SHARE * len(y)))])
-    return Dataset(name, int(y.max()) + 1, x[train], y[train], x[val], y[val], test_x, test_y)
+    return Dataset(name, int(y.max()) + 1, rows_of(x, train), y[train], rows_of(x, val), y[val], test_x, test_y)
 
 
 def _cifar_batch(path: Path) -> NDArray[np.uint8]:
@@ -232,33 +200,3 @@ def _cifar_labels(path: Path) -> dict[str, Labels]:
         if len(labels.get(batch, [])) != CIFAR_BATCH:
             raise InputError(path, batch, len(labels.get(batch, [])), f"{CIFAR_BATCH} labels")
     return {batch: np.array(values, np.int64) for batch, values in labels.items()}
-
-
-def _read_part(path: Path) -> tuple[Inputs, Labels]:
-    """Read and check the arrays ``x`` and ``y`` of one .npz file."""
-    x, y = (_read_array(path, name) for name in ("x", "y"))
-    if x.ndim < 2 or len(x) < 2 or x.dtype not in (np.dtype(np.uint8), np.dtype(np.float32)):
-        raise InputError(path, "x", f"{x.dtype} {x.shape}", "uint8 or float32 (N, ...), at least 2 inputs")
-    if x.dtype == np.float32 and not np.isfinite(x).all():
-        raise InputError(path, "x", "NaN or infinity", "finite numbers")
-    if y.shape != (len(x),) or y.dtype.kind not in "iu":
-        raise InputError(path, "y", f"{y.dtype} {y.shape}", f"integers ({len(x)},), one per input")
-    if int(y.min()) < 0:
-        raise InputError(path, "y", int(y.min()), "class numbers from 0")
-    return x, y.astype(np.int64)
-
-
-def _read_array(path: Path, name: str) -> NDArray[np.generic]:
-    """Read one array out of ``path``, after its size is known to be sane; pickled objects are refused."""
-    try:
-        with zipfile.ZipFile(path) as archive:
-            size = archive.getinfo(f"{name}.npy").file_size
-            if size > MAX_ARRAY_BYTES:
-                raise InputError(path, name, f"{size} bytes", f"at most {MAX_ARRAY_BYTES} bytes")
-            array = np.lib.format.read_array(io.BytesIO(archive.read(f"{name}.npy")), allow_pickle=False)
-    except InputError:
-        raise
-    except (OSError, zipfile.BadZipFile, KeyError, ValueError) as error:
-        reason = " ".join(str(error).split())[:120]
-        raise InputError(path, name, path.name, f"an .npz file with arrays x and y ({reason})") from None
-    return np.asarray(array)

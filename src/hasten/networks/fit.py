@@ -21,6 +21,7 @@ from hasten.networks.attach import trial_run
 from hasten.networks.calibrate import Calibrated, exit_logits, fit_temperature
 from hasten.networks.data import Dataset
 from hasten.networks.train import Array, Labels, Progress, TrainSettings, train_exits
+from hasten.split.inputs import Inputs, count_of, first_of, joined
 
 What = Literal["none", "heads", "all"]
 TRAIN = ("auto", "none", "heads", "all")
@@ -82,7 +83,7 @@ def fit(
         exits = len(trial_run(network, dataset.test_x))  # type: ignore[arg-type]
         return Fitted(Calibrated(network, [1.0] * exits).eval(), "none", "targets are no classes", None, None)
     settings = settings or TrainSettings()
-    settings = replace(settings, batch=max(2, min(settings.batch, len(dataset.train_x))))
+    settings = replace(settings, batch=max(2, min(settings.batch, count_of(dataset.train_x))))
     known = known_exits(network, dataset)
     what, why = _chosen(train, known, dataset, given)
     if distill and what != "heads":
@@ -130,10 +131,10 @@ def knows(logits: Array, labels: Array) -> bool:
     return bool(better and right > guessing + chance)
 
 
-def _probe(dataset: Dataset) -> tuple[Array, Labels]:
+def _probe(dataset: Dataset) -> tuple[Inputs, Labels]:
     """Validation inputs, and training inputs where those are few."""
-    more = max(0, PROBED - len(dataset.val_x))
-    inputs = np.concatenate([dataset.val_x[:PROBED], dataset.train_x[:more]])
+    more = max(0, PROBED - count_of(dataset.val_x))
+    inputs = joined([first_of(dataset.val_x, PROBED), first_of(dataset.train_x, more)])
     if dataset.val_y is None or dataset.train_y is None:
         return inputs, None
     return inputs, np.concatenate([dataset.val_y[:PROBED], dataset.train_y[:more]])

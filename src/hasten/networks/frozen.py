@@ -13,10 +13,10 @@ import torch
 from torch import Tensor, nn
 
 from hasten.core.errors import InputError
-from hasten.split.modules import undisturbed
+from hasten.split.modules import Batch, call, mapped, undisturbed
 
 
-def head_parameters(network: nn.Module, example: Tensor) -> list[nn.Parameter]:
+def head_parameters(network: nn.Module, example: Batch) -> list[nn.Parameter]:
     """The parameters of the heads, found by what gets a gradient from which output for ``example`` (N, *shape)."""
     weights = [weight for weight in network.parameters() if weight.is_floating_point()]
     asked = [weight.requires_grad for weight in weights]
@@ -24,7 +24,7 @@ def head_parameters(network: nn.Module, example: Tensor) -> list[nn.Parameter]:
         for weight in weights:
             weight.requires_grad_(True)
         with undisturbed(network), torch.enable_grad():
-            *earlier, last = network(example.clone())
+            *earlier, last = call(network, mapped(example, torch.clone))
             by_last = _gradients(last, weights, keep=True)
             by_earlier = [_gradients(output, weights, keep=True) for output in earlier]
     finally:
@@ -44,7 +44,7 @@ def _gradients(output: Tensor, weights: list[nn.Parameter], keep: bool) -> list[
 
 
 @contextmanager
-def only_heads(network: nn.Module, example: Tensor) -> Iterator[None]:
+def only_heads(network: nn.Module, example: Batch) -> Iterator[None]:
     """Freeze all but the heads of ``network``, and put it into eval mode but for them, for as long as this lasts.
 
     Raises:

@@ -7,7 +7,7 @@ it is appended to the graph. The file's own graph stays what it is.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -27,7 +27,9 @@ from hasten.networks.tapping import CHANNELS_LAST, FINAL, STATED
 from hasten.networks.train import Array, Progress, TrainSettings
 from hasten.split.export import export_network
 from hasten.split.graph_module import GraphModule
+from hasten.split.inputs import Inputs, count_of, shapes_of
 from hasten.split.macs import macs
+from hasten.split.modules import batch_of, call
 from hasten.split.network import ExportedNetwork, rename
 from hasten.split.onnx_file import read_onnx, with_outputs
 
@@ -96,31 +98,49 @@ def _layout(name: str, shape: tuple[int, ...], stated: str | None) -> Layout:
     return Layout(0, len(shape) - 1 if last else 1)
 
 
-def with_frames(model: onnx.ModelProto, frames: Array, prepare: Prepare, path: Path) -> onnx.ModelProto:
-    """``model`` with what makes its input of ``frames`` (N, *input_shape), as part of the graph.
+def with_frames(model: onnx.ModelProto, frames: Inputs, prepare: Prepare, path: Path) -> onnx.ModelProto:
+    """``model`` with what makes its inputs of ``frames`` (N, *input_shape), one or several, as part of the graph.
 
-    Pixels (uint8) become 0..1 unless the model takes them as they are; the normalisation is the caller's.
+    Pixels (uint8) become 0..1 unless the model takes them as they are; the normalisation is the caller's. Of several
+    inputs the pictures with as many channels are normalised.
     """
-    if len(model.graph.input) != 1:
-        expected = "one input: several are built from Python, by hasten.split.build.build_package"
-        raise InputError(path, "inputs", [info.name for info in model.graph.input], expected)
-    info = model.graph.input[0]
+    infos = {str(info.name): info for info in model.graph.input}
+    given = frames if isinstance(frames, Mapping) else dict.fromkeys([*infos][:1], frames)
+    if set(given) != set(infos):
+        found, expected = [*given] if isinstance(frames, Mapping) else ["x"], f"those of the graph, {', '.join(infos)}"
+        raise InputError("data", "inputs", found, expected)
+    normalised = [name for name, array in given.items() if _is_picture(array, prepare)]
+    if not normalised and (prepare.reverse or prepare.channels is not None):
+        expected = f"one of ({prepare.channels or 'C'}, H, W), as the normalisation says"
+        raise InputError("network", "input", list(shapes_of(given).values()), expected)
+    for name, info in infos.items():
+        _prepare_input(model, info, given[name], prepare if name in normalised else Prepare(), path)
+    return onnx.shape_inference.infer_shapes(model, data_prop=True)
+
+
+def _is_picture(frames: Array, prepare: Prepare) -> bool:
+    return frames.ndim == 4 and frames.dtype.kind in "uf" and prepare.channels in (None, frames.shape[1])
+
+
+def _prepare_input(
+    model: onnx.ModelProto, info: onnx.ValueInfoProto, frames: Array, prepare: Prepare, path: Path
+) -> None:
+    """Put before one input what makes it of ``frames``, in place."""
     wanted = onnx.helper.tensor_dtype_to_np_dtype(info.type.tensor_type.elem_type)
     shape = tuple(dim.dim_value for dim in info.type.tensor_type.shape.dim)[1:]
     scaled = frames.dtype == np.uint8 and wanted == np.float32
     if shape != frames.shape[1:] or not (scaled or frames.dtype == wanted):
         found, expected = f"{frames.dtype} {frames.shape[1:]}", f"{wanted} {shape}, as {info.name} of {path.name}"
         raise InputError("data", "inputs", found, f"{expected}{' (or uint8)' if wanted == np.float32 else ''}")
-    source = last = f"{info.name}:frame"
+    last = str(info.name)
     nodes: list[onnx.NodeProto] = []
-    constants: list[TensorProto] = []
 
     def step(kind: str, number: Array | None = None, **attributes: Any) -> None:
         nonlocal last
         reads = [last]
         if number is not None:
-            constants.append(numpy_helper.from_array(number, f"{last}:{kind}"))
-            reads.append(constants[-1].name)
+            model.graph.initializer.append(numpy_helper.from_array(number, f"{last}:{kind}"))
+            reads.append(model.graph.initializer[-1].name)
         last = f"{last}:{kind.lower()}"
         nodes.append(helper.make_node(kind, reads, [last], **attributes))
 
@@ -130,20 +150,17 @@ def with_frames(model: onnx.ModelProto, frames: Array, prepare: Prepare, path: P
     if prepare.reverse:
         step("Gather", np.arange(shape[0])[::-1].copy(), axis=1)
     if prepare.channels is not None:
-        if len(shape) != 3 or shape[0] != prepare.channels:
-            raise InputError("network", "input", shape, f"({prepare.channels}, H, W), as the normalisation says")
         step("Sub", prepare.get_buffer("mean").numpy()[np.newaxis])
         step("Div", prepare.get_buffer("std").numpy()[np.newaxis])
     if not nodes:
-        return model
-    nodes[-1].output[0] = info.name
+        return
     kept = list(model.graph.node)
+    for node in kept:
+        rename(node, {info.name: last})
     del model.graph.node[:]
     model.graph.node.extend([*nodes, *kept])
-    model.graph.initializer.extend(constants)
-    given = helper.make_tensor_value_info(source, helper.np_dtype_to_tensor_dtype(frames.dtype), (1, *shape))
-    model.graph.input[0].CopyFrom(given)
-    return onnx.shape_inference.infer_shapes(model, data_prop=True)
+    kind = helper.np_dtype_to_tensor_dtype(frames.dtype)
+    info.CopyFrom(helper.make_tensor_value_info(info.name, kind, (1, *shape)))
 
 
 class _Heads(nn.Module):
@@ -201,12 +218,12 @@ def fit_heads(
     return GraphModule(with_outputs(model, outputs)), fitted
 
 
-def _features(exits: OnnxExits, graph: GraphModule, inputs: Array) -> list[Array]:
+def _features(exits: OnnxExits, graph: GraphModule, inputs: Inputs) -> list[Array]:
     """What the heads' linear layers read of all inputs, (N, width) per exit; of exits without a head their logits."""
     rows: list[list[Array]] = []
     with torch.no_grad():
-        for start in range(0, len(inputs), BATCH):
-            found = graph(torch.from_numpy(inputs[start : start + BATCH]))
+        for start in range(0, count_of(inputs), BATCH):
+            found = call(graph, batch_of(inputs, slice(start, start + BATCH)))
             pooled = [
                 exits.heads[name].pool(tensor) if name in exits.heads else tensor
                 for name, tensor in zip(exits.tensors, found, strict=True)

@@ -66,8 +66,9 @@ def build_package(
             deepest are trained, and the deepest gives to the bit what it gave. ``all``: everything, gently if the
             network knows something. ``auto``: what does not answer better than guessing.
         train_data: what to train, validate and calibrate with: arrays, a pair (inputs, labels), a torch Dataset or
-            DataLoader, rows with named columns, or a mapping of such parts ``train`` and ``validation``. Without labels
-            the heads learn to answer as the deepest exit does.
+            DataLoader, rows with named columns, or a mapping of such parts ``train`` and ``validation``. Several inputs
+            are in it a dictionary of arrays, or columns, by their names. Without labels the heads learn to answer as
+            the deepest exit does.
         settings: how to train.
         others: as :func:`hasten.split.build.build_package` takes them: ``metric``, ``class_names``, ``max_blocks``,
             ``samples``, ``codec_inputs``, ``codec``, ``progress``, ``on_note``.
@@ -81,14 +82,13 @@ def build_package(
         exit_names = _names_of(module, inputs)
     if train != "none" and others.get("metric", ACCURACY) != ACCURACY and not others.get("class_names"):
         raise InputError("build", "train", train, "none: exits for another metric than accuracy come trained")
-    if train != "none" and isinstance(inputs, Mapping):
-        raise InputError("build", "train", train, "none: the exits of a network with several inputs come trained")
     packed: dict[str, Any] = {"name": name, "exit_names": exit_names, "path": path, **others}
     if train == "none":
         return packing.build_package(module, inputs, labels, **packed)
     if train_data is None:
         raise InputError("build", "train_data", None, f"data to train {train} with")
-    dataset = own_dataset(train_data, "train_data", (settings or TrainSettings()).seed)
+    names = tuple(inputs) if isinstance(inputs, Mapping) else ()
+    dataset = own_dataset(train_data, "train_data", (settings or TrainSettings()).seed, names)
     path = check_path(path)
     packing.rehearse(module, dataset.test_x, exit_names)
     fitted = fit(module, dataset, train, settings, others.get("progress"))

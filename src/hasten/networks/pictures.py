@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from hasten.core.errors import InputError
 from hasten.networks.sources import MAX_BYTES, PART_NAMES, Part
+from hasten.split.inputs import arrays_of
 
 SUFFIXES = {".png", ".jpg", ".jpeg", ".bmp", ".webp", ".ppm", ".pgm"}
 
@@ -36,9 +37,9 @@ def read_picture_parts(place: Path, size: Size | None = None) -> dict[str, Part]
         if part.class_names != parts["train"].class_names:
             odd = sorted(set(part.class_names) ^ set(parts["train"].class_names))
             raise InputError(named[name], "classes", odd[:4], "folders for the same classes as in train")
-        if part.x.shape[1:] != parts["train"].x.shape[1:]:
-            wanted = f"that of train, {parts['train'].x.shape[1:]}; or an image size"
-            raise InputError(named[name], "size", part.x.shape[1:], wanted)
+        shape, first = (arrays_of(found.x)[0].shape[1:] for found in (part, parts["train"]))
+        if shape != first:
+            raise InputError(named[name], "size", shape, f"that of train, {first}; or an image size")
     return parts
 
 

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from hasten.core.errors import InputError
+from hasten.split.modules import Batch
 
 IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 """The statistics that most published image networks were trained with (RGB, values 0..1)."""
@@ -40,21 +41,48 @@ class Prepare(nn.Module):
             values = [neutral] * (self.channels or 0) if numbers is None else list(numbers)
             self.register_buffer(name, torch.tensor(values).reshape(-1, 1, 1), persistent=False)
 
+    def batch(self, batch: Batch) -> Batch:
+        """A batch as the model wants it. Of several inputs the pictures with as many channels are normalised.
+
+        Raises:
+            InputError: nothing among the inputs is what the normalisation is for.
+        """
+        if not isinstance(batch, dict):
+            return self._prepared(batch)
+        chosen = {name for name, x in batch.items() if self._fits(x)}
+        if not chosen and (self.channels is not None or self.reverse):
+            shapes = {name: f"{x.dtype} {tuple(x.shape)}" for name, x in batch.items()}
+            raise InputError("network", "inputs", shapes, f"one of {self._expected()}")
+        return {name: self._prepared(x) if name in chosen else _scaled(x) for name, x in batch.items()}
+
     def forward(self, x: Tensor) -> Tensor:
         """``x`` (N, *input_shape) as the model wants it."""
-        if x.dtype == torch.uint8:
-            x = x.float() / 255.0
+        return self._prepared(x)
+
+    def _fits(self, x: Tensor) -> bool:
+        """Whether ``x`` is what is normalised."""
+        pixels = x.dtype == torch.uint8 or x.is_floating_point()
+        return x.ndim == 4 and pixels and self.channels in (None, x.shape[1])
+
+    def _expected(self) -> str:
+        return f"frames (N, {self.channels or 'C'}, H, W) of uint8 or float, as the normalisation says"
+
+    def _prepared(self, x: Tensor) -> Tensor:
         if self.channels is None and not self.reverse:
-            return x
-        if x.ndim != 4 or (self.channels is not None and x.shape[1] != self.channels) or not x.is_floating_point():
-            expected = f"frames (N, {self.channels or 'C'}, H, W) of uint8 or float, as the normalisation says"
-            raise InputError("network", "input", f"{x.dtype} {tuple(x.shape)}", expected)
+            return _scaled(x)
+        if not self._fits(x):
+            raise InputError("network", "input", f"{x.dtype} {tuple(x.shape)}", self._expected())
+        x = _scaled(x)
         if self.reverse:
             x = x.flip(1)
         if self.channels is None:
             return x
         mean, std = self.get_buffer("mean"), self.get_buffer("std")
         return (x - mean) / std
+
+
+def _scaled(x: Tensor) -> Tensor:
+    return x.float() / 255.0 if x.dtype == torch.uint8 else x
 
 
 def parse_normalisation(text: str) -> Prepare:

@@ -17,6 +17,7 @@ from torch import Tensor, nn
 
 from hasten.networks.attach import MultiExit
 from hasten.networks.fit import knows
+from hasten.split.modules import Batch, batch_size, call, mapped
 
 PROBED_INPUTS = 1_000
 _BATCH, _WIDTH, _RIDGE = 50, 1_024, 0.1
@@ -30,12 +31,12 @@ class Place(NamedTuple):
     accuracy: float
 
 
-def probe_exits(network: MultiExit, inputs: Tensor, labels: NDArray[np.integer], seed: int) -> dict[str, float] | None:
+def probe_exits(network: MultiExit, inputs: Batch, labels: NDArray[np.integer], seed: int) -> dict[str, float] | None:
     """Share of right answers of a linear probe at each exit but the last, by its name.
 
     Args:
         network: whose heads need not be trained.
-        inputs: (N, *input_shape); one half fits the probes, the other judges them.
+        inputs: (N, *input_shape), or several by name; one half fits the probes, the other judges them.
         labels: (N,) classes.
         seed: draws the halves.
 
@@ -83,7 +84,7 @@ def best_places(places: Sequence[Place], count: int) -> list[str]:
     return chosen
 
 
-def _features(network: MultiExit, inputs: Tensor, seed: int) -> tuple[list[NDArray[np.float64]], NDArray[np.float64]]:
+def _features(network: MultiExit, inputs: Batch, seed: int) -> tuple[list[NDArray[np.float64]], NDArray[np.float64]]:
     """What each head's linear layer reads, (N, width) with the width at most ``_WIDTH``, and the final logits."""
     heads = network.heads_in_order()
     read: list[list[Tensor]] = [[] for _ in heads]
@@ -107,11 +108,15 @@ def _features(network: MultiExit, inputs: Tensor, seed: int) -> tuple[list[NDArr
     handles = [hook_of(number) for number in range(len(heads))]
     try:
         with torch.no_grad():
-            final = [network(inputs[row : row + _BATCH].clone())[-1] for row in range(0, len(inputs), _BATCH)]
+            final = [call(network, _rows(inputs, row))[-1] for row in range(0, batch_size(inputs), _BATCH)]
     finally:
         for handle in handles:
             handle.remove()
     return [torch.cat(parts).double().numpy() for parts in read], torch.cat(final).double().numpy()
+
+
+def _rows(inputs: Batch, start: int) -> Batch:
+    return mapped(inputs, lambda x: x[start : start + _BATCH].clone())
 
 
 def _probe(

@@ -22,7 +22,7 @@ from hasten.networks.tapping import main_tensor
 from hasten.split.build import reference_of
 from hasten.split.exit_places import places_of_exits
 from hasten.split.export import export_network
-from hasten.split.modules import Batch
+from hasten.split.modules import Batch, mapped
 from hasten.split.network import ExportedNetwork
 
 AUTO = "auto:"
@@ -52,8 +52,8 @@ def layers_of_request(
     count = asked_count([request])
     if count is None:
         raise InputError("exits", "layers", request, "a list of layers' names, or auto:N")
-    if not isinstance(example, Tensor):
-        expected = "an input_shape or example to choose layers with, one tensor; name the layers of others"
+    if example is None:
+        expected = "an input_shape or example to choose layers with"
         raise InputError("exits", "layers", request, expected)
     return propose_exits(module, count, example, prepare, labels)
 
@@ -61,7 +61,7 @@ def layers_of_request(
 def propose_exits(
     module: nn.Module,
     count: int,
-    example: Tensor,
+    example: Batch,
     prepare: Prepare | None = None,
     labels: NDArray[np.integer] | None = None,
     seed: int = 0,
@@ -71,7 +71,7 @@ def propose_exits(
     Args:
         module: any module that :func:`hasten.attach_exits` takes.
         count: so many exits, the module's own output not counted.
-        example: inputs (N, *input_shape); some hundred where there are labels.
+        example: inputs (N, *input_shape), or several by name; some hundred where there are labels.
         prepare: what happens to inputs before the module gets them.
         labels: classes (N,) of the inputs. With them, if the module answers better than guessing already, the exits
             have the largest area of accuracy over work that linear probes promise. Else they come as near as can be to
@@ -82,11 +82,11 @@ def propose_exits(
         InputError: no layer can carry an exit.
     """
     prepare = prepare or Prepare()
-    names = _candidates(module, prepare(example[:2]))
+    names = _candidates(module, prepare.batch(mapped(example, lambda x: x[:2])))
     while names:
         try:
             with torch.random.fork_rng(devices=[]):
-                network = attach_exits(module, names, example=example[:2], prepare=prepare)
+                network = attach_exits(module, names, example=mapped(example, lambda x: x[:2]), prepare=prepare)
             break
         except InputError as error:
             if error.field not in names:
@@ -94,8 +94,9 @@ def propose_exits(
             names.remove(error.field)
     if not names:
         raise InputError("exits", "layers", f"auto:{count}", "a network with layers that can carry exits; name layers")
-    frame = example[:1].clone()
-    exported, names = _depending(export_network(reference_of(network, frame.numpy()), frame), network.exit_names)
+    frame = mapped(example, lambda x: x[:1].clone())
+    arrays = {name: x.numpy() for name, x in frame.items()} if isinstance(frame, dict) else frame.numpy()
+    exported, names = _depending(export_network(reference_of(network, arrays), frame), network.exit_names)
     places = {
         place.share: name  # of places with the same work before them the last, where activations have run
         for name, place in zip(names, places_of_exits(exported, names), strict=False)
@@ -130,7 +131,7 @@ def _depending(network: ExportedNetwork, names: Sequence[str]) -> tuple[Exported
     return ExportedNetwork(network.graph, [given for _, given in kept]), [name for name, _ in kept]
 
 
-def _candidates(module: nn.Module, x: Tensor) -> list[str]:
+def _candidates(module: nn.Module, x: Batch) -> list[str]:
     """Layers that run exactly once and give one tensor of 2 to 4 axes, at most so many, evenly chosen as they run."""
     ran: list[str] = []
     fitting: dict[str, Tensor] = {}

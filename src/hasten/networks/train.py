@@ -23,6 +23,8 @@ from hasten.core.errors import HastenError, InputError
 from hasten.networks.attach import trial_run
 from hasten.networks.augment import augmented, check_augmentation
 from hasten.networks.frozen import frozen_kept, frozen_mode, head_parameters, heads_mode, only_heads
+from hasten.split.inputs import Inputs, count_of
+from hasten.split.modules import Batch, batch_of, call
 
 Array = NDArray[np.generic]
 Labels = NDArray[np.integer] | None
@@ -62,13 +64,15 @@ class TrainSettings:
 
 def train_exits(
     network: nn.Module,
-    inputs: Array,
+    inputs: Inputs,
     labels: Labels,
     settings: TrainSettings | None = None,
     progress: Progress | None = None,
-    validation: tuple[Array, Labels] | None = None,
+    validation: tuple[Inputs, Labels] | None = None,
 ) -> list[float]:
     """Train ``network`` in place on ``inputs`` (N, *input_shape), ``labels`` (N,); return each epoch's mean loss.
+
+    Of a network with several inputs they are a dictionary by their names.
 
     ``forward`` must return a tuple of logits (N, classes), one per exit. Parts of which all parameters are frozen
     stay as they are, statistics and other buffers included. The network is left in eval mode. Equal arguments and
@@ -94,8 +98,8 @@ def train_exits(
 
 
 @contextmanager
-def _parts_chosen(network: nn.Module, inputs: Array, settings: TrainSettings) -> Iterator[None]:
-    kept = frozen_kept(network) if settings.parts == "all" else only_heads(network, torch.from_numpy(inputs[:2].copy()))
+def _parts_chosen(network: nn.Module, inputs: Inputs, settings: TrainSettings) -> Iterator[None]:
+    kept = frozen_kept(network) if settings.parts == "all" else only_heads(network, batch_of(inputs, slice(2)))
     with kept:
         yield
 
@@ -115,29 +119,30 @@ class _Training:
         network: nn.Module,
         settings: TrainSettings,
         progress: Progress | None,
-        validation: tuple[Array, Labels] | None,
+        validation: tuple[Inputs, Labels] | None,
     ) -> None:
         self.network, self.settings, self.validation = network, settings, validation
         self.progress = progress
         self.best: tuple[float, int, dict[str, Tensor]] | None = None
 
-    def run(self, inputs: Array, labels: Labels) -> list[float]:
+    def run(self, inputs: Inputs, labels: Labels) -> list[float]:
         """Train; each epoch's mean loss."""
         settings = self.settings
-        pictures = torch.from_numpy(inputs)
         targets = None if labels is None else torch.from_numpy(labels.astype(np.int64))
-        steps = len(pictures) // settings.batch
-        optimizer, cycle = self._optimizer(pictures[:2], settings.epochs * steps)
+        count = count_of(inputs)
+        steps = count // settings.batch
+        optimizer, cycle = self._optimizer(batch_of(inputs, slice(2)), settings.epochs * steps)
         losses: list[float] = []
         self._should_stop(-1)  # the weights of before are kept if no epoch betters them
         for epoch in range(settings.epochs):
             (frozen_mode if settings.parts == "all" else heads_mode)(self.network)
-            order, total = torch.randperm(len(pictures)), 0.0
+            order, total = torch.randperm(count), 0.0
             so_far = f" (loss {losses[-1]:.3f})" if losses else ""
             what = f"training, epoch {epoch + 1} of {settings.epochs}{so_far}"
             for step in range(steps):
                 rows = order[step * settings.batch : (step + 1) * settings.batch]
-                outputs = self.network(augmented(pictures[rows], settings.augment))
+                batch = augmented(batch_of(inputs, rows.numpy()), settings.augment)
+                outputs = call(self.network, batch)
                 loss = exits_loss(outputs, None if targets is None else targets[rows], settings.exit_weights)
                 optimizer.zero_grad(set_to_none=True)
                 loss.backward()  # type: ignore[no-untyped-call]
@@ -156,7 +161,7 @@ class _Training:
         return losses
 
     def _optimizer(
-        self, example: Tensor, steps: int
+        self, example: Batch, steps: int
     ) -> tuple[torch.optim.Optimizer, torch.optim.lr_scheduler.OneCycleLR]:
         settings = self.settings
         trained = [weight for weight in self.network.parameters() if weight.requires_grad]
@@ -183,17 +188,18 @@ class _Training:
 
 
 def mean_loss(
-    network: nn.Module, inputs: Array, labels: Labels, weights: Sequence[float] | None = None, batch: int = 256
+    network: nn.Module, inputs: Inputs, labels: Labels, weights: Sequence[float] | None = None, batch: int = 256
 ) -> float:
     """The loss of ``network`` in eval mode over ``inputs`` (N, *input_shape)."""
     network.eval()
     total = 0.0
     with torch.inference_mode():
-        for row in range(0, len(inputs), batch):
-            part = torch.tensor(inputs[row : row + batch])
-            targets = None if labels is None else torch.tensor(labels[row : row + batch].astype(np.int64))
-            total += float(exits_loss(network(part), targets, weights)) * len(part)
-    return total / len(inputs)
+        for row in range(0, count_of(inputs), batch):
+            rows = slice(row, row + batch)
+            targets = None if labels is None else torch.tensor(labels[rows].astype(np.int64))
+            outputs = call(network, batch_of(inputs, rows))
+            total += float(exits_loss(outputs, targets, weights)) * len(outputs[0])
+    return total / count_of(inputs)
 
 
 def exits_loss(outputs: Sequence[Tensor], targets: Tensor | None, weights: Sequence[float] | None = None) -> Tensor:
@@ -222,8 +228,8 @@ def _weighted(losses: list[Tensor], exits: int, weights: Sequence[float] | None)
     return torch.stack([weight * loss for weight, loss in zip(used, losses, strict=True)]).sum() / sum(used)
 
 
-def _check(settings: TrainSettings, inputs: Array, labels: Labels, validation: tuple[Array, Labels] | None) -> None:
-    count = len(inputs)
+def _check(settings: TrainSettings, inputs: Inputs, labels: Labels, validation: tuple[Inputs, Labels] | None) -> None:
+    count = count_of(inputs)
     if labels is not None and count != len(labels):
         raise InputError("training data", "labels", len(labels), f"as many as inputs ({count})")
     if labels is None and settings.parts == "all":

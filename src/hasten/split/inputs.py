@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -26,9 +26,29 @@ def count_of(inputs: Inputs) -> int:
     return len(arrays_of(inputs)[0])
 
 
+def rows_of(inputs: Inputs, rows: slice | NDArray[np.integer]) -> Inputs:
+    """These rows of each input."""
+    return {name: array[rows] for name, array in inputs.items()} if isinstance(inputs, Mapping) else inputs[rows]
+
+
 def first_of(inputs: Inputs, count: int) -> Inputs:
     """The first ``count`` (count, *shape) of each input."""
-    return {name: array[:count] for name, array in inputs.items()} if isinstance(inputs, Mapping) else inputs[:count]
+    return rows_of(inputs, slice(count))
+
+
+def joined(parts: Sequence[Inputs]) -> Inputs:
+    """The rows of all parts, which have the same inputs, one part after another."""
+    first = parts[0]
+    if not isinstance(first, Mapping):
+        return np.concatenate([arrays_of(part)[0] for part in parts])
+    columns = zip(*map(arrays_of, parts), strict=True)
+    return {name: np.concatenate(column) for name, column in zip(first, columns, strict=True)}
+
+
+def shapes_of(inputs: Inputs) -> dict[str, str]:
+    """Type and shape of one frame's array of each input, in words; the one input has no name."""
+    named = inputs if isinstance(inputs, Mapping) else {"": inputs}
+    return {name: f"{array.dtype}{list(array.shape[1:])}" for name, array in named.items()}
 
 
 def frame_of(inputs: Inputs, index: int) -> Frame:

@@ -6,6 +6,7 @@ on, a counter that is read) has no such answer, so it is refused with what may b
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
@@ -41,9 +42,31 @@ def batch_like(inputs: Inputs, frame: Sequence[NDArray[np.generic]]) -> Batch:
     return dict(zip(inputs, tensors, strict=True)) if isinstance(inputs, Mapping) else tensors[0]
 
 
+def batch_of(inputs: Inputs, rows: slice | NDArray[np.integer]) -> Batch:
+    """Copies of these rows (from ``inputs`` (N, *shape)), as a module takes them."""
+    if isinstance(inputs, Mapping):
+        return {name: torch.from_numpy(np.array(array[rows])) for name, array in inputs.items()}
+    return torch.from_numpy(np.array(inputs[rows]))
+
+
+def batch_size(batch: Batch) -> int:
+    """N."""
+    return len(next(iter(batch.values())) if isinstance(batch, dict) else batch)
+
+
 def mapped(batch: Batch, change: Callable[[Tensor], Tensor]) -> Batch:
     """``batch`` with ``change`` done to each of its tensors."""
     return {name: change(tensor) for name, tensor in batch.items()} if isinstance(batch, dict) else change(batch)
+
+
+def input_names(module: nn.Module) -> tuple[str, ...]:
+    """What ``forward`` calls its inputs, in order; of a wrapper that hands on what it is given, what it wraps does."""
+    kinds = (inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY)
+    parameters = inspect.signature(module.forward).parameters.values()
+    names = tuple(parameter.name for parameter in parameters if parameter.kind in kinds)
+    inner = [getattr(module, name, None) for name in ("module", "network")]
+    wrapped = next((part for part in inner if isinstance(part, nn.Module)), None)
+    return names if names or wrapped is None else input_names(wrapped)
 
 
 @contextmanager

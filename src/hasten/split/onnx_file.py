@@ -65,6 +65,16 @@ def read_onnx(path: Path, exits: Sequence[str] = ()) -> onnx.ModelProto:
     return model
 
 
+def graph_inputs(path: Path) -> tuple[str, ...]:
+    """What the graph in ``path`` calls its inputs; none if it is no model, of which :func:`read_onnx` says why."""
+    try:
+        graph = onnx.load(str(path), load_external_data=False).graph
+    except Exception:  # protobuf's and the file system's own kinds
+        return ()
+    constants = {item.name for item in graph.initializer}
+    return tuple(str(info.name) for info in graph.input if info.name not in constants)
+
+
 def with_outputs(model: onnx.ModelProto, names: Sequence[str]) -> onnx.ModelProto:
     """A copy of ``model`` that gives the tensors of these names, in this order.
 
