@@ -27,6 +27,7 @@ from hasten.runtime.edge.connection import EdgeConnection
 from hasten.runtime.edge.connections import ConnectionLimits, Connections
 from hasten.runtime.edge.core import EdgeCore
 from hasten.runtime.edge.served import Computed, Refusal, Request, Served
+from hasten.runtime.edge.tokens import Tokens
 from hasten.runtime.notes import Notes
 from hasten.runtime.virtual.loop import VirtualClock
 from hasten.runtime.virtual.machine import VirtualCompute, shared_machine
@@ -173,7 +174,7 @@ class EdgeHost:
             return False
         self._ends = [other for other in self._ends if not other.closed] + [end]
         end.reads = not self.clock.frozen
-        end.protocol = EdgeConnection(self.core, self.guests, self.guests.arrived("device", 1), "")
+        end.protocol = EdgeConnection(self.core, self.guests, self.guests.arrived("device", 1), Tokens())
         end.protocol.connection_made(end)
         return True
 

@@ -53,6 +53,10 @@ def device(
     seed: Annotated[int, typer.Option("--seed", help="Seed of arrivals and inputs.")] = 0,
     token_file: Annotated[Path | None, typer.Option("--token-file", help="The edge's token.")] = None,
     tls_ca: Annotated[Path | None, typer.Option("--tls-ca", help="Trust this certificate (PEM); turns TLS on.")] = None,
+    tls_cert: Annotated[
+        Path | None, typer.Option("--tls-cert", help="Certificate that the edge asks for (PEM).")
+    ] = None,
+    tls_key: Annotated[Path | None, typer.Option("--tls-key", help="Its private key (PEM).")] = None,
     memory_mb: MemoryOption = DEFAULT_MEMORY_MB,
     learn: Annotated[
         bool, typer.Option("--learn", help="Go on training the policy of --scheduler policy:FILE on what happens.")
@@ -80,6 +84,8 @@ def device(
         deadline_ms=deadline_ms,
         token=read_token(token_file),
         tls_ca=tls_ca,
+        tls_cert=tls_cert,
+        tls_key=tls_key,
         profile=profile_file,
         slowdown=slowdown,
         memory_mb=memory_mb,

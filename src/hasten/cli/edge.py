@@ -25,24 +25,37 @@ def edge(
     ] = None,
     memory_mb: MemoryOption = DEFAULT_MEMORY_MB,
     token_file: Annotated[
-        Path | None, typer.Option("--token-file", help="Devices must know the token in this file.")
+        Path | None,
+        typer.Option("--token-file", help="Devices must know the token in it, or each its own (docs/security.md)."),
     ] = None,
     tls_cert: Annotated[Path | None, typer.Option("--tls-cert", help="Certificate chain (PEM).")] = None,
     tls_key: Annotated[Path | None, typer.Option("--tls-key", help="Private key (PEM).")] = None,
+    client_ca: Annotated[
+        Path | None, typer.Option("--client-ca", help="Devices must show a certificate of this authority (PEM).")
+    ] = None,
     max_devices: Annotated[
         int, typer.Option("--max-devices", min=1, help="Connected at a time; half of them from one address.")
     ] = 1000,
+    quota_tasks: Annotated[
+        int, typer.Option("--quota-tasks", min=1, help="Tasks that a device may have under way.")
+    ] = 64,
+    quota_queue: Annotated[int, typer.Option("--quota-queue", min=1, help="Of these, that may wait.")] = 32,
+    quota_mb: Annotated[
+        int, typer.Option("--quota-mb", min=1, help="Their payloads; two of a device's largest always fit.")
+    ] = 16,
     queue: Annotated[
         Literal["deadline", "fifo"], typer.Option("--queue", help="Served first: the earliest deadline, or who came.")
     ] = "deadline",
     metrics: MetricsOption = None,
+    health: Annotated[
+        str | None, typer.Option("--health", metavar="[HOST:]PORT", help="Say there whether it lives and is ready.")
+    ] = None,
     web: WebOption = None,
     web_token_file: WebTokenOption = None,
 ) -> None:
     """Serve packages to devices until interrupted."""
     from hasten.runtime.edge.command import serve_edge
     from hasten.runtime.edge.opened import EdgePlan
-    from hasten.runtime.sockets import read_token
 
     plan = EdgePlan(
         host=host,
@@ -50,13 +63,18 @@ def edge(
         workers=workers,
         slowdown=slowdown,
         profile=profile_file,
-        token=read_token(token_file),
+        token_file=token_file,
         tls_cert=tls_cert,
         tls_key=tls_key,
+        client_ca=client_ca,
         memory_mb=memory_mb,
         max_devices=max_devices,
         queue=queue,
         metrics=metrics,
+        quota_tasks=quota_tasks,
+        quota_queue=quota_queue,
+        quota_mb=quota_mb,
+        health=health,
     )
     serve_edge(packages, plan, *page_of_edge(web, web_token_file))
     signals.forget()  # the usual end of a server

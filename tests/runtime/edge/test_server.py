@@ -20,14 +20,17 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from hasten.core.errors import InputError
-from hasten.runtime.device.uplink import client_tls
+from hasten.runtime.device.tls import client_tls
 from hasten.runtime.edge.command import serve_edge
-from hasten.runtime.edge.connection import MAX_IDLE_FRAMES_PER_S, MAX_UNSENT_BYTES, EdgeConnection, Quota
+from hasten.runtime.edge.connection import MAX_IDLE_FRAMES_PER_S, MAX_UNSENT_BYTES, EdgeConnection
 from hasten.runtime.edge.connections import ConnectionLimits, Connections
 from hasten.runtime.edge.core import EdgeCore
 from hasten.runtime.edge.opened import EdgePlan
+from hasten.runtime.edge.quota import Quota
 from hasten.runtime.edge.served import Computed, Served
-from hasten.runtime.edge.server import real_core, server_tls, start_edge
+from hasten.runtime.edge.server import EdgeAccess, real_core, start_edge
+from hasten.runtime.edge.tls import server_tls
+from hasten.runtime.edge.tokens import Tokens
 from hasten.runtime.notes import Notes
 from hasten.runtime.wire.frames import HEADER, MAGIC, VERSION, Code, FrameParser, Kind, frame_bytes, sealed
 from hasten.runtime.wire.handshake import Hello, hello_frame, parse_refuse, parse_welcome
@@ -79,9 +82,10 @@ class Peer:
         self.writer.write(submit_head(task, cut, exit_, math.inf, payload_head(sent), len(payload)) + payload)
 
 
-def with_edge(package, scenario, say=None, **options):
+def with_edge(package, scenario, say=None, **access):
     async def run():
-        server = await start_edge(real_core([package], notes=Notes(say) if say else None), **options)
+        core = real_core([package], notes=Notes(say) if say else None)
+        server = await start_edge(core, access=EdgeAccess(**access))
         try:
             return await scenario(server)
         finally:
@@ -190,7 +194,7 @@ def test_another_package_and_another_token_are_refused(package):
             assert await peer.closed()
         await (await Peer.connect(server)).welcomed(package, b"right")
 
-    with_edge(package, scenario, token="right")
+    with_edge(package, scenario, tokens=Tokens("right"))
 
 
 def test_a_port_in_use_is_one_line(package):
@@ -297,7 +301,7 @@ class Wire:
         self.core = EdgeCore([Served(package, runner=object())], self.workers, clock, notes=notes)
         self.connections = Connections(ConnectionLimits(), clock, notes)
         guest = self.connections.arrived("10.0.0.1", 4000)
-        self.connection = EdgeConnection(self.core, self.connections, guest, "", quota)
+        self.connection = EdgeConnection(self.core, self.connections, guest, Tokens(), quota)
         self.connection.connection_made(self.pipe)
 
     def receive(self, data):
@@ -330,30 +334,47 @@ def in_loop(scenario):
     return asyncio.run(run())
 
 
-def test_what_one_device_has_under_way_is_bounded(package, clock):
+QUOTAS = [
+    (Quota(tasks=3), 3, "more than 3 tasks under way, the edge's --quota-tasks"),
+    (Quota(waiting=2), 3, "more than 2 tasks waiting, the edge's --quota-queue"),  # and one runs
+    (Quota(size_bytes=1), 2, "bytes under way, the edge's --quota-mb"),  # two of the largest always fit
+]
+
+
+@pytest.mark.parametrize(("quota", "fit", "named"), QUOTAS)
+def test_what_one_device_has_under_way_is_bounded(package, clock, quota, fit, named):
     def scenario():
-        wire = Wire(package, clock, Quota(tasks=3))
+        wire = Wire(package, clock, quota)
         wire.hello()
-        for task in range(1, 6):
+        for task in range(1, fit + 3):
             wire.receive(submit_bytes(package, task))
-        return wire.refusals()
+        return wire
 
-    (first, why), (second, _) = in_loop(scenario)
-    assert (first, second, why.code) == (4, 5, Code.BUSY)
-    assert "3 tasks of this device" in why.text
+    wire = in_loop(scenario)
+    (first, why), (second, again) = wire.refusals()
+    assert (first, second, why.code) == (fit + 1, fit + 2, Code.QUOTA)
+    assert named in why.text and again.text == why.text
 
 
-def test_bytes_of_one_device_are_bounded_but_two_tasks_always_fit(package, clock):
-    def scenario():
-        wire = Wire(package, clock, Quota(size_bytes=1))
+def test_a_quota_is_free_again_when_a_task_has_ended(package, clock):
+    async def scenario():
+        wire = Wire(package, clock, Quota(waiting=1))
         wire.hello()
-        for task in range(1, 5):
+        for task in range(1, 4):
             wire.receive(submit_bytes(package, task))
-        return wire.refusals()
+        wire.workers.taken.pop(0)[1](Computed(Status.DONE, 1, 0.5, 0.0, 1.0))
+        await asyncio.sleep(0)
+        wire.receive(submit_bytes(package, 4))
+        return wire
 
-    (first, why), (second, _) = in_loop(scenario)
-    assert (first, second, why.code) == (3, 4, Code.BUSY)
-    assert "bytes of this device" in why.text
+    wire = asyncio.run(scenario())
+    assert [task for task, _ in wire.refusals()] == [3]
+    assert wire.connection._guest.carried.waiting == 1
+
+
+def test_a_quota_of_nothing_is_refused():
+    with pytest.raises(InputError, match="edge: quota waiting: got 0, expected at least 1"):
+        Quota(waiting=0)
 
 
 def test_the_same_number_twice_is_two_tasks(package, clock):

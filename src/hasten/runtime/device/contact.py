@@ -243,7 +243,8 @@ class Contact:
 
     def edge_refused(self, task: int, refuse: Refuse) -> None:
         """Finish a refused task here."""
-        self._teller.once(f"refused {refuse.text}", f"edge refused: {refuse.text}")
+        kind = "".join(letter for letter in refuse.text if not letter.isdigit())
+        self._teller.once(f"refused {kind}", f"edge refused: {refuse.text}")
         flight = self._flights.refused(task)
         if flight is not None and flight.task is not None:
             self._rescue.now(flight.task, Fallback.REFUSED, Reason.NO_EXIT_IN_TIME)

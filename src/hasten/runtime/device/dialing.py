@@ -14,10 +14,10 @@ import socket
 import ssl
 from collections.abc import Awaitable, Callable, Sequence
 from itertools import chain, zip_longest
-from pathlib import Path
 from typing import Any, Protocol
 
-from hasten.core.errors import InputError
+from hasten.runtime.certificates import OTHER_ADDRESS, OTHER_NAME, names_in
+from hasten.runtime.device.tls import alert, distrust, looking
 from hasten.runtime.sockets import prepare_socket
 
 NEXT_ADDRESS_S = 0.25
@@ -58,12 +58,25 @@ class NetworkDialer:
                 make, sock=sock, ssl=self._tls, server_hostname=hostname, ssl_handshake_timeout=limit_s
             )
         except ssl.SSLCertVerificationError as error:
-            raise ConnectionError(f"the edge's certificate is not trusted ({error.verify_message})") from None
+            raise ConnectionError(distrust(error, self._host, await self._names(error))) from None
         except (ssl.SSLError, ConnectionError) as error:
             if self._tls is None:
                 raise
             raise ConnectionError(f"no TLS with {self._host}:{self._port} ({_words(error)})") from None
         return transport
+
+    async def _names(self, error: ssl.SSLCertVerificationError) -> str:
+        """Whom the edge's certificate names, where that was the trouble; seen in another handshake, nothing is sent."""
+        if self._tls is None or error.verify_code not in (OTHER_NAME, OTHER_ADDRESS):
+            return ""
+        try:
+            async with asyncio.timeout(TLS_S):
+                _, writer = await asyncio.open_connection(self._host, self._port, ssl=looking(self._tls))
+        except (OSError, TimeoutError):
+            return ""
+        certificate = writer.get_extra_info("peercert") or {}
+        writer.transport.abort()
+        return names_in(certificate)
 
     async def _addresses(self) -> list[Address]:
         try:
@@ -130,7 +143,7 @@ def reason(error: Exception) -> str:
     """Why an attempt failed, in words that stay the same while the cause does."""
     if isinstance(error, TimeoutError):
         return "no answer in time"
-    return _words(error)
+    return alert(error, _words)
 
 
 def _words(error: Exception) -> str:
@@ -138,11 +151,3 @@ def _words(error: Exception) -> str:
     if isinstance(error, socket.gaierror | ssl.SSLError) or number is None:
         return str(error.args[-1] if isinstance(error, socket.gaierror) else error) or type(error).__name__
     return os.strerror(number) if number in errno.errorcode else str(error)
-
-
-def client_tls(authority: Path | None) -> ssl.SSLContext:
-    """A TLS context for devices that trusts ``authority`` (PEM), or the system's authorities."""
-    try:
-        return ssl.create_default_context(cafile=authority)
-    except (OSError, ssl.SSLError) as error:
-        raise InputError(authority or "tls", "authority", str(authority), f"a PEM certificate ({error})") from None

@@ -13,6 +13,8 @@ from hasten.runtime.outputs import ExitAnswer
 
 DRAIN_S = 1.0
 """An agent that is asked to end waits so long for the tasks that it has."""
+MOST_KINDS = 100
+"""So many kinds of things are told of once: an edge may think of any number of texts."""
 
 
 class Teller:
@@ -33,8 +35,8 @@ class Teller:
                 self._listener = None
 
     def once(self, key: str, text: str) -> None:
-        """Tell the first of its kind."""
-        if key not in self._told:
+        """Tell the first of its kind, as long as there are not too many kinds."""
+        if key not in self._told and len(self._told) < MOST_KINDS:
             self._told.add(key)
             self.tell(text)
 

@@ -20,7 +20,8 @@ from hasten.runtime.device.compute import Compute
 from hasten.runtime.device.events import EdgeListener
 from hasten.runtime.device.machine import Machine, real_machine
 from hasten.runtime.device.settings import AgentSettings
-from hasten.runtime.device.uplink import Uplink, UplinkUser, client_tls
+from hasten.runtime.device.tls import client_tls
+from hasten.runtime.device.uplink import Uplink, UplinkUser
 from hasten.runtime.fit import require_fit
 from hasten.runtime.sockets import MAX_TOKEN_BYTES
 from hasten.runtime.wire.handshake import Hello
@@ -43,6 +44,8 @@ class DevicePlan:
         arrivals: the process that they arrive by, where it is known.
         token: the edge's.
         tls_ca: turns TLS on and names whom to trust.
+        tls_cert: certificate (PEM) that the device shows to an edge that asks for one; with
+        tls_key: its private key.
         profile: a file with measured times that replace the package's own.
         slowdown: this device plays a machine so many times slower.
         memory_mb: limit for what the segments need that are kept ready; what the scheduler may use comes first.
@@ -57,6 +60,8 @@ class DevicePlan:
     arrivals: Arrivals | None = None
     token: str = field(default="", repr=False)
     tls_ca: str | Path | None = None
+    tls_cert: str | Path | None = None
+    tls_key: str | Path | None = None
     profile: str | Path | None = None
     slowdown: float = 1.0
     memory_mb: int = DEFAULT_MEMORY_BYTES >> 20
@@ -94,7 +99,7 @@ class PreparedDevice:
             wants_outputs=plan.outputs,
         )
         self._address = parse_address(plan.edge) if plan.edge is not None else None
-        self._tls: ssl.SSLContext | None = client_tls(Path(plan.tls_ca)) if plan.tls_ca else None
+        self._tls = _tls(plan)
         self._hello = Hello(bytes.fromhex(self.package.digest), plan.token.encode(), self.package.manifest.name)
         named = isinstance(plan.scheduler, str)
         self._scheduler = make_scheduler(plan.scheduler) if isinstance(plan.scheduler, str) else plan.scheduler
@@ -151,3 +156,12 @@ class PreparedDevice:
     def _uplink(self, user: UplinkUser) -> Uplink:
         assert self._address is not None  # only then it is asked for
         return Uplink(*self._address, self._hello, self._tls, user)
+
+
+def _tls(plan: DevicePlan) -> ssl.SSLContext | None:
+    authority, certificate, key = (Path(it) if it else None for it in (plan.tls_ca, plan.tls_cert, plan.tls_key))
+    if authority is not None:
+        return client_tls(authority, certificate, key)
+    if certificate is not None or key is not None:
+        raise InputError("device", "tls_ca", None, "whom to trust, where a certificate is shown")
+    return None

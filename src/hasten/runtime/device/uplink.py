@@ -9,14 +9,12 @@ import ssl
 from collections.abc import Callable
 from typing import Any, Protocol
 
-from hasten.runtime.device.dialing import Dialer, NetworkDialer, client_tls, reason
+from hasten.runtime.device.dialing import Dialer, NetworkDialer, reason
 from hasten.runtime.pace import now_ms
 from hasten.runtime.wire.frames import Frame, FrameParser, Kind, WireError, sealed
 from hasten.runtime.wire.handshake import Hello, Refuse, Welcome, hello_frame, parse_refuse, parse_welcome
 from hasten.runtime.wire.load import LoadReport, parse_pong, ping_frame
 from hasten.runtime.wire.tasks import DEVICE_LIMITS, EdgeAnswer, parse_answer
-
-__all__ = ["Uplink", "UplinkUser", "client_tls"]
 
 WELCOME_S = 10.0
 """After HELLO the edge answers within so long."""
@@ -218,8 +216,10 @@ class _Connection(asyncio.BufferedProtocol):
             self._end(reason(exc))
         elif self._heard:
             self._end("the edge closed the connection")
-        else:
+        elif self._uplink._plain:
             self._end("the edge closed the connection without a word (as one that expects TLS does)")
+        else:
+            self._end("the edge closed the connection without a word (as one that wants a certificate of this device)")
 
     def _end(self, reason: str) -> None:
         if not self._answered.done():

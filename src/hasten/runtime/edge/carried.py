@@ -11,14 +11,15 @@ class CarriedWork:
     """Work that workers have begun lately, exponentially weighted; times are the edge's clock in ms.
 
     Attributes:
-        waiting_ms: work of a device that waits.
+        waiting_ms: work of a device that waits,
+        waiting: in so many tasks.
         within_ms: in how long its last task had to be answered when it came.
     """
 
-    __slots__ = ("_at_ms", "_load", "_residual_ms", "waiting_ms", "within_ms")
+    __slots__ = ("_at_ms", "_load", "_residual_ms", "waiting", "waiting_ms", "within_ms")
 
     def __init__(self) -> None:
-        self.waiting_ms = 0.0
+        self.waiting_ms, self.waiting = 0.0, 0
         self.within_ms = math.inf
         self._load = self._residual_ms = 0.0
         self._at_ms = 0.0

@@ -7,16 +7,16 @@ connection goes on. What one device may have under way is bounded, so that no de
 from __future__ import annotations
 
 import asyncio
-import hmac
 from collections.abc import Callable
-from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
 from hasten.runtime.edge.connections import Connections, Guest
 from hasten.runtime.edge.core import EdgeCore
 from hasten.runtime.edge.queue import Ticket
+from hasten.runtime.edge.quota import Quota
 from hasten.runtime.edge.served import Refusal, Request, Served
+from hasten.runtime.edge.tokens import Tokens, digest_of
 from hasten.runtime.sockets import prepare_socket
 from hasten.runtime.wire.frames import Code, Frame, FrameParser, Kind, WireError, sealed
 from hasten.runtime.wire.handshake import EDGE_BEFORE_HELLO, Welcome, parse_hello, refuse_frame, welcome_frame
@@ -36,22 +36,14 @@ TLS_HANDSHAKE = b"\x16\x03"
 """How a TLS connection begins."""
 
 
-@dataclass(frozen=True)
-class Quota:
-    """What one device may have under way at a time: tasks, and their bytes unless that is less than two tasks."""
-
-    tasks: int = 64
-    size_bytes: int = 16 << 20
-
-
 class EdgeConnection(asyncio.BufferedProtocol):
     """The edge's side of one connection. All calls are made in the event loop."""
 
     def __init__(
-        self, core: EdgeCore, connections: Connections, guest: Guest, token: str, quota: Quota | None = None
+        self, core: EdgeCore, connections: Connections, guest: Guest, tokens: Tokens, quota: Quota | None = None
     ) -> None:
         self._core, self._connections, self._guest = core, connections, guest
-        self._token = token.encode()
+        self._tokens = tokens
         self._quota = quota or Quota()
         self._parser = FrameParser(EDGE_BEFORE_HELLO)
         self._buffer = memoryview(b"")
@@ -110,15 +102,18 @@ class EdgeConnection(asyncio.BufferedProtocol):
 
     def _welcome(self, frame: Frame) -> None:
         hello = parse_hello(frame.body)
-        if not hmac.compare_digest(hello.token, self._token):
-            self._end(Code.TOKEN, "HELLO: got another token than this edge's, expected the shared one")
+        self._guest.token = digest_of(hello.token)
+        name = self._tokens.name_of(self._guest.token)
+        if name is None:
+            text = "got a token that this edge does not know" if hello.token else "got no token"
+            self._end(Code.TOKEN, f"HELLO: {text}, expected one of its --token-file")
             return
         served = self._core.served(hello.digest)
         if served is None:
             text = f"HELLO: got package {hello.digest.hex()[:16]}..., expected one of the packages served here"
-            self._end(Code.PACKAGE, text)
+            self._end(Code.PACKAGE, f"{text}: give device and edge the same file")
             return
-        refusal = self._connections.welcome(self._guest, hello.name[:NAME_CHARACTERS] or "a device")
+        refusal = self._connections.welcome(self._guest, name or hello.name[:NAME_CHARACTERS] or "a device")
         if refusal is not None:
             self._end(refusal.code, refusal.text)
             return
@@ -131,21 +126,15 @@ class EdgeConnection(asyncio.BufferedProtocol):
         assert self._served is not None  # SUBMIT is not among the kinds accepted before HELLO
         try:
             request = task_request(self._served, parse_submit(frame.body))
-            self._require_quota(request)
+            self._quota.require(len(self._tickets), self._guest.carried.waiting, self._bytes, request)
         except WireError as error:
-            self._refuse(frame.task, Refusal(error.code, str(error)))
+            refusal = Refusal(error.code, str(error))
+            self._core.counts.ended(refusal)
+            self._refuse(frame.task, refusal)
             return
         ticket = self._core.submit(request, self._replier(frame.task), self._guest.carried)
         self._tickets[ticket] = None
         self._bytes += request.size_bytes
-
-    def _require_quota(self, request: Request) -> None:
-        quota, tasks = self._quota, len(self._tickets)
-        if tasks >= quota.tasks:
-            raise WireError(Code.BUSY, f"SUBMIT: {tasks} tasks of this device are under way, which is all that may")
-        most = max(quota.size_bytes, 2 * request.served.max_submit_bytes)
-        if self._bytes + request.size_bytes > most:
-            raise WireError(Code.BUSY, f"SUBMIT: {self._bytes} bytes of this device are under way, expected {most}")
 
     def _replier(self, task: int) -> Callable[[Ticket, EdgeAnswer | Refusal], None]:
         def reply(ticket: Ticket, outcome: EdgeAnswer | Refusal) -> None:

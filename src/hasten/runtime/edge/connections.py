@@ -72,6 +72,8 @@ class Guest:
     """Ends it, with a code and a word why."""
     name: str | None = None
     """Of a device; a stranger has none."""
+    token: bytes = b""
+    """Digest of the token that it was let in with."""
     heard_ms: float = 0.0
     leaving: str = "it closed the connection"
     """Why it goes, when it goes."""
@@ -95,11 +97,13 @@ class Connections:
     Attributes:
         limits: how many there may be, and how long each may be silent.
         welcomed: how many devices have been, in all.
+        ended: how many connections the edge refused or ended, by why: a code's name, or a kind of trouble with TLS.
     """
 
     def __init__(self, limits: ConnectionLimits, clock: Clock, notes: Notes) -> None:
         self.limits = limits
         self.welcomed = 0
+        self.ended: Counter[str] = Counter()
         self._clock, self._notes = clock, notes
         self._strangers: dict[Guest, None] = {}  # in order of arrival
         self._devices: dict[Guest, None] = {}
@@ -186,12 +190,20 @@ class Connections:
 
     def turned_away(self, where: str, refusal: Refusal) -> None:
         """Somebody is not even let in."""
+        self.ended[refusal.code.name.lower()] += 1
         self._notes.tell("refused", f"edge: {where} refused: {refusal.text}")
 
     def end(self, guest: Guest, code: Code, text: str) -> None:
         """Close a connection with a word why."""
+        self.ended[code.name.lower()] += 1
         guest.leaving = text
         guest.close(code, text)
+
+    def no_tls(self, guest: Guest, kind: str, text: str) -> None:
+        """A stranger with whom there is no TLS goes."""
+        self.ended[kind] += 1
+        guest.leaving = text
+        self.remove(guest)
 
     def remove(self, guest: Guest) -> None:
         """A connection is gone."""
@@ -206,6 +218,11 @@ class Connections:
             return
         kind = "refused" if guest.name is None else "gone"
         self._notes.tell(kind, f"edge: {guest} {kind}: {guest.leaving}")
+
+    def check_tokens(self, accepted: Callable[[bytes], bool]) -> None:
+        """Have those go whose token is accepted no more."""
+        for guest in [g for g in self._devices if not accepted(g.token)]:
+            self.end(guest, Code.TOKEN, "its token is accepted no more")
 
     def check(self) -> None:
         """Have those go that have been silent for too long; to be called now and then."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections import Counter
 
 from hasten.runtime.edge.served import Refusal
@@ -14,7 +15,7 @@ _REFUSED = {code: f"refused ({code.name.lower()})" for code in Code}
 
 
 class EdgeCounts:
-    """Counts; one thread at a time may add, any may read.
+    """Counts; one thread at a time may tell of tasks that were run, any may do anything else.
 
     Attributes:
         totals: how many tasks ended how.
@@ -23,14 +24,16 @@ class EdgeCounts:
     """
 
     def __init__(self) -> None:
+        self._lock = threading.Lock()
         self.totals: Counter[str] = Counter()
         self.waits, self.services = LatencyCounts(), LatencyCounts()
 
     def ended(self, *outcomes: EdgeAnswer | Refusal) -> None:
         """Tasks have ended so."""
-        for outcome in outcomes:
-            ended = _ANSWERED[outcome.status] if isinstance(outcome, EdgeAnswer) else _REFUSED[outcome.code]
-            self.totals[ended] += 1
+        with self._lock:
+            for outcome in outcomes:
+                ended = _ANSWERED[outcome.status] if isinstance(outcome, EdgeAnswer) else _REFUSED[outcome.code]
+                self.totals[ended] += 1
 
     def ran(self, waited_ms: float, took_ms: float) -> None:
         """A task was run."""

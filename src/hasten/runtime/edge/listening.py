@@ -14,6 +14,7 @@ from typing import Any
 from hasten.core.errors import InputError
 from hasten.runtime.edge.connections import Connections, Guest
 from hasten.runtime.edge.served import Refusal
+from hasten.runtime.edge.tls import tls_trouble
 from hasten.runtime.notes import Notes
 from hasten.runtime.wire.frames import Code
 from hasten.runtime.wire.handshake import refuse_frame
@@ -146,21 +147,12 @@ class Acceptor:
             self._greeting.discard(task)
             error = None if task.cancelled() else task.exception()
             if error is not None:
-                guest.leaving = _tls_trouble(error)
-            if error is not None or task.cancelled():
+                sock.close()
+                self._connections.no_tls(guest, *tls_trouble(error))
+            elif task.cancelled():
                 sock.close()
                 self._connections.remove(guest)
 
         guest.close = give_up
         self._greeting.add(task)
         task.add_done_callback(made)
-
-
-def _tls_trouble(error: BaseException) -> str:
-    """Why a TLS connection was not made, in words."""
-    reason = str(getattr(error, "reason", None) or error or type(error).__name__)
-    if reason in ("WRONG_VERSION_NUMBER", "HTTP_REQUEST"):
-        return "got no TLS handshake, expected one: this edge speaks TLS only"
-    if reason == "TLSV1_ALERT_UNKNOWN_CA":
-        return "the other side does not trust this edge's certificate"
-    return f"no TLS connection ({reason})"

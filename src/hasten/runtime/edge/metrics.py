@@ -14,6 +14,8 @@ from hasten.runtime.metrics import counter_family, seconds_family
 
 OUTCOMES = ("done", "late", "invalid", "abandoned")
 REFUSED = "refused ("
+REASONS = {"token": 0, "package": 0, "version": 0}
+"""Counted from the beginning, so that their first time is an increase."""
 
 
 class EdgeMetrics(Collector):
@@ -30,6 +32,8 @@ class EdgeMetrics(Collector):
         yield GaugeMetricFamily("hasten_edge_devices", "Devices that are connected.", connections.devices)
         told = "Devices that have connected and were welcomed."
         yield CounterMetricFamily("hasten_edge_connections", told, connections.welcomed)
+        told = "Connections that the edge refused or ended, by reason."
+        yield counter_family("hasten_edge_ended_connections", told, "reason", REASONS | connections.ended.copy())
         packages = InfoMetricFamily("hasten_edge_package", "The packages in service, and hasten's version.")
         for served in core.packages:
             name = served.package.manifest.name
@@ -42,7 +46,7 @@ def _tasks(core: EdgeCore) -> Iterator[Metric]:
     ended = {kind: totals[kind] for kind in OUTCOMES}
     yield counter_family("hasten_edge_tasks", "Tasks that were taken, by how they ended.", "outcome", ended)
     refused = {kind[len(REFUSED) : -1]: count for kind, count in totals.items() if kind.startswith(REFUSED)}
-    refused = {"busy": 0, **refused}
+    refused = {"busy": 0, "quota": 0, **refused}
     yield counter_family("hasten_edge_refused_tasks", "Tasks that were refused, by reason.", "reason", refused)
     told = "Time that tasks which were run had waited."
     yield seconds_family("hasten_edge_task_wait_seconds", told, core.counts.waits.summary())

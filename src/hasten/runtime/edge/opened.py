@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import ssl
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -11,10 +12,15 @@ from hasten.core.errors import InputError
 from hasten.core.profile import read_profile
 from hasten.runtime.edge.connections import ConnectionLimits, fitting
 from hasten.runtime.edge.doors import EdgeDoors
+from hasten.runtime.edge.health import HealthServer
 from hasten.runtime.edge.listening import free_descriptors
 from hasten.runtime.edge.queue import QUEUES
-from hasten.runtime.edge.server import EdgeServer, real_core, server_tls, start_edge
+from hasten.runtime.edge.quota import Quota
+from hasten.runtime.edge.server import EdgeAccess, EdgeServer, real_core, start_edge
+from hasten.runtime.edge.tls import own_certificate, server_tls
+from hasten.runtime.edge.tokens import Tokens
 from hasten.runtime.notes import Notes
+from hasten.runtime.place import parse_place
 from hasten.split.executor import DEFAULT_MEMORY_BYTES
 from hasten.split.package import Package, open_package
 
@@ -29,13 +35,20 @@ class EdgePlan:
         workers: tasks executed at once.
         slowdown: this edge plays a machine so many times slower.
         profile: a file with measured times, for the forecast of the backlog.
-        token: devices must know it.
+        token: devices must know it; or
+        token_file: a file that holds it, or a list of tokens (:func:`hasten.runtime.edge.tokens.read_tokens`), and may
+            change.
         tls_cert: certificate chain (PEM); with
         tls_key: its private key, it turns TLS on.
+        client_ca: devices must show a certificate that this authority (PEM) has signed.
         max_devices: connected at a time; half of them from one address.
         memory_mb: limit for the segments that are kept ready.
         queue: the order of service, ``deadline`` (earliest first) or ``fifo``.
         metrics: ``[HOST:]PORT`` where Prometheus finds its counters.
+        quota_tasks: tasks that a device may have under way,
+        quota_queue: of these, that may wait,
+        quota_mb: and their payloads.
+        health: ``[HOST:]PORT`` where it answers whether it lives and is ready.
     """
 
     host: str = "127.0.0.1"
@@ -44,12 +57,18 @@ class EdgePlan:
     slowdown: float = 1.0
     profile: str | Path | None = None
     token: str = field(default="", repr=False)
+    token_file: str | Path | None = None
     tls_cert: str | Path | None = None
     tls_key: str | Path | None = None
+    client_ca: str | Path | None = None
     max_devices: int = ConnectionLimits.devices
     memory_mb: int = DEFAULT_MEMORY_BYTES >> 20
     queue: str = "deadline"
     metrics: str | None = None
+    quota_tasks: int = Quota.tasks
+    quota_queue: int = Quota.waiting
+    quota_mb: int = Quota.size_bytes >> 20
+    health: str | None = None
 
 
 class OpenedEdge:
@@ -58,6 +77,7 @@ class OpenedEdge:
     Attributes:
         packages: what is served.
         server: the server, once it has started.
+        health: where it tells its health, if it does.
     """
 
     def __init__(self, packages: Sequence[str | Path | Package], plan: EdgePlan, notes: Notes) -> None:
@@ -68,10 +88,13 @@ class OpenedEdge:
         """
         if plan.queue not in QUEUES:
             raise InputError("edge", "queue", plan.queue, " or ".join(QUEUES))
-        cert, key = plan.tls_cert, plan.tls_key
-        if (cert is None) != (key is None):
-            raise InputError("edge", "tls", str(cert or key), "a certificate and a key, or neither")
-        self._tls = server_tls(Path(cert), Path(key)) if cert and key else None
+        self._tls = _tls(plan)
+        self._quota = Quota(plan.quota_tasks, plan.quota_queue, plan.quota_mb << 20)
+        if plan.token and plan.token_file:
+            raise InputError("edge", "token", "a token and a file", "one of them")
+        self._tokens = Tokens(plan.token, Path(plan.token_file) if plan.token_file else None)
+        self._health_place = parse_place(plan.health, "--health") if plan.health is not None else None
+        self.health: HealthServer | None = None
         if isinstance(packages, str | Path | Package) or not packages:
             raise InputError("edge", "packages", packages, "a list of packages")
         self.packages = [given if isinstance(given, Package) else open_package(given) for given in packages]
@@ -98,24 +121,46 @@ class OpenedEdge:
             order=QUEUES[plan.queue],
         )
         limits = fitting(plan.max_devices, free_descriptors(plan.max_devices + 2 * ConnectionLimits.strangers))
-        self.server = await start_edge(core, plan.host, plan.port, plan.token, self._tls, limits)
+        access = EdgeAccess(self._tokens, self._tls, limits, self._quota)
+        self.server = await start_edge(core, plan.host, plan.port, access)
         for shortfall in core.shortfalls():
             notes.tell("memory", shortfall)
         if limits.devices < plan.max_devices:
             notes.tell("limits", f"edge: takes {limits.devices} devices: there are no more file descriptors")
+        for told in own_certificate(Path(plan.tls_cert), self._tls) if plan.tls_cert and self._tls else []:
+            notes.tell("certificate", told)
         try:
+            if self._health_place is not None:
+                self.health = await HealthServer.open(self._health_place, self.server)
             await asyncio.to_thread(self._doors.open, self.server)
         except BaseException:
-            await self.server.close()
+            await self.close()
             raise
         return self.server
 
     @property
     def addresses(self) -> dict[str, str]:
         """Where else it can be asked, by name."""
-        return self._doors.addresses
+        health = {"health": f"http://{self.health.place}/v2/health/ready"} if self.health is not None else {}
+        return {**self._doors.addresses, **health}
 
     async def close(self) -> None:
-        """Answer what runs, refuse what waits, end."""
-        await asyncio.to_thread(self._doors.close)
-        await self.server.close()
+        """Answer what runs, refuse what waits, end; its health can be asked for until then."""
+        doors = asyncio.create_task(asyncio.to_thread(self._doors.close))
+        try:
+            await self.server.close()
+        finally:
+            await doors
+            if self.health is not None:
+                await self.health.close()
+
+
+def _tls(plan: EdgePlan) -> ssl.SSLContext | None:
+    cert, key = plan.tls_cert, plan.tls_key
+    if (cert is None) != (key is None):
+        raise InputError("edge", "tls", str(cert or key), "a certificate and a key, or neither")
+    if cert and key:
+        return server_tls(Path(cert), Path(key), Path(plan.client_ca) if plan.client_ca else None)
+    if plan.client_ca is not None:
+        raise InputError("edge", "client-ca", str(plan.client_ca), "it with a certificate of the edge's own (tls-cert)")
+    return None

@@ -100,6 +100,7 @@ class TaskQueue:
         self.size_bytes += ticket.request.size_bytes
         self._work_ms += ticket.predicted_ms
         ticket.device.waiting_ms += ticket.predicted_ms
+        ticket.device.waiting += 1
 
     def take(self) -> Ticket:
         """The one whose turn it is; there must be one."""
@@ -174,6 +175,7 @@ class TaskQueue:
         self.size_bytes -= ticket.request.size_bytes
         self._work_ms = max(self._work_ms - ticket.predicted_ms, 0.0) if self._tickets else 0.0
         ticket.device.waiting_ms = max(ticket.device.waiting_ms - ticket.predicted_ms, 0.0)
+        ticket.device.waiting -= 1
 
 
 class _Starts:

@@ -6,7 +6,8 @@ import asyncio
 import contextlib
 import ssl
 from collections.abc import Sequence
-from pathlib import Path
+from dataclasses import dataclass, field
+from functools import partial
 
 from hasten.core.errors import InputError
 from hasten.core.profile import Profile
@@ -16,7 +17,9 @@ from hasten.runtime.edge.connections import ConnectionLimits, Connections, Guest
 from hasten.runtime.edge.core import EdgeCore
 from hasten.runtime.edge.listening import Acceptor, listen
 from hasten.runtime.edge.queue import ServiceOrder, earliest_deadline
+from hasten.runtime.edge.quota import Quota
 from hasten.runtime.edge.served import EdgeRunner, Served
+from hasten.runtime.edge.tokens import Tokens
 from hasten.runtime.edge.workers import WorkerThreads
 from hasten.runtime.notes import Notes
 from hasten.runtime.wire.frames import Code
@@ -29,6 +32,23 @@ DRAIN_S, LAST_WORDS_S = 1.0, 0.5
 """An edge that ends waits so long for what runs, then so long for its answers to leave."""
 
 
+@dataclass(frozen=True)
+class EdgeAccess:
+    """Who may come to an edge, and how much each may ask of it.
+
+    Attributes:
+        tokens: whom the edge lets in.
+        tls: how it speaks TLS; None: it does not.
+        limits: of connections.
+        quota: of each device.
+    """
+
+    tokens: Tokens = field(default_factory=Tokens)
+    tls: ssl.SSLContext | None = None
+    limits: ConnectionLimits = field(default_factory=ConnectionLimits)
+    quota: Quota = field(default_factory=Quota)
+
+
 class EdgeServer:
     """A listening edge node; :func:`start_edge` makes it.
 
@@ -37,32 +57,33 @@ class EdgeServer:
         port: likewise.
         core: what it serves.
         connections: who is connected.
+        closed: whether it ends, or has ended.
     """
 
-    def __init__(
-        self, core: EdgeCore, host: str, port: int, token: str, tls: ssl.SSLContext | None, limits: ConnectionLimits
-    ) -> None:
+    def __init__(self, core: EdgeCore, host: str, port: int, access: EdgeAccess) -> None:
         listening = listen(host, port)
         self.host, self.port = host, int(listening[0].getsockname()[1])
         self.core = core
-        self.connections = Connections(limits, core.clock, core.notes)
-        self._token = token
-        self._closed = False
+        self.connections = Connections(access.limits, core.clock, core.notes)
+        self.closed = False
+        self._tokens, self._quota, tls = access.tokens, access.quota, access.tls
         self._acceptors = [Acceptor(sock, self.connections, self._connection, tls, core.notes) for sock in listening]
         self._check()
 
     def _connection(self, guest: Guest) -> EdgeConnection:
-        return EdgeConnection(self.core, self.connections, guest, self._token)
+        return EdgeConnection(self.core, self.connections, guest, self._tokens, self._quota)
 
     def _check(self) -> None:
-        if not self._closed:
+        if not self.closed:
             self.core.clock.call_at(self.core.clock.now_ms() + CHECK_EVERY_MS, self._check)
             self.connections.check()
             self.core.check()
+            if self._tokens.refresh(partial(self.core.notes.tell, "tokens")):
+                self.connections.check_tokens(lambda token: self._tokens.name_of(token) is not None)
 
     async def close(self) -> None:
         """Stop listening, answer what runs, refuse what waits, close connections, end the workers."""
-        self._closed = True
+        self.closed = True
         for acceptor in self._acceptors:
             await acceptor.close()
         loop, idle = asyncio.get_running_loop(), asyncio.Event()
@@ -121,28 +142,13 @@ def real_core(
 
 
 async def start_edge(
-    core: EdgeCore,
-    host: str = "127.0.0.1",
-    port: int = 0,
-    token: str = "",
-    tls: ssl.SSLContext | None = None,
-    limits: ConnectionLimits | None = None,
+    core: EdgeCore, host: str = "127.0.0.1", port: int = 0, access: EdgeAccess | None = None
 ) -> EdgeServer:
     """Start serving ``core``; port 0 takes a free one. A port in use is an :class:`InputError`."""
     await asyncio.to_thread(core.start)
     try:
-        return EdgeServer(core, host, port, token, tls, limits or ConnectionLimits())
+        return EdgeServer(core, host, port, access or EdgeAccess())
     except InputError:
         await asyncio.to_thread(core.close)
         await asyncio.to_thread(core.clock.close)
         raise
-
-
-def server_tls(certificate: Path, key: Path) -> ssl.SSLContext:
-    """A TLS context for the edge from PEM files; :class:`InputError` when they cannot be used."""
-    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
-    try:
-        context.load_cert_chain(certificate, key)
-    except (OSError, ssl.SSLError) as error:
-        raise InputError(certificate, "certificate", str(key), f"a PEM certificate and its key ({error})") from None
-    return context

@@ -33,6 +33,8 @@ class DeviceOptions(TypedDict, total=False):
 
     token: str
     tls_ca: str | Path | None
+    tls_cert: str | Path | None
+    tls_key: str | Path | None
     rate_hz: float
     profile: str | Path | None
     slowdown: float
@@ -55,8 +57,9 @@ class Device:
         deadline_ms: from arrival to answer, where a call says nothing else.
         on_event: called when the edge comes, goes or cannot be reached, in hasten's thread: keep it short.
         log: a file for the task log, one JSON line per frame.
-        options: ``token`` and ``tls_ca`` of the edge; ``rate_hz``, the frames a second that you expect (10), for
-            schedulers that plan with it; ``profile``, a file with measured times; ``outputs=True`` has the edge send
+        options: ``token`` and ``tls_ca`` of the edge; ``tls_cert`` and ``tls_key`` of this device, where the edge asks
+            for them; ``rate_hz``, the frames a second that you expect (10), for schedulers that plan with it;
+            ``profile``, a file with measured times; ``outputs=True`` has the edge send
             a classifier's logits, too; ``slowdown``, ``memory_mb`` and ``seed`` as for ``hasten device``.
 
     Raises:

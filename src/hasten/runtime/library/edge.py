@@ -25,12 +25,18 @@ class EdgeOptions(TypedDict, total=False):
     slowdown: float
     profile: str | Path | None
     token: str
+    token_file: str | Path | None
     tls_cert: str | Path | None
     tls_key: str | Path | None
+    client_ca: str | Path | None
     max_devices: int
     memory_mb: int
     queue: str
     metrics: str | None
+    quota_tasks: int
+    quota_queue: int
+    quota_mb: int
+    health: str | None
 
 
 class Edge:
@@ -41,8 +47,9 @@ class Edge:
         host: address to listen on.
         port: 0 takes a free one.
         workers: tasks executed at once, each on one thread.
-        options: ``token`` that devices must know; ``tls_cert`` and ``tls_key``, PEM files, which turn TLS on;
-            ``profile``, ``slowdown``, ``max_devices``, ``memory_mb``, ``queue`` and ``metrics`` as for ``hasten edge``.
+        options: ``token`` that devices must know, or a ``token_file``; ``tls_cert`` and ``tls_key``, PEM files, which
+            turn TLS on, and ``client_ca``; ``profile``, ``slowdown``, ``max_devices``, ``memory_mb``, ``queue``,
+            ``metrics``, ``quota_tasks``, ``quota_queue``, ``quota_mb`` and ``health`` as for ``hasten edge``.
 
     Attributes:
         address: ``HOST:PORT`` where it listens, as :class:`Device` takes it.

@@ -11,6 +11,7 @@ from hasten.runtime.edge.connections import ConnectionLimits, Connections
 from hasten.runtime.edge.core import EdgeCore
 from hasten.runtime.edge.queue import first_come
 from hasten.runtime.edge.served import Computed, Refusal, Request, Served
+from hasten.runtime.edge.tokens import Tokens
 from hasten.runtime.notes import Notes
 from hasten.runtime.virtual.network import VirtualTransport
 from hasten.runtime.wire.frames import HEADER, Code, Kind
@@ -80,7 +81,7 @@ class VirtualEdge:
         side = self._sides.get(connection)
         if side is None:
             side = self._sides[connection] = _EdgeSide(self, connection)
-            side.protocol = EdgeConnection(self.core, self._guests, self._guests.arrived("device", 1), "")
+            side.protocol = EdgeConnection(self.core, self._guests, self._guests.arrived("device", 1), Tokens())
             side.protocol.connection_made(side)  # type: ignore[arg-type]
         side.receive(data)
 

@@ -21,6 +21,7 @@ from hasten.core.errors import HastenError
 
 MAGIC = b"HSTN"
 VERSION = 5
+OTHER_VERSION = "device and edge need the same version of hasten"
 HEADER = struct.Struct("<4sBBHIII")
 MOST_TASK = 0xFFFFFFFF
 """The largest task number."""
@@ -68,6 +69,8 @@ class Code(IntEnum):
     """A payload of a codec that the edge does not know."""
     DAMAGED = 13
     """A frame is not as it was sent."""
+    QUOTA = 14
+    """More than this device may have under way."""
 
 
 class WireError(HastenError):
@@ -160,7 +163,9 @@ class FrameParser:
         if magic != MAGIC:
             return WireError(Code.MALFORMED, f"frame: got magic {magic!r}, expected {MAGIC!r}")
         if version != VERSION:
-            return WireError(Code.VERSION, f"frame: got protocol version {version}, expected {VERSION}")
+            return WireError(
+                Code.VERSION, f"frame: got protocol version {version}, expected {VERSION}: {OTHER_VERSION}"
+            )
         if limit is None:
             accepted = ", ".join(_KINDS[known].name for known in self.limits)
             return WireError(Code.MALFORMED, f"frame: got kind {kind}, expected one of {accepted}")
