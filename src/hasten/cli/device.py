@@ -66,6 +66,9 @@ def device(
         typer.Option("--write-profile", metavar="PROFILE.json", help="Write the times measured while running."),
     ] = None,
     metrics: MetricsOption = None,
+    watch: Annotated[
+        bool, typer.Option("--watch", help="Go over to the package's next version when the file is replaced.")
+    ] = False,
     json_to: JsonOption = None,
 ) -> None:
     """Run a device agent: its own stream of tasks, decided one by one, finished locally if the edge is gone."""
@@ -91,7 +94,7 @@ def device(
         memory_mb=memory_mb,
         seed=seed,
     )
-    stream = DeviceStream(source, arrivals, tasks, log, answers, write_profile, metrics)
+    stream = DeviceStream(source, arrivals, tasks, log, answers, write_profile, metrics, watch)
     result = run_device(package, plan, stream, learn=LearnPlan() if learn else None)
     document = result_document(package.stem, [result])
     write_json(json_to, document)

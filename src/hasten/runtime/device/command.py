@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from hasten.core.errors import HastenError, InputError
 from hasten.core.output import write_bytes
 from hasten.runtime.device.answer_sinks import open_answers
 from hasten.runtime.device.answers import Answers
 from hasten.runtime.device.learning import Learning, LearnPlan
+from hasten.runtime.device.line import AgentLine, OnTask
 from hasten.runtime.device.prepared import DevicePlan, PreparedDevice
 from hasten.runtime.device.tally import Tally
 from hasten.runtime.device.tasklog import TaskLog
@@ -19,6 +22,7 @@ from hasten.runtime.device.watched import WatchedDevice
 from hasten.runtime.device.workload import open_workload
 from hasten.runtime.notes import say_on_stderr
 from hasten.runtime.sockets import run_loop
+from hasten.runtime.watched import LOOK_EVERY_S, WatchedFiles
 from hasten.split.package import open_package
 
 
@@ -35,6 +39,7 @@ class DeviceStream:
         answers: each answer is told here: a file, ``-``, or an MQTT topic; see ``answer_sinks``.
         profile: the profile with the times that were measured meanwhile goes here in the end, also when interrupted.
         metrics: ``[HOST:]PORT`` where Prometheus finds its counters.
+        watch: go over to the next version of the package when its file is replaced.
     """
 
     source: str = "samples"
@@ -44,6 +49,7 @@ class DeviceStream:
     answers: str | None = None
     profile: Path | None = None
     metrics: str | None = None
+    watch: bool = False
 
 
 def run_device(
@@ -71,33 +77,49 @@ def run_device(
     learning = Learning(name, learn, note) if learn is not None else None
     if learning is not None and stream.log is None:
         stream = replace(stream, log=learning.folder / "tasks.jsonl")
+    if stream.watch and (learning is not None or plan.profile is not None):
+        raise InputError("device", "watch", True, "neither --learn nor --profile beside it: they are of one version")
+    files = WatchedFiles(lambda: [package])
+    files.look(settled=False)
     opened = open_package(package)
     work = open_workload(stream.source, stream.arrivals, stream.tasks, opened, plan.seed)
-    prepared = PreparedDevice(opened, replace(plan, arrivals=work.arrivals, rate_hz=work.rate_hz))
-    tally, answers = Tally(name, plan.seed, prepared.times, plan.slowdown), Answers(opened)
+    plan = replace(plan, arrivals=work.arrivals, rate_hz=work.rate_hz)
+    prepared = PreparedDevice(opened, plan)
+    tally = Tally(name, plan.seed, prepared.times, plan.slowdown)
     log, told = TaskLog(stream.log), open_answers(stream.answers, note)
     watched = WatchedDevice(stream.metrics, note)
 
-    def count(task: Task) -> None:
-        tally.add(task)
-        answer = answers.of(task)
-        told.write(answer.line())
-        watched.ended(answer, task.wire_bytes)
-        if progress and stream.tasks:
-            progress(f"{name} on {opened.manifest.name}", tally.tasks / stream.tasks)
+    def tell(version: PreparedDevice) -> OnTask:
+        answers, add = Answers(version.package), tally.of(version.times)
+
+        def count(task: Task) -> None:
+            add(task)
+            answer = answers.of(task)
+            told.write(answer.line())
+            watched.ended(answer, task.wire_bytes)
+            if progress and stream.tasks:
+                progress(f"{name} on {opened.manifest.name}", tally.tasks / stream.tasks)
+
+        return count
 
     async def run() -> None:
-        async with prepared.agent(note) as agent:
-            following = asyncio.create_task(learning.follow(agent)) if learning is not None else None
+        async with AgentLine(prepared, lambda version: version.agent(note)) as line:
+            beside = []
+            if learning is not None:
+                beside.append(asyncio.create_task(learning.follow(line.agent)))
+            if stream.watch:
+                beside.append(asyncio.create_task(_follow_file(files, plan, line, note)))
             try:
-                with watched.watching(agent):
-                    await work.run(agent, plan.deadline_ms, log, count)
+                with watched.watching(line):
+                    await work.run(line, plan.deadline_ms, log, tell)
             finally:
-                tally.failure = agent.failure
-                if following is not None:
-                    following.cancel()
+                tally.failure = line.agent.failure
+                for task in beside:
+                    task.cancel()
+                    with contextlib.suppress(asyncio.CancelledError):
+                        await task
                 if stream.profile is not None:
-                    write_bytes(stream.profile, agent.learnt_profile().to_json().encode())
+                    write_bytes(stream.profile, line.agent.learnt_profile().to_json().encode())
 
     try:
         if learning is not None and stream.log is not None:
@@ -109,3 +131,17 @@ def run_device(
         if learning is not None:
             learning.close()
     return tally
+
+
+async def _follow_file(files: WatchedFiles, plan: DevicePlan, line: AgentLine, note: Callable[[str], None]) -> None:
+    """Switch to each new version of the watched package; one that cannot be used is told of, and left alone."""
+    while True:
+        await asyncio.sleep(LOOK_EVERY_S)
+        for path in files.look()[0]:
+            try:
+                version = await asyncio.to_thread(PreparedDevice, path, plan)
+                if version.package.digest != line.digest:
+                    await line.switch(version)
+                    note(f"device: {version.package.manifest.name} {version.package.digest[:12]} from now on")
+            except HastenError as error:
+                note(f"device: goes on with the version before: {error}")

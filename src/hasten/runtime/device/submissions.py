@@ -1,7 +1,8 @@
 """Frames that a program hands to an agent, one by one and from any thread, and their answers as futures.
 
 The agent takes them in its event loop. Every frame gets exactly one answer: the agent ends every task once, and what
-is cancelled or still here at the end is ended, too.
+is cancelled or still here at the end is ended, too. When another version's agent takes over, each frame is answered by
+the one that took it.
 """
 
 from __future__ import annotations
@@ -15,9 +16,10 @@ from contextlib import AsyncExitStack
 from typing import Any
 
 from hasten.core.errors import ClosedError, InputError
-from hasten.runtime.device.agent import DeviceAgent
 from hasten.runtime.device.answers import Answer, Answers
 from hasten.runtime.device.inputs import FrameInput
+from hasten.runtime.device.line import AgentLine, OnTask
+from hasten.runtime.device.prepared import PreparedDevice
 from hasten.runtime.device.stats import Counters, DeviceStats
 from hasten.runtime.device.tasklog import TaskLog
 from hasten.runtime.device.tasks import Arrival, Outcome, Reason, Task
@@ -26,32 +28,32 @@ from hasten.split.inputs import Frame
 
 
 class Submissions:
-    """Around one agent. ``open`` and ``close`` it in the agent's event loop; the rest may be called from any thread."""
+    """Around one stream's agents. ``open`` and ``close`` it in their event loop; the rest is for any thread."""
 
     def __init__(
         self,
-        agent: DeviceAgent,
-        answers: Answers,
+        line: AgentLine,
         frame_input: FrameInput,
         deadline_ms: float,
-        on_task: Callable[[Task], object] | None = None,
+        told: Callable[[PreparedDevice], OnTask] | None = None,
     ) -> None:
-        """``deadline_ms`` holds where a call says nothing else; ``on_task`` is told of every task that has ended."""
-        self._agent, self._answers, self._input = agent, answers, frame_input
-        self._deadline_ms, self._on_task = deadline_ms, on_task
+        """``deadline_ms`` holds where a call says nothing else; ``told`` as of :meth:`AgentLine.taking`."""
+        self._line, self._input = line, frame_input
+        self._deadline_ms, self._told_beside = deadline_ms, told
         self._counters = Counters()
         self._lock = threading.Lock()
         self._waiting: dict[int, Future[Answer]] = {}
         self._number = 0
         self._closed = False
         self._ending = AsyncExitStack()
+        self._newest: tuple[Answers, OnTask | None]
         self._loop: asyncio.AbstractEventLoop
         self._start_ms = 0.0
 
     async def open(self, log: TaskLog) -> None:
         """Begin to take frames; the log gets a line for each."""
         self._loop, self._start_ms = asyncio.get_running_loop(), now_ms()
-        await self._ending.enter_async_context(self._agent.taking(self._start_ms, log, self._ended))
+        await self._ending.enter_async_context(self._line.taking(self._start_ms, log, self._told_of))
 
     async def close(self) -> None:
         """Take no more frames, and see those through that are here, for a second at most."""
@@ -93,11 +95,12 @@ class Submissions:
         arrival = Arrival(arrived_ms - self._start_ms, number, batch, None)
         task = Task(number, arrival, arrived_ms, deadline_ms, arrived_ms + deadline_ms)
         task.end(Outcome.DROPPED, Reason.SUPERSEDED)
-        return self._told(task)
+        return self._told(task, *self._newest)
 
     def stats(self) -> DeviceStats:
         """The counters, now."""
-        return self._counters.stats(self._agent.edge_connected, self._agent.failure)
+        agent = self._line.agent
+        return self._counters.stats(agent.edge_connected, agent.failure)
 
     def _next(self, future: Future[Answer] | None) -> int:
         if self._closed:
@@ -112,7 +115,7 @@ class Submissions:
     def _take(self, arrival: Arrival, deadline_ms: float) -> None:
         """In the loop."""
         try:
-            self._agent.take(arrival, arrival.sample, deadline_ms)
+            self._line.take(arrival, arrival.sample, deadline_ms)
         except Exception as error:  # one of ours: the caller must not wait for ever
             future = self._waiting.pop(arrival.sample)
             if future.set_running_or_notify_cancel():
@@ -121,18 +124,25 @@ class Submissions:
     def _withdraw(self, number: int) -> None:
         """The caller has cancelled the future."""
         if number in self._waiting:
-            self._loop.call_soon_threadsafe(self._agent.withdraw, number)
+            self._loop.call_soon_threadsafe(self._line.withdraw, number)
 
-    def _ended(self, task: Task) -> None:
+    def _told_of(self, version: PreparedDevice) -> OnTask:
+        """What a version's agent tells its ended tasks."""
+        answers = Answers(version.package)
+        beside = self._told_beside(version) if self._told_beside is not None else None
+        self._newest = answers, beside
+        return lambda task: self._ended(task, answers, beside)
+
+    def _ended(self, task: Task, answers: Answers, beside: OnTask | None) -> None:
         """In the loop: a task has its outcome."""
-        answer = self._told(task)
+        answer = self._told(task, answers, beside)
         future = self._waiting.pop(task.number)
         if future.set_running_or_notify_cancel():
             future.set_result(answer)
 
-    def _told(self, task: Task) -> Answer:
-        answer = self._answers.of(task)
+    def _told(self, task: Task, answers: Answers, beside: OnTask | None) -> Answer:
+        answer = answers.of(task)
         self._counters.answered(answer, task.wire_bytes)
-        if self._on_task is not None:
-            self._on_task(task)
+        if beside is not None:
+            beside(task)
         return answer

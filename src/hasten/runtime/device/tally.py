@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 from array import array
 from collections import Counter
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -60,6 +61,14 @@ class Spread:
         return math.exp((number + 0.5) * STEP)
 
 
+class _Costs:
+    """What a version of the network is worth and costs."""
+
+    def __init__(self, profile: Profile, slowdown: float) -> None:
+        self.profile = profile
+        self.energy_mj = option_table([StreamCosts(profile, slowdown)]).energy_mj[0]
+
+
 class Tally:
     """Counts the tasks of one stream under one scheduler.
 
@@ -72,8 +81,8 @@ class Tally:
     def __init__(self, scheduler: str, seed: int, profile: Profile, slowdown: float = 1.0) -> None:
         self.tasks = self.uplink_bytes = 0
         self.failure: str | None = None
-        self._scheduler, self._seed, self._profile = scheduler, seed, profile
-        self._energy_mj = option_table([StreamCosts(profile, slowdown)]).energy_mj[0]
+        self._scheduler, self._seed, self._slowdown = scheduler, seed, slowdown
+        self._costs = _Costs(profile, slowdown)
         self._on_time = self._dropped = self._unlabelled = 0
         self._right_on_time = 0.0
         self._worth = self._spent_mj = 0.0
@@ -82,13 +91,21 @@ class Tally:
         self._partitions: Counter[int] = Counter()
         self._notes: Counter[str] = Counter()
 
+    def of(self, profile: Profile) -> Callable[[Task], None]:
+        """What counts ended tasks of another version of the network."""
+        costs = _Costs(profile, self._slowdown)
+        return lambda task: self._add(task, costs)
+
     def add(self, task: Task) -> None:
         """Count a task that has ended."""
+        self._add(task, self._costs)
+
+    def _add(self, task: Task, costs: _Costs) -> None:
         self.tasks += 1
         on_time = task.outcome is Outcome.ON_TIME
         if on_time:
             self._on_time += 1
-            self._worth += self._profile.accuracy(task.answered_exit, task.answered_partition)
+            self._worth += costs.profile.accuracy(task.answered_exit, task.answered_partition)
         if task.answered:
             self._latency_ms.add(task.latency_ms)
         label = task.arrival.label
@@ -103,7 +120,7 @@ class Tally:
         if task.exit:
             self._partitions[task.partition] += 1
             if task.option != DROP:
-                self._spent_mj += float(self._energy_mj[task.option])
+                self._spent_mj += float(costs.energy_mj[task.option])
         else:
             self._dropped += 1
         self.uplink_bytes += task.wire_bytes
@@ -135,7 +152,7 @@ class Tally:
         if self.tasks and not self._unlabelled:
             entry["measured_on_time_accuracy"] = _share(self._right_on_time, self.tasks)
             entry["measured_accuracy_when_on_time"] = _share(self._right_on_time, self._on_time)
-        if self.tasks and not math.isnan(float(self._energy_mj[0])):
+        if self.tasks and not math.isnan(float(self._costs.energy_mj[0]) + self._spent_mj):
             entry["device_energy_mj_per_task"] = _share(self._spent_mj, self.tasks)
         if self._notes:
             entry["notes"] = dict(sorted(self._notes.items()))

@@ -5,15 +5,15 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
-from hasten.runtime.device.agent import DeviceAgent
 from hasten.runtime.device.answers import Answer
+from hasten.runtime.device.line import AgentLine
 from hasten.runtime.device.stats import Counters, DeviceStats
 from hasten.runtime.needs import needing
 from hasten.runtime.place import parse_place
 
 
 class WatchedDevice:
-    """Who watches one agent of ``hasten device``.
+    """Who watches the agents of ``hasten device``.
 
     Args:
         metrics: ``[HOST:]PORT`` for Prometheus, None: none.
@@ -29,7 +29,7 @@ class WatchedDevice:
         self._counters = Counters()
 
     @contextmanager
-    def watching(self, agent: DeviceAgent) -> Iterator[None]:
+    def watching(self, line: AgentLine) -> Iterator[None]:
         """Within, counters are served.
 
         Raises:
@@ -44,6 +44,7 @@ class WatchedDevice:
             from hasten.runtime.metrics import MetricsServer
 
         def stats() -> DeviceStats:
+            agent = line.agent
             return self._counters.stats(agent.edge_connected, agent.failure)
 
         server = MetricsServer(self._metrics, [DeviceMetrics(stats)])

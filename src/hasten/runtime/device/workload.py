@@ -4,22 +4,20 @@ from __future__ import annotations
 
 import itertools
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import aclosing
 from typing import Any, Protocol
 
 from hasten.core.arrivals import Arrivals, PeriodicArrivals
 from hasten.core.errors import InputError
-from hasten.runtime.device.agent import DeviceAgent
-from hasten.runtime.device.answers import Answers
 from hasten.runtime.device.inputs import FrameInput
+from hasten.runtime.device.line import AgentLine, Told
 from hasten.runtime.device.live_sources import LiveSource, live_source, paced
 from hasten.runtime.device.prepared import DEFAULT_RATE_HZ
 from hasten.runtime.device.sources import Frames, arrival_times, open_source, parse_arrivals
 from hasten.runtime.device.streaming import StreamPlan, stream_async
 from hasten.runtime.device.submissions import Submissions
 from hasten.runtime.device.tasklog import TaskLog
-from hasten.runtime.device.tasks import Task
 from hasten.runtime.pace import now_ms
 from hasten.split.package import Package
 
@@ -27,11 +25,9 @@ LEAD_MS = 50.0
 PACED_PENDING = 64
 """So many frames that come at given times are under way at most; their deadlines bound them before that."""
 
-OnTask = Callable[[Task], object]
-
 
 class Workload(Protocol):
-    """Tasks for one agent.
+    """Tasks for one stream's agents.
 
     Attributes:
         arrivals: the process that they arrive by, where it is known.
@@ -41,8 +37,8 @@ class Workload(Protocol):
     arrivals: Arrivals | None
     rate_hz: float
 
-    async def run(self, agent: DeviceAgent, deadline_ms: float, log: TaskLog, on_task: OnTask) -> None:
-        """Have the agent do them all."""
+    async def run(self, line: AgentLine, deadline_ms: float, log: TaskLog, told: Told) -> None:
+        """Have the agents do them all."""
 
 
 def open_workload(source: str, arrivals: str | None, tasks: int | None, package: Package, seed: int = 0) -> Workload:
@@ -76,10 +72,10 @@ class DrawnTasks:
         self.rate_hz = arrivals.mean_rate_hz(None)
         self._frames, self._process, self._tasks, self._seed = frames, arrivals, tasks, seed
 
-    async def run(self, agent: DeviceAgent, deadline_ms: float, log: TaskLog, on_task: OnTask) -> None:
-        """Have the agent do them all."""
+    async def run(self, line: AgentLine, deadline_ms: float, log: TaskLog, told: Told) -> None:
+        """Have the agents do them all."""
         stream = self._frames.stream(arrival_times(self._process, self._seed, self._tasks), self._seed)
-        await agent.run(stream, now_ms() + LEAD_MS, log, on_task)
+        await line.run(stream, now_ms() + LEAD_MS, log, told)
 
 
 class LiveFrames:
@@ -97,10 +93,10 @@ class LiveFrames:
         self.arrivals, self.rate_hz = arrivals, rate_hz
         self._source, self._tasks, self._package, self._seed = source, tasks, package, seed
 
-    async def run(self, agent: DeviceAgent, deadline_ms: float, log: TaskLog, on_task: OnTask) -> None:
-        """Have the agent do them all."""
+    async def run(self, line: AgentLine, deadline_ms: float, log: TaskLog, told: Told) -> None:
+        """Have the agents do them all."""
         frame_input = FrameInput(self._package.manifest.inputs)
-        submissions = Submissions(agent, Answers(self._package), frame_input, deadline_ms, on_task)
+        submissions = Submissions(line, frame_input, deadline_ms, told)
         plan = StreamPlan("newest") if self.arrivals is None else StreamPlan("wait", PACED_PENDING)
         ended = threading.Event()
         await submissions.open(log)

@@ -72,6 +72,10 @@ class AsyncDevice:
         """
         return stream_async(self._device._submissions, frames, StreamPlan(when_full, pending, deadline_ms))
 
+    async def switch(self, package: str | Path | Package, scheduler: str | Scheduler | None = None) -> None:
+        """Go over to another version of the package, as :meth:`Device.switch`."""
+        await asyncio.to_thread(self._device.switch, package, scheduler)
+
     def stats(self) -> DeviceStats:
         """What became of this device's frames so far."""
         return self._device.stats()

@@ -7,16 +7,19 @@ import os
 import threading
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future
-from contextlib import AsyncExitStack
+from contextlib import AbstractAsyncContextManager, AsyncExitStack
+from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self, TypedDict, Unpack
 
 from hasten.core.decision import Scheduler
-from hasten.core.errors import ClosedError, HastenError
-from hasten.runtime.device.answers import Answer, Answers
+from hasten.core.errors import ClosedError, HastenError, InputError
+from hasten.runtime.device.agent import DeviceAgent
+from hasten.runtime.device.answers import Answer
 from hasten.runtime.device.events import EdgeEvent
 from hasten.runtime.device.inputs import FrameInput
+from hasten.runtime.device.line import AgentLine
 from hasten.runtime.device.prepared import DEFAULT_DEADLINE_MS, DevicePlan, PreparedDevice
 from hasten.runtime.device.stats import DeviceStats
 from hasten.runtime.device.streaming import PENDING, StreamPlan, WhenFull, stream
@@ -84,26 +87,29 @@ class Device:
         plan = DevicePlan(edge=edge, scheduler=scheduler, deadline_ms=deadline_ms, **options)
         prepared = PreparedDevice(package, plan)
         self._input = FrameInput(prepared.package.manifest.inputs)
-        self._deadline_ms = deadline_ms
-        self._answers = Answers(prepared.package)
+        self._plan, self._on_event = plan, on_event
         self._closing = threading.Lock()
         self._closed = False
         self._ending = AsyncExitStack()
         self._log = TaskLog(Path(log) if log is not None else None)
-        self._submissions: Submissions
         self._background: Background = acquire()
+        self._line: AgentLine
+        self._submissions: Submissions
         try:
-            self._background.call(self._open(prepared, on_event))
+            self._background.call(self._open(prepared))
         except BaseException:
             self._log.close()
             release(self._background)
             raise
 
-    async def _open(self, prepared: PreparedDevice, on_event: Callable[[EdgeEvent], None] | None) -> None:
-        agent = await self._ending.enter_async_context(prepared.agent(_logger.info, on_event, self._background.compute))
-        self._submissions = Submissions(agent, self._answers, self._input, self._deadline_ms)
+    async def _open(self, prepared: PreparedDevice) -> None:
+        self._line = await self._ending.enter_async_context(AgentLine(prepared, self._agent))
+        self._submissions = Submissions(self._line, self._input, self._plan.deadline_ms)
         await self._submissions.open(self._log)
         self._ending.push_async_callback(self._submissions.close)
+
+    def _agent(self, version: PreparedDevice) -> AbstractAsyncContextManager[DeviceAgent]:
+        return version.agent(_logger.info, self._on_event, self._background.compute)
 
     def infer(self, frame: Any, deadline_ms: float | None = None) -> Answer:
         """The answer to one frame; returns in any case, also when the frame was dropped or the answer is late.
@@ -155,6 +161,31 @@ class Device:
         """
         self._require_own_process()
         return stream(self._submissions, frames, StreamPlan(when_full, pending, deadline_ms))
+
+    def switch(self, package: str | Path | Package, scheduler: str | Scheduler | None = None) -> None:
+        """Go over to another version of the package, which takes the same inputs; returns when it takes the frames.
+
+        Frames that are under way are answered by the version that took them. The edge has to serve the new one, else
+        the device works alone until it does. Measured times and rates are learnt anew.
+
+        Args:
+            package: the new ``.hasten`` file, or an opened one.
+            scheduler: by default that of before, by its name; an object serves one version, so that it needs another.
+
+        Raises:
+            InputError: the package cannot be used in place of the one before; the device goes on with that.
+            ClosedError: the device is closed.
+        """
+        self._require_own_process()
+        self._require_other_thread()
+        if scheduler is None and not isinstance(self._plan.scheduler, str):
+            raise InputError("device", "scheduler", None, "another scheduler for the new version, or a name")
+        with self._closing:
+            if self._closed:
+                raise ClosedError("the device is closed: it takes no more frames")
+            plan = replace(self._plan, scheduler=scheduler or self._plan.scheduler)
+            self._background.call(self._line.switch(PreparedDevice(package, plan)))
+            self._plan = plan
 
     def stats(self) -> DeviceStats:
         """What became of this device's frames so far."""
