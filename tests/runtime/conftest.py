@@ -19,6 +19,12 @@ def package(tmp_path_factory: pytest.TempPathFactory) -> Package:
 
 
 @pytest.fixture(scope="session")
+def newer(tmp_path_factory: pytest.TempPathFactory) -> Package:
+    """Another version of the tiny package: other weights."""
+    return build_tiny(tmp_path_factory.mktemp("package") / "newer.hasten", seed=1)
+
+
+@pytest.fixture(scope="session")
 def detector(tmp_path_factory: pytest.TempPathFactory) -> Package:
     """Its exits give boxes, scores, kinds and which of them count; no classes."""
     return build_detector(tmp_path_factory.mktemp("package") / "detector.hasten")

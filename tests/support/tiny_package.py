@@ -25,13 +25,13 @@ class Tiny(nn.Module):
         return first, self.head2(torch.relu(self.conv3(x)).mean((2, 3)))
 
 
-def build_tiny(path: Path) -> Package:
-    """Build the package at ``path`` with random weights and frames, always the same."""
+def build_tiny(path: Path, seed: int = 0) -> Package:
+    """Build the package at ``path`` with random weights, by ``seed``, and frames that are always the same."""
     rng = np.random.default_rng(0)
     frames = rng.integers(0, 256, (40, 1, 32, 32), dtype=np.uint8)
     labels = rng.integers(0, 5, 40)
     with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(0)
+        torch.manual_seed(seed)
         module = Tiny().eval()
     return build_package(
         module, frames, labels, name="tiny", exit_names=["a", "b"], path=path, samples=12, codec="uint8-zstd"

@@ -15,7 +15,10 @@ from hasten.core import signals
 
 @app.command(epilog="Example: hasten edge my.hasten --host 0.0.0.0 --port 7700 --workers 1")
 def edge(
-    packages: Annotated[list[Path], typer.Argument(metavar="FILE.hasten...", help="Packages to serve.")],
+    packages: Annotated[
+        list[Path] | None,
+        typer.Argument(metavar="FILE.hasten...", help="Packages to serve; may be left out with --watch."),
+    ] = None,
     host: Annotated[str, typer.Option("--host", help="Address to listen on.")] = "127.0.0.1",
     port: Annotated[int, typer.Option("--port", min=0, max=65535, help="Port; 0 picks a free one.")] = 7700,
     workers: Annotated[int, typer.Option("--workers", min=1, help="Tasks executed at once.")] = 1,
@@ -50,6 +53,10 @@ def edge(
     health: Annotated[
         str | None, typer.Option("--health", metavar="[HOST:]PORT", help="Say there whether it lives and is ready.")
     ] = None,
+    watch: Annotated[
+        Path | None,
+        typer.Option("--watch", metavar="DIR", help="Serve the packages in this folder, too, as they come and go."),
+    ] = None,
     web: WebOption = None,
     web_token_file: WebTokenOption = None,
 ) -> None:
@@ -75,6 +82,7 @@ def edge(
         quota_queue=quota_queue,
         quota_mb=quota_mb,
         health=health,
+        watch=watch,
     )
-    serve_edge(packages, plan, *page_of_edge(web, web_token_file))
+    serve_edge(packages or [], plan, *page_of_edge(web, web_token_file))
     signals.forget()  # the usual end of a server

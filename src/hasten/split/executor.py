@@ -142,6 +142,15 @@ class Executor:
         for key in keys:
             self._run_once(key)
 
+    def limit(self, memory_bytes: int) -> None:
+        """Keep to another limit from now on; of what is held those segments stay that are called most often lately."""
+        with self._building:
+            self.memory_bytes = memory_bytes
+            for key in sorted(self._sessions, key=self._lately)[:-1]:
+                if self._held_bytes() <= memory_bytes:
+                    break
+                del self._sessions[key]
+
     def groups(self, keys: Iterable[Key]) -> list[list[Key]]:
         """``keys`` in order, in as few groups as fit into the memory one after another."""
         found: list[list[Key]] = []

@@ -71,6 +71,9 @@ class EdgeConnection(asyncio.BufferedProtocol):
             self._core.abandon(ticket)
         self._tickets.clear()
         self._connections.remove(self._guest)
+        if self._served is not None:
+            self._core.services.leave(self._served, self._core.clock.now_ms())
+            self._served = None
 
     def get_buffer(self, sizehint: int) -> memoryview:
         """Where received bytes go."""
@@ -108,15 +111,16 @@ class EdgeConnection(asyncio.BufferedProtocol):
             text = "got a token that this edge does not know" if hello.token else "got no token"
             self._end(Code.TOKEN, f"HELLO: {text}, expected one of its --token-file")
             return
-        served = self._core.served(hello.digest)
+        services = self._core.services
+        served = services.find(hello.digest)
         if served is None:
-            text = f"HELLO: got package {hello.digest.hex()[:16]}..., expected one of the packages served here"
-            self._end(Code.PACKAGE, f"{text}: give device and edge the same file")
+            self._end(Code.PACKAGE, services.objection(hello.digest))
             return
         refusal = self._connections.welcome(self._guest, name or hello.name[:NAME_CHARACTERS] or "a device")
         if refusal is not None:
             self._end(refusal.code, refusal.text)
             return
+        services.enter(served)
         self._served = served
         self._parser.limits = edge_limits(served.max_submit_bytes)
         self._max_unsent_bytes = max(MAX_UNSENT_BYTES, MAX_UNSENT_ANSWERS * served.payloads.max_bytes)

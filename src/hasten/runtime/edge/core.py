@@ -15,7 +15,6 @@ import threading
 from collections.abc import Callable, Sequence
 from functools import partial
 
-from hasten.core.errors import InputError
 from hasten.runtime.clock import Clock
 from hasten.runtime.edge.admission import Admission
 from hasten.runtime.edge.carried import CarriedWork, others_work
@@ -23,6 +22,7 @@ from hasten.runtime.edge.correction import ServiceCorrection
 from hasten.runtime.edge.counts import EdgeCounts
 from hasten.runtime.edge.queue import LastStarts, QueueLimits, Reply, ServiceOrder, TaskQueue, Ticket, earliest_deadline
 from hasten.runtime.edge.served import Computed, Refusal, Request, Served
+from hasten.runtime.edge.services import Services
 from hasten.runtime.edge.workers import Workers
 from hasten.runtime.notes import Notes
 from hasten.runtime.wire.frames import Code
@@ -52,7 +52,7 @@ class EdgeCore:
         notes: told what an operator should know.
 
     Attributes:
-        packages: what is served.
+        services: what is served.
         counts: what became of tasks.
         totals: of these, how many tasks ended how.
     """
@@ -66,16 +66,13 @@ class EdgeCore:
         order: ServiceOrder = earliest_deadline,
         notes: Notes | None = None,
     ) -> None:
-        if not services:
-            raise InputError("edge", "packages", [], "at least one")
+        self.services = Services(services)
         self.clock = clock
         self.workers = workers.count
         self.slowdown = services[0].slowdown
-        self.packages = list(services)
         self.counts = EdgeCounts()
         self.totals = self.counts.totals
         self.notes = notes or Notes(lambda text: None)
-        self._served = {served.digest: served for served in services}
         self._workers = workers
         self._queue = TaskQueue(order)
         self._admission = Admission(self._queue, limits or QueueLimits())
@@ -92,13 +89,17 @@ class EdgeCore:
 
     def start(self) -> None:
         """Warm every segment up, then have the workers get ready."""
-        for served in self._served.values():
+        for served in self.services.all:
             served.warm()
         self._workers.start()
 
-    def shortfalls(self) -> list[str]:
-        """In words, for each package whose segments the memory does not hold all; told once the core has started."""
-        return [told for served in self._served.values() if (told := served.shortfall()) is not None]
+    def let_go(self) -> list[Served]:
+        """Retired packages that nobody uses any more; they are not served from now on."""
+        gone = self.services.let_go(self.clock.now_ms())
+        with self._lock:
+            for served in gone:
+                self._correction.forget(served.digest)
+        return gone
 
     def drain(self, why: str, when_idle: Callable[[], None]) -> None:
         """Take no more tasks, refuse those that wait, and call ``when_idle``, from any thread, once nothing runs."""
@@ -116,10 +117,6 @@ class EdgeCore:
     def close(self, wait_s: float = 1.0) -> None:
         """End the workers, after what they are at but for so long at most."""
         self._workers.close(wait_s)
-
-    def served(self, digest: bytes) -> Served | None:
-        """The package with this digest, None when it is not served here."""
-        return self._served.get(digest)
 
     def submit(self, request: Request, reply: Reply, device: CarriedWork) -> Ticket:
         """Take a task of a device. ``reply`` is called once, from any thread, perhaps before this returns."""

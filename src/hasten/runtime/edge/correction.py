@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Hashable
 from dataclasses import dataclass
 
 WEIGHT = 0.1
@@ -11,6 +10,8 @@ WEIGHT = 0.1
 RANGE = (0.2, 5.0)
 FADES_MS = 10_000.0
 """Without measurements a ratio goes back to 1, so that an edge that was slow once is tried again."""
+Segment = tuple[bytes, int, int]
+"""Package, cut and exit."""
 HALF_KNOWN = 2.0
 """With so many measurements a segment's own ratio counts as much as the shared one."""
 
@@ -35,16 +36,16 @@ class ServiceCorrection:
 
     def __init__(self) -> None:
         self._shared = _Ratio()
-        self._own: dict[Hashable, _Ratio] = {}
+        self._own: dict[Segment, _Ratio] = {}
 
-    def ratio(self, segment: Hashable, now: float) -> float:
+    def ratio(self, segment: Segment, now: float) -> float:
         """How many times its profiled time a segment is believed to take."""
         shared, own = self._shared.now(now), self._own.get(segment)
         if own is None:
             return shared
         return shared + own.measurements / (own.measurements + HALF_KNOWN) * (own.now(now) - shared)
 
-    def measured(self, segment: Hashable, profiled_ms: float, took_ms: float, now: float) -> None:
+    def measured(self, segment: Segment, profiled_ms: float, took_ms: float, now: float) -> None:
         """A service took so long."""
         if profiled_ms <= 0.0:
             return
@@ -52,3 +53,7 @@ class ServiceCorrection:
         self._shared.follow(ratio, WEIGHT, now)
         own = self._own.setdefault(segment, _Ratio())
         own.follow(ratio, max(WEIGHT, 1.0 / (own.measurements + 1)), now)
+
+    def forget(self, package: bytes) -> None:
+        """A package is not run any more."""
+        self._own = {segment: own for segment, own in self._own.items() if segment[0] != package}

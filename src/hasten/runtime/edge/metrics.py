@@ -35,7 +35,7 @@ class EdgeMetrics(Collector):
         told = "Connections that the edge refused or ended, by reason."
         yield counter_family("hasten_edge_ended_connections", told, "reason", REASONS | connections.ended.copy())
         packages = InfoMetricFamily("hasten_edge_package", "The packages in service, and hasten's version.")
-        for served in core.packages:
+        for served in core.services.all:
             name = served.package.manifest.name
             packages.add_metric([], {"package": name, "digest": served.digest.hex(), "version": version("hasten")})
         yield packages

@@ -14,6 +14,7 @@ from hasten.runtime.edge.connections import ConnectionLimits, fitting
 from hasten.runtime.edge.doors import EdgeDoors
 from hasten.runtime.edge.health import HealthServer
 from hasten.runtime.edge.listening import free_descriptors
+from hasten.runtime.edge.packages import EdgePackages, PackageFolder
 from hasten.runtime.edge.queue import QUEUES
 from hasten.runtime.edge.quota import Quota
 from hasten.runtime.edge.server import EdgeAccess, EdgeServer, real_core, start_edge
@@ -49,6 +50,7 @@ class EdgePlan:
         quota_queue: of these, that may wait,
         quota_mb: and their payloads.
         health: ``[HOST:]PORT`` where it answers whether it lives and is ready.
+        watch: a folder; the packages in it are served, too, as they come and go.
     """
 
     host: str = "127.0.0.1"
@@ -69,13 +71,15 @@ class EdgePlan:
     quota_queue: int = Quota.waiting
     quota_mb: int = Quota.size_bytes >> 20
     health: str | None = None
+    watch: str | Path | None = None
 
 
 class OpenedEdge:
     """A plan that has been checked, and the server once it was started.
 
     Attributes:
-        packages: what is served.
+        packages: what is served at the start.
+        served: what is served from then on, and
         server: the server, once it has started.
         health: where it tells its health, if it does.
     """
@@ -95,13 +99,20 @@ class OpenedEdge:
         self._tokens = Tokens(plan.token, Path(plan.token_file) if plan.token_file else None)
         self._health_place = parse_place(plan.health, "--health") if plan.health is not None else None
         self.health: HealthServer | None = None
-        if isinstance(packages, str | Path | Package) or not packages:
+        if isinstance(packages, str | Path | Package) or not (packages or plan.watch):
             raise InputError("edge", "packages", packages, "a list of packages")
         self.packages = [given if isinstance(given, Package) else open_package(given) for given in packages]
+        self._folder = PackageFolder(Path(plan.watch), notes) if plan.watch is not None else None
+        if self._folder is not None:
+            self.packages += self._folder.opened(self.packages)
+        if not self.packages:
+            raise InputError("edge", "watch", str(plan.watch), "a folder with an intact package to begin with")
         self._times = read_profile(Path(plan.profile)) if plan.profile else None
         self._plan, self._notes = plan, notes
         self._doors = EdgeDoors(plan.metrics)
         self.server: EdgeServer
+        self.served: EdgePackages
+        self._keeping: asyncio.Task[None] | None = None
 
     async def start(self) -> EdgeServer:
         """Listen, in the running event loop.
@@ -123,7 +134,8 @@ class OpenedEdge:
         limits = fitting(plan.max_devices, free_descriptors(plan.max_devices + 2 * ConnectionLimits.strangers))
         access = EdgeAccess(self._tokens, self._tls, limits, self._quota)
         self.server = await start_edge(core, plan.host, plan.port, access)
-        for shortfall in core.shortfalls():
+        self.served = EdgePackages(core, plan.memory_mb << 20, self._times, notes)
+        for shortfall in core.services.shortfalls():
             notes.tell("memory", shortfall)
         if limits.devices < plan.max_devices:
             notes.tell("limits", f"edge: takes {limits.devices} devices: there are no more file descriptors")
@@ -136,6 +148,7 @@ class OpenedEdge:
         except BaseException:
             await self.close()
             raise
+        self._keeping = asyncio.create_task(self.served.keep(self._folder))
         return self.server
 
     @property
@@ -146,6 +159,8 @@ class OpenedEdge:
 
     async def close(self) -> None:
         """Answer what runs, refuse what waits, end; its health can be asked for until then."""
+        if self._keeping is not None:
+            self._keeping.cancel()
         doors = asyncio.create_task(asyncio.to_thread(self._doors.close))
         try:
             await self.server.close()

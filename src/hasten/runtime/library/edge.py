@@ -5,7 +5,8 @@ from __future__ import annotations
 import logging
 import os
 import threading
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
 from typing import Self, TypedDict, Unpack
@@ -37,6 +38,7 @@ class EdgeOptions(TypedDict, total=False):
     quota_queue: int
     quota_mb: int
     health: str | None
+    watch: str | Path | None
 
 
 class Edge:
@@ -49,7 +51,8 @@ class Edge:
         workers: tasks executed at once, each on one thread.
         options: ``token`` that devices must know, or a ``token_file``; ``tls_cert`` and ``tls_key``, PEM files, which
             turn TLS on, and ``client_ca``; ``profile``, ``slowdown``, ``max_devices``, ``memory_mb``, ``queue``,
-            ``metrics``, ``quota_tasks``, ``quota_queue``, ``quota_mb`` and ``health`` as for ``hasten edge``.
+            ``metrics``, ``quota_tasks``, ``quota_queue``, ``quota_mb``, ``health`` and ``watch`` as for
+            ``hasten edge``.
 
     Attributes:
         address: ``HOST:PORT`` where it listens, as :class:`Device` takes it.
@@ -85,6 +88,45 @@ class Edge:
         name = f"[{server.host}]" if ":" in server.host else server.host
         self.address = f"{name}:{server.port}"
         self.addresses = self._edge.addresses
+
+    def add_package(self, package: str | Path | Package) -> str:
+        """Serve another package, or another version of one, beside those that are served; return its digest.
+
+        It is warmed first. ``memory_mb`` is shared anew, so that those before may keep fewer segments ready.
+
+        Raises:
+            InputError: the file is not an intact package, or the edge's ``profile`` is not of its network.
+            ClosedError: the edge is closed.
+        """
+        with self._open():
+            return self._background.call(self._edge.served.add(package))
+
+    def remove_package(self, package: str | Package) -> None:
+        """Serve a package no longer once the devices that have it have gone; until then they are served on.
+
+        Args:
+            package: an opened one, or its digest.
+
+        Raises:
+            InputError: it is not served.
+            ClosedError: the edge is closed.
+        """
+        digest = package.digest if isinstance(package, Package) else package
+
+        async def remove() -> None:
+            self._edge.served.remove(digest)
+
+        with self._open():
+            self._background.call(remove())
+
+    @contextmanager
+    def _open(self) -> Iterator[None]:
+        if self._background.pid != os.getpid():
+            raise ClosedError("this edge was opened before the process was forked")
+        with self._closing:
+            if self._closed:
+                raise ClosedError("the edge is closed")
+            yield
 
     def close(self) -> None:
         """Answer what runs, refuse what waits, and end. Twice is once."""
