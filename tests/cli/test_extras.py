@@ -10,7 +10,7 @@ from pathlib import Path
 CODE = """
 import contextlib, importlib.abc, io, json, sys
 
-HEAVY = "numba gymnasium torch onnx onnxscript sklearn PIL matplotlib pyarrow scipy tensorboardX ray starlette uvicorn".split()
+HEAVY = "numba gymnasium torch onnx onnxscript sklearn PIL matplotlib pyarrow scipy tensorboardX ray starlette uvicorn prometheus_client grpc".split()
 
 class Missing(importlib.abc.MetaPathFinder):
     def find_spec(self, name, path=None, target=None):
@@ -57,6 +57,7 @@ def test_one_line_names_the_extra(small: Path, tmp_path: Path) -> None:
         f"conform {small}",
         f"study deadline --quick --out {tmp_path}/study",
         f"web --run {tmp_path}",
+        "edge absent.hasten --metrics 0",
         "device absent.hasten --edge h:1 --deadline-ms 5",
     ]
     done = subprocess.run([sys.executable, "-c", CODE, *lines], capture_output=True, text=True, check=True, timeout=100)
@@ -65,5 +66,7 @@ def test_one_line_names_the_extra(small: Path, tmp_path: Path) -> None:
         code, (line,) = said[command]
         assert code == 2
         assert f"pip install 'hasten[{extra}]'" in line, line
+    code, (line,) = said["edge"]
+    assert code == 2 and "pip install 'hasten[metrics]'" in line
     code, (line,) = said["device"]  # needs none of them
     assert "absent.hasten" in line

@@ -57,6 +57,10 @@ def edge(
         Path | None,
         typer.Option("--watch", metavar="DIR", help="Serve the packages in this folder, too, as they come and go."),
     ] = None,
+    oip: Annotated[
+        str | None,
+        typer.Option("--oip", metavar="[HOST:]PORT", help="Open Inference Protocol there; over gRPC at the next port."),
+    ] = None,
     web: WebOption = None,
     web_token_file: WebTokenOption = None,
 ) -> None:
@@ -83,6 +87,7 @@ def edge(
         quota_mb=quota_mb,
         health=health,
         watch=watch,
+        oip=oip,
     )
     serve_edge(packages or [], plan, *page_of_edge(web, web_token_file))
     signals.forget()  # the usual end of a server

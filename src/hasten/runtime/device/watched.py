@@ -21,27 +21,25 @@ class WatchedDevice:
 
     Raises:
         InputError: that is no place.
+        HastenError: an extra is missing.
     """
 
     def __init__(self, metrics: str | None, note: Callable[[str], None]) -> None:
         self._metrics = parse_place(metrics, "--metrics") if metrics is not None else None
         self._note = note
         self._counters = Counters()
+        if metrics is not None:
+            with needing("metrics", "--metrics"):
+                import prometheus_client  # noqa: F401
 
     @contextmanager
     def watching(self, line: AgentLine) -> Iterator[None]:
-        """Within, counters are served.
-
-        Raises:
-            InputError: the port is taken.
-            HastenError: the extra is missing.
-        """
+        """Within, counters are served; :class:`InputError` if the port is taken."""
         if self._metrics is None:
             yield
             return
-        with needing("metrics", "--metrics"):
-            from hasten.runtime.device.metrics import DeviceMetrics
-            from hasten.runtime.metrics import MetricsServer
+        from hasten.runtime.device.metrics import DeviceMetrics
+        from hasten.runtime.metrics import MetricsServer
 
         def stats() -> DeviceStats:
             agent = line.agent

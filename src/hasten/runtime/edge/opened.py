@@ -18,7 +18,7 @@ from hasten.runtime.edge.packages import EdgePackages, PackageFolder
 from hasten.runtime.edge.queue import QUEUES
 from hasten.runtime.edge.quota import Quota
 from hasten.runtime.edge.server import EdgeAccess, EdgeServer, real_core, start_edge
-from hasten.runtime.edge.tls import own_certificate, server_tls
+from hasten.runtime.edge.tls import TlsFiles, own_certificate, server_tls
 from hasten.runtime.edge.tokens import Tokens
 from hasten.runtime.notes import Notes
 from hasten.runtime.place import parse_place
@@ -51,6 +51,7 @@ class EdgePlan:
         quota_mb: and their payloads.
         health: ``[HOST:]PORT`` where it answers whether it lives and is ready.
         watch: a folder; the packages in it are served, too, as they come and go.
+        oip: ``[HOST:]PORT`` where the Open Inference Protocol is spoken over HTTP, and over gRPC at the next.
     """
 
     host: str = "127.0.0.1"
@@ -72,6 +73,7 @@ class EdgePlan:
     quota_mb: int = Quota.size_bytes >> 20
     health: str | None = None
     watch: str | Path | None = None
+    oip: str | None = None
 
 
 class OpenedEdge:
@@ -99,6 +101,7 @@ class OpenedEdge:
         self._tokens = Tokens(plan.token, Path(plan.token_file) if plan.token_file else None)
         self._health_place = parse_place(plan.health, "--health") if plan.health is not None else None
         self.health: HealthServer | None = None
+        self._doors = EdgeDoors(plan.metrics, plan.oip, _tls_files(plan))
         if isinstance(packages, str | Path | Package) or not (packages or plan.watch):
             raise InputError("edge", "packages", packages, "a list of packages")
         self.packages = [given if isinstance(given, Package) else open_package(given) for given in packages]
@@ -109,7 +112,6 @@ class OpenedEdge:
             raise InputError("edge", "watch", str(plan.watch), "a folder with an intact package to begin with")
         self._times = read_profile(Path(plan.profile)) if plan.profile else None
         self._plan, self._notes = plan, notes
-        self._doors = EdgeDoors(plan.metrics)
         self.server: EdgeServer
         self.served: EdgePackages
         self._keeping: asyncio.Task[None] | None = None
@@ -171,11 +173,17 @@ class OpenedEdge:
 
 
 def _tls(plan: EdgePlan) -> ssl.SSLContext | None:
-    cert, key = plan.tls_cert, plan.tls_key
+    cert, key, files = plan.tls_cert, plan.tls_key, _tls_files(plan)
     if (cert is None) != (key is None):
         raise InputError("edge", "tls", str(cert or key), "a certificate and a key, or neither")
-    if cert and key:
-        return server_tls(Path(cert), Path(key), Path(plan.client_ca) if plan.client_ca else None)
+    if files is not None:
+        return server_tls(files.certificate, files.key, files.client_ca)
     if plan.client_ca is not None:
         raise InputError("edge", "client-ca", str(plan.client_ca), "it with a certificate of the edge's own (tls-cert)")
     return None
+
+
+def _tls_files(plan: EdgePlan) -> TlsFiles | None:
+    if not (plan.tls_cert and plan.tls_key):
+        return None
+    return TlsFiles(Path(plan.tls_cert), Path(plan.tls_key), Path(plan.client_ca) if plan.client_ca else None)

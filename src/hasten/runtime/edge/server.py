@@ -19,7 +19,7 @@ from hasten.runtime.edge.listening import Acceptor, listen
 from hasten.runtime.edge.queue import ServiceOrder, earliest_deadline
 from hasten.runtime.edge.quota import Quota
 from hasten.runtime.edge.served import EdgeRunner, Served
-from hasten.runtime.edge.tokens import Tokens
+from hasten.runtime.edge.tokens import Tokens, digest_of
 from hasten.runtime.edge.workers import WorkerThreads
 from hasten.runtime.notes import Notes
 from hasten.runtime.wire.frames import Code
@@ -57,6 +57,7 @@ class EdgeServer:
         port: likewise.
         core: what it serves.
         connections: who is connected.
+        quota: of each device, or whoever else asks.
         closed: whether it ends, or has ended.
     """
 
@@ -66,12 +67,19 @@ class EdgeServer:
         self.core = core
         self.connections = Connections(access.limits, core.clock, core.notes)
         self.closed = False
-        self._tokens, self._quota, tls = access.tokens, access.quota, access.tls
+        self._tokens, self.quota, tls = access.tokens, access.quota, access.tls
         self._acceptors = [Acceptor(sock, self.connections, self._connection, tls, core.notes) for sock in listening]
         self._check()
 
     def _connection(self, guest: Guest) -> EdgeConnection:
-        return EdgeConnection(self.core, self.connections, guest, self._tokens, self._quota)
+        return EdgeConnection(self.core, self.connections, guest, self._tokens, self.quota)
+
+    def admits(self, token: str) -> bool:
+        """Whether a token is accepted here; from any thread."""
+        known = self._tokens.name_of(digest_of(token.encode())) is not None
+        if not known:
+            self.connections.ended[Code.TOKEN.name.lower()] += 1
+        return known
 
     def _check(self) -> None:
         if not self.closed:

@@ -19,7 +19,7 @@ MOST_NAMED = 3
 
 
 class Services:
-    """Packages by digest. All calls are made in the event loop, but for :attr:`all`."""
+    """Packages by digest. All calls are made in the event loop, but for :attr:`all` and :attr:`kept`."""
 
     def __init__(self, services: Sequence[Served]) -> None:
         if not services:
@@ -33,6 +33,11 @@ class Services:
     def all(self) -> list[Served]:
         """All that are in service, retired ones included."""
         return list(self._served.values())
+
+    @property
+    def kept(self) -> list[Served]:
+        """All but retired ones."""
+        return [served for served in self.all if served.digest not in self._retired]
 
     def shortfalls(self) -> list[str]:
         """In words, for each package whose segments the memory does not hold all; known once they are warm."""
@@ -79,7 +84,7 @@ class Services:
 
     def objection(self, digest: bytes) -> str:
         """What is told a device whose package is not in service, and what to do."""
-        kept = [served for found, served in self._served.items() if found not in self._retired]
+        kept = self.kept
         names = [named(served) for served in kept[-MOST_NAMED:]]
         more = f" and {len(kept) - MOST_NAMED} more" if len(kept) > MOST_NAMED else ""
         return (

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ssl
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -31,6 +32,15 @@ TROUBLES = {
     ),
 }
 """What OpenSSL says -> the kind that is counted, and words."""
+
+
+@dataclass(frozen=True)
+class TlsFiles:
+    """PEM files: the edge's certificate and its key; and what signed those of who asks, who then must have one."""
+
+    certificate: Path
+    key: Path
+    client_ca: Path | None = None
 
 
 def server_tls(certificate: Path, key: Path, client_ca: Path | None = None) -> ssl.SSLContext:

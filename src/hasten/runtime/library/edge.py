@@ -39,6 +39,7 @@ class EdgeOptions(TypedDict, total=False):
     quota_mb: int
     health: str | None
     watch: str | Path | None
+    oip: str | None
 
 
 class Edge:
@@ -51,12 +52,12 @@ class Edge:
         workers: tasks executed at once, each on one thread.
         options: ``token`` that devices must know, or a ``token_file``; ``tls_cert`` and ``tls_key``, PEM files, which
             turn TLS on, and ``client_ca``; ``profile``, ``slowdown``, ``max_devices``, ``memory_mb``, ``queue``,
-            ``metrics``, ``quota_tasks``, ``quota_queue``, ``quota_mb``, ``health`` and ``watch`` as for
+            ``metrics``, ``oip``, ``quota_tasks``, ``quota_queue``, ``quota_mb``, ``health`` and ``watch`` as for
             ``hasten edge``.
 
     Attributes:
         address: ``HOST:PORT`` where it listens, as :class:`Device` takes it.
-        addresses: where else it can be asked, by name: ``metrics``.
+        addresses: where else it can be asked, by name: ``metrics``, ``oip``, ``oip grpc``.
 
     Raises:
         InputError: something given cannot be used, or the port is taken.

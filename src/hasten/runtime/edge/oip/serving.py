@@ -1,0 +1,150 @@
+"""Serves the protocol in a thread of its own, whatever the edge's event loop does: HTTP on a port, gRPC on the next."""
+
+from __future__ import annotations
+
+import asyncio
+import ssl
+import threading
+from typing import Any
+
+import grpc
+import uvicorn
+from uvicorn.protocols.http.h11_impl import H11Protocol
+
+from hasten.core.errors import InputError
+from hasten.runtime.edge.listening import listen
+from hasten.runtime.edge.oip.door import InferenceDoor
+from hasten.runtime.edge.oip.grpc_door import GrpcDoor
+from hasten.runtime.edge.oip.http import RECEIVED_BYTES, HttpDoor
+from hasten.runtime.edge.server import EdgeServer
+from hasten.runtime.edge.tls import TlsFiles
+from hasten.runtime.place import ListenPlace
+from hasten.runtime.sockets import prepare_socket
+
+END_S = 0.5
+"""Requests under way get so long to be answered at the end."""
+MAX_CONNECTIONS = 256
+MAX_CALLS = 64
+"""Of gRPC at a time; fewer where they are large."""
+
+
+class _Prompt(H11Protocol):
+    """Sends at once what there is: uvicorn writes head and body of an answer apart."""
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        """Somebody has connected."""
+        prepare_socket(transport.get_extra_info("socket"))
+        super().connection_made(transport)
+
+
+class OipServer:
+    """The protocol's door of one edge, open from the start.
+
+    Args:
+        place: of HTTP; gRPC is at the next port. Port 0 takes two free ones.
+        edge: what is served, whose tokens and quota hold here, too.
+        tls: turns TLS on.
+
+    Attributes:
+        http: where HTTP is served.
+        grpc: likewise.
+
+    Raises:
+        InputError: a port is taken.
+    """
+
+    http: ListenPlace
+    grpc: ListenPlace
+
+    def __init__(self, place: ListenPlace, edge: EdgeServer, tls: TlsFiles | None = None) -> None:
+        self._door, self._admits, self._tls = InferenceDoor(edge.core, edge.quota), edge.admits, tls
+        if place.port == 65535:
+            raise InputError("oip", "port", place.port, "at most 65534: gRPC is at the next")
+        self._sockets = listen(place.host, place.port)
+        self.http = ListenPlace(place.host, int(self._sockets[0].getsockname()[1]))
+        self._web = uvicorn.Server(self._config())
+        self._opened = threading.Event()
+        self._error: Exception | None = None
+        self._thread = threading.Thread(target=self._run, args=(place,), name="oip", daemon=True)
+        self._thread.start()
+        self._opened.wait()
+        if self._error is not None:
+            self.close()
+            raise self._error
+
+    def close(self) -> None:
+        """Answer what is under way, for a moment, and nobody any more."""
+        self._web.should_exit = True
+        self._thread.join(4.0 * END_S)
+        for sock in self._sockets:
+            sock.close()
+
+    def _config(self) -> uvicorn.Config:
+        tls: dict[str, Any] = {}
+        if self._tls is not None:
+            tls = {"ssl_certfile": self._tls.certificate, "ssl_keyfile": self._tls.key}
+            if self._tls.client_ca is not None:
+                tls |= {"ssl_ca_certs": str(self._tls.client_ca), "ssl_cert_reqs": ssl.CERT_REQUIRED}
+        return uvicorn.Config(
+            HttpDoor(self._door, self._admits).app(),
+            loop="asyncio",
+            http=_Prompt,
+            ws="none",
+            lifespan="off",
+            log_config=None,
+            access_log=False,
+            server_header=False,
+            proxy_headers=False,
+            limit_concurrency=MAX_CONNECTIONS,
+            timeout_graceful_shutdown=1,
+            **tls,
+        )
+
+    def _run(self, place: ListenPlace) -> None:
+        asyncio.run(self._serve(place))
+
+    async def _serve(self, place: ListenPlace) -> None:
+        server = grpc.aio.server(options=self._options(), maximum_concurrent_rpcs=self._most_calls())
+        server.add_generic_rpc_handlers(tuple(GrpcDoor(self._door, self._admits).handlers()))
+        try:
+            self.grpc = ListenPlace(place.host, self._bind(server, ListenPlace(place.host, self._grpc_port(place))))
+            await server.start()
+        except InputError as error:
+            self._error = error
+            return
+        finally:
+            self._opened.set()
+        try:
+            await self._web.serve(sockets=self._sockets)
+        finally:
+            await server.stop(END_S)
+
+    def _grpc_port(self, place: ListenPlace) -> int:
+        return place.port + 1 if place.port else 0
+
+    def _bind(self, server: Any, place: ListenPlace) -> int:
+        try:
+            if self._tls is None:
+                return int(server.add_insecure_port(str(place)))
+            return int(server.add_secure_port(str(place), self._credentials(self._tls)))
+        except RuntimeError:
+            raise InputError("oip", "port", place.port, f"a free port on {place.host}, for gRPC") from None
+
+    def _credentials(self, tls: TlsFiles) -> Any:
+        authority = tls.client_ca.read_bytes() if tls.client_ca is not None else None
+        pair = tls.key.read_bytes(), tls.certificate.read_bytes()
+        return grpc.ssl_server_credentials([pair], authority, require_client_auth=authority is not None)
+
+    def _most_bytes(self) -> int:
+        return self._door.models.max_grpc_bytes
+
+    def _most_calls(self) -> int:
+        return max(2, min(MAX_CALLS, RECEIVED_BYTES // self._most_bytes()))
+
+    def _options(self) -> list[tuple[str, int]]:
+        """Sizes are bounded before a message is received; and a port that another edge has is not shared with it."""
+        return [
+            ("grpc.so_reuseport", 0),
+            ("grpc.max_receive_message_length", self._most_bytes()),
+            ("grpc.max_concurrent_streams", MAX_CALLS),
+        ]
