@@ -8,6 +8,7 @@ device alone cannot finish the last exit in time, the edge could if the link wer
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -24,8 +25,11 @@ from hasten.core.results import Result, result_document
 from hasten.core.scenario import Scenario, load_scenario
 from hasten.fidelity.conform import predict
 from hasten.fidelity.played import DEADLINE_MS, DEVICE_FULL_MS, EDGE_FULL_MS, RATE_HZ, RTT_MS, link_mbps, slowdowns
+from hasten.report.document import Block, Heading, Paragraph, Plot, write_html
 from hasten.report.figures import FixedPairs, fixed_pairs
-from hasten.report.page import Report, Section, network_section, run_sections, score, write_report
+from hasten.report.made import made_blocks
+from hasten.report.run_report import comparison, network_blocks, run_blocks, score
+from hasten.report.tables import write_result_tables
 from hasten.runtime.local.changes import Changes
 from hasten.schedulers import make_scheduler
 
@@ -89,7 +93,9 @@ def run_demo(out: Path, quick: bool, data: str, progress: ProgressCall, changes:
     for entry in document["results"]:
         entry["simulated_on_time_accuracy"] = predicted[entry["scheduler"]]
     report = out / "report.html"
-    write_report(report, _report(scenario, profile, results, fixed, outcome.facts, best_fixed, predicted))
+    command = shlex.join(["hasten", "demo", "--out", str(out), "--data", data, *(["--quick"] if quick else [])])
+    write_html(report, _report(scenario, profile, results, fixed, outcome.facts, best_fixed, predicted, command))
+    write_result_tables(report, scenario, results)
     title = f"{DEVICES} streams of {data}, each over a varying link: the same tasks for every scheduler"
     return DemoOutcome(title, document, report, notes)
 
@@ -205,7 +211,8 @@ def _report(
     facts: dict[str, Any],
     best_fixed: str,
     simulated: dict[str, float],
-) -> Report:
+    command: str,
+) -> list[Block]:
     adaptive, alone = score(results, "greedy"), score(results, best_fixed)
     lead = (
         f"Choosing exit and partition point task by task, greedy answered {adaptive:.1%} of all tasks correctly before "
@@ -213,20 +220,9 @@ def _report(
     )
     if any(result.scheduler == LEARNED for result in results):
         lead += f" A policy trained for this scenario in simulation answered {score(results, LEARNED):.1%}."
-    sections = run_sections(scenario, results, "greedy")
-    sections.insert(0, network_section(profile))
-    sections.append(
-        Section(
-            "No single choice is best",
-            "On-time accuracy of every fixed (exit, partition), simulated on the very same tasks and links, split by "
-            f"the rate of the task's link at arrival: the best of all {len(fixed.pairs)} pairs, and the best of each "
-            "regime. The best fixed pair of a column is framed; the first row is the adaptive scheduler.",
-            (fixed_pairs(fixed),),
-        )
-    )
     stream = scenario.devices[0]
     told = {
-        "tasks": f"{len(results[0].arrival_ms)} in {DEVICES} streams, the same for every scheduler (seed {SEED})",
+        "tasks": f"{len(results[0].arrival_ms)} in {DEVICES} streams, the same for every scheduler",
         "deadline": f"{stream.deadline_ms:.0f} ms",
         "device": f"a process each, {stream.slowdown:.0f} times slower: {DEVICE_FULL_MS:.0f} ms to the last exit",
         "edge": f"one process, {scenario.edge.slowdown:.0f} times slower: {EDGE_FULL_MS:.0f} ms for the last exit",
@@ -234,4 +230,18 @@ def _report(
         "simulated": "column of the table: what the simulator predicts from the profile for the same tasks and links",
         **facts,
     }
-    return Report("hasten demo: real images, real processes, varying links", lead, results, sections, told, simulated)
+    return [
+        Heading(1, "hasten demo: real images, real processes, varying links"),
+        Paragraph(lead, lead=True),
+        comparison(results, simulated),
+        *network_blocks(profile),
+        *run_blocks(scenario, results, "greedy"),
+        Heading(2, "No single choice is best"),
+        Paragraph(
+            "On-time accuracy of every fixed (exit, partition), simulated on the very same tasks and links, split by "
+            f"the rate of the task's link at arrival: the best of all {len(fixed.pairs)} pairs, and the best of each "
+            "regime. The best fixed pair of a column is framed; the first row is the adaptive scheduler."
+        ),
+        Plot("fixed-pairs", "", fixed_pairs(fixed)),
+        *made_blocks(command, [SEED], told, scenario),
+    ]

@@ -57,7 +57,7 @@ def test_a_study_is_written_in_every_form_and_done_only_once(tmp_path: Path, mon
         assert said in page
     assert all((tmp_path / name).is_file() for name in ["results/deadline-efficientnet-b0-generated.svg"])
     report = (tmp_path / "report.html").read_text()
-    assert "<svg" in report and 'src="' not in report
+    assert report.count('<figure class="explore">') == 1 and 'src="' not in report and "<dt>command</dt>" in report
     first = len(done)
     assert first == 12
     study("deadline", tmp_path, None, 10, True, None, lambda what, share: None)

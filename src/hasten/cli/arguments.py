@@ -10,6 +10,14 @@ import typer
 JsonOption = Annotated[
     str | None, typer.Option("--json", metavar="FILE|-", help="Write the results as JSON; - for standard output.")
 ]
+ReportOption = Annotated[
+    Path | None,
+    typer.Option("--report", metavar="FILE.html", help="Write a report to open in a browser, and its numbers as CSV."),
+]
+TraceOption = Annotated[
+    Path | None,
+    typer.Option("--trace", metavar="FILE.json", help="Write a timeline of all tasks, to open in ui.perfetto.dev."),
+]
 SeedsOption = Annotated[int, typer.Option("--seeds", min=1, help="Realizations to run: seeds 0, 1, ...")]
 SchedulersOption = Annotated[
     str, typer.Option("--schedulers", help="Comma-separated names; NAME:ARGUMENT where one takes an argument.")

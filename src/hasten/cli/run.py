@@ -11,6 +11,7 @@ from hasten.cli.app import app
 from hasten.cli.arguments import (
     DEFAULT_SCHEDULERS,
     JsonOption,
+    ReportOption,
     ScenarioArgument,
     SchedulersOption,
     SeedsOption,
@@ -19,6 +20,7 @@ from hasten.cli.arguments import (
 )
 from hasten.cli.output import check_outputs, console_for, interruption, show, write_json
 from hasten.cli.page import page_of_run
+from hasten.cli.report import check_report, command_line, wrote
 from hasten.cli.tables import failure_lines, progress_bar, result_table
 from hasten.core.output import check_folder
 
@@ -29,7 +31,7 @@ def run(
     schedulers: SchedulersOption = DEFAULT_SCHEDULERS,
     seeds: SeedsOption = 1,
     out: Annotated[Path | None, typer.Option("--out", metavar="DIR", help="Keep the log of every task here.")] = None,
-    report: Annotated[Path | None, typer.Option("--report", metavar="FILE.html", help="Write a report.")] = None,
+    report: ReportOption = None,
     web: WebOption = None,
     web_token_file: WebTokenOption = None,
     json_to: JsonOption = None,
@@ -43,6 +45,7 @@ def run(
     console = console_for(json_to)
     loaded = load_scenario(scenario)
     check_outputs(json=json_to, report=report)
+    check_report(report)
     if out is not None:
         check_folder(out, "--out")
     specs = split_specs(schedulers)
@@ -54,10 +57,9 @@ def run(
     lines = failure_lines(document["failures"])
     if outcome.results:
         if report is not None:
-            from hasten.report.page import write_run_report
+            from hasten.report.run_report import write_run_report
 
-            write_run_report(report, loaded, outcome.results, facts=outcome.facts)
-            lines.insert(0, f"report: {report}")
+            lines = wrote(write_run_report(report, loaded, outcome.results, command_line(), outcome.facts)) + lines
         show(console, result_table(document, f"{loaded.name}, run in real processes", console.width))
     show(console, *lines, *interruption())
     if outcome.failures:

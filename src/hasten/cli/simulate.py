@@ -5,8 +5,16 @@ from __future__ import annotations
 from contextlib import suppress
 
 from hasten.cli.app import app, needs
-from hasten.cli.arguments import DEFAULT_SCHEDULERS, JsonOption, ScenarioArgument, SchedulersOption, SeedsOption
+from hasten.cli.arguments import (
+    DEFAULT_SCHEDULERS,
+    JsonOption,
+    ReportOption,
+    ScenarioArgument,
+    SchedulersOption,
+    SeedsOption,
+)
 from hasten.cli.output import check_outputs, console_for, interruption, leave_if_nothing, show, write_json
+from hasten.cli.report import check_report, command_line, wrote
 from hasten.cli.tables import progress_bar, result_table
 from hasten.core.signals import until_asked
 
@@ -17,6 +25,7 @@ def simulate(
     scenario: ScenarioArgument,
     schedulers: SchedulersOption = DEFAULT_SCHEDULERS,
     seeds: SeedsOption = 1,
+    report: ReportOption = None,
     json_to: JsonOption = None,
 ) -> None:
     """Simulate schedulers on the same realizations of a scenario."""
@@ -28,7 +37,8 @@ def simulate(
     console = console_for(json_to)
     loaded = load_scenario(scenario)
     chosen = make_schedulers(schedulers)
-    check_outputs(json=json_to)
+    check_outputs(json=json_to, report=report)
+    check_report(report)
     results = []
     with progress_bar(console) as progress, suppress(KeyboardInterrupt):
         for i, scheduler in enumerate(until_asked(chosen)):
@@ -37,4 +47,9 @@ def simulate(
     leave_if_nothing(results)
     document = result_document(loaded.name, results)
     write_json(json_to, document)
-    show(console, result_table(document, f"{loaded.name}, simulated", console.width), *interruption())
+    lines = []
+    if report is not None:
+        from hasten.report.run_report import write_run_report
+
+        lines += wrote(write_run_report(report, loaded, results, command_line()))
+    show(console, result_table(document, f"{loaded.name}, simulated", console.width), *lines, *interruption())

@@ -7,12 +7,16 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any, NamedTuple, Protocol, cast
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, cast
 
 import numpy as np
 from numpy.typing import NDArray
 
+from hasten.core.result_table import flat_summary, pandas_for, task_columns
 from hasten.core.timing import is_on_time
+
+if TYPE_CHECKING:
+    from pandas import DataFrame
 
 FloatArray = NDArray[np.float64]
 IntArray = NDArray[np.int64]
@@ -132,6 +136,17 @@ class Result:
             entry["notes"] = dict(self.notes)
         return entry
 
+    def to_frame(self) -> DataFrame:
+        """One row for each task, in order of arrival, as a pandas ``DataFrame``; latency is NaN without an answer.
+
+        ``scheduler`` and ``seed`` are columns, so that frames of several results can be put together with
+        ``pandas.concat``.
+
+        Raises:
+            HastenError: pandas is not installed (``hasten[notebook]``).
+        """
+        return pandas_for("Result.to_frame").DataFrame(task_columns(self))
+
 
 class Summarised(Protocol):
     """Whatever has a summary: a :class:`Result`, or a stream that was only counted."""
@@ -148,6 +163,15 @@ def result_document(scenario: str, results: Sequence[Summarised], **more: Any) -
         **more,
         "results": [result.summary() for result in results],
     }
+
+
+def summary_frame(results: Sequence[Summarised]) -> DataFrame:
+    """One row for each result, as a pandas ``DataFrame`` with what its summary tells, unnested: ``latency_ms.p95``.
+
+    Raises:
+        HastenError: pandas is not installed (``hasten[notebook]``).
+    """
+    return pandas_for("summary_frame").DataFrame([flat_summary(result.summary()) for result in results])
 
 
 def _mean(values: NDArray[Any]) -> float:

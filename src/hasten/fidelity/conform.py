@@ -13,7 +13,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -33,6 +33,15 @@ LEAST_DEADLINE_MS = 1e-6
 """What is left of a deadline that the profile's ``task_ms`` uses up: positive, but no task meets it."""
 
 
+class Conformed(NamedTuple):
+    """What :func:`compare` found."""
+
+    document: dict[str, Any]
+    """``hasten.fidelity.conform/1``"""
+    pairs: list[tuple[Result, Result]]
+    """Simulated and run, for each entry of the document's results."""
+
+
 def conform(
     scenario: Scenario,
     schedulers: Sequence[str],
@@ -41,7 +50,19 @@ def conform(
     progress: ProgressCall,
     virtual: bool = False,
 ) -> dict[str, Any]:
-    """Simulate and run a scenario for every seed and scheduler; returns the ``hasten.fidelity.conform/1`` document.
+    """The document of :func:`compare` alone."""
+    return compare(scenario, schedulers, seeds, out_dir, progress, virtual).document
+
+
+def compare(
+    scenario: Scenario,
+    schedulers: Sequence[str],
+    seeds: Sequence[int],
+    out_dir: Path | None,
+    progress: ProgressCall,
+    virtual: bool = False,
+) -> Conformed:
+    """Simulate and run a scenario for every seed and scheduler.
 
     Args:
         scenario: for real processes each stream's profile is a ``.hasten`` package.
@@ -64,7 +85,7 @@ def conform(
     ran = run_all(scenario, schedulers, seeds, out_dir=out_dir, progress=progress)
     sides = {"simulated": _by_run(simulated), side: _by_run(ran.results)}
     paired = [run for run in sides[side] if run in sides["simulated"]]
-    return {
+    document = {
         "schema": "hasten.fidelity.conform/1",
         "scenario": scenario.name,
         "runtime": {"kind": "processes"} | ran.facts,
@@ -87,6 +108,7 @@ def conform(
             for failure in failures
         ],
     }
+    return Conformed(document, [(sides["simulated"][run], sides[side][run]) for run in paired])
 
 
 def _by_run(results: Sequence[Result]) -> dict[tuple[str, int], Result]:

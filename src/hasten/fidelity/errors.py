@@ -67,8 +67,8 @@ def _difference(simulated: dict[str, Any], real: dict[str, Any]) -> dict[str, An
 
 def _latency_error(simulated: Result, real: Result, same: NDArray[np.bool_]) -> dict[str, Any]:
     """Over the tasks decided alike, ``same`` (N,), that were answered in both, and by the same exit."""
-    exits = _answered_exit(real)
-    both = same & (exits > 0) & (_answered_exit(simulated) == exits)
+    exits = answered_exit(real)
+    both = same & (exits > 0) & (answered_exit(simulated) == exits)
     error_ms = real.latency_ms[both] - simulated.latency_ms[both]
     return {
         "tasks": int(both.sum()),
@@ -77,7 +77,7 @@ def _latency_error(simulated: Result, real: Result, same: NDArray[np.bool_]) -> 
     }
 
 
-def _answered_exit(result: Result) -> NDArray[np.int64]:
+def answered_exit(result: Result) -> NDArray[np.int64]:
     """(N,): the exit that answered each task, 0 without an answer."""
     exits = result.decisions[:, 0] if result.answered_exit is None else result.answered_exit
     return np.where(np.isfinite(result.finish_ms), exits, 0)

@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import html
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from matplotlib.figure import Figure
+
 from hasten.core.output import write_text
+from hasten.report.charts import Chart, charts_json, tone
+from hasten.report.figures import svg_of
 from hasten.report.page import write_page
 
 
@@ -22,9 +26,10 @@ class Heading:
 
 @dataclass(frozen=True)
 class Paragraph:
-    """A paragraph of plain text."""
+    """A paragraph of plain text; ``lead`` is the page's conclusion."""
 
     text: str
+    lead: bool = False
 
 
 @dataclass(frozen=True)
@@ -36,12 +41,16 @@ class Bullets:
 
 @dataclass(frozen=True)
 class TableBlock:
-    """Rows of plain cells; ``detail`` tables are folded in HTML and left out of Markdown."""
+    """Rows of plain cells; ``detail`` tables are folded in HTML and left out of Markdown.
+
+    ``best`` is the row that HTML marks.
+    """
 
     caption: str
     head: Sequence[str]
     rows: Sequence[Sequence[str]]
     detail: bool = False
+    best: int | None = None
 
     @property
     def words(self) -> list[bool]:
@@ -51,28 +60,72 @@ class TableBlock:
 
 @dataclass(frozen=True)
 class Plot:
-    """An SVG figure; its name is that of its file beside the Markdown."""
+    """A figure as SVG; its name is that of its file beside the Markdown."""
 
     name: str
     caption: str
-    svg: str
+    figure: Figure
 
 
-Block = Heading | Paragraph | Bullets | TableBlock | Plot
+@dataclass(frozen=True)
+class Explore:
+    """Charts that belong together, with one legend. Markdown has ``still`` in their place."""
+
+    caption: str
+    charts: Sequence[Chart]
+    still: Plot | None = None
+
+
+@dataclass(frozen=True)
+class Bar:
+    """A share from 0 to 1, what it is the mean of, and another to compare it with."""
+
+    label: str
+    share: float
+    parts: Sequence[float] = ()
+    other: float | None = None
+
+
+@dataclass(frozen=True)
+class Bars:
+    """Shares as bars; the other share is a diamond."""
+
+    caption: str
+    bars: Sequence[Bar]
+
+
+@dataclass(frozen=True)
+class Terms:
+    """Plain terms, and what is to say of each."""
+
+    items: Mapping[str, str]
+
+
+@dataclass(frozen=True)
+class Listing:
+    """A text to be read as it stands, folded in HTML and left out of Markdown."""
+
+    caption: str
+    text: str
+
+
+Block = Heading | Paragraph | Bullets | TableBlock | Plot | Explore | Bars | Terms | Listing
 
 
 def write_html(path: Path, blocks: Sequence[Block]) -> None:
     """Write one self-contained page."""
     title = next((block.text for block in blocks if isinstance(block, Heading)), "")
-    write_page(path, title, "".join(_html(block) for block in blocks))
+    charts = any(isinstance(block, Explore) for block in blocks)
+    write_page(path, title, "".join(_html(block) for block in blocks), charts)
 
 
 def write_markdown(path: Path, blocks: Sequence[Block]) -> None:
     """Write the text, and its figures into a folder beside it that has the text's name."""
     folder = path.with_suffix("")
-    figures = {folder / f"{block.name}.svg": block.svg for block in blocks if isinstance(block, Plot)}
-    for figure, svg in figures.items():
-        write_text(figure, svg)
+    stills = [block.still if isinstance(block, Explore) else block for block in blocks]
+    figures = {folder / f"{still.name}.svg": still.figure for still in stills if isinstance(still, Plot)}
+    for file, figure in figures.items():
+        write_text(file, svg_of(figure))
     texts = (_markdown(block, folder.name) for block in blocks)
     write_text(path, "\n\n".join(text for text in texts if text) + "\n")
     for old in set(folder.glob("*.svg")) - set(figures):
@@ -83,22 +136,73 @@ def _html(block: Block) -> str:
     match block:
         case Heading(level, text):
             return f"<h{level}>{_inline(text)}</h{level}>"
-        case Paragraph(text):
-            return f"<p>{_inline(text)}</p>"
+        case Paragraph(text, lead):
+            return f"<p{_class('lead' if lead else '')}>{_inline(text)}</p>"
         case Bullets(items):
             return "<ul>" + "".join(f"<li>{_inline(item)}</li>" for item in items) + "</ul>"
-        case Plot(_, caption, svg):
-            return f'<figure>{svg}<figcaption class="note">{_inline(caption)}</figcaption></figure>'
-        case TableBlock(caption, head, rows, detail):
-            kinds = [' class="words"' if words else "" for words in block.words]
-            heads = "".join(f"<th{kind}>{_inline(cell)}</th>" for kind, cell in zip(kinds, head, strict=True))
-            lines = (zip(kinds, row, strict=True) for row in rows)
-            cells = ("".join(f"<td{kind}>{_inline(cell)}</td>" for kind, cell in line) for line in lines)
-            body = "".join(f"<tr>{line}</tr>" for line in cells)
-            table = f"<table><thead><tr>{heads}</tr></thead><tbody>{body}</tbody></table>"
-            if detail:
-                return f"<details><summary>{_inline(caption)}</summary>{table}</details>"
-            return f'<p class="note">{_inline(caption)}</p>{table}'
+        case Plot(_, caption, figure):
+            drawn = f'<div class="scroll">{_themed(svg_of(figure))}</div>'
+            return f"<figure>{drawn}{_caption(caption)}</figure>"
+        case Explore(caption, charts):
+            data = f'<script type="application/json">{charts_json(charts)}</script>'
+            return f'<figure class="explore">{data}{_caption(caption)}</figure>'
+        case Bars(caption, bars):
+            drawn = "".join(_html_bar(number, bar) for number, bar in enumerate(bars))
+            return f'<figure><div class="bars">{drawn}</div>{_caption(caption)}</figure>'
+        case Terms(items):
+            pairs = (f"<dt>{_inline(term)}</dt><dd>{_inline(said)}</dd>" for term, said in items.items())
+            return f"<dl>{''.join(pairs)}</dl>"
+        case Listing(caption, text):
+            return f"<details><summary>{_inline(caption)}</summary><pre>{html.escape(text)}</pre></details>"
+        case TableBlock():
+            return _html_table(block)
+
+
+def _html_bar(number: int, bar: Bar) -> str:
+    marks = [f'<i style="--v:{bar.share:.4f};--tone:var(--{tone(number)})"></i>']
+    marks += [f'<s style="--v:{part:.4f}"></s>' for part in bar.parts]
+    marks += [] if bar.other is None else [f'<em style="--v:{bar.other:.4f}"></em>']
+    return f"<span>{_inline(bar.label)}</span><div>{''.join(marks)}</div><b>{bar.share:.3f}</b>"
+
+
+def _html_table(block: TableBlock) -> str:
+    kinds = ["words" if words else "" for words in block.words]
+    heads = "".join(f"<th{_class(kind)}>{_inline(cell)}</th>" for kind, cell in zip(kinds, block.head, strict=True))
+    lines = []
+    for number, row in enumerate(block.rows):
+        cells = (f"<td{_class(kind)}>{_inline(cell)}</td>" for kind, cell in zip(kinds, row, strict=True))
+        lines.append(f"<tr{_class('best' if number == block.best else '')}>{''.join(cells)}</tr>")
+    table = f"<table><thead><tr>{heads}</tr></thead><tbody>{''.join(lines)}</tbody></table>"
+    table = f'<div class="scroll" tabindex="0">{table}</div>'
+    if block.detail:
+        return f"<details><summary>{_inline(block.caption)}</summary>{table}</details>"
+    return f'<p class="note">{_inline(block.caption)}</p>{table}' if block.caption else table
+
+
+def _class(name: str) -> str:
+    return f' class="{name}"' if name else ""
+
+
+def _caption(text: str) -> str:
+    return f'<figcaption class="note">{_inline(text)}</figcaption>' if text else ""
+
+
+NEUTRAL = {
+    "#ffffff": "card",
+    "#e6e8eb": "grid",
+    "#8a9099": "line",
+    "#30363d": "text",
+    "#1f2328": "text",
+    "#57606a": "soft",
+    "#d0d7de": "line",
+    "#eceff2": "grid",
+}
+"""Colours of figures that a dark page needs otherwise, by names of the page's palette."""
+
+
+def _themed(svg: str) -> str:
+    """A figure that takes its neutral colours from the page."""
+    return re.sub(r"#[0-9a-f]{6}(?=[;\"])", lambda it: f"var(--{NEUTRAL[it[0]]})" if it[0] in NEUTRAL else it[0], svg)
 
 
 def _inline(text: str) -> str:
@@ -116,6 +220,14 @@ def _markdown(block: Block, folder: str) -> str:
             return "\n".join(f"- {item}" for item in items)
         case Plot(name, caption, _):
             return f"![{caption}]({folder}/{name}.svg)"
+        case Explore(_, _, still):
+            return "" if still is None else _markdown(still, folder)
+        case Bars(caption, bars):
+            return "\n".join(f"- {bar.label}: {bar.share:.3f}" for bar in bars) + (f"\n\n{caption}" if caption else "")
+        case Terms(items):
+            return "\n".join(f"- {term}: {said}" for term, said in items.items())
+        case Listing():
+            return ""
         case TableBlock(caption, head, rows, detail):
             if detail:
                 return ""

@@ -1,4 +1,7 @@
-"""The figures of a report, each a function from results to an inline SVG. No figure computes anything but averages."""
+"""Figures of results, each a function that returns a matplotlib ``Figure``. None computes anything but averages.
+
+They stand on their own: nothing is drawn into a current figure, and no backend is chosen.
+"""
 
 from __future__ import annotations
 
@@ -8,11 +11,8 @@ from dataclasses import dataclass
 from typing import Any
 
 import matplotlib
-
-matplotlib.use("svg")
-
 import numpy as np
-from matplotlib import pyplot as plt
+from matplotlib import pyplot as _notebooks  # noqa: F401 - teaches a notebook to show figures
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 
 from hasten.core.rates import BITS_PER_MS_PER_MBPS, RateTrace
 from hasten.core.results import Result
+from hasten.core.scenario import Scenario
 
 FloatArray = NDArray[np.float64]
 
@@ -36,6 +37,7 @@ STYLE: Any = {
     "text.color": "#1f2328",
     "xtick.color": "#57606a",
     "ytick.color": "#57606a",
+    "text.parse_math": False,
     "svg.fonttype": "none",
     "svg.hashsalt": "hasten",
 }
@@ -43,6 +45,8 @@ COLOURS = ("#0b6bcb", "#e07b00", "#1a9c5b", "#b4308f", "#7a5cd6", "#c4392f", "#0
 LINE_STYLES = ("-", "--", ":", "-.")
 SHOWN_PAIRS = 14
 """The map of fixed pairs shows so many of the best, and every pair that is best in some regime."""
+ON_LIGHT, ON_DARK = "#101418", "#fefefe"
+"""Text on cells that are coloured by value, in a light and a dark page alike."""
 WINDOW_MS = 2000.0
 """On-time accuracy over time is averaged over windows this long."""
 
@@ -63,7 +67,7 @@ class FixedPairs:
 
 
 @matplotlib.rc_context(STYLE)
-def on_time_accuracy(results: Sequence[Result]) -> str:
+def on_time_accuracy(results: Sequence[Result]) -> Figure:
     """Bars of on-time accuracy for each scheduler: measured where there were answers, profiled as a mark."""
     names = list(dict.fromkeys(result.scheduler for result in results))
     figure, axes = _figure(7.6, 0.46 * len(names) + 1.0)
@@ -93,11 +97,11 @@ def on_time_accuracy(results: Sequence[Result]) -> str:
     axes.set_xlabel(
         "on-time accuracy" + (" (bar: measured answers, diamond: from profiled accuracy)" if diamonds else "")
     )
-    return svg_of(figure)
+    return figure
 
 
 @matplotlib.rc_context(STYLE)
-def latency_distribution(results: Sequence[Result]) -> str:
+def latency_distribution(results: Sequence[Result]) -> Figure:
     """Share of all tasks answered within a time, for each scheduler; where a curve ends is its share of answers."""
     figure, axes = _figure(7.6, 3.5)
     deadlines = sorted({float(d) for result in results for d in np.unique(result.deadline_ms)})
@@ -115,12 +119,17 @@ def latency_distribution(results: Sequence[Result]) -> str:
     axes.set_xlabel("latency, ms")
     axes.set_ylabel("share of all tasks answered")
     axes.legend(loc="center left", bbox_to_anchor=(1.01, 0.5), frameon=False)
-    return svg_of(figure)
+    return figure
 
 
 @matplotlib.rc_context(STYLE)
-def choices_over_time(result: Result, rates: Sequence[RateTrace], partitions: int) -> str:
-    """The link's rate above; below, each task at its partition point, coloured by exit; crosses did not make it."""
+def choices_over_time(result: Result, scenario: Scenario) -> Figure:
+    """The links' rates above; below, each task at its partition point, coloured by exit; crosses did not make it.
+
+    ``scenario`` is the one that the result is of.
+    """
+    rates = scenario.realize(result.seed).rates
+    partitions = max(len(stream.profile.blocks) for stream in scenario.devices)
     figure = Figure(figsize=(9.6, 4.6), layout="constrained")
     above, below = figure.subplots(2, 1, sharex=True, height_ratios=(1, 2.3))
     seconds = result.arrival_ms / 1000.0
@@ -129,7 +138,7 @@ def choices_over_time(result: Result, rates: Sequence[RateTrace], partitions: in
     spread = (result.stream - result.stream.mean()) / max(len(np.unique(result.stream)), 1) * 0.5
     y = result.decisions[:, 1] + spread
     deepest = int(max(exits.max(initial=1), result.decisions[:, 0].max(initial=1)))
-    palette = plt.get_cmap("viridis")
+    palette = matplotlib.colormaps["viridis"]
     for number in range(1, deepest + 1):
         chosen = result.on_time & (exits == number)
         colour = palette(0.08 + 0.86 * (number - 1) / max(deepest - 1, 1))
@@ -153,35 +162,33 @@ def choices_over_time(result: Result, rates: Sequence[RateTrace], partitions: in
     below.set_ylabel("partition point")
     below.set_xlabel("time, s")
     below.legend(loc="center left", bbox_to_anchor=(1.01, 0.5), frameon=False, markerscale=1.4)
-    return svg_of(figure)
+    return figure
 
 
 @matplotlib.rc_context(STYLE)
-def accuracy_over_time(results: Sequence[Result], rates: Sequence[RateTrace]) -> str:
-    """On-time accuracy in windows of two seconds for each scheduler, below the link's rate."""
+def accuracy_over_time(results: Sequence[Result], scenario: Scenario) -> Figure:
+    """On-time accuracy in windows of two seconds for each result, below the links' rates.
+
+    ``scenario`` is the one that the results are of; all are of one seed.
+    """
+    rates = scenario.realize(results[0].seed).rates
     figure = Figure(figsize=(9.6, 4.0), layout="constrained")
     above, below = figure.subplots(2, 1, sharex=True, height_ratios=(1, 2.3))
     last_ms = max((float(result.arrival_ms.max(initial=0.0)) for result in results), default=0.0)
     _plot_rates(above, rates, last_ms / 1000.0)
-    edges = np.arange(0.0, last_ms + WINDOW_MS, WINDOW_MS)
     for i, result in enumerate(results):
-        worth = result.accuracy if result.correct is None else result.correct
-        window = np.digitize(result.arrival_ms, edges) - 1
-        tasks = np.bincount(window, minlength=len(edges))
-        total = np.bincount(window, np.where(result.on_time, worth, 0.0), minlength=len(edges))
-        shown = tasks > 0
-        middle = (edges + 0.5 * WINDOW_MS)[shown] / 1000.0
-        mean = total[shown] / tasks[shown]
-        below.plot(middle, mean, color=COLOURS[i % len(COLOURS)], label=result.scheduler, linewidth=1.6)
+        middle_ms, mean = windows(result, last_ms)
+        colour = COLOURS[i % len(COLOURS)]
+        below.plot(middle_ms / 1000.0, mean, color=colour, label=result.scheduler, linewidth=1.6)
     below.set_ylim(0, 1)
     below.set_ylabel("on-time accuracy")
     below.set_xlabel("time, s")
     below.legend(loc="center left", bbox_to_anchor=(1.01, 0.5), frameon=False)
-    return svg_of(figure)
+    return figure
 
 
 @matplotlib.rc_context(STYLE)
-def fixed_pairs(fixed: FixedPairs) -> str:
+def fixed_pairs(fixed: FixedPairs) -> Figure:
     """A map of every fixed pair's on-time accuracy in each regime of the link; the best of a column is framed."""
     best_anywhere = set(fixed.on_time_accuracy.argmax(axis=0))
     ranked = np.argsort(-fixed.overall, kind="stable")
@@ -196,7 +203,7 @@ def fixed_pairs(fixed: FixedPairs) -> str:
     best = rows[1:].argmax(axis=0) + 1
     for (y, x), value in np.ndenumerate(rows):
         axes.text(
-            x, y, f"{value:.2f}", ha="center", va="center", fontsize=8.5, color="white" if value > 0.6 else "#1f2328"
+            x, y, f"{value:.2f}", ha="center", va="center", fontsize=8.5, color=ON_DARK if value > 0.6 else ON_LIGHT
         )
     for x, y in enumerate(best):
         axes.add_patch(Rectangle((x - 0.5, y - 0.5), 1, 1, fill=False, edgecolor="#e07b00", linewidth=2))
@@ -207,11 +214,11 @@ def fixed_pairs(fixed: FixedPairs) -> str:
     axes.tick_params(length=0)
     for spine in axes.spines.values():
         spine.set_visible(False)
-    return svg_of(figure)
+    return figure
 
 
 @matplotlib.rc_context(STYLE)
-def network(accuracies: Sequence[float], at_worst_cut: Sequence[float], payload_bytes: Sequence[int]) -> str:
+def network(accuracies: Sequence[float], at_worst_cut: Sequence[float], payload_bytes: Sequence[int]) -> Figure:
     """Accuracy of each exit on the device, a mark where a cut's codec lowers it, and bytes at each partition point."""
     figure = Figure(figsize=(9.6, 2.7), layout="constrained")
     left, right = figure.subplots(1, 2)
@@ -235,7 +242,21 @@ def network(accuracies: Sequence[float], at_worst_cut: Sequence[float], payload_
     right.set_ylabel("KB sent")
     for axes in (left, right):
         axes.grid(axis="x", visible=False)
-    return svg_of(figure)
+    return figure
+
+
+def windows(result: Result, last_ms: float) -> tuple[FloatArray, FloatArray]:
+    """On-time accuracy in windows up to ``last_ms``: their middles in ms, and of each its value, NaN without a task."""
+    edges = np.arange(0.0, last_ms + WINDOW_MS, WINDOW_MS)
+    window = np.digitize(result.arrival_ms, edges) - 1
+    tasks = np.bincount(window, minlength=len(edges))
+    total = np.bincount(window, np.where(result.on_time, worth(result), 0.0), minlength=len(edges))
+    return edges + 0.5 * WINDOW_MS, np.where(tasks > 0, total / np.maximum(tasks, 1), np.nan)
+
+
+def worth(result: Result) -> FloatArray:
+    """(N,): how good each answer was, measured where it was, else as profiled."""
+    return result.accuracy if result.correct is None else result.correct
 
 
 def _plot_rates(axes: Axes, rates: Sequence[RateTrace], seconds: float) -> None:
@@ -254,8 +275,9 @@ def _figure(width: float, height: float) -> tuple[Figure, Axes]:
 
 
 def svg_of(figure: Figure) -> str:
-    """The figure as inline SVG."""
+    """The figure as inline SVG, the same for the same figure."""
     buffer = io.StringIO()
-    figure.savefig(buffer, format="svg", metadata={"Date": None})
+    with matplotlib.rc_context(STYLE):
+        figure.savefig(buffer, format="svg", metadata={"Date": None})
     text = buffer.getvalue()
     return text[text.index("<svg") :]

@@ -7,9 +7,10 @@ from collections.abc import Mapping
 import numpy as np
 from numpy.typing import NDArray
 
-from hasten.report.document import Block, Heading, Paragraph, Plot, TableBlock
+from hasten.report.document import Block, Explore, Heading, Paragraph, Plot, TableBlock
 from hasten.study import sweep_figures
 from hasten.study.statistics import area_under_curve, first_reaching, interval
+from hasten.study.sweep_charts import learning_charts
 from hasten.study.training import ABLATION_EXPLORE, VARIANTS, Variant
 from hasten.study.work import Plain
 
@@ -26,15 +27,15 @@ def ablation_blocks(cells: Mapping[tuple[Variant, int], Plain]) -> list[Block]:
     gain: dict[Variant, FloatArray] = {}
     seconds: dict[Variant, FloatArray] = {}
     for variant in VARIANTS:
-        curves = [cells[variant, seed]["curve"] for seed in seeds]
-        shortest = min(len(curve) for curve in curves)  # one that diverged ends early
-        steps[variant] = np.array([point["updates"] for point in curves[0][:shortest]], dtype=np.float64)
-        gain[variant] = np.array([[point["score"]["gain"] for point in curve[:shortest]] for curve in curves])
-        seconds[variant] = np.array([[point["seconds"] for point in curve[:shortest]] for curve in curves])
+        found = [cells[variant, seed]["curve"] for seed in seeds]
+        shortest = min(len(curve) for curve in found)  # one that diverged ends early
+        steps[variant] = np.array([point["updates"] for point in found[0][:shortest]], dtype=np.float64)
+        gain[variant] = np.array([[point["score"]["gain"] for point in curve[:shortest]] for curve in found])
+        seconds[variant] = np.array([[point["seconds"] for point in curve[:shortest]] for curve in found])
     score = cells[VARIANTS[0], seeds[0]]["curve"][0]["score"]
-    figure = sweep_figures.learning_curves(
-        {v: (steps[v], gain[v]) for v in VARIANTS}, score["greedy"], score["planned"]
-    )
+    curves = {v: (steps[v], gain[v]) for v in VARIANTS}
+    figure = sweep_figures.learning_curves(curves, score["greedy"], score["planned"])
+    caption = "Learning curves: mean over seeds and 95 % band."
     plain = gain[VARIANTS[0]]
     final = float(np.mean([_final(curve) for curve in plain]))
     head = ["variant", "final gain", "spread of seeds", "area under curve"]
@@ -60,7 +61,7 @@ def ablation_blocks(cells: Mapping[tuple[Variant, int], Plain]) -> list[Block]:
             "is largest less least final gain, as a share of their mean. Steps and seconds are medians over seeds, "
             "gains means with 95 % intervals."
         ),
-        Plot("ablation", "Learning curves: mean over seeds and 95 % band.", figure),
+        Explore(caption, learning_charts(curves, score["greedy"], score["planned"]), Plot("ablation", caption, figure)),
         TableBlock("Which acceleration does what", head, rows),
     ]
 

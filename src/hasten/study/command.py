@@ -29,6 +29,7 @@ def study(
     """
     try:
         from hasten.report.document import write_html, write_markdown
+        from hasten.report.made import made_blocks
         from hasten.study.results import blocks_of
         from hasten.study.run import plan_of, run_study
     except ImportError as error:
@@ -42,7 +43,7 @@ def study(
     done = run_study(plan, out, ray_address, progress)
     command = f"hasten study {name}{' --quick' if quick else ''} --seeds {plan.seeds}"
     blocks = blocks_of(done, command)
-    write_html(report, blocks)
+    write_html(report, [*blocks, *made_blocks(command, range(plan.seeds), {})])
     write_markdown(markdown, blocks)
     found = [report, markdown, *sorted(out.glob("runs.*")), *sorted(out.glob("ablation.*"))]
     return [path for path in found if path.exists()]

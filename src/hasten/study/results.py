@@ -7,13 +7,14 @@ from importlib.metadata import version
 
 import numpy as np
 
-from hasten.report.document import Block, Bullets, Heading, Paragraph, Plot, TableBlock
+from hasten.report.document import Block, Bullets, Explore, Heading, Paragraph, Plot, TableBlock
 from hasten.study import sweep_figures
 from hasten.study.ablation import ablation_blocks
 from hasten.study.analysis import BASELINE, LOADED, Comparison, PanelCurves, verdict
 from hasten.study.design import BASES, SWEEPS, facts
 from hasten.study.run import BOUND_NOTE, Study
 from hasten.study.statistics import Interval
+from hasten.study.sweep_charts import sweep_charts
 from hasten.study.work import LEARNED, OPTIMUM, PRICED
 
 PAPER = {"first": 5.9, "second": 32.0}
@@ -177,6 +178,13 @@ def _fallbacks(all_curves: Sequence[PanelCurves]) -> list[list[str]]:
     return rows
 
 
+_EXPLORED = (
+    "{}; {} arrivals and link. First on-time accuracy for each set of streams, with the offline bound, told by what "
+    "Greedy reaches of it on those seeds that have one; then what is gained over Greedy, with 95 % intervals. Drag to "
+    "zoom, double-click to see all of it again; the legend switches schedulers."
+)
+
+
 def _sweep(name: str, all_curves: Sequence[PanelCurves], ours: str) -> list[Block]:
     """A figure for each profile and source, and a table of all schedulers for each panel."""
     sweep = SWEEPS[name]
@@ -191,7 +199,8 @@ def _sweep(name: str, all_curves: Sequence[PanelCurves], ours: str) -> list[Bloc
                 "by what Greedy reaches of it on those seeds that have one."
             )
             blocks.append(Heading(3, f"{base.label}, {source}"))
-            blocks.append(Plot(f"{name}-{profile}-{source}", caption, sweep_figures.sweep(mine, sweep.axis)))
+            still = Plot(f"{name}-{profile}-{source}", caption, sweep_figures.sweep(mine, sweep.axis))
+            blocks.append(Explore(_EXPLORED.format(base.label, source), sweep_charts(mine, sweep.axis), still))
             blocks += [_all_schedulers(curves, ours) for curves in mine]
     return blocks
 

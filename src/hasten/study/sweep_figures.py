@@ -10,7 +10,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
-from hasten.report.figures import COLOURS, LINE_STYLES, STYLE, svg_of
+from hasten.report.figures import COLOURS, LINE_STYLES, STYLE
 from hasten.study.analysis import BASELINE, PanelCurves
 from hasten.study.statistics import interval
 from hasten.study.training import Variant
@@ -32,11 +32,13 @@ SHOWN = {
 """Schedulers with a curve of their own; the tables have all of them."""
 COMPARED = (LEARNED, OPTIMUM, "rolling-horizon", PRICED)
 """Schedulers whose improvement over Greedy is drawn with its interval."""
+LEARNING_PANELS = (("actions", "a value for each action (DQN)"), ("backlogs", "values of backlogs, from pairs"))
+"""Kinds of values, and what they are called above their learning curves."""
 PANEL_WIDTH, ROW_HEIGHT = 2.75, 2.7
 
 
 @matplotlib.rc_context(STYLE)
-def sweep(panels: Sequence[PanelCurves], axis: str) -> str:
+def sweep(panels: Sequence[PanelCurves], axis: str) -> Figure:
     """Above, on-time accuracy and the offline bound; below, improvement over Greedy; one column for each panel."""
     figure = Figure(figsize=(max(PANEL_WIDTH * len(panels), 6.0) + 1.6, 2 * ROW_HEIGHT), layout="constrained")
     axes = figure.subplots(2, len(panels), sharex="col", sharey="row", squeeze=False)
@@ -55,7 +57,7 @@ def sweep(panels: Sequence[PanelCurves], axis: str) -> str:
     figure.legend(
         [lines[name] for name in order], order, loc="outside right upper", frameon=False, fontsize=9, handlelength=1.6
     )
-    return svg_of(figure)
+    return figure
 
 
 def _accuracy(axes: Axes, curves: PanelCurves) -> None:
@@ -91,12 +93,11 @@ def _improvement(axes: Axes, curves: PanelCurves) -> None:
 
 
 @matplotlib.rc_context(STYLE)
-def learning_curves(curves: Mapping[Variant, tuple[FloatArray, FloatArray]], greedy: float, planned: float) -> str:
+def learning_curves(curves: Mapping[Variant, tuple[FloatArray, FloatArray]], greedy: float, planned: float) -> Figure:
     """Validation gain (S, T) over gradient steps (T,): mean over seeds and 95 % band, for both kinds of values."""
     figure = Figure(figsize=(10.4, 4.4), layout="constrained")
     axes = figure.subplots(1, 2, sharey=True)
-    titles = (("actions", "a value for each action (DQN)"), ("backlogs", "values of backlogs, from pairs"))
-    for panel, (values, title) in zip(axes, titles, strict=True):
+    for panel, (values, title) in zip(axes, LEARNING_PANELS, strict=True):
         mine = [variant for variant in curves if variant.values == values]
         for i, variant in enumerate(mine):
             steps, gain = curves[variant]
@@ -119,4 +120,4 @@ def learning_curves(curves: Mapping[Variant, tuple[FloatArray, FloatArray]], gre
     lowest = min(float(gain.min()) for _, gain in curves.values())
     axes[0].set_ylim(min(lowest, greedy) * 0.995, planned)
     axes[0].set_ylabel("validation gain per task")
-    return svg_of(figure)
+    return figure

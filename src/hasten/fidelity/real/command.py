@@ -11,6 +11,7 @@ from hasten.fidelity.real.points import DEVICES, panels, recording_present
 from hasten.fidelity.real.results import blocks_of
 from hasten.fidelity.real.run import Done, ProgressCall, RealPlan, run_study
 from hasten.report.document import write_html, write_markdown
+from hasten.report.made import made_blocks
 
 SECONDS, QUICK_SECONDS = 12.0, 5.0
 REAL_SEEDS, OTHER_SEEDS = 5, 20
@@ -39,8 +40,9 @@ def study_real(out: Path, docs: Path | None, seeds: int | None, quick: bool, pro
     check_file(page, "out" if docs is None else "docs")
     plan = plan_of(seeds, quick)
     done = run_study(plan, out, progress)
-    blocks = blocks_of(done, f"hasten study real{' --quick' if quick else ''} --seeds {plan.real_seeds}")
-    write_html(report, blocks)
+    command = f"hasten study real{' --quick' if quick else ''} --seeds {plan.real_seeds}"
+    blocks = blocks_of(done, command)
+    write_html(report, [*blocks, *made_blocks(command, range(plan.other_seeds), {})])
     write_markdown(page, blocks)
     write_text(out / "real-runs.csv", _table(done))
     if done.interrupted:
