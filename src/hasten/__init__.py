@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from hasten.core.profile import Profile as Profile
     from hasten.core.profile_names import load_profile as load_profile
     from hasten.core.results import Result as Result
+    from hasten.core.results import summary_frame as summary_frame
     from hasten.core.scenario import Realization as Realization
     from hasten.core.scenario import Scenario as Scenario
     from hasten.core.scenario import load_scenario as load_scenario
@@ -92,6 +93,7 @@ _HOMES = {
     "simulate": "hasten.api",
     "simulate_batch": "hasten.api",
     "solve_offline": "hasten.offline",
+    "summary_frame": "hasten.core.results",
     "train": "hasten.learn.api",
 }
 

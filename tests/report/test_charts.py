@@ -5,18 +5,18 @@ import json
 import numpy as np
 from report_results import HOSTILE
 
-from hasten.report.charts import Chart, Line, charts_json, exit_tone, tone
+from hasten.report.charts import Chart, ChartLine, charts_json, exit_tone, tone
 
 
 def test_values_are_rounded_and_what_is_none_is_null():
-    line = Line("a", np.array([1.0, np.nan, 2.0 / 3.0]), "c0", band=(np.zeros(3), np.array([1.0, np.inf, 2.0])))
+    line = ChartLine("a", np.array([1.0, np.nan, 2.0 / 3.0]), "c0", band=(np.zeros(3), np.array([1.0, np.inf, 2.0])))
     (plain,) = json.loads(charts_json([Chart(np.array([0.0, 1234.5678, 5000.0]), [line], "x", "y", marks={2.0: "m"})]))
     assert plain["x"] == [0, 1234.5678, 5000] and plain["lines"][0]["y"] == [1, None, 0.66667]
     assert plain["lines"][0]["band"] == [[0, 0, 0], [1, None, 2]] and plain["marks"] == [[2.0, "m"]]
 
 
 def test_a_text_cannot_end_the_script_that_holds_it():
-    chart = Chart(np.zeros(1), [Line(HOSTILE, np.zeros(1), "c0")], HOSTILE, "y", title="<!--", notes=["&lt;"])
+    chart = Chart(np.zeros(1), [ChartLine(HOSTILE, np.zeros(1), "c0")], HOSTILE, "y", title="<!--", notes=["&lt;"])
     text = charts_json([chart])
     assert not set("<>&") & set(text)
     (plain,) = json.loads(text)

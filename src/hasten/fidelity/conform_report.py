@@ -14,7 +14,7 @@ from hasten.core.results import Result
 from hasten.core.scenario import Scenario
 from hasten.fidelity.conform import Conformed
 from hasten.fidelity.errors import answered_exit
-from hasten.report.charts import Chart, Line, tone
+from hasten.report.charts import Chart, ChartLine, tone
 from hasten.report.document import Block, Explore, Heading, Paragraph, TableBlock, write_html
 from hasten.report.made import made_blocks
 from hasten.report.tables import table_paths, write_columns, write_rows
@@ -113,7 +113,7 @@ def _latencies(pairs: Sequence[Pair]) -> Chart:
             own = [pair[which].latency_ms for pair in pairs if pair[1].scheduler == name]
             latency = np.sort(np.concatenate(own))
             share = np.searchsorted(latency, x, side="right") / max(len(latency), 1)
-            lines.append(Line(f"{name}, {told}", share, tone(i), "line" if which else "dashed"))
+            lines.append(ChartLine(f"{name}, {told}", share, tone(i), "line" if which else "dashed"))
     marks = {deadline: "deadline" if len(deadlines) == 1 else f"{deadline:g} ms" for deadline in deadlines[:6]}
     return Chart(x, lines, "latency, ms", "share of all tasks answered", low=0.0, high=1.0, marks=marks, height=300)
 
@@ -128,7 +128,7 @@ def _error_shares(pairs: Sequence[Pair]) -> Chart:
     low, high = np.percentile(every, [1, 99])
     x = np.linspace(min(low, -0.1), max(high, 0.1), READ_OFF + 1)
     lines = [
-        Line(name, np.searchsorted(own, x, side="right") / max(len(own), 1), tone(i))
+        ChartLine(name, np.searchsorted(own, x, side="right") / max(len(own), 1), tone(i))
         for i, (name, own) in enumerate(errors.items())
     ]
     label = "latency as run less simulated, ms"
@@ -143,7 +143,7 @@ def _errors_over_time(pairs: Sequence[Pair]) -> Chart:
         y = np.full(run.tasks, np.nan)
         alike, error_ms = _error_ms(simulated, run)
         y[alike] = error_ms
-        lines.append(Line(run.scheduler, y[:MOST_TASKS], tone(i), "dots"))
+        lines.append(ChartLine(run.scheduler, y[:MOST_TASKS], tone(i), "dots"))
     return Chart(arrival_ms / 1000.0, lines, "time, s", "latency as run less simulated, ms", digits=2, height=300)
 
 

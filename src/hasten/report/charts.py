@@ -24,7 +24,7 @@ EXIT_TONES = 8
 
 
 @dataclass(frozen=True)
-class Line:
+class ChartLine:
     """One line, or one kind of points, with a value (n,) at each x; NaN where it has none."""
 
     label: str
@@ -42,7 +42,7 @@ class Chart:
     """Lines over a common axis ``x`` (n,), which does not fall."""
 
     x: FloatArray
-    lines: Sequence[Line]
+    lines: Sequence[ChartLine]
     x_label: str
     y_label: str
     title: str = ""
@@ -94,7 +94,7 @@ def charts_json(charts: Sequence[Chart]) -> str:
     return text.replace("<", "\\u003c").replace(">", "\\u003e").replace("&", "\\u0026")
 
 
-def _line(line: Line) -> dict[str, Any]:
+def _line(line: ChartLine) -> dict[str, Any]:
     found = {"label": line.label, "tone": line.tone, "style": line.style, "fill": line.fill, "y": _numbers(line.y, 5)}
     if line.band is not None:
         found["band"] = [_numbers(end, 5) for end in line.band]

@@ -95,7 +95,7 @@ class Bars:
 
 
 @dataclass(frozen=True)
-class Terms:
+class Definitions:
     """Plain terms, and what is to say of each."""
 
     items: Mapping[str, str]
@@ -109,7 +109,7 @@ class Listing:
     text: str
 
 
-Block = Heading | Paragraph | Bullets | TableBlock | Plot | Explore | Bars | Terms | Listing
+Block = Heading | Paragraph | Bullets | TableBlock | Plot | Explore | Bars | Definitions | Listing
 
 
 def write_html(path: Path, blocks: Sequence[Block]) -> None:
@@ -149,7 +149,7 @@ def _html(block: Block) -> str:
         case Bars(caption, bars):
             drawn = "".join(_html_bar(number, bar) for number, bar in enumerate(bars))
             return f'<figure><div class="bars">{drawn}</div>{_caption(caption)}</figure>'
-        case Terms(items):
+        case Definitions(items):
             pairs = (f"<dt>{_inline(term)}</dt><dd>{_inline(said)}</dd>" for term, said in items.items())
             return f"<dl>{''.join(pairs)}</dl>"
         case Listing(caption, text):
@@ -224,7 +224,7 @@ def _markdown(block: Block, folder: str) -> str:
             return "" if still is None else _markdown(still, folder)
         case Bars(caption, bars):
             return "\n".join(f"- {bar.label}: {bar.share:.3f}" for bar in bars) + (f"\n\n{caption}" if caption else "")
-        case Terms(items):
+        case Definitions(items):
             return "\n".join(f"- {term}: {said}" for term, said in items.items())
         case Listing():
             return ""

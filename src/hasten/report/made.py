@@ -10,7 +10,7 @@ from typing import Any
 
 from hasten import __version__
 from hasten.core.scenario import Scenario
-from hasten.report.document import Block, Heading, Listing, Terms
+from hasten.report.document import Block, Definitions, Heading, Listing
 
 TOLD = ("numpy", "numba", "onnxruntime")
 """Packages whose versions may change a number."""
@@ -27,10 +27,10 @@ def made_blocks(
         "machine": f"{platform.system()} {platform.machine()}, Python {platform.python_version()}",
         **{name: str(value) for name, value in facts.items()},
     }
-    blocks: list[Block] = [Heading(2, "How this was made"), Terms(told)]
+    blocks: list[Block] = [Heading(2, "How this was made"), Definitions(told)]
     if scenario is not None:
         plain = scenario.model_dump(mode="json", by_alias=True)
-        blocks.append(Listing(f"the scenario {scenario.name}", json.dumps(plain, indent=2, ensure_ascii=False)))
+        blocks.append(Listing("the scenario, as it was read", json.dumps(plain, indent=2, ensure_ascii=False)))
     return blocks
 
 

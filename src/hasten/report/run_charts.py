@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from hasten.core.rates import BITS_PER_MS_PER_MBPS
 from hasten.core.results import Result
 from hasten.core.scenario import Scenario
-from hasten.report.charts import Chart, FloatArray, Line, Style, exit_tone, tone
+from hasten.report.charts import Chart, ChartLine, FloatArray, Style, exit_tone, tone
 from hasten.report.figures import windows
 
 READ_OFF = 400
@@ -30,7 +30,7 @@ def latency_chart(results: Sequence[Result]) -> Chart:
     for i, name in enumerate(dict.fromkeys(result.scheduler for result in results)):
         latency = np.sort(np.concatenate([r.latency_ms for r in results if r.scheduler == name]))
         share = np.searchsorted(latency, x, side="right") / max(len(latency), 1)
-        lines.append(Line(name, share, tone(i)))
+        lines.append(ChartLine(name, share, tone(i)))
     marks = {deadline: "deadline" if len(deadlines) == 1 else f"{deadline:g} ms" for deadline in deadlines[:6]}
     return Chart(x, lines, "latency, ms", "share of all tasks answered", low=0.0, high=1.0, marks=marks, height=300)
 
@@ -42,12 +42,12 @@ def rates_chart(scenario: Scenario, seed: int) -> Chart:
     rates = np.array([[trace.at(1000.0 * time) for time in x] for trace in realization.rates]) / BITS_PER_MS_PER_MBPS
     if len(rates) > MOST_LINKS:
         ends = rates.min(axis=0), rates.max(axis=0)
-        lines = [Line(f"mean of {len(rates)} links, and their range", rates.mean(axis=0), "soft", "steps", ends)]
+        lines = [ChartLine(f"mean of {len(rates)} links, and their range", rates.mean(axis=0), "soft", "steps", ends)]
     else:
         names = ["link"] if len(rates) == 1 else [f"link of {stream.name}" for stream in scenario.devices]
         styles: tuple[Style, ...] = ("steps", "dashed", "dotted", "line")
         lines = [
-            Line(name, rate, "soft", styles[i], fill=len(rates) == 1)
+            ChartLine(name, rate, "soft", styles[i], fill=len(rates) == 1)
             for i, (name, rate) in enumerate(zip(names, rates, strict=True))
         ]
     return Chart(x, lines, "time, s", "uplink, Mbit/s", low=0.0, height=150)
@@ -65,8 +65,8 @@ def choices_chart(result: Result, scenario: Scenario) -> Chart:
     floor = -1.0
     deepest = max(len(stream.profile.exits) for stream in scenario.devices)
 
-    def points(label: str, shown: FloatArray, chosen: NDArray[np.bool_], colour: str, rings: bool = False) -> Line:
-        return Line(label, np.where(chosen, shown, np.nan), colour, "rings" if rings else "dots")
+    def points(label: str, shown: FloatArray, chosen: NDArray[np.bool_], colour: str, rings: bool = False) -> ChartLine:
+        return ChartLine(label, np.where(chosen, shown, np.nan), colour, "rings" if rings else "dots")
 
     lines = [
         points(f"exit {number}", y, on_time & (exits == number), exit_tone(number, deepest))
@@ -95,7 +95,7 @@ def choices_chart(result: Result, scenario: Scenario) -> Chart:
 def accuracy_chart(results: Sequence[Result]) -> Chart:
     """On-time accuracy in windows, a line for each result; all are of one seed."""
     last_ms = max((float(result.arrival_ms.max(initial=0.0)) for result in results), default=0.0)
-    lines = [Line(result.scheduler, windows(result, last_ms)[1], tone(i)) for i, result in enumerate(results)]
+    lines = [ChartLine(result.scheduler, windows(result, last_ms)[1], tone(i)) for i, result in enumerate(results)]
     x = windows(results[0], last_ms)[0] / 1000.0
     return Chart(x, lines, "time, s", "on-time accuracy", low=0.0, high=1.0, height=300)
 

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from hasten.report.charts import Chart, FloatArray, Line, Style, tone
+from hasten.report.charts import Chart, ChartLine, FloatArray, Style, tone
 from hasten.study.analysis import BASELINE, PanelCurves
 from hasten.study.statistics import interval
 from hasten.study.sweep_figures import COMPARED, LEARNING_PANELS, SHOWN
@@ -25,7 +25,7 @@ def sweep_charts(panels: Sequence[PanelCurves], axis: str) -> list[Chart]:
 def _accuracy(curves: PanelCurves, axis: str) -> Chart:
     strong = (*COMPARED, BASELINE)
     lines = [
-        Line(
+        ChartLine(
             name,
             curves.mean(name),
             TONES[name],
@@ -34,12 +34,12 @@ def _accuracy(curves: PanelCurves, axis: str) -> Chart:
         for name in SHOWN
         if name in curves.gain
     ]
-    lines.append(Line("offline bound", curves.mean_bound(), "soft", "dashed"))
+    lines.append(ChartLine("offline bound", curves.mean_bound(), "soft", "dashed"))
     return Chart(curves.x, lines, axis, "on-time accuracy", curves.panel.label, low=0.0)
 
 
 def _improvement(curves: PanelCurves, axis: str) -> Chart:
-    lines = [Line(BASELINE, np.zeros(len(curves.x)), TONES[BASELINE])]
+    lines = [ChartLine(BASELINE, np.zeros(len(curves.x)), TONES[BASELINE])]
     for name in COMPARED:
         if name in curves.gain:
             found = curves.improvements(name)
@@ -47,7 +47,7 @@ def _improvement(curves: PanelCurves, axis: str) -> Chart:
                 100.0 * np.array([getattr(one, end) for one in found]) for end in ("low", "mean", "high")
             )
             style: Style = "dotted" if name == OPTIMUM else "line"
-            lines.append(Line(name, mean, TONES[name], style, (low, high)))
+            lines.append(ChartLine(name, mean, TONES[name], style, (low, high)))
     return Chart(curves.x, lines, axis, "gained over Greedy, %", curves.panel.label, digits=2)
 
 
@@ -74,8 +74,8 @@ def _learning(
         low, mean, high = (
             _spread(x, steps, np.array([getattr(b, end) for b in bands])) for end in ("low", "mean", "high")
         )
-        lines.append(Line(variant.label, mean, tone(i), STYLES[i % len(STYLES)], (low, high)))
-    lines.append(Line("Greedy", np.full(len(x), greedy), "soft"))
+        lines.append(ChartLine(variant.label, mean, tone(i), STYLES[i % len(STYLES)], (low, high)))
+    lines.append(ChartLine("Greedy", np.full(len(x), greedy), "soft"))
     lowest = min(float(gain.min()) for _, gain in curves.values())
     return Chart(x, lines, "gradient steps", "validation gain per task", title, 0.995 * min(lowest, greedy), planned, 4)
 
