@@ -25,6 +25,7 @@ COMMANDS = (
     "build",
     "inspect",
     "verify",
+    "export",
     "profile",
     "simulate",
     "solve",

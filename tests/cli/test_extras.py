@@ -38,6 +38,7 @@ print(json.dumps(said))
 EXTRAS = {
     "demo": "all",
     "build": "build",
+    "export": "build",
     "simulate": "plan",
     "solve": "plan",
     "train": "learn",
@@ -51,6 +52,7 @@ def test_one_line_names_the_extra(small: Path, tmp_path: Path) -> None:
     lines = [
         f"demo --quick --out {tmp_path}/demo",
         f"build m:f --exits a --data digits -o {tmp_path}/p.hasten",
+        f"export absent.hasten --triton {tmp_path}/models",
         f"simulate {small}",
         f"solve {small}",
         f"train {small} -o {tmp_path}/p.onnx",

@@ -13,6 +13,7 @@ from hasten.cli import (
     build,
     inspect,
     verify,
+    export,
     profile,
     simulate,
     solve,
@@ -28,6 +29,6 @@ from hasten.cli import (
 # isort: on
 
 __all__ = [
-    "app", "build", "conform", "demo", "device", "doctor", "edge", "inspect", "main", "profile", "run", "simulate",
-    "solve", "study", "train", "verify", "web",
+    "app", "build", "conform", "demo", "device", "doctor", "edge", "export", "inspect", "main", "profile", "run",
+    "simulate", "solve", "study", "train", "verify", "web",
 ]  # fmt: skip
