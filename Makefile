@@ -16,6 +16,8 @@ setup: .venv/.installed
 demo: setup
 	$(BIN)/hasten demo $(ARGS)
 
+# Bytecode is kept also where the environment says not to: tests start dozens of processes.
+test: export PYTHONDONTWRITEBYTECODE =
 test: setup lint
 	$(BIN)/pytest $(ARGS)
 

@@ -47,6 +47,8 @@ def _quick_validation() -> Iterator[None]:
         patch.setattr("hasten.learn.validation.BATCHES", 2)
         patch.setattr("hasten.learn.improvement_margin.BATCHES", 1)
         patch.setattr("hasten.learn.improvement_margin.DEADLINES", 2)
+        patch.setattr("hasten.learn.improvement_margin.RUNS", 2)
+        patch.setattr("hasten.learn.improvement_margin.TASKS", 30)
         yield
 
 

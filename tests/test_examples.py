@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from shared import built_once
 from tiny_package import build_tiny
 
 import hasten as hs
@@ -21,7 +22,7 @@ EMBEDDED = ("frames_loop", "frames_asyncio", "flask_handler", "video_overlay", "
 
 @pytest.fixture(scope="module")
 def package(tmp_path_factory):
-    return build_tiny(tmp_path_factory.mktemp("package") / "tiny.hasten")
+    return built_once(tmp_path_factory, "tiny", build_tiny)
 
 
 @pytest.fixture

@@ -62,7 +62,7 @@ def test_what_is_imagined_happens_when_it_is_done(count, topology, workers, rtt_
     recorder = PairRecorder(UniformActor(np.random.default_rng(seed)), run.tasks, rng, [run.rates])
     simulate_realizations(scenario, recorder, [run])
     taken = recorder.action[0, :, CHOSEN]
-    for k in range(0, run.tasks - 1, 13):
+    for k in range(0, run.tasks - 1, 29):
         script = taken.copy()
         script[k] = recorder.action[0, k, ALTERNATIVE]
         again = Scripted(script)

@@ -1,5 +1,6 @@
 import pytest
 import torch
+from shared import built_once
 from tiny_package import build_tiny
 
 from hasten.core.errors import InputError
@@ -16,7 +17,7 @@ TINY = TrainSettings(epochs=1, batch=16, seed=3)
 
 @pytest.fixture(scope="module")
 def tiny(tmp_path_factory):
-    return build_tiny(tmp_path_factory.mktemp("tiny") / "tiny.hasten")
+    return built_once(tmp_path_factory, "tiny", build_tiny)
 
 
 @pytest.fixture

@@ -6,6 +6,7 @@ import heapq
 import itertools
 
 import pytest
+from shared import built_once
 from tiny_detector import build_detector
 from tiny_maps import build_maps
 from tiny_package import build_tiny
@@ -15,7 +16,7 @@ from hasten.split.package import Package
 
 @pytest.fixture(scope="session")
 def package(tmp_path_factory: pytest.TempPathFactory) -> Package:
-    return build_tiny(tmp_path_factory.mktemp("package") / "tiny.hasten")
+    return built_once(tmp_path_factory, "tiny", build_tiny)
 
 
 @pytest.fixture(scope="session")
@@ -27,13 +28,13 @@ def newer(tmp_path_factory: pytest.TempPathFactory) -> Package:
 @pytest.fixture(scope="session")
 def detector(tmp_path_factory: pytest.TempPathFactory) -> Package:
     """Its exits give boxes, scores, kinds and which of them count; no classes."""
-    return build_detector(tmp_path_factory.mktemp("package") / "detector.hasten")
+    return built_once(tmp_path_factory, "detector", build_detector)
 
 
 @pytest.fixture(scope="session")
 def maps(tmp_path_factory: pytest.TempPathFactory) -> Package:
     """Its exits give maps of classes, measured by mean_iou; the last is always right."""
-    return build_maps(tmp_path_factory.mktemp("package") / "maps.hasten")
+    return built_once(tmp_path_factory, "maps", build_maps)
 
 
 class VirtualClock:

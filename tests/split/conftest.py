@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from shared import built_once
 from torch import nn
 
 from hasten.split.build import build_package
@@ -154,5 +155,8 @@ def package(make_net: Callable[[str], tuple[nn.Module, int, tuple[int, ...]]], t
     rng = np.random.default_rng(0)
     frames = rng.integers(0, 256, (40, *shape), dtype=np.uint8)
     labels = rng.integers(0, 5, 40)
-    path: Path = tmp_path_factory.mktemp("package") / "tiny.hasten"
-    return build_package(module, frames, labels, name="tiny", exit_names=["a", "b", "c"], path=path, samples=12)
+
+    def build(path: Path) -> Package:
+        return build_package(module, frames, labels, name="tiny", exit_names=["a", "b", "c"], path=path, samples=12)
+
+    return built_once(tmp_path_factory, "residual", build)

@@ -9,7 +9,6 @@ from dataclasses import dataclass
 os.environ["HF_HUB_OFFLINE"] = "1"  # configurations only, nothing is fetched
 
 import torch
-import transformers
 from pytorchcv.model_provider import get_model
 from torch import nn
 
@@ -55,9 +54,14 @@ def pictures(name: str, **options: object) -> Callable[[], nn.Module]:
 
 def hugging(name: str, **options: object) -> Callable[[], nn.Module]:
     """A network of transformers, from its configuration alone."""
-    kind = name.partition("For")[0]
-    config = getattr(transformers, f"{kind}Config")
-    return lambda: getattr(transformers, name)(config(num_labels=CLASSES, **options))
+
+    def make() -> nn.Module:
+        import transformers  # takes a second, and most of the workers never make one
+
+        config = getattr(transformers, f"{name.partition('For')[0]}Config")
+        return getattr(transformers, name)(config(num_labels=CLASSES, **options))
+
+    return make
 
 
 ATTENTION = {"hidden_size": 32, "num_hidden_layers": 4, "num_attention_heads": 4, "intermediate_size": 64}
@@ -186,6 +190,8 @@ class Sam(nn.Module):
     """The picture encoder of Segment Anything, whose layers give (N, H, W, C), classifying."""
 
     def __init__(self, **options: int) -> None:
+        import transformers
+
         super().__init__()
         self.encoder = transformers.SamVisionModel(transformers.SamVisionConfig(**{**SAM, **options}))
         self.classify = nn.Linear(16, CLASSES)

@@ -1,4 +1,4 @@
-"""The real trainer's process, gate and takeover, but its candidates come from files: ``candidate-ROUND.onnx``."""
+"""The real trainer's process, champion-challenger test and takeover, but its candidates come from files: ``candidate-ROUND.onnx``."""
 
 from pathlib import Path
 

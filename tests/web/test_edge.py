@@ -6,6 +6,7 @@ import time
 
 import numpy as np
 import pytest
+from shared import built_once
 from tiny_package import build_tiny
 
 import hasten as hs
@@ -14,7 +15,7 @@ from hasten.web.edge import EdgeWatch
 
 @pytest.fixture(scope="module")
 def package(tmp_path_factory):
-    return build_tiny(tmp_path_factory.mktemp("package") / "tiny.hasten")
+    return built_once(tmp_path_factory, "tiny", build_tiny)
 
 
 def until(update, met):

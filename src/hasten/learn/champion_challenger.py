@@ -27,7 +27,7 @@ ENOUGH = 0.95
 
 @dataclass(frozen=True)
 class Verdict:
-    """What the gate found; gains are means per arriving task over all runs."""
+    """What the test found; gains are means per arriving task over all runs."""
 
     accepted: bool
     candidate: float

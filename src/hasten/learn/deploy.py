@@ -144,7 +144,8 @@ class Rounds:
     ) -> dict[str, Any]:
         """Judge a candidate by what it has not seen; replace the policy if it passes, and log the verdict."""
         scenario = write_scenario(unseen, self._profile, folder / "judged")
-        verdict = judge(candidate, current, scenario, [unseen.resample(seed) for seed in range(RESAMPLES)])
+        runs = [unseen.resample(seed, self._profile.spread) for seed in range(RESAMPLES)]
+        verdict = judge(candidate, current, scenario, runs)
         save_policy(folder / "candidate.onnx", candidate)
         self._furthest = candidate if verdict.better_than_current >= ENOUGH else None
         if verdict.accepted:

@@ -16,6 +16,7 @@ import yaml
 from numpy.typing import NDArray
 
 from hasten.core.errors import InputError
+from hasten.core.noise import TimeSpread, draw_noise
 from hasten.core.profile import Profile
 from hasten.core.rates import BITS_PER_MS_PER_MBPS, RateTrace, rate_trace
 from hasten.core.scenario import Realization, Scenario, load_scenario
@@ -55,8 +56,11 @@ class DeviceRecording:
             self.arrival_ms[rows], self.rate_from_ms[rows], self.bits_per_ms[rows], self.deadline_ms, self.facts
         )
 
-    def resample(self, seed: int) -> Realization:
-        """A run of the same length from blocks of this one, drawn anew with their arrivals and rates together."""
+    def resample(self, seed: int, spread: TimeSpread | None) -> Realization:
+        """A run of the same length from blocks of this one, drawn anew with their arrivals and rates together.
+
+        ``spread`` is the profile's, by which the tasks' times turn out.
+        """
         rng = np.random.default_rng(seed)
         block_ms = self.length_ms * min(BLOCK_TASKS / len(self.arrival_ms), 0.5)
         arrivals, starts, rates = [], [], []
@@ -71,7 +75,8 @@ class DeviceRecording:
         arrival_ms = np.concatenate(arrivals)
         tasks = len(arrival_ms)
         trace = rate_trace(np.concatenate(starts), np.concatenate(rates))
-        return Realization(seed, arrival_ms, np.zeros(tasks, dtype=np.int64), (trace,), np.ones(tasks))
+        noise = draw_noise([spread], [tasks], seed)
+        return Realization(seed, arrival_ms, np.zeros(tasks, dtype=np.int64), (trace,), np.ones(tasks), noise)
 
     def rates(self) -> RateTrace:
         """The estimated rate over time."""
@@ -127,7 +132,10 @@ def _recording(
 
 
 def write_scenario(recording: DeviceRecording, profile: Profile, folder: Path) -> Scenario:
-    """Write ``recorded.yaml`` with what it refers to into ``folder``; it starts anywhere in the recording."""
+    """Write ``recorded.yaml`` with what it refers to into ``folder``; it starts anywhere in the recording.
+
+    Its views are those that a device has, and times turn out as the profile says they do.
+    """
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "profile.json").write_text(profile.to_json(), encoding="utf-8")
     (folder / "arrivals.txt").write_text("".join(f"{t!r}\n" for t in recording.arrival_ms.tolist()), encoding="utf-8")
@@ -162,6 +170,8 @@ def write_scenario(recording: DeviceRecording, profile: Profile, folder: Path) -
         },
         "edge": {"workers": facts.workers, "slowdown": facts.edge_slowdown},
         "gain": gain | {"energy_weight_per_mj": facts.energy_weight_per_mj},
+        "view": {"kind": "device"},
+        "noise": "profile",
         "tasks_per_stream": len(recording.arrival_ms),
     }
     path = folder / "recorded.yaml"

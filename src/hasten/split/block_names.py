@@ -14,7 +14,7 @@ MAX_BLOCK_NAME = 180
 def block_names(nodes: Sequence[NodeProto], work: Sequence[int], positions: Sequence[int]) -> list[str]:
     """Name each block after the module of its last node; equal names are numbered.
 
-    ``nodes`` are the spine's, ``work`` their multiply-accumulates, ``positions`` where blocks begin and end.
+    ``nodes`` are those of the main path, ``work`` their multiply-accumulates, ``positions`` where blocks begin and end.
 
     What the modules of all weighted operations have in common is left out. When that leaves nothing (the network's own
     operations, outside any layer), the block is named after the part that its layers share, else after its tensor.

@@ -1,10 +1,10 @@
 """Where a functional ONNX graph can be cut: live-set analysis, exits, and the choice of the useful cuts.
 
-The *spine* is what the deepest exit needs, in the graph's order. A *position* i stands for "the first i spine nodes
-have run". The tensors that cross there are those made before it (or the inputs) and needed after it by any exit whose
-attachment is not yet passed. A position is a candidate when few enough tensors cross and all of them are float32;
-masks and the like, which cheap operations make of the input, do not count: what they are made of crosses. An exit is
-attached behind the last spine node it needs; what it needs beyond the spine is its head.
+The *main path* is what the deepest exit needs, in graph order. A *position* i stands for "the first i nodes of the
+main path have run". The tensors that cross there are those made before it (or the inputs) and needed after it by any
+exit whose attachment is not yet passed. A position is a candidate when few enough tensors cross and all of them are
+float32; masks and the like, which cheap operations make of the input, do not count: what they are made of crosses. An
+exit is attached behind the last node of the main path that it needs; the rest of what it needs is its head.
 
 The input must be functional (no in-place operations): cutting a graph with mutation by its dependencies silently
 drops the mutations that nobody reads.
@@ -31,7 +31,7 @@ MAX_EXIT_TENSORS = 8
 
 @dataclass(frozen=True)
 class CutPoint:
-    """A chosen cut: its position in the spine, the tensors that cross in graph order, and the block's name."""
+    """A chosen cut: its position on the main path, the tensors that cross in graph order, and the block's name."""
 
     position: int
     tensors: tuple[str, ...]
@@ -67,7 +67,7 @@ def plan_cuts(network: ExportedNetwork, exit_names: Sequence[str], max_blocks: i
             notes.append(f"no cut between {before} and {exit_names[number]}: {obstacle}")
     chosen = analysis.merged(chosen, set(exits), max(max_blocks, len(exits)))
     positions = [0, *sorted(chosen)]
-    nodes = [network.graph.node[index] for index in analysis.spine]
+    nodes = [network.graph.node[index] for index in analysis.main_path]
     names = block_names(nodes, analysis.macs, positions)
     cuts = tuple(
         CutPoint(position, tuple(analysis.crossing(position)), name)
@@ -77,7 +77,7 @@ def plan_cuts(network: ExportedNetwork, exit_names: Sequence[str], max_blocks: i
 
 
 class CutAnalysis:
-    """Positions along the spine with what crosses there and what was computed up to there."""
+    """Positions along the main path with what crosses there and what was computed up to there."""
 
     def __init__(self, network: ExportedNetwork, exit_names: Sequence[str], max_tensors: int) -> None:
         self.network = network
@@ -87,8 +87,8 @@ class CutAnalysis:
         for name, need in zip(exit_names, self.needs, strict=True):
             if not need:
                 raise InputError("network", "exits", name, "an exit that depends on the input")
-        self.spine = sorted(self.needs[-1])
-        self.macs = [macs(network, network.graph.node[index]) for index in self.spine]
+        self.main_path = sorted(self.needs[-1])
+        self.macs = [macs(network, network.graph.node[index]) for index in self.main_path]
         weighted = {index for index, node in enumerate(network.graph.node) if macs(network, node)}
         self.side = SideTensors(network, weighted)
         self._ends: list[int] = []
@@ -111,9 +111,9 @@ class CutAnalysis:
     def early_ends(self) -> list[int]:
         """The positions of all exits but the deepest."""
         if not self._ends:
-            rank = {index: position for position, index in enumerate(self.spine, start=1)}
+            rank = {index: position for position, index in enumerate(self.main_path, start=1)}
             ends = [max((rank[index] for index in need if index in rank), default=0) for need in self.needs[:-1]]
-            self._ends = [*ends, len(self.spine)]  # so that crossing() is defined while the last one is looked for
+            self._ends = [*ends, len(self.main_path)]  # so that crossing() is defined while the last one is looked for
         return self._ends[:-1]
 
     def has_room_after(self, position: int) -> bool:
@@ -132,7 +132,7 @@ class CutAnalysis:
     def _live(self, position: int) -> list[str]:
         if position == 0:
             return self.network.inputs
-        done = set(self.spine[:position])
+        done = set(self.main_path[:position])
         self.early_ends()
         ends = self._ends
         nodes = self.network.graph.node
@@ -235,7 +235,7 @@ class CutAnalysis:
         So pooling, flattening and the final linear layer are the head, as they are for the other exits.
         """
         weighted = [position for position, work in enumerate(self.macs, start=1) if work and position > after]
-        stop = weighted[-1] if weighted else len(self.spine)
+        stop = weighted[-1] if weighted else len(self.main_path)
         begin = weighted[-2] if len(weighted) > 1 else after + 1
         legal = [position for position in range(begin, stop) if self.legal(position)]
         if not legal:

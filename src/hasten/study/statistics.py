@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.stats import t as student_t
+from scipy.special import stdtr, stdtrit
 
 FloatArray = NDArray[np.float64]
 CONFIDENCE = 0.95
@@ -33,7 +33,7 @@ def interval(values: FloatArray) -> Interval:
     mean = float(np.mean(values))
     if len(values) < 2:
         return Interval(mean, mean, mean)
-    half = float(student_t.ppf(0.5 + CONFIDENCE / 2, len(values) - 1) * np.std(values, ddof=1) / np.sqrt(len(values)))
+    half = float(stdtrit(len(values) - 1, 0.5 + CONFIDENCE / 2) * np.std(values, ddof=1) / np.sqrt(len(values)))
     return Interval(mean, mean - half, mean + half)
 
 
@@ -42,7 +42,7 @@ def p_value(values: FloatArray) -> float:
     if len(values) < 2 or np.isnan(values).any() or not np.any(values):
         return 1.0
     error = float(np.std(values, ddof=1) / np.sqrt(len(values)))
-    return float(2.0 * student_t.sf(abs(float(np.mean(values))) / error, len(values) - 1)) if error > 0 else 0.0
+    return float(2.0 * stdtr(len(values) - 1, -abs(float(np.mean(values))) / error)) if error > 0 else 0.0
 
 
 def holm(p_values: FloatArray) -> NDArray[np.bool_]:

@@ -35,7 +35,7 @@ def folder(tmp_path_factory):
     return tmp_path_factory.mktemp("profiles")
 
 
-@settings(max_examples=400, deadline=None, derandomize=True)
+@settings(max_examples=250, deadline=None, derandomize=True)
 @given(seed=st.integers(0, 2**31), combination=st.sampled_from(COMBINATIONS), outages=st.booleans())
 def test_no_run_gains_more_than_the_bound(folder, seed, combination, outages):
     rng = np.random.default_rng(seed)

@@ -147,7 +147,7 @@ def test_a_task_that_gains_nothing_may_keep_its_device_busy():
     np.testing.assert_array_equal(LEFT_OUT - choice, [1, 1, 1, 1, 3, 3])
 
 
-@settings(max_examples=300, deadline=None, derandomize=True)
+@settings(max_examples=200, deadline=None, derandomize=True)
 @given(seed=st.integers(0, 2**31))
 def test_no_run_in_ready_order_gains_more_than_the_bound(folder, seed):
     """Runs in which tasks are late and keep devices busy in vain included."""
@@ -220,7 +220,7 @@ def test_multipliers_tighten_the_bound_but_not_below_what_a_rule_gains():
 
 def test_tuned_multipliers_never_bound_less_than_the_best_of_all_plans(folder):
     close = 0
-    for seed in range(60):
+    for seed in range(40):
         scenario = random_scenario(folder, seed, "shared", "ready", tasks=2, streams=2, varying=False)
         realization = scenario.realize(seed)
         replayer = Replayer(scenario, realization)
@@ -232,7 +232,7 @@ def test_tuned_multipliers_never_bound_less_than_the_best_of_all_plans(folder):
         before, after = tighten(scenario, seed, 150, cell_ms=float(np.random.default_rng(seed).choice([0.1, 0.3, 1.0])))
         assert optimum - SLACK <= after <= before
         close += after - optimum <= 0.05 * abs(optimum) + 0.01
-    assert close >= 30  # it is not only valid but of use
+    assert close >= 20  # it is not only valid but of use
 
 
 def test_no_time_and_an_interrupt_keep_the_bound_that_is_known(monkeypatch):

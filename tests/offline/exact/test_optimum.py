@@ -10,7 +10,7 @@ from hasten.offline.exact.search import exact_search
 from hasten.offline.instance import evaluate
 
 # (tasks, blocks, exits, instances): few tasks with many options, and many tasks with few
-SHAPES = [(3, 3, 2, 200), (4, 2, 2, 350), (5, 2, 1, 600), (7, 1, 1, 800), (9, 1, 1, 60)]
+SHAPES = [(3, 3, 2, 150), (4, 2, 2, 250), (5, 2, 1, 400), (7, 1, 1, 400), (9, 1, 1, 40)]
 
 
 @pytest.mark.parametrize(("tasks", "blocks", "exits", "instances"), SHAPES)

@@ -1,7 +1,7 @@
 """Learning while deployed, the device's side: starts the trainer, which is a process of its own, and swaps policies.
 
 The trainer (:mod:`hasten.learn.deploy`) reads the task log and rewrites the policy file when a new policy has passed
-its gate. It needs numba; the agent's process does not.
+the champion-challenger test. It needs numba; the agent's process does not.
 """
 
 from __future__ import annotations

@@ -17,7 +17,7 @@ LONGER_THAN_PLANNED_S = 60.0
 EDGE_ENDED = "edge_ended"
 
 
-class Stage(Protocol):
+class Processes(Protocol):
     """The processes of a run."""
 
     edge: Child
@@ -35,9 +35,9 @@ class Watch:
         changed: how often something was changed by hand.
     """
 
-    def __init__(self, stage: Stage, realization: Realization, files: RoundFiles, changes: Changes) -> None:
+    def __init__(self, processes: Processes, realization: Realization, files: RoundFiles, changes: Changes) -> None:
         self.changed = 0
-        self._stage, self._files, self._changes = stage, files, changes
+        self._processes, self._files, self._changes = processes, files, changes
         self._tasks = max(realization.tasks, 1)
         self._last_ms = float(realization.arrival_ms.max(initial=0.0))
         self._edge_alive = True
@@ -52,7 +52,7 @@ class Watch:
             self._files.end()
 
     def _wait(self, tell: Callable[[float], None]) -> None:
-        devices = self._stage.devices
+        devices = self._processes.devices
         done: dict[Child, int] = dict.fromkeys(devices, 0)
         running = list(devices)
         until_ms = self._until_ms(1.0)
@@ -68,7 +68,7 @@ class Watch:
         while running:
             if now_ms() > until_ms:
                 raise ChildError(f"{running[0].name}: not done in time")
-            self._look()
+            self._check()
             for device in list(running):
                 message = device.poll(POLL_S)
                 self.changed += self._changes.serve(do)
@@ -85,36 +85,36 @@ class Watch:
     def _until_ms(self, slowest: float) -> float:
         return now_ms() + self._last_ms / slowest + 1000.0 * LONGER_THAN_PLANNED_S
 
-    def _look(self) -> None:
+    def _check(self) -> None:
         """A link that has ended fails the round; an edge that has is told."""
-        if not self._stage.relay.alive:
-            raise self._stage.relay.death()
-        alive = self._stage.edge.alive
+        if not self._processes.relay.alive:
+            raise self._processes.relay.death()
+        alive = self._processes.edge.alive
         if self._edge_alive and not alive:
             self._files.event(EDGE_ENDED, "the edge has ended; devices answer alone")
         self._edge_alive = alive
 
     def _do(self, change: RunChange) -> str:
         """Make a change and tell it."""
-        stage, factor = self._stage, None
+        processes, factor = self._processes, None
         if change.kind == "rate":
             factor = change.factor
-            stage.relay.ask("scale", factor=factor)
+            processes.relay.ask("scale", factor=factor)
             text = f"links set to {factor:g} times the scenario's rate; frames already handed over keep their times"
         elif change.kind == "pace":
-            for device in stage.devices:
+            for device in processes.devices:
                 device.tell("pace", pace=change.factor)
             text = f"tasks arrive at {change.factor:g} times the scenario's rate from the next gap on"
         elif change.kind == "scheduler":
-            for device in stage.devices:
+            for device in processes.devices:
                 device.tell("scheduler", name=change.scheduler)
             text = f"{change.scheduler} decides from the next task on"
         elif change.kind == "kill_edge":
-            text = "the edge was killed" if stage.edge.alive else "the edge was dead already"
-            stage.edge.kill()
+            text = "the edge was killed" if processes.edge.alive else "the edge was dead already"
+            processes.edge.kill()
         else:
-            text = "the edge runs already" if stage.edge.alive else "the edge was started again"
-            if not stage.edge.alive:
-                stage.restart_edge()
+            text = "the edge runs already" if processes.edge.alive else "the edge was started again"
+            if not processes.edge.alive:
+                processes.restart_edge()
         self._files.event(change.kind, text, factor)
         return text

@@ -6,11 +6,13 @@ import json
 import subprocess
 import sys
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import pytest
 import yaml
 
+from hasten.learn.api import train
 from hasten.policies.policy import load_policy
 from hasten.schedulers import scheduler_names
 
@@ -133,7 +135,14 @@ def test_a_device_imports_none_of_the_heavy_packages() -> None:
     subprocess.run([sys.executable, "-c", code], check=True, timeout=60)
 
 
-@pytest.mark.usefixtures("quick_validation")
+@pytest.fixture
+def small_training(quick_validation: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Little to learn from: what a training ends with does not matter."""
+    few = partial(train, runs=2, tasks=40, batches=1, demonstrations=200)
+    monkeypatch.setattr("hasten.learn.command.train", few)
+
+
+@pytest.mark.usefixtures("small_training")
 @pytest.mark.parametrize("values", ["backlogs", "actions"])
 def test_train_writes_a_policy_that_simulate_takes(
     small: Path, tmp_path: Path, hasten: Callable[..., int], values: str
@@ -143,7 +152,7 @@ def test_train_writes_a_policy_that_simulate_takes(
     assert hasten("simulate", small, "--schedulers", f"policy:{policy}") == 0
 
 
-@pytest.mark.usefixtures("quick_validation")
+@pytest.mark.usefixtures("small_training")
 def test_a_policy_trained_on_devices_views_says_so_and_one_that_is_not_is_told_of(
     small: Path, tmp_path: Path, hasten: Callable[..., int], recwarn: pytest.WarningsRecorder
 ) -> None:
@@ -207,8 +216,10 @@ def test_a_data_folder_that_does_not_exist_is_named(
 
 
 def test_a_dead_link_gives_no_warnings(
-    small: Path, hasten: Callable[..., int], recwarn: pytest.WarningsRecorder
+    small: Path, hasten: Callable[..., int], recwarn: pytest.WarningsRecorder, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    for name, small_search in {"DECISIONS": 60, "RUNS": 2, "ROUNDS": 2}.items():
+        monkeypatch.setattr(f"hasten.schedulers.priced_values.{name}", small_search)
     data = yaml.safe_load(small.read_text())
     data["uplink"]["rate"] = {"kind": "constant", "mbps": 0.0}
     small.write_text(yaml.safe_dump(data))
