@@ -135,7 +135,7 @@ class DeviceAgent:
         """Take the tasks of ``arrivals`` (times from ``start_ms``) and return when each has its outcome, logged.
 
         Arrivals are taken one by one, so they may be endless. When cancelled, no more are taken, and tasks that have
-        arrived get a second to end. A source that fails ends the stream, and is raised when all tasks have ended.
+        arrived get 0.7 s to end. A source that fails ends the stream, and is raised when all tasks have ended.
         """
         replay = Replay(self._machine.alarm, arrivals, start_ms, self.take, self._endings.no_more)
         async with self.taking(start_ms, log, on_task):
@@ -151,7 +151,7 @@ class DeviceAgent:
     async def taking(
         self, start_ms: float, log: TaskLog, on_task: Callable[[Task], object] | None = None
     ) -> AsyncIterator[None]:
-        """Within, tasks may be taken one by one; at the end those that have arrived get a second to end."""
+        """Within, tasks may be taken one by one; at the end those that have arrived get 0.7 s to end."""
         self._start_ms = start_ms
         self._endings.begin(start_ms, log, on_task)
         watch = asyncio.create_task(self._contact.watch())

@@ -11,7 +11,7 @@ from hasten.runtime.device.tasklog import TaskLog
 from hasten.runtime.device.tasks import Outcome, Reason, Task
 from hasten.runtime.outputs import ExitAnswer
 
-DRAIN_S = 1.0
+DRAIN_S = 0.7
 """An agent that is asked to end waits so long for the tasks that it has."""
 MOST_KINDS = 100
 """So many kinds of things are told of once: an edge may think of any number of texts."""

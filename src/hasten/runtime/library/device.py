@@ -192,7 +192,7 @@ class Device:
         return self._submissions.stats()
 
     def close(self) -> None:
-        """Take no more frames, see those through that are here (for a second at most), and end. Twice is once."""
+        """Take no more frames, see those through that are here (for 0.7 s at most), and end. Twice is once."""
         self._require_own_process()
         with self._closing:
             if self._closed:
