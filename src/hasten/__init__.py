@@ -52,7 +52,7 @@ if TYPE_CHECKING:
     from hasten.schedulers import scheduler_names as scheduler_names
     from hasten.split.package import open_package as open_package
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"
 
 _HOMES = {
     "Answer": "hasten.runtime.device.answers",
