@@ -81,12 +81,24 @@ def tried(folder: Path, python: str, wheel: Path, extras: str) -> None:
     run([inside, "-m", "pip", "check"], folder)
     shutil.copytree(FILES, work)
     work.chmod(0o777)
+    stranger = can_be_nobody(inside)
     for name, commands in USES.items():
         if name and name not in extras.split(",") and not (name == "plan" and "learn" in extras):
             continue
         for command in commands:
-            run([inside, *command], work, as_nobody=os.geteuid() == 0)
-    print(f"{python} [{extras}]: works", flush=True)
+            run([inside, *command], work, as_nobody=stranger)
+    print(f"{python} [{extras}]: works{', for a user who may not write to it' if stranger else ''}", flush=True)
+
+
+def can_be_nobody(python: str) -> bool:
+    """Whether we may become another user, and that one may reach the interpreter."""
+    if os.geteuid() != 0:
+        return False
+    try:
+        subprocess.run([python, "-c", ""], check=True, user=NOBODY, group=NOBODY, extra_groups=[])
+    except PermissionError:
+        return False
+    return True
 
 
 def run(command: list[str], folder: Path, as_nobody: bool = False) -> None:
