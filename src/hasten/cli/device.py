@@ -66,6 +66,10 @@ def device(
         typer.Option("--write-profile", metavar="PROFILE.json", help="Write the times measured while running."),
     ] = None,
     metrics: MetricsOption = None,
+    otel: Annotated[
+        str | None,
+        typer.Option("--otel", metavar="URL", help="Send a trace of each task to this collector (OTLP over HTTP)."),
+    ] = None,
     watch: Annotated[
         bool, typer.Option("--watch", help="Go over to the package's next version when the file is replaced.")
     ] = False,
@@ -93,6 +97,7 @@ def device(
         slowdown=slowdown,
         memory_mb=memory_mb,
         seed=seed,
+        otel=otel,
     )
     stream = DeviceStream(source, arrivals, tasks, log, answers, write_profile, metrics, watch)
     result = run_device(package, plan, stream, learn=LearnPlan() if learn else None)

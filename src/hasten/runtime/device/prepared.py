@@ -9,6 +9,7 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from hasten.core.arrivals import Arrivals
 from hasten.core.decision import Scheduler
@@ -28,6 +29,9 @@ from hasten.runtime.wire.handshake import Hello
 from hasten.schedulers import make_scheduler
 from hasten.split.executor import DEFAULT_MEMORY_BYTES, Executor
 from hasten.split.package import Package, open_package
+
+if TYPE_CHECKING:
+    from opentelemetry.trace import TracerProvider
 
 DEFAULT_DEADLINE_MS, DEFAULT_RATE_HZ = 100.0, 10.0
 
@@ -51,6 +55,7 @@ class DevicePlan:
         memory_mb: limit for what the segments need that are kept ready; what the scheduler may use comes first.
         seed: for schedulers that draw.
         outputs: have the edge send a classifier's logits, too; other outputs it always sends.
+        otel: where traces of tasks go: an OTLP endpoint, or a tracer provider of OpenTelemetry.
     """
 
     edge: str | None = None
@@ -67,6 +72,7 @@ class DevicePlan:
     memory_mb: int = DEFAULT_MEMORY_BYTES >> 20
     seed: int = 0
     outputs: bool = False
+    otel: str | TracerProvider | None = None
 
 
 class PreparedDevice:
