@@ -15,8 +15,8 @@ from hasten.core.ranking import load_share, score
 from hasten.core.timing import predict_latency
 from hasten.sim.arrays import FloatArray, IntArray, Ranked, Rules
 from hasten.sim.device_pings import want_rate
-from hasten.sim.device_sight import begin_beliefs
-from hasten.sim.sight import unseen_wait_ms, visible_rate, visible_resources, write_log
+from hasten.sim.device_view import begin_beliefs
+from hasten.sim.observation_function import unseen_wait_ms, visible_rate, visible_resources, write_log
 from hasten.sim.stages import commit_granted, commit_ready, earned, settle
 from hasten.sim.world import Ends, Lane, OptionFacts, Shown, Told, World
 
