@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import signal
+import subprocess
+import sys
 import urllib.request
 
 from commands import NO_FILES, command, edge_command
@@ -29,6 +32,20 @@ def test_nothing_is_written_but_what_is_asked_for_and_sigterm_ends_in_order(pack
     done = sum(answer["ran_on"] == "edge" for answer in answers)
     assert edge_code == 0 and out == f"edge ended; 1 devices came; tasks: {done} done\n"
     assert "connected" in err and "gone" in err and "Traceback" not in err
+
+
+def test_onnx_runtime_keeps_and_reports_nothing(package, tmp_path):
+    """Its wheels do both by default; see what a process leaves in its home that runs a network."""
+    code = (
+        "import hasten as hs; from hasten.split.executor import Executor; import os, sys;"
+        "Executor(hs.open_package(sys.argv[1])).warm(); print(os.environ['ORT_DISABLE_TELEMETRY'])"
+    )
+    home = {**os.environ, "HOME": str(tmp_path), "PYTHONDONTWRITEBYTECODE": "1"}
+    home.pop("ORT_DISABLE_TELEMETRY", None)
+    words = [sys.executable, "-c", code, package.path]
+    found = subprocess.run(words, env=home, capture_output=True, text=True, check=True)
+    assert found.stdout == "1\n"
+    assert [path for path in tmp_path.rglob("*") if path.is_file()] == []
 
 
 def test_a_probe_hears_of_a_running_edge(package):
