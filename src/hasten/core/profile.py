@@ -8,6 +8,7 @@ the edge; ``partition == after_block`` keeps everything, the head included, on t
 from __future__ import annotations
 
 import json
+from itertools import pairwise
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -55,6 +56,26 @@ class ExitHead(Record):
         return self.accuracy if self.accuracy_by_partition is None else self.accuracy_by_partition[partition]
 
 
+class SegmentBatches(Record):
+    """How long an edge takes from ``partition`` to ``exit`` for several samples at once, as measured by their number.
+
+    ``sizes`` ascend from 1 on; ``ms`` has the time of a whole batch of each size.
+    """
+
+    exit: Annotated[int, Field(ge=1)]
+    partition: Annotated[int, Field(ge=0)]
+    sizes: Annotated[tuple[Annotated[int, Field(ge=1, le=1024)], ...], Field(min_length=2, max_length=16)]
+    ms: tuple[Annotated[float, Field(gt=0, le=1e9)], ...]
+
+    @model_validator(mode="after")
+    def _sizes_ascend(self) -> SegmentBatches:
+        if self.sizes[0] != 1 or any(after <= before for before, after in pairwise(self.sizes)):
+            raise ValueError(f"sizes to ascend from 1 on, not {list(self.sizes)}")
+        if len(self.ms) != len(self.sizes):
+            raise ValueError(f"ms to have {len(self.sizes)} entries, one per size, not {len(self.ms)}")
+        return self
+
+
 class Profile(Record):
     """A measured network: the input to every schedule. All times in milliseconds, all sizes in bytes.
 
@@ -65,7 +86,8 @@ class Profile(Record):
     the round trip of a ping and its time at the edge. Neither grows when a machine plays a slower one, nor does
     encoding: they are constants of a call and would swamp a small network's times.
 
-    All times are medians; ``spread`` tells how single ones differ from them, where that was measured.
+    All times are medians; ``spread`` tells how single ones differ from them, where that was measured. ``edge_batches``
+    has the segments that an edge may run for several tasks at once, and how long that takes.
     """
 
     schema_id: Literal["hasten.profile/1"] = Field(alias="schema")
@@ -80,6 +102,7 @@ class Profile(Record):
     device_power_mw: Power | None = None
     radio_uj_per_byte: Power | None = None
     spread: TimeSpread | None = None
+    edge_batches: tuple[SegmentBatches, ...] | None = None
 
     @model_validator(mode="after")
     def _exits_fit_blocks(self) -> Profile:
@@ -102,6 +125,10 @@ class Profile(Record):
                     f"exits[{number - 1}].accuracy_by_partition to have {head.after_block + 1} entries "
                     f"(partitions 0..{head.after_block}), not {len(by_partition)}"
                 )
+        for number, batches in enumerate(self.edge_batches or ()):
+            if batches.exit > len(self.exits) or batches.partition >= self.exits[batches.exit - 1].after_block:
+                pair = f"(exit {batches.exit}, partition {batches.partition})"
+                raise ValueError(f"edge_batches[{number}] to be of an option that is offloaded, not {pair}")
         if self.options > MAX_OPTIONS:
             raise ValueError(f"at most {MAX_OPTIONS} options, pairs of an exit and a partition, not {self.options}")
         return self
@@ -126,6 +153,11 @@ class Profile(Record):
     def to_json(self) -> str:
         """The profile as the text of a ``hasten.profile/1`` file."""
         return json.dumps(self.model_dump(by_alias=True, exclude_none=True), indent=2) + "\n"
+
+
+def one_by_one(profile: Profile) -> Profile:
+    """The same for an edge that runs no tasks at once, as the simulator's and the solver's."""
+    return profile.model_copy(update={"edge_batches": None})
 
 
 def read_profile(path: Path) -> Profile:

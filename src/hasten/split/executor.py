@@ -111,6 +111,21 @@ class Executor:
         specs = self.package.manifest.outputs(exit_)
         return {spec.name: array.reshape(array.shape[1:]) for spec, array in zip(specs, found, strict=True)}
 
+    def outputs_of(self, partition: int, exit_: int, samples: Sequence[Sequence[Array]]) -> list[dict[str, Array]]:
+        """As :meth:`outputs` of several samples at once; for segments that run in batches (``split.batches``)."""
+        tensors = [np.concatenate(parts) for parts in zip(*samples, strict=True)]
+        found = self._session(Key("batch", partition, exit_)).run(tensors)
+        specs = self.package.manifest.outputs(exit_)
+        return [{spec.name: array[i] for spec, array in zip(specs, found, strict=True)} for i in range(len(samples))]
+
+    def holds(self, key: Key) -> bool:
+        """Whether a segment is ready."""
+        return key in self._sessions
+
+    def has_room(self, key: Key) -> bool:
+        """Whether a segment is ready, or could be without another's leaving."""
+        return self.holds(key) or self._held_bytes() + self.segment_bytes(key) <= self.memory_bytes
+
     def warm(self, options: Iterable[tuple[int, int]] | None = None) -> None:
         """Build the segments of these (exit, partition) pairs (default: of those wanted) and run each once on zeros.
 
@@ -250,7 +265,7 @@ class Executor:
         manifest, partition = self.package.manifest, key.partition
         if key.kind == "prefix" and not 1 <= partition <= manifest.block_count:
             raise InputError("executor", "partition", partition, f"1..{manifest.block_count} for a prefix")
-        if key.kind == "finish":
+        if key.kind in ("finish", "batch"):
             if not 1 <= key.exit <= len(manifest.exits):
                 raise InputError("executor", "exit", key.exit, f"1..{len(manifest.exits)}")
             last = manifest.exits[key.exit - 1].after_block

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from hasten.core.errors import HastenError, InputError
 from hasten.split.manifest import TensorSpec
-from hasten.split.onnxscan import external_initializers, relocated
+from hasten.split.onnxscan import external_initializers, free_batch, relocated
 from hasten.split.package import Package
 
 Array = NDArray[np.generic]
@@ -25,13 +25,17 @@ Array = NDArray[np.generic]
 SESSION_BYTES = 1 << 20
 """Estimate of what a session needs besides its weights."""
 
+BATCH_AXIS = "batch"
 _ERRORS_ONLY = 3
 _TYPES = {"float32": "tensor(float)", "uint8": "tensor(uint8)", "int32": "tensor(int32)", "int64": "tensor(int64)"}
 _TYPES |= {"bool": "tensor(bool)"}
 
 
 class Key(NamedTuple):
-    """Which segment: a prefix up to ``partition``, or what is left from there to ``exit``'s logits (0 for a prefix)."""
+    """Which segment: a ``prefix`` up to ``partition``, or a ``finish``, what is left from there to ``exit``'s outputs.
+
+    ``exit`` is 0 for a prefix. ``batch`` is a finish for any number of samples at once.
+    """
 
     kind: str
     partition: int
@@ -46,7 +50,7 @@ class Session(Protocol):
     """A segment that can be run."""
 
     def run(self, tensors: Sequence[Array]) -> list[Array]:
-        """Outputs (1, *shape) for inputs (1, *shape), both in the manifest's order."""
+        """Outputs (N, *shape) for inputs (N, *shape), both in the manifest's order; N is 1 but for a batch."""
 
 
 class OrtSession:
@@ -73,7 +77,10 @@ def make_session(package: Package, key: Key, threads: int) -> OrtSession:
     where = f"{package.path}[{key.kind} partition {partition}" + (f" exit {key.exit}]" if key.exit else "]")
     inputs = manifest.cuts[0 if key.kind == "prefix" else partition].tensors
     outputs = manifest.cuts[partition].tensors if key.kind == "prefix" else manifest.outputs(key.exit)
-    model = package.graph(*key)
+    model = package.graph(*_graph_of(key))
+    batch: int | str = 1
+    if key.kind == "batch":
+        batch, model = BATCH_AXIS, free_batch(model, BATCH_AXIS)
     names = external_initializers(model)
     files = {name: f"w{number}" for number, name in enumerate(names)}
     weights = package.weights
@@ -87,8 +94,8 @@ def make_session(package: Package, key: Key, threads: int) -> OrtSession:
         session = ort.InferenceSession(relocated(model, files), options, providers=["CPUExecutionProvider"])
     except Exception as error:  # as above
         raise InputError(where, "graph", _first_line(error), "a graph that ONNX Runtime loads") from None
-    _require_specs(session.get_inputs(), inputs, f"{where} inputs")
-    _require_specs(session.get_outputs(), outputs, f"{where} outputs")
+    _require_specs(session.get_inputs(), inputs, f"{where} inputs", batch)
+    _require_specs(session.get_outputs(), outputs, f"{where} outputs", batch)
     del options, lent
     package.let_go()
     _return_freed_memory()
@@ -98,7 +105,12 @@ def make_session(package: Package, key: Key, threads: int) -> OrtSession:
 def session_bytes(package: Package, key: Key) -> int:
     """Estimate of the memory of a segment's session: its weights, once, and a constant."""
     weights = package.weights
-    return SESSION_BYTES + sum(weights[name].nbytes for name in external_initializers(package.graph(*key)))
+    return SESSION_BYTES + sum(weights[name].nbytes for name in external_initializers(package.graph(*_graph_of(key))))
+
+
+def _graph_of(key: Key) -> Key:
+    """The package's graph that a segment is made of."""
+    return key._replace(kind="finish") if key.kind == "batch" else key
 
 
 def session_options(threads: int) -> ort.SessionOptions:
@@ -120,9 +132,9 @@ def _return_freed_memory() -> None:
             trim(0)
 
 
-def _require_specs(found: Sequence[ort.NodeArg], wanted: Sequence[TensorSpec], where: str) -> None:
+def _require_specs(found: Sequence[ort.NodeArg], wanted: Sequence[TensorSpec], where: str, batch: int | str) -> None:
     shown = [(arg.name, arg.type, list(arg.shape)) for arg in found]
-    expected = [(spec.name, _TYPES[spec.dtype], [1, *spec.shape]) for spec in wanted]
+    expected = [(spec.name, _TYPES[spec.dtype], [batch, *spec.shape]) for spec in wanted]
     if sorted(shown) != sorted(expected):
         raise InputError(where, "tensors", shown, f"{expected} as in the manifest")
 

@@ -6,6 +6,7 @@ stand before it.
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
@@ -22,8 +23,9 @@ from hasten.runtime.pace import dilated, now_ms
 from hasten.runtime.wire.frames import Code
 from hasten.runtime.wire.outputs import OutputPayloads
 from hasten.runtime.wire.tasks import Status, types_bytes
+from hasten.split.batches import batchable
 from hasten.split.codecs import CodecError, make_codec
-from hasten.split.executor import Executor
+from hasten.split.executor import Executor, Key
 from hasten.split.package import Package
 
 Array = NDArray[np.generic]
@@ -34,6 +36,11 @@ class EdgeRunner(Protocol):
 
     def outputs(self, partition: int, exit_: int, tensors: Sequence[Array]) -> Mapping[str, Array]:
         """Run from ``partition`` to what ``exit_`` gives, by name and without the batch axis."""
+
+    def outputs_of(
+        self, partition: int, exit_: int, samples: Sequence[Sequence[Array]]
+    ) -> Sequence[Mapping[str, Array]]:
+        """The same of several samples at once; asked for only where the profile has times of batches."""
 
 
 class Served:
@@ -62,11 +69,26 @@ class Served:
         self.codecs = {cut.codec: make_codec(cut.codec) for cut in package.manifest.cuts}
         self.types = [types_bytes(cut.tensors) for cut in package.manifest.cuts]
         self._edge_ms = _edge_times(option_table([StreamCosts(times, edge_slowdown=slowdown)]))
+        self._batches = {(it.partition, it.exit): it for it in times.edge_batches or ()}
 
     def warm(self) -> None:
-        """Run every segment once."""
+        """Run every segment once, and compare batches with single tasks: what differs is not run in batches."""
         if isinstance(self.runner, Executor):
             self.runner.warm()
+            kept = batchable(self.runner, self._batches)
+            self._batches = {segment: it for segment, it in self._batches.items() if segment in kept}
+
+    def batch_sizes(self, cut: int, exit_: int) -> tuple[int, ...]:
+        """The measured numbers of tasks that may be run from ``cut`` to ``exit_`` at once, ascending from 1 on."""
+        batches = self._batches.get((cut, exit_))
+        if batches is None or (isinstance(self.runner, Executor) and not self.runner.holds(Key("batch", cut, exit_))):
+            return (1,)
+        return batches.sizes
+
+    def batch_factor(self, cut: int, exit_: int, count: int) -> float:
+        """How many times as long as one alone so many tasks take at once, as measured; the next larger size counts."""
+        batches = self._batches[cut, exit_]
+        return batches.ms[bisect_left(batches.sizes, count)] / batches.ms[0]
 
     def has(self, cut: int, exit_: int) -> bool:
         """Whether there is something to compute from ``cut`` to ``exit_``."""
@@ -164,12 +186,8 @@ def compute(request: Request) -> Computed | Refusal:
         nonlocal decode_ms, worked_ms
         tensors = request.tensors()
         decode_ms = now_ms() - started_ms
-        outputs = served.runner.outputs(request.cut, request.exit, tensors)
         try:
-            found = served.reader.read(request.exit, outputs)
-            return found, request.pack(outputs) if request.pack is not None else b""
-        except NotFiniteError:
-            return None, b""
+            return read_answer(request, served.runner.outputs(request.cut, request.exit, tensors))
         finally:
             worked_ms = now_ms() - started_ms
 
@@ -179,9 +197,28 @@ def compute(request: Request) -> Computed | Refusal:
     except CodecError as error:
         return Refusal(Code.PAYLOAD, str(error))
     except BaseException as error:  # one task's failure must not end the thread that serves all streams
-        return Refusal(Code.FAILED, f"edge: {type(error).__name__}: {error}")
+        return failed(error)
     decode_ms *= took_ms / worked_ms if worked_ms > 0 else 1.0  # a slower machine decodes more slowly, too
+    return computed(found, packed, decode_ms, took_ms - decode_ms)
+
+
+def failed(error: BaseException) -> Refusal:
+    """What is told of a task whose computing raised something."""
+    return Refusal(Code.FAILED, f"edge: {type(error).__name__}: {error}")
+
+
+def read_answer(request: Request, outputs: Outputs) -> tuple[ExitAnswer | None, bytes]:
+    """The answer in what a task's exit gave, None if that is not finite, and what the device is sent of it."""
+    try:
+        found = request.served.reader.read(request.exit, outputs)
+        return found, request.pack(outputs) if request.pack is not None else b""
+    except NotFiniteError:
+        return None, b""
+
+
+def computed(found: ExitAnswer | None, packed: bytes, decode_ms: float, compute_ms: float) -> Computed:
+    """What is told of a task with this answer."""
     if found is None:
-        return Computed(Status.INVALID, 0, 0.0, decode_ms, took_ms - decode_ms)
+        return Computed(Status.INVALID, 0, 0.0, decode_ms, compute_ms)
     answer = found.class_index or 0, found.confidence or 0.0
-    return Computed(Status.DONE, *answer, decode_ms, took_ms - decode_ms, packed)
+    return Computed(Status.DONE, *answer, decode_ms, compute_ms, packed)

@@ -24,7 +24,7 @@ from pydantic import TypeAdapter
 from hasten.core.arrivals import Arrivals
 from hasten.core.errors import HastenError
 from hasten.core.gain import GainTerms
-from hasten.core.profile import read_profile
+from hasten.core.profile import one_by_one, read_profile
 from hasten.core.rates import rate_trace
 from hasten.runtime.sockets import run_loop
 
@@ -55,7 +55,7 @@ class EdgeProcess:
 
         packages = [open_package(path) for path in message["packages"]]
         profiles = [
-            read_profile(Path(path)) if path else package.profile
+            one_by_one(read_profile(Path(path)) if path else package.profile)
             for path, package in zip(message["profiles"], packages, strict=True)
         ]
         served_as_simulated = first_come

@@ -22,6 +22,7 @@ from typing import Any
 import numpy as np
 
 from hasten.core.errors import HastenError
+from hasten.core.profile import one_by_one
 from hasten.core.results import Failure, Result
 from hasten.core.scenario import Realization, Scenario
 from hasten.runtime.device.agent import DeviceAgent
@@ -129,7 +130,7 @@ async def _round(
 ) -> tuple[Result, float]:
     """Every task of one realization under one scheduler, and how many virtual seconds that took."""
     clock = VirtualClock(asyncio.get_running_loop())
-    packages = {stream.profile: stand_in_package(stream.profile) for stream in scenario.devices}
+    packages = {stream.profile: stand_in_package(one_by_one(stream.profile)) for stream in scenario.devices}
     edge = VirtualEdge(clock, list(packages.values()), scenario.edge.workers, scenario.edge.slowdown)
     noise = realization.noise
     if noise is not None:
