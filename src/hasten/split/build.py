@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import tempfile
 import warnings
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -12,7 +14,7 @@ from numpy.typing import NDArray
 from torch import nn
 
 from hasten.core.errors import InputError
-from hasten.core.output import write_bytes
+from hasten.core.output import replacement
 from hasten.core.profile import Profile
 from hasten.split.accuracy import Accuracies, InlineSession, measure_accuracy
 from hasten.split.build_checks import (
@@ -33,11 +35,7 @@ from hasten.split.inputs import Inputs, arrays_of, count_of, first_of, frame_of
 from hasten.split.manifest import PackageManifest
 from hasten.split.metrics import ACCURACY, make_metric, metric_name
 from hasten.split.modules import batch_like, call, named_outputs, require_float32, require_steady
-from hasten.split.package import (
-    Package,
-    open_package,
-    parse_package,
-)
+from hasten.split.package import Package, package_in
 from hasten.split.segment_times import FittedTimes, fit_times, merged_source, profile_from, role_source, time_segments
 from hasten.split.segments import Segmenter
 from hasten.split.verify import TOLERANCE, VerificationError, option_error, random_inputs_like, relative_error
@@ -125,10 +123,13 @@ def build_package(
     content = Content(
         segmenter, accuracy, name, tuple(exit_names), meaning, held, targets[: count_of(held)], len(targets)
     )
-    executor = Executor(parse_package(content.file(_untimed(content.manifest())), path))
-    _verify_against(reference, executor, first_of(frames, _VERIFIED_SAMPLES), lambda done: report("verify", done))
-    write_bytes(path, content.file(_quick_profile(executor, lambda done: report("quick profile", done))))
-    return open_package(path)
+    with _untimed_package(content, path) as untimed:
+        executor = Executor(untimed)
+        _verify_against(reference, executor, first_of(frames, _VERIFIED_SAMPLES), lambda done: report("verify", done))
+        profile = _quick_profile(executor, lambda done: report("quick profile", done))
+    with replacement(path) as file:
+        content.write(file, profile)
+        return package_in(file, path)
 
 
 def rehearse(
@@ -215,6 +216,17 @@ def _verify_against(reference: nn.Module, executor: Executor, samples: Inputs, r
         whole = [{name: tensor[0].numpy() for name, tensor in answer[exit_ - 1].items()} for answer in answers]
         option_error(executor, exit_, partition, inputs, whole)
         report(done / len(options))
+
+
+@contextmanager
+def _untimed_package(content: Content, path: Path) -> Iterator[Package]:
+    """The package without times, in a file without a name beside ``path``."""
+    try:
+        with tempfile.TemporaryFile(dir=path.parent) as file:
+            content.write(file, _untimed(content.manifest()))
+            yield package_in(file, path)
+    except OSError as error:
+        raise InputError(path, "output", str(path), f"a writable file ({error.strerror})") from None
 
 
 def _untimed(manifest: PackageManifest) -> Profile:

@@ -15,10 +15,11 @@ from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 
 from hasten.split.graph import OPSET, CutPlan
+from hasten.split.light_model import LARGE_BYTES, LightModel, array_of, nbytes, reference, used_in
 from hasten.split.manifest import TensorSpec
 from hasten.split.network import ExportedNetwork, reads, rename
 
-SHARED_FROM_BYTES = 256
+SHARED_FROM_BYTES = LARGE_BYTES
 """Constants smaller than this stay inside each graph; larger ones are stored once in the package."""
 
 _IR_VERSION = 10
@@ -44,30 +45,25 @@ class Segmenter:
     def prefix(self, partition: int) -> bytes:
         """Blocks 1..``partition``: inputs to the tensors that cross."""
         names = list(self.plan.cuts[partition].tensors)
-        return self._extract(self.network.inputs, names, names)
+        return self._packed(self._extract(self.network.inputs, names, names))
 
     def finish(self, partition: int, exit_: int) -> bytes:
         """From the tensors at ``partition`` to the outputs of ``exit_`` (from 1)."""
         sources = list(self.plan.cuts[partition].tensors)
-        return self._extract(sources, self.network.given_by(exit_), list(self.network.exits[exit_ - 1]))
+        return self._packed(self._extract(sources, self.network.given_by(exit_), list(self.network.exits[exit_ - 1])))
 
-    def whole_exit(self, exit_: int) -> bytes:
-        """One exit as a self-contained model with its weights inside: the peer that segments are measured against."""
-        names = list(self.network.exits[exit_ - 1])
-        return self._extract(self.network.inputs, self.network.given_by(exit_), names, inline=True)
-
-    def everything(self) -> bytes:
+    def everything(self) -> LightModel:
         """Inputs to the tensors of cuts 1..L and all outputs, for measuring accuracy in one pass."""
         tensors = list(dict.fromkeys(name for cut in self.plan.cuts[1:] for name in cut.tensors))
         targets, names = self._outputs_of(range(1, len(self.network.exits) + 1))
-        return self._extract(self.network.inputs, tensors + targets, tensors + names, inline=True)
+        return self._extract(self.network.inputs, tensors + targets, tensors + names)
 
-    def tails(self, partition: int) -> bytes:
+    def tails(self, partition: int) -> LightModel:
         """From the tensors at ``partition`` to the outputs of all exits behind it, named as in :meth:`everything`."""
         sources = list(self.plan.cuts[partition].tensors)
         behind = [number for number, after in enumerate(self.plan.after_block, start=1) if after > partition]
         targets, names = self._outputs_of(behind)
-        return self._extract(sources, targets, names, inline=True)
+        return self._extract(sources, targets, names)
 
     def outputs(self, exit_: int) -> tuple[TensorSpec, ...]:
         """What ``exit_`` (from 1) gives."""
@@ -88,9 +84,19 @@ class Segmenter:
 
     def weights(self) -> dict[str, NDArray[np.generic]]:
         """Every constant that is stored once and shared."""
-        return {item.name: numpy_helper.to_array(item) for item in self.network.graph.initializer if _shared(item)}
+        graph, data = self.network.graph, self.network.data
+        return {item.name: array_of(item, data) for item in graph.initializer if _shared(item)}
 
-    def _extract(self, sources: list[str], targets: list[str], names: list[str], *, inline: bool = False) -> bytes:
+    @staticmethod
+    def _packed(model: LightModel) -> bytes:
+        """A segment as it lies in the package, where shared weights are found by their names."""
+        for item in model.proto.graph.initializer:
+            if _shared(item):
+                item.CopyFrom(reference(item, "package"))
+        data: bytes = model.proto.SerializeToString()
+        return data
+
+    def _extract(self, sources: list[str], targets: list[str], names: list[str]) -> LightModel:
         wanted = self.network.needed(targets, frozenset(sources))
         nodes = [self.network.graph.node[index] for index in sorted(wanted | self._constant_nodes(wanted))]
         kept = []
@@ -113,11 +119,7 @@ class Segmenter:
             if target != name and target not in bare
         ]
         read = {name for node in kept for name in reads(node)}
-        constants = [
-            item if inline or not _shared(item) else _reference(item)
-            for item in self.network.graph.initializer
-            if item.name in read
-        ]
+        constants = [item for item in self.network.graph.initializer if item.name in read]
         graph = helper.make_graph(
             kept,
             "segment",
@@ -126,8 +128,7 @@ class Segmenter:
             constants + [shape for _, shape in taken_off + put_on],
         )
         model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", OPSET)], ir_version=_IR_VERSION)
-        data: bytes = model.SerializeToString()
-        return data
+        return LightModel(model, used_in(model, self.network.data))
 
     def _constant_nodes(self, wanted: set[int]) -> set[int]:
         """Nodes that ``wanted`` read and that do not depend on the input."""
@@ -167,14 +168,5 @@ def _reshape(source: str, target: str, shape: Sequence[int]) -> tuple[onnx.NodeP
 
 
 def _shared(item: TensorProto) -> bool:
-    large = numpy_helper.to_array(item).nbytes >= SHARED_FROM_BYTES
-    return large and item.data_type in (TensorProto.FLOAT, TensorProto.INT64, TensorProto.INT32, TensorProto.UINT8)
-
-
-def _reference(item: TensorProto) -> TensorProto:
-    """``item`` without its data: the executor supplies the weight of that name."""
-    reference = TensorProto(name=item.name, data_type=item.data_type, dims=item.dims)
-    reference.data_location = TensorProto.EXTERNAL
-    location = reference.external_data.add()
-    location.key, location.value = "location", "package"
-    return reference
+    types = (TensorProto.FLOAT, TensorProto.INT64, TensorProto.INT32, TensorProto.UINT8)
+    return nbytes(item) >= SHARED_FROM_BYTES and item.data_type in types
