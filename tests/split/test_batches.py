@@ -89,8 +89,10 @@ def test_graphs_for_one_sample_stay_as_they_are(executor, package):
 
 
 def test_what_has_no_room_is_left_out(package):
-    one = Executor(package).segment_bytes(Key("batch", 0, 1))
-    executor = Executor(package, memory_bytes=one)
+    whole = Executor(package)
+    keys = [Key(kind, partition, 1) for partition in (0, 1) for kind in ("finish", "batch")]
+    executor = Executor(package, memory_bytes=sum(whole.segment_bytes(key) for key in keys[:3]), role="edge")
+    executor.warm([(1, 0), (1, 1)])
     assert batchable(executor, [(0, 1), (1, 1)]) == {(0, 1)}
     assert executor.holds(Key("batch", 0, 1)) and not executor.holds(Key("batch", 1, 1))
 

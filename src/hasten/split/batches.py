@@ -58,7 +58,7 @@ def batchable(executor: Executor, segments: Iterable[tuple[int, int]]) -> set[tu
             samples[partition] = cut_samples(before, partition, COMPARED)
         if runs_in_batches(executor, partition, exit_, samples[partition]):
             kept.add((partition, exit_))
-    return kept
+    return {(partition, exit_) for partition, exit_ in kept if executor.holds(Key("batch", partition, exit_))}
 
 
 def time_batches(
