@@ -9,7 +9,6 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from hasten.core.arrivals import Arrivals
 from hasten.core.decision import Scheduler
@@ -29,9 +28,6 @@ from hasten.runtime.wire.handshake import Hello
 from hasten.schedulers import make_scheduler
 from hasten.split.executor import DEFAULT_MEMORY_BYTES, Executor
 from hasten.split.package import Package, open_package
-
-if TYPE_CHECKING:
-    from opentelemetry.trace import TracerProvider
 
 DEFAULT_DEADLINE_MS, DEFAULT_RATE_HZ = 100.0, 10.0
 
@@ -55,7 +51,7 @@ class DevicePlan:
         memory_mb: limit for what the segments need that are kept ready; what the scheduler may use comes first.
         seed: for schedulers that draw.
         outputs: have the edge send a classifier's logits, too; other outputs it always sends.
-        otel: where traces of tasks go: an OTLP endpoint, or a tracer provider of OpenTelemetry.
+        max_accuracy_loss: tasks may stop at an exit that they pass, if the package was built for at most such a loss.
     """
 
     edge: str | None = None
@@ -72,7 +68,7 @@ class DevicePlan:
     memory_mb: int = DEFAULT_MEMORY_BYTES >> 20
     seed: int = 0
     outputs: bool = False
-    otel: str | TracerProvider | None = None
+    max_accuracy_loss: float | None = None
 
 
 class PreparedDevice:
@@ -80,7 +76,7 @@ class PreparedDevice:
 
     Attributes:
         package: what runs.
-        times: its profile, or the one that replaces it.
+        times: its profile, or the one that replaces it; with early stops where they are asked for.
     """
 
     def __init__(self, package: str | Path | Package, plan: DevicePlan) -> None:
@@ -90,7 +86,8 @@ class PreparedDevice:
             InputError: something given cannot be used. An edge that is not there is no error.
         """
         self.package = package if isinstance(package, Package) else open_package(package)
-        self.times: Profile = read_profile(Path(plan.profile)) if plan.profile else self.package.profile
+        times = read_profile(Path(plan.profile)) if plan.profile else self.package.profile
+        self.times: Profile = times.stopping(plan.max_accuracy_loss)
         require_fit(self.times, self.package)
         if not 0 < plan.rate_hz < math.inf:
             raise InputError("device", "rate_hz", plan.rate_hz, "a number above 0")

@@ -4,17 +4,15 @@ from __future__ import annotations
 
 import queue
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Protocol
 
 from hasten.core.errors import InputError
 from hasten.runtime.edge.served import Computed, Refusal, Request, compute
-from hasten.runtime.edge.together import compute_together
 from hasten.runtime.pace import sharpen_sleep
 from hasten.runtime.wire.load import MAX_WORKERS
 
 Done = Callable[[Computed | Refusal], None]
-AllDone = Callable[[list[Computed | Refusal]], None]
 
 
 class Workers(Protocol):
@@ -32,9 +30,6 @@ class Workers(Protocol):
     def execute(self, worker: int, request: Request, done: Done) -> None:
         """Run a task on worker ``worker``, which is free, and call ``done`` with what came out; does not wait."""
 
-    def execute_together(self, worker: int, requests: Sequence[Request], done: AllDone) -> None:
-        """The same with several tasks of one segment at once; only where the profile has times of batches."""
-
     def close(self, wait_s: float) -> None:
         """End after the tasks under way, which are waited for so long at most."""
 
@@ -47,7 +42,7 @@ class WorkerThreads:
             raise InputError("edge", "workers", count, f"1..{MAX_WORKERS}")
         self.count = count
         self._on_error = on_error or (lambda error: None)
-        self._given: list[queue.SimpleQueue[Callable[[], None] | None]] = [queue.SimpleQueue() for _ in range(count)]
+        self._given: list[queue.SimpleQueue[tuple[Request, Done] | None]] = [queue.SimpleQueue() for _ in range(count)]
         self._threads = [
             threading.Thread(target=self._work, args=(w,), name=f"worker-{w}", daemon=True) for w in range(count)
         ]
@@ -59,11 +54,7 @@ class WorkerThreads:
 
     def execute(self, worker: int, request: Request, done: Done) -> None:
         """Hand a task to a thread."""
-        self._given[worker].put(lambda: done(compute(request)))
-
-    def execute_together(self, worker: int, requests: Sequence[Request], done: AllDone) -> None:
-        """Hand tasks to a thread that runs them at once."""
-        self._given[worker].put(lambda: done(compute_together(requests)))
+        self._given[worker].put((request, done))
 
     def close(self, wait_s: float) -> None:
         """End the threads; one that is at a task for longer is left behind."""
@@ -75,9 +66,10 @@ class WorkerThreads:
 
     def _work(self, worker: int) -> None:
         sharpen_sleep()
-        while (work := self._given[worker].get()) is not None:
+        while (given := self._given[worker].get()) is not None:
+            request, done = given
             try:
-                work()
+                done(compute(request))
             except BaseException as error:  # the thread serves all streams: it goes on
                 self._on_error(error)
-            del work  # a thread that waits holds no task's memory
+            del given, request, done  # a thread that waits holds no task's memory
