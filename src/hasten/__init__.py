@@ -6,9 +6,14 @@ that only runs an agent never imports torch or numba.
 
 from __future__ import annotations
 
+import os
 from importlib import import_module
 from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
+
+# ONNX Runtime's wheels report their use to Microsoft and keep an identifier in the home, unless they are told not to
+# before they are loaded. Whoever wants that sets the variable.
+os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
 
 if TYPE_CHECKING:
     from hasten.api import simulate as simulate
@@ -52,7 +57,7 @@ if TYPE_CHECKING:
     from hasten.schedulers import scheduler_names as scheduler_names
     from hasten.split.package import open_package as open_package
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"
 
 _HOMES = {
     "Answer": "hasten.runtime.device.answers",

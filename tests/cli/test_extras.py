@@ -10,7 +10,7 @@ from pathlib import Path
 CODE = """
 import contextlib, importlib.abc, io, json, sys
 
-HEAVY = "numba gymnasium torch onnx onnxscript sklearn PIL matplotlib pyarrow scipy tensorboardX ray starlette uvicorn prometheus_client grpc".split()
+HEAVY = "numba gymnasium torch onnx onnxscript sklearn PIL matplotlib pyarrow scipy tensorboardX ray starlette uvicorn prometheus_client grpc opentelemetry".split()
 
 class Missing(importlib.abc.MetaPathFinder):
     def find_spec(self, name, path=None, target=None):

@@ -10,7 +10,7 @@ import pytest
 
 from hasten.core.errors import InputError
 from hasten.core.options import StreamCosts, option_table
-from hasten.core.profile import Profile, read_profile
+from hasten.core.profile import Profile, one_by_one, read_profile
 from hasten.core.profile_names import builtin_profiles, load_profile
 
 RUINED = (0.94, 0.93, 0.63, 0.95)
@@ -72,3 +72,36 @@ def test_accuracies_that_do_not_fit_are_refused_by_name(
     path.write_text(json.dumps(data(accuracy_by_partition=accuracies)))
     with pytest.raises(InputError, match=expected):
         read_profile(path)
+
+
+BATCHES = {"exit": 2, "partition": 1, "sizes": [1, 2, 4], "ms": [2.0, 3.0, 5.0]}
+
+
+def test_times_by_batch_size_are_written_and_read_and_left_out_where_there_are_none(tmp_path: Path) -> None:
+    profile = Profile.model_validate(data() | {"edge_batches": [BATCHES]})
+    path = tmp_path / "profile.json"
+    path.write_text(profile.to_json())
+    assert read_profile(path) == profile
+    assert profile.edge_batches is not None and profile.edge_batches[0].ms == (2.0, 3.0, 5.0)
+    alone = one_by_one(profile)
+    assert alone.edge_batches is None and "edge_batches" not in alone.to_json()
+    assert alone == Profile.model_validate(data())
+
+
+@pytest.mark.parametrize(
+    ("change", "expected"),
+    [
+        ({"sizes": [2, 4, 8]}, "sizes to ascend from 1 on, not [2, 4, 8]"),
+        ({"sizes": [1, 4, 4]}, "sizes to ascend from 1 on, not [1, 4, 4]"),
+        ({"ms": [1.0, 2.0]}, "ms to have 3 entries, one per size, not 2"),
+        ({"ms": [1.0, 2.0, 0.0]}, "ms"),
+        ({"exit": 3}, "edge_batches[0] to be of an option that is offloaded, not (exit 3, partition 1)"),
+        ({"partition": 3}, "edge_batches[0] to be of an option that is offloaded, not (exit 2, partition 3)"),
+    ],
+)
+def test_times_by_batch_size_that_cannot_be_are_refused(tmp_path: Path, change: dict[str, Any], expected: str) -> None:
+    path = tmp_path / "profile.json"
+    path.write_text(json.dumps(data() | {"edge_batches": [BATCHES | change]}))
+    with pytest.raises(InputError) as refused:
+        read_profile(path)
+    assert expected in str(refused.value)

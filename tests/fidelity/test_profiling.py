@@ -103,3 +103,12 @@ def test_a_file_that_is_no_profile_is_refused_and_kept(package, tmp_path):
     with pytest.raises(InputError, match=r"here\.json"):
         measure_to_file(package, "device", path)
     assert path.read_text() == "{}"
+
+
+def test_an_edge_is_measured_by_batch_size_and_a_device_keeps_that(package):
+    edge = measure(package, "edge", gap_ms=0, repeats=3).profile
+    assert {(it.exit, it.partition) for it in edge.edge_batches} == {(1, 0), (2, 0), (2, 1)}
+    assert all(it.sizes == (1, 2, 4, 8) and min(it.ms) > 0 for it in edge.edge_batches)
+    again = measure(package, "device", into=edge, gap_ms=0, repeats=3).profile
+    assert again.edge_batches == edge.edge_batches
+    assert measure(package, "device", gap_ms=0, repeats=3).profile.edge_batches is None

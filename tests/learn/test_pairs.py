@@ -167,14 +167,14 @@ def random_pairs(count, options=5, seed=0):
     )
 
 
-def slow_heads(network, situation, left):
+def slow_heads(network, context, left):
     """Value and share lost, straight from the definition."""
-    return slow_layers([torch.tensor(part) for part in network.weights], *map(torch.tensor, (situation, left))).numpy()
+    return slow_layers([torch.tensor(part) for part in network.weights], *map(torch.tensor, (context, left))).numpy()
 
 
-def slow_layers(weights, situation, left):
+def slow_layers(weights, context, left):
     weights = AfterstateWeights(*weights)
-    first = torch.relu(situation @ weights.situation + weights.situation_bias)
+    first = torch.relu(context @ weights.context + weights.context_bias)
     unit = torch.relu(left @ weights.left + first @ weights.bias_of + weights.bias)
     return unit @ weights.head + weights.head_bias
 
@@ -185,15 +185,15 @@ def test_values_and_gradient_equal_plain_ones():
     found = afterstates_after(obs, np.tile(np.arange(6), (11, 1)))
     assert found.shape == (11, 6, BACKLOGS)
     np.testing.assert_array_equal(found[2, 3], afterstates_of(obs)[2, :, 3])
-    situation, left = np.repeat(obs[:, :CONTEXT_FEATURES], 6, axis=0), found.reshape(-1, BACKLOGS)
-    heads, layers = network.heads(situation, left)
+    context, left = np.repeat(obs[:, :CONTEXT_FEATURES], 6, axis=0), found.reshape(-1, BACKLOGS)
+    heads, layers = network.heads(context, left)
     both = heads.reshape(11, 6, 2)
     expected = gains_of(obs) * (1 - both[:, :, 1].clip(0, 1)) + 0.9 * both[:, :, 0]
     np.testing.assert_allclose(network.values(obs), expected, rtol=1e-5, atol=1e-6)
     slope = np.random.default_rng(0).standard_normal((66, 2)).astype(np.float32)
     network.backward(slope, layers)
     weights = [torch.tensor(part, requires_grad=True) for part in network.weights]
-    automatic = slow_layers(weights, torch.tensor(situation), torch.tensor(left))
+    automatic = slow_layers(weights, torch.tensor(context), torch.tensor(left))
     (automatic * torch.tensor(slope)).sum().backward()
     np.testing.assert_allclose(heads, automatic.detach().numpy(), rtol=1e-5, atol=1e-6)
     for gradient, weight in zip(network.gradients, weights, strict=True):

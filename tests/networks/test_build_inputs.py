@@ -162,7 +162,7 @@ def test_an_onnx_file_with_two_inputs_gets_heads(tmp_path):
         trained_scene(), example, tmp_path / "scene.onnx", dynamo=True, verbose=False,
         input_names=["shade", "numbers"], output_names=["answer"], external_data=False,
     )  # fmt: skip
-    relu = next(node for node in read_onnx(tmp_path / "scene.onnx").graph.node if node.op_type == "Relu")
+    relu = next(node for node in read_onnx(tmp_path / "scene.onnx").proto.graph.node if node.op_type == "Relu")
     data = load_scenes()
     arrays = {f"{name}_{part}": array for part in data for name, array in {**data[part][0], "y": data[part][1]}.items()}
     np.savez(tmp_path / "data.npz", **arrays)

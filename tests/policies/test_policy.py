@@ -160,6 +160,21 @@ def test_a_file_that_is_not_what_it_should_be_is_refused_by_name(path, change, f
     assert "\n" not in str(caught.value)
 
 
+def test_tensors_may_have_the_names_of_before(tmp_path):
+    policy = random_policy(cameras(2), hidden=(4, 8), values="backlogs")
+    save_policy(tmp_path / "old.onnx", policy)
+
+    def as_before(manifest, model):
+        for tensor in model.graph.initializer:
+            tensor.name = tensor.name.replace("context", "situation")
+
+    edited(tmp_path / "old.onnx", as_before)
+    assert b"situation_bias" in (tmp_path / "old.onnx").read_bytes()
+    loaded = load_policy(tmp_path / "old.onnx")
+    np.testing.assert_array_equal(loaded.context, policy.context)
+    np.testing.assert_array_equal(loaded.context_bias, policy.context_bias)
+
+
 def test_nan_weights_are_neither_saved_nor_loaded(policy, path):
     weight, bias = policy.value
     with pytest.raises(InputError, match=r"value\.weight"):

@@ -13,6 +13,7 @@ from hasten.runtime.device.dialing import reason
 from hasten.runtime.device.prepared import DevicePlan, PreparedDevice
 from hasten.runtime.device.tls import client_tls, distrust
 from hasten.runtime.device.uplink import Uplink
+from hasten.runtime.edge import opened as opened_edge
 from hasten.runtime.edge.opened import EdgePlan, OpenedEdge
 from hasten.runtime.edge.tls import own_certificate, server_tls, tls_trouble
 from hasten.runtime.notes import Notes
@@ -102,8 +103,27 @@ def test_an_expired_certificate_is_said_by_the_device_and_when_the_edge_starts(p
     (trouble, *_), _, ended = meeting(package, expired, client_tls(authority.certificate))
     assert trouble.startswith("the edge's certificate has expired: renew it on the edge; this device's date is 20")
     assert ended["tls_left"] >= 1
-    (said,) = own_certificate(expired.certificate, server_tls(*expired))
+    said = own_certificate(expired.certificate, server_tls(*expired))
     assert "is not valid (certificate has expired): renew it, or set this machine's clock" in said
+
+
+def test_a_certificate_that_expires_while_the_edge_serves_is_told_of(package, edge, monkeypatch):
+    said, states = [], ["valid", "valid", "expired", "expired"]
+    monkeypatch.setattr(opened_edge, "CERTIFICATE_EVERY_S", 0.0)
+    monkeypatch.setattr(opened_edge, "own_certificate", lambda *given: states.pop(0) if len(states) > 1 else states[0])
+
+    async def run():
+        opened = OpenedEdge(
+            [package], EdgePlan(port=0, tls_cert=edge.certificate, tls_key=edge.key), Notes(said.append)
+        )
+        await opened.start()
+        async with asyncio.timeout(WAIT_S):
+            while len(states) > 1:
+                await asyncio.sleep(0.001)
+        await opened.close()
+
+    asyncio.run(run())
+    assert said == ["valid", "expired"]
 
 
 def test_an_authority_that_the_device_does_not_know_is_said(package, edge, stranger):
@@ -179,10 +199,10 @@ def test_a_certificate_of_tomorrow_is_a_question_of_the_devices_clock():
 
 
 def test_what_an_edge_says_of_its_certificate(authority, edge):
-    (told,) = own_certificate(edge.certificate, server_tls(*edge, client_ca=authority.certificate))
+    told = own_certificate(edge.certificate, server_tls(*edge, client_ca=authority.certificate))
     assert "is of DNS:localhost, IP:127.0.0.1, valid until" in told
     nameless = authority.identity("nameless")
-    (told,) = own_certificate(nameless.certificate, server_tls(*nameless))
+    told = own_certificate(nameless.certificate, server_tls(*nameless))
     assert "has no subjectAltName: devices will refuse it" in told
 
 

@@ -11,16 +11,17 @@ from torch import nn
 from hasten.core.errors import InputError
 from hasten.split.export import export_network
 from hasten.split.graph import CutAnalysis, CutPlan, CutPoint, ExportedNetwork, plan_cuts
+from hasten.split.light_model import LightModel, session_of
 from hasten.split.segments import Segmenter
 
 
-def run(model: bytes, tensors: list[np.ndarray]) -> list[np.ndarray]:
-    session = ort.InferenceSession(model, providers=["CPUExecutionProvider"])
+def run(model: LightModel, tensors: list[np.ndarray]) -> list[np.ndarray]:
+    session = session_of(model.proto.SerializeToString(), model.weights, ort.SessionOptions())
     return session.run(None, dict(zip([node.name for node in session.get_inputs()], tensors, strict=True)))
 
 
-def self_contained(segmenter: Segmenter, sources: list[str], targets: list[str]) -> bytes:
-    return segmenter._extract(sources, targets, [f"{target}_out" for target in targets], inline=True)
+def cut_out(segmenter: Segmenter, sources: list[str], targets: list[str]) -> LightModel:
+    return segmenter._extract(sources, targets, [f"{target}_out" for target in targets])
 
 
 @pytest.mark.parametrize("name", ["residual", "inside", "shuffle", "perceptron"])
@@ -39,10 +40,10 @@ def test_every_legal_cut_gives_what_the_module_gives(exported, name):
         tensors = analysis.crossing(position)
         plan = CutPlan((CutPoint(0, (network.inputs[0],), "input"), CutPoint(position, tuple(tensors), "x")), (1,))
         segmenter = Segmenter(network, plan)
-        head = run(self_contained(segmenter, [network.inputs[0]], tensors), [frame])
+        head = run(cut_out(segmenter, [network.inputs[0]], tensors), [frame])
         for number, end in enumerate(ends):
             if end >= position:
-                (logits,) = run(self_contained(segmenter, tensors, network.given_by(number + 1)), head)
+                (logits,) = run(cut_out(segmenter, tensors, network.given_by(number + 1)), head)
                 np.testing.assert_allclose(logits, wanted[number], rtol=1e-4, atol=1e-4)
 
 

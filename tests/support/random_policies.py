@@ -75,7 +75,7 @@ def random_policy(
 
 
 def random_backlog_policy(manifest: PolicyManifest, rng: np.random.Generator) -> AfterstatePolicy:
-    """Costs of a tenth of a gain or so, differing between backlogs and situations, and shares lost around a fifth."""
+    """Costs of a tenth of a gain or so, differing between backlogs and contexts, and shortfalls around a fifth."""
     weights = {
         name: (rng.standard_normal(shape) / np.sqrt(max(shape[0], 4) if len(shape) > 1 else 4)).astype(np.float32)
         for name, shape in tensor_shapes(manifest.hidden).items()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
@@ -29,6 +29,9 @@ MemoryOption = Annotated[
 ]
 DEFAULT_MEMORY_MB = 1024
 DEFAULT_SCHEDULERS = "greedy,edgent,neurosurgeon,min-latency,device-only:deepest,edge-only:deepest"
+LogFormatOption = Annotated[
+    Literal["text", "json"], typer.Option("--log-format", help="Lines on standard error: text, or objects of JSON.")
+]
 MetricsOption = Annotated[
     str | None,
     typer.Option("--metrics", metavar="[HOST:]PORT", help="Serve counters to Prometheus there (docs/edge-doors.md)."),

@@ -2,13 +2,21 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from hasten.cli.app import app
-from hasten.cli.arguments import DEFAULT_MEMORY_MB, JsonOption, MemoryOption, MetricsOption, PackageArgument
+from hasten.cli.arguments import (
+    DEFAULT_MEMORY_MB,
+    JsonOption,
+    LogFormatOption,
+    MemoryOption,
+    MetricsOption,
+    PackageArgument,
+)
 from hasten.cli.output import check_outputs, console_for, interruption, show, write_json
 from hasten.cli.tables import result_table
 
@@ -57,10 +65,6 @@ def device(
         Path | None, typer.Option("--tls-cert", help="Certificate that the edge asks for (PEM).")
     ] = None,
     tls_key: Annotated[Path | None, typer.Option("--tls-key", help="Its private key (PEM).")] = None,
-    max_accuracy_loss: Annotated[
-        float | None,
-        typer.Option("--max-accuracy-loss", metavar="SHARE", help="Stop early where sure, if the package knows how."),
-    ] = None,
     memory_mb: MemoryOption = DEFAULT_MEMORY_MB,
     learn: Annotated[
         bool, typer.Option("--learn", help="Go on training the policy of --scheduler policy:FILE on what happens.")
@@ -70,9 +74,14 @@ def device(
         typer.Option("--write-profile", metavar="PROFILE.json", help="Write the times measured while running."),
     ] = None,
     metrics: MetricsOption = None,
+    otel: Annotated[
+        str | None,
+        typer.Option("--otel", metavar="URL", help="Send a trace of each task to this collector (OTLP over HTTP)."),
+    ] = None,
     watch: Annotated[
         bool, typer.Option("--watch", help="Go over to the package's next version when the file is replaced.")
     ] = False,
+    log_format: LogFormatOption = "text",
     json_to: JsonOption = None,
 ) -> None:
     """Run a device agent: its own stream of tasks, decided one by one, finished locally if the edge is gone."""
@@ -80,6 +89,7 @@ def device(
     from hasten.runtime.device.command import DeviceStream, run_device
     from hasten.runtime.device.learning import LearnPlan
     from hasten.runtime.device.prepared import DevicePlan
+    from hasten.runtime.json_lines import JsonLines
     from hasten.runtime.sockets import read_token
 
     console = console_for(json_to, answers)
@@ -97,10 +107,12 @@ def device(
         slowdown=slowdown,
         memory_mb=memory_mb,
         seed=seed,
-        max_accuracy_loss=max_accuracy_loss,
+        otel=otel,
     )
     stream = DeviceStream(source, arrivals, tasks, log, answers, write_profile, metrics, watch)
-    result = run_device(package, plan, stream, learn=LearnPlan() if learn else None)
+    lines = JsonLines("device")
+    note = None if log_format == "text" else partial(lines.write, "note")
+    result = run_device(package, plan, stream, learn=LearnPlan() if learn else None, on_note=note)
     document = result_document(package.stem, [result])
     write_json(json_to, document)
     title = f"{package.stem} against {edge_address}" if edge_address else f"{package.stem} alone"

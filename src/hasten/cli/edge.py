@@ -8,7 +8,14 @@ from typing import Annotated, Literal
 import typer
 
 from hasten.cli.app import app
-from hasten.cli.arguments import DEFAULT_MEMORY_MB, MemoryOption, MetricsOption, WebOption, WebTokenOption
+from hasten.cli.arguments import (
+    DEFAULT_MEMORY_MB,
+    LogFormatOption,
+    MemoryOption,
+    MetricsOption,
+    WebOption,
+    WebTokenOption,
+)
 from hasten.cli.page import page_of_edge
 from hasten.core import signals
 
@@ -61,12 +68,15 @@ def edge(
         str | None,
         typer.Option("--oip", metavar="[HOST:]PORT", help="Open Inference Protocol there; over gRPC at the next port."),
     ] = None,
+    log_format: LogFormatOption = "text",
     web: WebOption = None,
     web_token_file: WebTokenOption = None,
 ) -> None:
     """Serve packages to devices until interrupted."""
     from hasten.runtime.edge.command import serve_edge
     from hasten.runtime.edge.opened import EdgePlan
+    from hasten.runtime.json_lines import JsonLines
+    from hasten.runtime.notes import say_on_stderr
 
     plan = EdgePlan(
         host=host,
@@ -89,5 +99,7 @@ def edge(
         watch=watch,
         oip=oip,
     )
-    serve_edge(packages or [], plan, *page_of_edge(web, web_token_file))
+    plain = log_format == "text"
+    beside, hear = page_of_edge(web, web_token_file, say_on_stderr if plain else lambda text: None)
+    serve_edge(packages or [], plan, beside, hear, None if plain else JsonLines("edge").write)
     signals.forget()  # the usual end of a server

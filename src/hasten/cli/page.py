@@ -12,7 +12,6 @@ from rich.console import Console
 
 from hasten.cli.output import show
 from hasten.core.errors import HastenError
-from hasten.runtime.notes import say_on_stderr
 
 if TYPE_CHECKING:
     from hasten.runtime.edge.server import EdgeServer
@@ -41,11 +40,11 @@ def page_of_run(
 
 
 def page_of_edge(
-    web: str | None, token_file: Path | None
+    web: str | None, token_file: Path | None, say: Callable[[str], None]
 ) -> tuple[Callable[[EdgeServer], AbstractContextManager[object]] | None, Callable[[str], None]]:
-    """What serves an edge's page while it listens, if ``--web`` asks for one, and what hears its lines."""
+    """What serves an edge's page while it listens, if ``--web`` asks for one; and what hears lines, with ``say``."""
     if web is None:
-        return None, say_on_stderr
+        return None, say
     with _needs_web():
         from hasten.web.edge import EdgeWatch
         from hasten.web.server import WebServer, web_place
@@ -60,7 +59,7 @@ def page_of_edge(
             yield
 
     def hear(text: str) -> None:
-        say_on_stderr(text)
+        say(text)
         watch.hear(text)
 
     return beside, hear

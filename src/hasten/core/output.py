@@ -70,7 +70,7 @@ def write_bytes(path: str | Path, data: bytes, field: str = "output") -> None:
 
 @contextmanager
 def replacement(path: str | Path, field: str = "output") -> Iterator[BinaryIO]:
-    """A file to write, which takes the place of ``path`` when the block ends without an error.
+    """A file to write and read, which takes the place of ``path`` when the block ends without an error.
 
     Raises:
         InputError: it could not be written (an older file is still there); names ``field``.
@@ -125,7 +125,7 @@ def _beside(folder: Path) -> tuple[Path, BinaryIO]:
     while True:
         temporary = folder / f".hasten-{os.getpid()}-{next(_numbers)}.tmp"
         with suppress(FileExistsError):
-            return temporary, temporary.open("xb")
+            return temporary, temporary.open("x+b")
 
 
 def _probe(folder: Path) -> None:

@@ -23,7 +23,7 @@ from hasten.runtime.pace import sharpen_sleep
 Health = Literal["ok", "note", "problem"]
 EXTRAS = {
     "plan": ("numba", "gymnasium"),
-    "build": ("torch", "onnx", "onnxscript", "scikit-learn", "pillow"),
+    "build": ("torch", "onnx", "onnxscript", "onnx-ir", "scikit-learn", "pillow"),
     "learn": ("numba", "threadpoolctl"),
     "report": ("matplotlib",),
     "study": ("pyarrow", "scipy"),

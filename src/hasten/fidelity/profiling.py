@@ -14,6 +14,7 @@ from hasten.core.errors import InputError
 from hasten.core.noise import TimeSpread, quantiles
 from hasten.core.output import write_bytes
 from hasten.core.profile import Profile, read_profile
+from hasten.split.batches import time_batches
 from hasten.split.executor import DEFAULT_MEMORY_BYTES, Executor, Role
 from hasten.split.package import Package
 from hasten.split.segment_times import (
@@ -29,6 +30,10 @@ from hasten.split.segment_times import (
 ROLES: tuple[Role, ...] = ("device", "edge")
 NOT_MEASURED_HERE = ("device_power_mw", "radio_uj_per_byte", "task_ms", "offload_ms")
 """Fields of a profile that no timing of segments tells: an existing profile keeps them."""
+FEWER = 3
+"""Batches of each size are timed so many times less often than single calls."""
+SEGMENTS_SHARE = 0.5
+"""Of an edge's measuring, that of single calls."""
 
 
 @dataclass(frozen=True)
@@ -54,7 +59,8 @@ def measure(
 ) -> Measurement:
     """Measure ``package`` on this machine in one role.
 
-    Takes about (segments) x (repeats + warmup) x (gap + segment time): half a minute for the default network.
+    Takes about (segments) x (repeats + warmup) x (gap + segment time): half a minute for the default network. An edge
+    is also measured by batch size (:mod:`hasten.split.batches`), which takes about as long again.
 
     Args:
         package: what to measure; its own held-out samples are the inputs.
@@ -73,7 +79,10 @@ def measure(
     """
     _check(package, role, into, gap_ms, repeats, warmup)
     executor = Executor(package, threads, memory_bytes)
-    times = time_segments(executor, gap_ms=gap_ms, repeats=repeats, warmup=warmup, progress=progress)
+    tell, share = progress or (lambda done: None), SEGMENTS_SHARE if role == "edge" else 1.0
+    times = time_segments(
+        executor, gap_ms=gap_ms, repeats=repeats, warmup=warmup, progress=lambda done: tell(share * done)
+    )
     measured: tuple[Role, ...] = ROLES if into is None else (role,)
     fits = {one: fit_times(times, package.manifest, one) for one in measured}
     how = times.describe(gap_ms, repeats, threads)
@@ -91,6 +100,13 @@ def measure(
     if into is not None:
         kept = {name: getattr(into, name) for name in NOT_MEASURED_HERE}
         profile = profile.model_copy(update=kept)
+    batches = into.edge_batches if into is not None else None
+    if role == "edge":
+        calls = max(repeats // FEWER, 3)
+        batches = time_batches(
+            executor, gap_ms=gap_ms, repeats=calls, progress=lambda done: tell(share + (1.0 - share) * done)
+        )
+    profile = profile.model_copy(update={"edge_batches": batches or None})
     return Measurement(profile, times, fits)
 
 

@@ -45,7 +45,7 @@ class AfterstateNetwork:
         self.gradient = np.zeros_like(self.parameters)
         self.weights, self.gradients = _views(self.parameters, shapes), _views(self.gradient, shapes)
         rng = np.random.default_rng(seed)
-        fan_in = {"situation_bias": CONTEXT_FEATURES, "bias": first, "head_bias": shared}
+        fan_in = {"context_bias": CONTEXT_FEATURES, "bias": first, "head_bias": shared}
         for name, weight in self.weights._asdict().items():
             bound = fan_in.get(name, weight.shape[0]) ** -0.5  # as torch.nn.Linear
             weight[:] = rng.uniform(-bound, bound, weight.shape)
@@ -71,8 +71,8 @@ class AfterstateNetwork:
         np.dot(layers.left[:, :, 0].T, below, out=gradients.left)
         np.dot(layers.first.T, below, out=gradients.bias_of)
         outgoing = np.dot(below, weights.bias_of.T)
-        through_relu(outgoing, layers.first, gradients.situation_bias)
-        np.dot(layers.context.T, outgoing, out=gradients.situation)
+        through_relu(outgoing, layers.first, gradients.context_bias)
+        np.dot(layers.context.T, outgoing, out=gradients.context)
 
     def like(self) -> AfterstateNetwork:
         """A copy with parameters of its own."""

@@ -193,7 +193,7 @@ def _best(values: Float32, mask: NDArray[np.int8]) -> IntArray:
 def _add_margin(slope: Float32, q: Float32, batch: Transitions, margin_weight: FloatArray) -> None:
     """Add the slope of ``max over allowed a of (q(a) + margin [a is not the expert's]) - q(expert's)``."""
     rows, expert = np.arange(len(q)), batch.action
-    lead = np.full_like(q, MARGIN)
-    lead[rows, expert] = 0.0
-    slope[rows, _best(q + lead, batch.mask)] += margin_weight
+    margin = np.full_like(q, MARGIN)
+    margin[rows, expert] = 0.0
+    slope[rows, _best(q + margin, batch.mask)] += margin_weight
     slope[rows, expert] -= margin_weight

@@ -28,6 +28,7 @@ from hasten.networks.train import Array, Progress, TrainSettings
 from hasten.split.export import export_network
 from hasten.split.graph_module import GraphModule
 from hasten.split.inputs import Inputs, count_of, shapes_of
+from hasten.split.light_model import LightModel
 from hasten.split.macs import macs
 from hasten.split.modules import batch_of, call
 from hasten.split.network import ExportedNetwork, rename
@@ -40,7 +41,7 @@ BATCH = 256
 class OnnxExits:
     """A file's graph with the tensors that become exits, the deepest last."""
 
-    model: onnx.ModelProto
+    model: LightModel
     tensors: tuple[str, ...]
     heads: dict[str, AttachedHead]
     """Of the tensors that are no exits yet."""
@@ -65,12 +66,12 @@ def open_exits(
     stated = {name: layout for name, colon, layout in (given.rpartition(":") for given in exits) if layout in STATED}
     names = [given.rpartition(":")[0] if given.rpartition(":")[2] in STATED else given for given in exits]
     model = read_onnx(path, names)
-    own = [str(output.name) for output in model.graph.output][len(names) :]
+    own = [str(output.name) for output in model.proto.graph.output][len(names) :]
     work = _work_of(model, [*names, *own])
     final = max([*names, *own], key=lambda name: work[name])
     tensors = tuple(sorted((set(names) or set(own)) | {final}, key=lambda name: work[name]))
     model = with_frames(with_outputs(model, tensors), dataset.train_x, prepare or Prepare(), path)
-    described = {info.name: info for info in model.graph.output}
+    described = {info.name: info for info in model.proto.graph.output}
     shapes = {name: tuple(dim.dim_value for dim in described[name].type.tensor_type.shape.dim) for name in tensors}
     heads: dict[str, AttachedHead] = {}
     classes = shapes[final][1] if classifier and len(shapes[final]) == 2 else 0
@@ -82,10 +83,10 @@ def open_exits(
     return OnnxExits(model, tensors, heads, classes)
 
 
-def _work_of(model: onnx.ModelProto, names: Sequence[str]) -> dict[str, tuple[int, int]]:
+def _work_of(model: LightModel, names: Sequence[str]) -> dict[str, tuple[int, int]]:
     """How deep tensors are: multiply-accumulates and operations before each."""
-    network = ExportedNetwork(model.graph, [])
-    costs = [macs(network, node) for node in model.graph.node]
+    network = ExportedNetwork(model.proto.graph, [])
+    costs = [macs(network, node) for node in model.proto.graph.node]
     needed = {name: network.needed([name]) for name in names}
     return {name: (sum(costs[index] for index in nodes), len(nodes)) for name, nodes in needed.items()}
 
@@ -98,12 +99,13 @@ def _layout(name: str, shape: tuple[int, ...], stated: str | None) -> Layout:
     return Layout(0, len(shape) - 1 if last else 1)
 
 
-def with_frames(model: onnx.ModelProto, frames: Inputs, prepare: Prepare, path: Path) -> onnx.ModelProto:
-    """``model`` with what makes its inputs of ``frames`` (N, *input_shape), one or several, as part of the graph.
+def with_frames(light: LightModel, frames: Inputs, prepare: Prepare, path: Path) -> LightModel:
+    """A model with what makes its inputs of ``frames`` (N, *input_shape), one or several, as part of the graph.
 
     Pixels (uint8) become 0..1 unless the model takes them as they are; the normalisation is the caller's. Of several
     inputs the pictures with as many channels are normalised.
     """
+    model = light.proto
     infos = {str(info.name): info for info in model.graph.input}
     given = frames if isinstance(frames, Mapping) else dict.fromkeys([*infos][:1], frames)
     if set(given) != set(infos):
@@ -115,7 +117,7 @@ def with_frames(model: onnx.ModelProto, frames: Inputs, prepare: Prepare, path: 
         raise InputError("network", "input", list(shapes_of(given).values()), expected)
     for name, info in infos.items():
         _prepare_input(model, info, given[name], prepare if name in normalised else Prepare(), path)
-    return onnx.shape_inference.infer_shapes(model, data_prop=True)
+    return LightModel(onnx.shape_inference.infer_shapes(model, data_prop=True), light.weights)
 
 
 def _is_picture(frames: Array, prepare: Prepare) -> bool:
@@ -244,8 +246,9 @@ class _Calibrated(nn.Module):
         return (self.head(features) / self.temperature,)
 
 
-def _appended(model: onnx.ModelProto, tensor: str, head: nn.Module) -> onnx.ModelProto:
-    """``model`` with a head on one of its tensors; its output is ``tensor:logits``."""
+def _appended(light: LightModel, tensor: str, head: nn.Module) -> LightModel:
+    """A model with a head on one of its tensors; its output is ``tensor:logits``."""
+    model = light.proto
     info = next(info for info in model.graph.output if info.name == tensor)
     example = torch.zeros([dim.dim_value for dim in info.type.tensor_type.shape.dim])
     network = export_network(head.eval(), example)
@@ -260,4 +263,5 @@ def _appended(model: onnx.ModelProto, tensor: str, head: nn.Module) -> onnx.Mode
         item.name = renamed[item.name]
     model.graph.node.extend(graph.node)
     model.graph.initializer.extend(graph.initializer)
-    return onnx.shape_inference.infer_shapes(model, data_prop=True)
+    model = onnx.shape_inference.infer_shapes(model, data_prop=True)
+    return LightModel(model, {**light.weights, **network.data})

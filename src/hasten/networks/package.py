@@ -15,7 +15,6 @@ from hasten.networks.attach import MultiExit, OwnExits
 from hasten.networks.build import kept_on_failure, tell_harm
 from hasten.networks.data import own_dataset
 from hasten.networks.fit import fit
-from hasten.networks.thresholds import check_loss, chosen_rule
 from hasten.networks.train import Progress, TrainSettings
 from hasten.split import build as packing
 from hasten.split.build_checks import check_path
@@ -49,7 +48,6 @@ def build_package(
     train: str = "none",
     train_data: object = None,
     settings: TrainSettings | None = None,
-    max_accuracy_loss: float | None = None,
     **others: Unpack[Packing],
 ) -> Package:
     """Cut ``module`` at every useful place and write one ``.hasten`` file, after training what ``train`` says.
@@ -72,8 +70,6 @@ def build_package(
             are in it a dictionary of arrays, or columns, by their names. Without labels the heads learn to answer as
             the deepest exit does.
         settings: how to train.
-        max_accuracy_loss: tasks may stop at an exit that they pass where that costs at most so much accuracy, by the
-            validation part of ``train_data``; None: never.
         others: as :func:`hasten.split.build.build_package` takes them: ``metric``, ``class_names``, ``max_blocks``,
             ``samples``, ``codec_inputs``, ``codec``, ``progress``, ``on_note``.
 
@@ -82,17 +78,15 @@ def build_package(
             before anything is trained.
         HastenError: training diverged, or some (exit, partition) does not give what the module gives.
     """
-    check_loss(max_accuracy_loss, others.get("metric", ACCURACY))
     if exit_names is None:
         exit_names = _names_of(module, inputs)
     if train != "none" and others.get("metric", ACCURACY) != ACCURACY and not others.get("class_names"):
         raise InputError("build", "train", train, "none: exits for another metric than accuracy come trained")
     packed: dict[str, Any] = {"name": name, "exit_names": exit_names, "path": path, **others}
-    if train == "none" and max_accuracy_loss is None:
+    if train == "none":
         return packing.build_package(module, inputs, labels, **packed)
     if train_data is None:
-        why = f"train {train} with" if train != "none" else "choose with when tasks may stop early"
-        raise InputError("build", "train_data", None, f"data to {why}")
+        raise InputError("build", "train_data", None, f"data to train {train} with")
     names = tuple(inputs) if isinstance(inputs, Mapping) else ()
     dataset = own_dataset(train_data, "train_data", (settings or TrainSettings()).seed, names)
     path = check_path(path)
@@ -100,8 +94,6 @@ def build_package(
     fitted = fit(module, dataset, train, settings, others.get("progress"))
     tell_harm(fitted, others.get("on_note"))
     with kept_on_failure(module, fitted, path):
-        if max_accuracy_loss is not None:
-            packed["stop"] = chosen_rule(fitted.module, dataset, max_accuracy_loss)
         return packing.build_package(fitted.module, inputs, labels, **packed)
 
 

@@ -128,7 +128,7 @@ def _even(places: Mapping[float, str], count: int) -> list[str]:
 def _depending(network: ExportedNetwork, names: Sequence[str]) -> tuple[ExportedNetwork, list[str]]:
     """``network`` and its exits' names without those that are the same for every input, as of embedded positions."""
     kept = [(name, given) for name, given in zip(names, network.exits, strict=True) if network.needed(given.values())]
-    return ExportedNetwork(network.graph, [given for _, given in kept]), [name for name, _ in kept]
+    return ExportedNetwork(network.graph, [given for _, given in kept], network.data), [name for name, _ in kept]
 
 
 def _candidates(module: nn.Module, x: Batch) -> list[str]:

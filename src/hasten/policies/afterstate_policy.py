@@ -26,9 +26,9 @@ Float32 = NDArray[np.float32]
 class AfterstateWeights(NamedTuple):
     """The tensors of such a network with layers of H1 and H2 units, by their names in the policy's file."""
 
-    situation: Float32
+    context: Float32
     """(S, H1): of the context features."""
-    situation_bias: Float32
+    context_bias: Float32
     bias_of: Float32
     """(H1, H2): the shared layer's bias, by the context's layer."""
     bias: Float32
@@ -44,8 +44,8 @@ class AfterstatePolicy:
     """PolicyManifest and weights, as in :class:`AfterstateWeights`, for layers of ``manifest.hidden`` units."""
 
     manifest: PolicyManifest
-    situation: Float32
-    situation_bias: Float32
+    context: Float32
+    context_bias: Float32
     bias_of: Float32
     bias: Float32
     left: Float32
@@ -71,7 +71,7 @@ class SingleAfterstateValues:
         self._afterstates = afterstates
         self._margin = dict(zip(afterstates.streams, margin.tolist(), strict=True))
         actions, (first, shared) = len(afterstates.useless), policy.manifest.hidden
-        self._context = np.vstack([policy.situation, policy.situation_bias])
+        self._context = np.vstack([policy.context, policy.context_bias])
         self._bias_of = np.vstack([policy.bias_of, policy.bias])
         self._first = np.ones(first + 1, np.float32)
         self._units = self._first[:-1]
@@ -123,8 +123,8 @@ def tensor_shapes(hidden: tuple[int, ...]) -> dict[str, tuple[int, ...]]:
     """The tensors of such a policy with layers of these widths."""
     first, shared = hidden
     return {
-        "situation": (CONTEXT_FEATURES, first),
-        "situation_bias": (first,),
+        "context": (CONTEXT_FEATURES, first),
+        "context_bias": (first,),
         "bias_of": (first, shared),
         "bias": (shared,),
         "left": (BACKLOGS, shared),

@@ -51,8 +51,8 @@ def evaluate(weights: Weights, context: Float32, left: Float32, keep: bool = Fal
     The layers are for a gradient step and all there only if ``keep``.
     """
     context = np.ascontiguousarray(context)
-    first = np.dot(context, weights.situation)
-    first += weights.situation_bias
+    first = np.dot(context, weights.context)
+    first += weights.context_bias
     np.maximum(first, ZERO, out=first)
     bias = np.dot(first, weights.bias_of)
     bias += weights.bias

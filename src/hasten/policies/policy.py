@@ -88,6 +88,10 @@ def save_policy(path: str | Path, policy: AnyPolicy) -> None:
     write_bytes(path, write_model(graph, tensors, manifest.features, manifest.width + 1, text, manifest.hasten))
 
 
+_RENAMED = {"situation": "context", "situation_bias": "context_bias"}
+"""What tensors were called in files of before."""
+
+
 def load_policy(path: str | Path) -> AnyPolicy:
     """Read and check a policy file.
 
@@ -108,6 +112,7 @@ def load_policy(path: str | Path) -> AnyPolicy:
         raise InputError(path, "file", path.name, f"an ONNX file ({error})") from None
     manifest = _manifest(path, metadata.get(MANIFEST_KEY))
     shapes = _shapes(manifest)
+    raw = {_RENAMED.get(name, name): tensor for name, tensor in raw.items()}
     if raw.keys() != shapes.keys():
         raise InputError(path, "initializers", sorted(raw), f"{', '.join(shapes)}")
     tensors = {name: _array(path, name, raw[name], shape) for name, shape in shapes.items()}

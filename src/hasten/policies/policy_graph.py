@@ -48,7 +48,7 @@ def afterstate_graph(options: int) -> list[bytes]:
     context, gains, afterstates = layout.context, layout.block(OptionFeature.GAIN), layout.afterstates
     return [
         *_slice("observation", "seen", 1, 0, context.stop),
-        _node("Gemm", ["seen", "situation", "situation_bias"], "first_linear"),
+        _node("Gemm", ["seen", "context", "context_bias"], "first_linear"),
         _node("Relu", ["first_linear"], "first"),
         _node("Gemm", ["first", "bias_of", "bias"], "unit_bias"),
         _constant("unit_axis", 1),
@@ -64,14 +64,14 @@ def afterstate_graph(options: int) -> list[bytes]:
         _node("MatMul", ["shared", "head"], "heads_linear"),
         _node("Add", ["heads_linear", "head_bias"], "heads"),
         *_slice("heads", "value_column", 2, 0, 1),
-        *_slice("heads", "lost_column", 2, 1, 2),
+        *_slice("heads", "shortfall_column", 2, 1, 2),
         _constant("column_axis", 2),
         _node("Squeeze", ["value_column", "column_axis"], "value"),
-        _node("Squeeze", ["lost_column", "column_axis"], "lost_free"),
+        _node("Squeeze", ["shortfall_column", "column_axis"], "shortfall_free"),
         _node("Constant", [], "zero", _scalar(0.0)),
         _node("Constant", [], "one", _scalar(1.0)),
-        _node("Clip", ["lost_free", "zero", "one"], "lost"),
-        _node("Sub", ["one", "lost"], "kept"),
+        _node("Clip", ["shortfall_free", "zero", "one"], "shortfall"),
+        _node("Sub", ["one", "shortfall"], "kept"),
         _node("Mul", ["gain", "kept"], "earned"),
         _node("Add", ["earned", "value"], "q"),
     ]

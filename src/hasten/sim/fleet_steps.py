@@ -16,8 +16,8 @@ from hasten.core.options import DROP
 from hasten.features.observation_kernel import Memory, Setting, Sighted, forget, write_options, write_state
 from hasten.sim.arrays import NOBODY, FloatArray, IntArray, Links, Tasks
 from hasten.sim.device_pings import want_rate
-from hasten.sim.device_sight import begin_beliefs
-from hasten.sim.sight import unseen_wait_ms, visible_rate, visible_resources, write_log
+from hasten.sim.device_view import begin_beliefs
+from hasten.sim.observation_function import unseen_wait_ms, visible_rate, visible_resources, write_log
 from hasten.sim.stages import commit_granted, commit_ready, settle
 from hasten.sim.world import Lane, World
 

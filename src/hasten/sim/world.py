@@ -73,7 +73,7 @@ class Told(NamedTuple):
 
 
 class OptionFacts(NamedTuple):
-    """The (exit, partition) of each option, (M, J), and the accuracy of each column of what tasks need, (M, J * E)."""
+    """The (exit, partition) of each option and its accuracy, (M, J)."""
 
     exit: IntArray
     partition: IntArray

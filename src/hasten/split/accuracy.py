@@ -6,17 +6,16 @@ pass gives the logits of all exits behind it.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-import onnxruntime as ort
 from numpy.typing import NDArray
 
-from hasten.core.confidence import Confidence
 from hasten.split.codec_choice import AUTO, DEVIATIONS, costs_too_much, ranked
-from hasten.split.codecs import CODECS, CodecError, make_codec
+from hasten.split.codecs import CODECS, Codec, CodecError, make_codec
 from hasten.split.inputs import Inputs, frame_of
+from hasten.split.light_model import LightModel, session_of
 from hasten.split.metrics import ACCURACY, Metric, make_metric, score
 from hasten.split.segments import Segmenter
 from hasten.split.sessions import session_options
@@ -25,6 +24,9 @@ Array = NDArray[np.generic]
 
 _ALL_CORES = 0
 _SIZED_INPUTS = 32
+
+HELD_BYTES = 4 << 30
+"""Weights of sessions that are held at once; each has its own copy."""
 
 
 @dataclass(frozen=True)
@@ -38,14 +40,12 @@ class Accuracies:
             ``uncoded``; a change that so many inputs cannot tell from none is none.
         payload_bytes: per partition, mean over the same inputs.
         codecs: per partition, the name of the codec.
-        confidence: where tasks stop early, if they may.
     """
 
     uncoded: tuple[float, ...]
     by_partition: tuple[tuple[float, ...], ...]
     payload_bytes: tuple[int, ...]
     codecs: tuple[str, ...]
-    confidence: Confidence | None = None
 
 
 def measure_accuracy(
@@ -102,7 +102,9 @@ class _Bench:
         self._segmenter, self._inputs, self._targets, self._metric = segmenter, inputs, targets, metric
         self._partitions, self._exits = len(segmenter.plan.cuts), len(segmenter.plan.after_block)
         self._everything = InlineSession(segmenter.everything())
-        self._tails = [InlineSession(segmenter.tails(partition)) for partition in range(self._partitions - 1)]
+        self._tails: dict[int, InlineSession] = {}
+        weights = sum(array.nbytes for array in segmenter.network.data.values())
+        self._crowded = weights * self._partitions > HELD_BYTES
         self._specs = [segmenter.specs(partition) for partition in range(self._partitions)]
 
     def behind(self, partition: int) -> list[int]:
@@ -141,23 +143,44 @@ class _Bench:
         report: Callable[[float], None],
     ) -> None:
         """Send the first inputs at each of ``partitions``; fill in the scores (n, P, E), and bytes sent (n, P)."""
-        codecs = {partition: make_codec(chosen[partition]) for partition in partitions}
-        for index in range(len(sent)):
-            values = self._values(index)
-            for partition, codec in codecs.items():
-                specs = self._specs[partition]
-                coded_right[index, partition] = 0.0
-                try:
-                    payload = codec.encode([values[spec.name] for spec in specs], specs)
-                except CodecError:  # these values do not cross: no answer
-                    sent[index, partition] = codec.max_payload_bytes(specs)
-                    continue
-                sent[index, partition] = len(payload)
-                if partition < self._partitions - 1:
-                    received = codec.decode(payload, specs)
-                    fed = {spec.name: tensor for spec, tensor in zip(specs, received, strict=True)}
-                    coded_right[index, partition] = self._scores(self._tails[partition].run(fed), partition, index)
-            report((index + 1) / len(sent))
+        groups = [[partition] for partition in partitions] if self._crowded else [partitions]
+        for number, group in enumerate(groups):
+            codecs = {partition: make_codec(chosen[partition]) for partition in group}
+            self._hold(group)
+            for index in range(len(sent)):
+                self._send(codecs, coded_right, sent, index)
+                report((number + (index + 1) / len(sent)) / len(groups))
+
+    def _hold(self, partitions: Sequence[int]) -> None:
+        """Have the sessions behind these partitions ready."""
+        if self._crowded:
+            self._tails.clear()
+        for partition in partitions:
+            if partition < self._partitions - 1 and partition not in self._tails:
+                self._tails[partition] = InlineSession(self._segmenter.tails(partition))
+
+    def _send(
+        self,
+        codecs: Mapping[int, Codec],
+        coded_right: NDArray[np.float64],
+        sent: NDArray[np.float64],
+        index: int,
+    ) -> None:
+        """Send one input at the partitions of ``codecs``, as :meth:`through_codecs` says."""
+        values = self._values(index)
+        for partition, codec in codecs.items():
+            specs = self._specs[partition]
+            coded_right[index, partition] = 0.0
+            try:
+                payload = codec.encode([values[spec.name] for spec in specs], specs)
+            except CodecError:  # these values do not cross: no answer
+                sent[index, partition] = codec.max_payload_bytes(specs)
+                continue
+            sent[index, partition] = len(payload)
+            if partition < self._partitions - 1:
+                received = codec.decode(payload, specs)
+                fed = {spec.name: tensor for spec, tensor in zip(specs, received, strict=True)}
+                coded_right[index, partition] = self._scores(self._tails[partition].run(fed), partition, index)
 
     def _scores(self, values: dict[str, Array], partition: int, index: int) -> list[float]:
         """The score of each exit behind ``partition`` for one input, from tensors by name; 0 for the others."""
@@ -188,8 +211,8 @@ def codec_change(right: NDArray[np.float64], coded_right: NDArray[np.float64]) -
 class InlineSession:
     """An ONNX Runtime session that returns its outputs by name."""
 
-    def __init__(self, model: bytes) -> None:
-        self._session = ort.InferenceSession(model, session_options(_ALL_CORES), providers=["CPUExecutionProvider"])
+    def __init__(self, model: LightModel) -> None:
+        self._session = session_of(model.proto.SerializeToString(), model.weights, session_options(_ALL_CORES))
         self._names = [output.name for output in self._session.get_outputs()]
 
     def run(self, fed: dict[str, Array]) -> dict[str, Array]:

@@ -17,6 +17,7 @@ import zipfile
 import zlib
 from itertools import pairwise
 from pathlib import Path
+from typing import BinaryIO
 
 from hasten.core.errors import InputError
 
@@ -39,7 +40,7 @@ class Archive:
         digest: SHA-256 of the whole file, in hex.
     """
 
-    def __init__(self, path: Path, whole: bytes | mmap.mmap, file: io.BufferedReader | io.BytesIO) -> None:
+    def __init__(self, path: Path, whole: bytes | mmap.mmap, file: BinaryIO) -> None:
         self.path = path
         self._whole = whole
         self._descriptor = os.dup(file.fileno()) if isinstance(whole, mmap.mmap) else None
@@ -49,7 +50,7 @@ class Archive:
         view = memoryview(whole)
         self.members = {name: view[start:end] for name, (start, end) in self._ranges(view, file).items()}
         file.seek(0)
-        self.digest = hashlib.file_digest(file, "sha256").hexdigest()
+        self.digest = hashlib.file_digest(file, "sha256").hexdigest()  # type: ignore[arg-type]  # all have readinto
 
     def require_unchanged(self) -> None:
         """Refuse to go on with a file that was written over since it was opened; one that was replaced does no harm."""
@@ -67,7 +68,7 @@ class Archive:
         status = os.fstat(self._descriptor)
         return status.st_size, status.st_mtime_ns
 
-    def _ranges(self, whole: memoryview, file: io.BufferedReader | io.BytesIO) -> dict[str, tuple[int, int]]:
+    def _ranges(self, whole: memoryview, file: BinaryIO) -> dict[str, tuple[int, int]]:
         """Where each member lies. Only stored ones, each as large as the file says, none overlapping, are accepted."""
         path = self.path
         try:
@@ -112,14 +113,19 @@ def open_archive(path: Path) -> Archive:
     """Map the file at ``path``; an :class:`InputError` says why it cannot be a package."""
     try:
         with path.open("rb") as file:
-            size = os.fstat(file.fileno()).st_size
-            if size > MAX_PACKAGE_BYTES:
-                raise InputError(path, "size", size, f"at most {MAX_PACKAGE_BYTES} bytes")
-            if size == 0:
-                raise InputError(path, "file", path.name, f"{INTACT} (it is empty)")
-            return Archive(path, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ), file)
+            return archive_in(file, path)
     except OSError as error:
         raise InputError(path, "file", str(path), f"a readable .hasten package ({error.strerror})") from None
+
+
+def archive_in(file: BinaryIO, path: Path) -> Archive:
+    """Map an open file; ``path`` is only named in errors."""
+    size = os.fstat(file.fileno()).st_size
+    if size > MAX_PACKAGE_BYTES:
+        raise InputError(path, "size", size, f"at most {MAX_PACKAGE_BYTES} bytes")
+    if size == 0:
+        raise InputError(path, "file", path.name, f"{INTACT} (it is empty)")
+    return Archive(path, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ), file)
 
 
 def archive_of(data: bytes, path: Path) -> Archive:

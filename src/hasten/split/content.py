@@ -6,7 +6,7 @@ import importlib.metadata
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from functools import cached_property
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,19 +14,9 @@ from numpy.typing import NDArray
 from hasten.core.profile import Profile
 from hasten.split.accuracy import Accuracies
 from hasten.split.inputs import Inputs, arrays_of
-from hasten.split.manifest import (
-    Cut,
-    ExitSpec,
-    Graph,
-    PackageManifest,
-    Samples,
-    TensorSpec,
-    Weight,
-    check_segments,
-    onward_segments,
-)
+from hasten.split.manifest import Cut, ExitSpec, Graph, PackageManifest, Samples, TensorSpec, Weight
 from hasten.split.metrics import ACCURACY
-from hasten.split.package import PROFILE, SAMPLE_LABELS, npy_bytes, package_bytes, sample_members
+from hasten.split.package import PROFILE, SAMPLE_LABELS, npy_bytes, sample_members, write_package
 from hasten.split.segments import Segmenter
 
 Array = NDArray[np.generic]
@@ -60,10 +50,9 @@ class Content:
         """The manifest, as yet without the list of members."""
         return PackageManifest.model_validate({**self.description, "schema": "hasten.package/1", "members": {}})
 
-    def file(self, profile: Profile) -> bytes:
-        """The bytes of the package."""
-        members = {PROFILE: profile.to_json().encode(), **self.members}
-        return package_bytes(self.description, members)
+    def write(self, file: BinaryIO, profile: Profile) -> None:
+        """Write the package."""
+        write_package(file, self.description, {PROFILE: profile.to_json().encode(), **self.members})
 
     @cached_property
     def graphs(self) -> dict[str, tuple[Graph, bytes]]:
@@ -79,28 +68,21 @@ class Content:
                 member = f"graphs/finish_{partition:02}_{number:02}.onnx"
                 entry = Graph(kind="finish", partition=partition, exit=number, member=member)
                 found[member] = entry, self.segmenter.finish(partition, number)
-        rule = self.accuracy.confidence
-        stops = {"check": check_segments(plan.after_block, rule), "onward": onward_segments(plan.after_block, rule)}
-        for kind, pairs in stops.items():
-            for partition, number in pairs:
-                member = f"graphs/{kind}_{partition:02}_{number:02}.onnx"
-                entry = Graph.model_validate({"kind": kind, "partition": partition, "exit": number, "member": member})
-                make = self.segmenter.check if kind == "check" else self.segmenter.onward
-                found[member] = entry, make(partition, number)
         return found
 
     @cached_property
-    def weights(self) -> dict[str, tuple[Weight, bytes]]:
-        """Member name -> entry and little-endian bytes."""
-        found: dict[str, tuple[Weight, bytes]] = {}
+    def weights(self) -> dict[str, tuple[Weight, memoryview]]:
+        """Member name -> entry and little-endian bytes, which are the network's own where they are such."""
+        found: dict[str, tuple[Weight, memoryview]] = {}
         for index, (name, array) in enumerate(self.segmenter.weights().items()):
             member = f"weights/w{index:04}.bin"
             spec = TensorSpec.model_validate({"name": name, "shape": array.shape, "dtype": str(array.dtype)})
-            found[member] = Weight(tensor=spec, member=member), array.astype(array.dtype.newbyteorder("<")).tobytes()
+            plain = np.ascontiguousarray(array, array.dtype.newbyteorder("<")).reshape(-1)
+            found[member] = Weight(tensor=spec, member=member), plain.view(np.uint8).data
         return found
 
     @cached_property
-    def members(self) -> dict[str, bytes]:
+    def members(self) -> dict[str, bytes | memoryview]:
         """Every member but manifest and profile."""
         arrays = arrays_of(self.inputs)
         return {
@@ -144,7 +126,6 @@ class Content:
             ],
             "graphs": [entry for entry, _ in self.graphs.values()],
             "weights": [entry for entry, _ in self.weights.values()],
-            "confidence": accuracy.confidence,
             "samples": Samples(count=len(self.labels), evaluated=self.evaluated),
             "created_with": {package: importlib.metadata.version(package) for package in _VERSIONS_OF},
         }

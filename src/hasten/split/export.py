@@ -16,6 +16,7 @@ import warnings
 from collections.abc import Iterator, Mapping, Sequence
 
 import onnx
+import onnx_ir
 import torch
 from torch import nn
 
@@ -23,6 +24,7 @@ from hasten.core.errors import InputError
 from hasten.split.graph import OPSET
 from hasten.split.graph_module import GraphModule
 from hasten.split.inputs import MAX_INPUTS
+from hasten.split.light_model import LARGE_BYTES, Array, LightModel, new_key
 from hasten.split.manifest import MAX_NAME
 from hasten.split.modules import Batch, call, mapped, named_outputs
 from hasten.split.network import ExportedNetwork, rename
@@ -90,14 +92,30 @@ def export_network(module: nn.Module, example: Batch) -> ExportedNetwork:
                 expected = f"operators that ONNX has ({_translated(error, program)})"
             raise InputError("network", "module", type(_inner(module)).__name__, expected) from None
     assert exported is not None  # without a file name the exporter returns the program
-    model = onnx.shape_inference.infer_shapes(exported.model_proto)
+    light = _light(exported)
+    model = onnx.shape_inference.infer_shapes(light.proto)
     require_plain(model)
     _name_inputs(model.graph, names or [INPUT])
     shorten_names(model.graph)
     outputs = iter(output.name for output in model.graph.output)
-    network = ExportedNetwork(model.graph, [{name: str(next(outputs)) for name in names} for names in given])
+    network = ExportedNetwork(
+        model.graph, [{name: str(next(outputs)) for name in names} for names in given], light.weights
+    )
     _require_fixed_outputs(network)
     return network
+
+
+def _light(exported: torch.onnx.ONNXProgram) -> LightModel:
+    """The exported model, whose large weights stay torch's own."""
+    weights: dict[str, Array] = {}
+    for name, value in exported.model.graph.initializers.items():
+        held = value.const_value
+        if held is not None and held.dtype == onnx_ir.DataType.FLOAT and held.nbytes >= LARGE_BYTES:
+            key = new_key()
+            weights[key] = held.numpy()
+            shape = onnx_ir.Shape(held.shape.numpy())
+            value.const_value = onnx_ir.ExternalTensor(key, None, held.nbytes, held.dtype, shape=shape, name=name)
+    return LightModel(exported.model_proto, weights)
 
 
 def _require_fixed_outputs(network: ExportedNetwork) -> None:

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import numpy as np
-import onnx
-import onnxruntime as ort
 import torch
 from torch import Tensor, nn
 
+from hasten.split.light_model import LightModel, session_of
 from hasten.split.manifest import LOGITS
 from hasten.split.network import ExportedNetwork
 from hasten.split.sessions import session_options
@@ -21,15 +20,14 @@ class GraphModule(nn.Module):
         exit_names: the names of the graph's outputs.
     """
 
-    def __init__(self, model: onnx.ModelProto) -> None:
+    def __init__(self, model: LightModel) -> None:
         super().__init__()
-        self.exit_names = tuple(str(output.name) for output in model.graph.output)
-        self._session = ort.InferenceSession(
-            model.SerializeToString(), session_options(threads=0), providers=["CPUExecutionProvider"]
-        )
-        names = [LOGITS if len(info.type.tensor_type.shape.dim) == 2 else "output" for info in model.graph.output]
+        graph = model.proto.graph
+        self.exit_names = tuple(str(output.name) for output in graph.output)
+        self._session = session_of(model.proto.SerializeToString(), model.weights, session_options(threads=0))
+        names = [LOGITS if len(info.type.tensor_type.shape.dim) == 2 else "output" for info in graph.output]
         exits = [{name: exit_name} for name, exit_name in zip(names, self.exit_names, strict=True)]
-        self.network = ExportedNetwork(model.graph, exits)
+        self.network = ExportedNetwork(graph, exits, model.weights)
 
     def forward(self, *x: Tensor, **inputs: Tensor) -> tuple[Tensor, ...]:
         """Run inputs (N, *input_shape), one or several by name, row by row, as the graph takes them."""

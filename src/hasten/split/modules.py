@@ -17,14 +17,15 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from hasten.core.errors import InputError
+from hasten.split.archive import MAX_PACKAGE_BYTES
 from hasten.split.inputs import Inputs
 from hasten.split.manifest import LOGITS
 
 STEADY = 1e-5
 """Two calls may differ by so much of the largest logit, for sums in another order."""
 
-MAX_WEIGHT_BYTES = (1 << 31) - (64 << 20)
-"""An ONNX file holds less than 2 GiB; the rest is left for the graph."""
+MAX_WEIGHT_BYTES = MAX_PACKAGE_BYTES - (256 << 20)
+"""What a package holds; the rest is left for graphs and samples."""
 
 
 Batch = Tensor | dict[str, Tensor]
@@ -141,7 +142,7 @@ def require_float32(module: nn.Module) -> None:
     parts = [*module.parameters(), *module.buffers()]
     size = sum(part.numel() * part.element_size() for part in parts if not nn.parameter.is_lazy(part))
     if size > MAX_WEIGHT_BYTES:
-        raise InputError("network", "weights", f"{size} bytes", f"at most {MAX_WEIGHT_BYTES} (an ONNX file's limit)")
+        raise InputError("network", "weights", f"{size} bytes", f"at most {MAX_WEIGHT_BYTES} (a package's limit)")
 
 
 def named_outputs(outputs: object) -> list[dict[str, Tensor]]:

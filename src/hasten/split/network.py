@@ -9,6 +9,8 @@ from dataclasses import dataclass, field
 import onnx
 from onnx import NodeProto
 
+from hasten.split.light_model import Weights
+
 _NAMES = {onnx.TensorProto.FLOAT: "float32", onnx.TensorProto.UINT8: "uint8"}
 _NAMES |= {onnx.TensorProto.INT32: "int32", onnx.TensorProto.INT64: "int64", onnx.TensorProto.BOOL: "bool"}
 
@@ -23,6 +25,8 @@ class ExportedNetwork:
     graph: onnx.GraphProto
     exits: list[Given]
     """What each exit gives, in order."""
+    data: Weights = field(default_factory=dict)
+    """The arrays of initializers that are references, by key."""
     producer: dict[str, int] = field(init=False)
     """Tensor name -> index of the node that makes it; only for what depends on the input."""
     shapes: dict[str, tuple[int, ...]] = field(init=False)

@@ -1,68 +1,95 @@
 """An ONNX file as something that can be cut: read, made static for a batch of one, its constants computed.
 
-External data beside the file are read, too. What cannot be cut is refused by name: axes of no fixed size, operators
+Weights in files beside it are taken, too. What cannot be cut is refused by name: axes of no fixed size, operators
 that are not ONNX's own.
 """
 
 from __future__ import annotations
 
 import difflib
-import math
+import sys
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import onnx
 import onnxruntime as ort
 from onnx import inliner, version_converter
-from onnx.external_data_helper import load_external_data_for_model, uses_external_data
 
 from hasten.core.errors import InputError
 from hasten.split.export import require_plain, shorten_names
+from hasten.split.external_data import read_external
 from hasten.split.graph import OPSET
 from hasten.split.inputs import MAX_INPUTS
+from hasten.split.light_model import LARGE_BYTES, LightModel, is_reference, lightened, session_of
 from hasten.split.modules import MAX_WEIGHT_BYTES, reason
 from hasten.split.sessions import session_options
 
 SHOWN_NAMES = 12
 
 
-def read_onnx(path: Path, exits: Sequence[str] = ()) -> onnx.ModelProto:
+def read_onnx(path: Path, exits: Sequence[str] = (), limit: int = MAX_WEIGHT_BYTES) -> LightModel:
     """The model in ``path`` with static inputs of batch 1, ONNX's own operators and known shapes.
 
     Tensors named in ``exits`` become outputs, so that nothing that is done to the graph removes them; the file's own
-    outputs stay behind them.
+    outputs stay behind them. ``limit`` bounds the bytes of all weights.
 
     Raises:
         InputError: it is none, or cannot be made such; says what is in the way.
     """
     try:
-        model = onnx.load(str(path), load_external_data=False)
-        outside = [item for item in model.graph.initializer if uses_external_data(item)]
-        held = sum(_nbytes(item) for item in outside)
-        if held + model.ByteSize() > MAX_WEIGHT_BYTES:
-            raise InputError(path, "weights", f"{held} bytes", f"at most {MAX_WEIGHT_BYTES} bytes")
-        load_external_data_for_model(model, str(path.parent))
-    except InputError:
-        raise
+        given = onnx.load(str(path), load_external_data=False)
     except Exception as error:  # protobuf's, onnx's and the file system's own kinds
         raise InputError(path, "file", path.name, f"an ONNX model ({reason(error)})") from None
-    opset = next((entry.version for entry in model.opset_import if entry.domain in ("", "ai.onnx")), 0)
+    outside = read_external(given, path, limit)
+    inside = lightened(given)
+    light = LightModel(given, {**outside.weights, **inside.weights})
+    opset = next((entry.version for entry in given.opset_import if entry.domain in ("", "ai.onnx")), 0)
     if opset > OPSET:
         raise InputError(path, "opset", opset, f"at most {OPSET}; export with opset_version={OPSET}")
-    _make_static(model, path)
+    _make_static(given, path)
     try:
-        model = inliner.inline_local_functions(model)
-        model = version_converter.convert_version(model, OPSET) if opset < OPSET else model
-        model = folded(_with_exits(onnx.shape_inference.infer_shapes(model, data_prop=True), exits))
-        model = onnx.shape_inference.infer_shapes(model, data_prop=True)
+        light = folded(LightModel(_current(given, opset, exits), light.weights))
+        light = LightModel(onnx.shape_inference.infer_shapes(light.proto, data_prop=True), light.weights)
     except InputError:
         raise
     except Exception as error:  # as above
         raise InputError(path, "graph", path.name, f"a model that ONNX Runtime runs ({reason(error)})") from None
-    require_plain(model)
-    shorten_names(model.graph)
+    require_plain(light.proto)
+    shorten_names(light.proto.graph)
+    return light
+
+
+def _current(model: onnx.ModelProto, opset: int, exits: Sequence[str]) -> onnx.ModelProto:
+    """``model`` of our opset, without functions, and with ``exits`` as outputs.
+
+    Meanwhile large weights are inputs, because not all of these tools know references.
+    """
+    weights = [item for item in model.graph.initializer if is_reference(item)]
+    names = {item.name for item in weights}
+    kept = [item for item in model.graph.initializer if item.name not in names]
+    inputs = [info for info in model.graph.input if info.name not in names]
+    _replace(model.graph.initializer, kept)
+    _replace(model.graph.input, [*inputs, *(_as_input(item) for item in weights)])
+    model = inliner.inline_local_functions(model)
+    model = version_converter.convert_version(model, OPSET) if opset < OPSET else model
+    model = _with_exits(onnx.shape_inference.infer_shapes(model, data_prop=True), exits)
+    _replace(model.graph.input, [info for info in model.graph.input if info.name not in names])
+    model.graph.initializer.extend(weights)
     return model
+
+
+def _as_input(item: onnx.TensorProto) -> onnx.ValueInfoProto:
+    return onnx.helper.make_tensor_value_info(item.name, item.data_type, list(item.dims))
+
+
+def _replace(field: Any, items: Sequence[Any]) -> None:
+    """Give a repeated field of a message other items."""
+    kept = [type(item).FromString(item.SerializeToString()) for item in items]
+    del field[:]
+    field.extend(kept)
 
 
 def graph_inputs(path: Path) -> tuple[str, ...]:
@@ -75,13 +102,13 @@ def graph_inputs(path: Path) -> tuple[str, ...]:
     return tuple(str(info.name) for info in graph.input if info.name not in constants)
 
 
-def with_outputs(model: onnx.ModelProto, names: Sequence[str]) -> onnx.ModelProto:
-    """A copy of ``model`` that gives the tensors of these names, in this order.
+def with_outputs(light: LightModel, names: Sequence[str]) -> LightModel:
+    """A copy of a model that gives the tensors of these names, in this order.
 
     Raises:
         InputError: a tensor that the graph does not have, with the nearest; or one of no known shape.
     """
-    copy = onnx.ModelProto()
+    model, copy = light.proto, onnx.ModelProto()
     copy.CopyFrom(model)
     known = {info.name: info for info in (*model.graph.output, *model.graph.value_info)}
     for name in names:
@@ -91,7 +118,7 @@ def with_outputs(model: onnx.ModelProto, names: Sequence[str]) -> onnx.ModelProt
     rest = [info for name, info in known.items() if name not in names]
     del copy.graph.value_info[:]
     copy.graph.value_info.extend(rest)
-    return copy
+    return LightModel(copy, light.weights)
 
 
 def _with_exits(model: onnx.ModelProto, names: Sequence[str]) -> onnx.ModelProto:
@@ -115,20 +142,22 @@ def _require_known(model: onnx.ModelProto, name: str, known: Sequence[str]) -> N
         raise InputError("exits", "tensor", name, "a tensor of which the type is known")
 
 
-def folded(model: onnx.ModelProto) -> onnx.ModelProto:
-    """``model`` with what does not depend on the input computed, as ONNX Runtime does before it runs anything."""
+def folded(light: LightModel) -> LightModel:
+    """A model with what does not depend on the input computed, as ONNX Runtime does before it runs anything."""
     options = session_options(threads=1)
     options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_ENABLE_BASIC
     with tempfile.TemporaryDirectory() as place:
         target = Path(place) / "folded.onnx"
         options.optimized_model_filepath = str(target)
-        ort.InferenceSession(model.SerializeToString(), options, providers=["CPUExecutionProvider"])
-        return onnx.load(str(target))
-
-
-def _nbytes(item: onnx.TensorProto) -> int:
-    size: int = onnx.helper.tensor_dtype_to_np_dtype(item.data_type).itemsize
-    return math.prod(map(int, item.dims)) * size
+        options.add_session_config_entry("session.optimized_model_external_initializers_file_name", "folded.weights")
+        options.add_session_config_entry(
+            "session.optimized_model_external_initializers_min_size_in_bytes", str(LARGE_BYTES)
+        )
+        session_of(light.proto.SerializeToString(), light.weights, options)
+        found = read_external(onnx.load(str(target), load_external_data=False), target, sys.maxsize)
+        held = {key: np.array(array) for key, array in found.weights.items()}  # the file goes
+    inside = lightened(found.proto)
+    return LightModel(inside.proto, {**held, **inside.weights})
 
 
 def _make_static(model: onnx.ModelProto, path: Path) -> None:

@@ -103,3 +103,74 @@ def _copied(
         else:
             parts.append(fixed_field(number, kind, value))
     return b"".join(parts)
+
+
+_GRAPH_NODE, _GRAPH_INPUT, _GRAPH_OUTPUT, _GRAPH_VALUE_INFO = 1, 11, 12, 13
+_NODE_INPUT, _NODE_OP_TYPE = 1, 4
+_VALUE_TYPE, _TYPE_TENSOR, _TENSOR_SHAPE, _SHAPE_DIM, _DIM_PARAM = 2, 1, 2, 1, 2
+_TENSOR_RAW = 9
+_ANY = (-1).to_bytes(8, "little", signed=True)
+_ONE = (1).to_bytes(8, "little")
+
+
+def free_batch(model: bytes, axis: str) -> bytes:
+    """Return ``model`` for any batch: the first axis of its inputs and outputs is called ``axis`` instead of being 1.
+
+    A constant shape that something is brought into, with 1 in front, takes any number there. That does not make every
+    network one for batches (an operation may mix or count samples): whoever runs it has to compare.
+    """
+
+    def shape(data: memoryview) -> bytes:
+        dims = [
+            bytes(value) for number, _, value in fields(data) if number == _SHAPE_DIM and not isinstance(value, int)
+        ]
+        free = [bytes_field(_DIM_PARAM, axis), *dims[1:]]
+        return b"".join(bytes_field(_SHAPE_DIM, dim) for dim in free)
+
+    def tensor_type(data: memoryview) -> bytes:
+        return _copied(data, change={_TENSOR_SHAPE: shape})
+
+    def value(data: memoryview) -> bytes:
+        return _copied(data, change={_VALUE_TYPE: lambda kind: _copied(kind, change={_TYPE_TENSOR: tensor_type})})
+
+    def graph(data: memoryview) -> bytes:
+        shapes = _target_shapes(data)
+
+        def tensor(initializer: memoryview) -> bytes:
+            return (
+                _free_first(initializer)
+                if shapes.intersection(_texts(initializer, _TENSOR_NAME))
+                else bytes(initializer)
+            )
+
+        change = {_GRAPH_INPUT: value, _GRAPH_OUTPUT: value, _GRAPH_INITIALIZER: tensor}
+        return _copied(data, change=change, without=(_GRAPH_VALUE_INFO,))
+
+    return _copied(memoryview(model), change={_MODEL_GRAPH: graph})
+
+
+def _target_shapes(graph: memoryview) -> set[bytes]:
+    """Names of what Reshape nodes take for the shape."""
+    found = set()
+    for number, _, node in fields(graph):
+        if number != _GRAPH_NODE or isinstance(node, int):
+            continue
+        inputs = _texts(node, _NODE_INPUT)
+        if _texts(node, _NODE_OP_TYPE) == [b"Reshape"] and len(inputs) == 2:
+            found.add(inputs[1])
+    return found
+
+
+def _texts(message: memoryview, wanted: int) -> list[bytes]:
+    """The content of every field of this number."""
+    return [bytes(value) for number, _, value in fields(message) if number == wanted and not isinstance(value, int)]
+
+
+def _free_first(shape: memoryview) -> bytes:
+    """A shape with 1 in front, and no other axis that is left open, with that one open."""
+
+    def opened(raw: memoryview) -> bytes:
+        axes = [bytes(raw[i : i + 8]) for i in range(0, len(raw), 8)]
+        return b"".join([_ANY, *axes[1:]]) if axes[:1] == [_ONE] and _ANY not in axes else bytes(raw)
+
+    return _copied(shape, change={_TENSOR_RAW: opened})

@@ -14,17 +14,17 @@ import zipfile
 from collections.abc import Mapping
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
 from numpy.typing import NDArray
 
 from hasten.core.errors import InputError
 from hasten.core.files import parse_json, validated
-from hasten.core.output import write_bytes
+from hasten.core.output import replacement
 from hasten.core.profile import Profile
 from hasten.core.protobuf import Malformed
-from hasten.split.archive import INTACT, Archive, archive_of, open_archive
+from hasten.split.archive import INTACT, Archive, archive_in, archive_of, open_archive
 from hasten.split.codecs import make_codec
 from hasten.split.inputs import Inputs
 from hasten.split.manifest import Member, PackageManifest, TensorSpec
@@ -171,6 +171,11 @@ def open_package(path: str | Path) -> Package:
     return _package(open_archive(Path(path)))
 
 
+def package_in(file: BinaryIO, path: Path) -> Package:
+    """Check a package in an open file, which stays as it is; ``path`` is only named in errors."""
+    return _package(archive_in(file, path))
+
+
 def parse_package(data: bytes, path: Path) -> Package:
     """Check the bytes of a package; ``path`` is only named in errors."""
     return _package(archive_of(data, path))
@@ -188,15 +193,21 @@ def _package(archive: Archive) -> Package:
 
 
 def package_bytes(manifest: Mapping[str, Any], members: Mapping[str, Content]) -> bytes:
-    """The bytes of a package file: the manifest (without its ``members``, which are added here), then the members."""
+    """The bytes of a package file, as :func:`write_package` writes them."""
+    buffer = io.BytesIO()
+    write_package(buffer, manifest, members)
+    return buffer.getvalue()
+
+
+def write_package(file: BinaryIO, manifest: Mapping[str, Any], members: Mapping[str, Content]) -> None:
+    """Write a package: the manifest (without its ``members``, which are added here), then the members."""
     listed = {name: Member(size=len(data), sha256=hashlib.sha256(data).hexdigest()) for name, data in members.items()}
     full = PackageManifest.model_validate({**manifest, "schema": "hasten.package/1", "members": listed})
     text = json.dumps(full.model_dump(mode="json", by_alias=True), indent=1).encode()
-    buffer = io.BytesIO()
-    with zipfile.ZipFile(buffer, "w", zipfile.ZIP_STORED) as archive:
+    with zipfile.ZipFile(file, "w", zipfile.ZIP_STORED) as archive:
         for name, data in [(MANIFEST, text), *members.items()]:
             archive.writestr(zipfile.ZipInfo(name), data)  # ZipInfo's fixed date: the same content, the same bytes
-    return buffer.getvalue()
+    file.flush()
 
 
 def with_profile(package: Package, profile: Profile, path: Path) -> Package:
@@ -206,10 +217,9 @@ def with_profile(package: Package, profile: Profile, path: Path) -> Package:
         InputError: the profile does not fit the package, or ``path`` cannot be written.
     """
     description = package.manifest.model_dump(mode="json", exclude={"schema_id", "members"})
-    data = package_bytes(description, {**package.members, PROFILE: profile.to_json().encode()})
-    changed = parse_package(data, path)
-    write_bytes(path, data)
-    return changed
+    with replacement(path) as file:
+        write_package(file, description, {**package.members, PROFILE: profile.to_json().encode()})
+        return package_in(file, path)
 
 
 def npy_bytes(array: Array) -> bytes:

@@ -15,10 +15,11 @@ from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 
 from hasten.split.graph import OPSET, CutPlan
-from hasten.split.manifest import TensorSpec, output_name
+from hasten.split.light_model import LARGE_BYTES, LightModel, array_of, nbytes, reference, used_in
+from hasten.split.manifest import TensorSpec
 from hasten.split.network import ExportedNetwork, reads, rename
 
-SHARED_FROM_BYTES = 256
+SHARED_FROM_BYTES = LARGE_BYTES
 """Constants smaller than this stay inside each graph; larger ones are stored once in the package."""
 
 _IR_VERSION = 10
@@ -44,50 +45,25 @@ class Segmenter:
     def prefix(self, partition: int) -> bytes:
         """Blocks 1..``partition``: inputs to the tensors that cross."""
         names = list(self.plan.cuts[partition].tensors)
-        return self._extract(self.network.inputs, names, names)
+        return self._packed(self._extract(self.network.inputs, names, names))
 
     def finish(self, partition: int, exit_: int) -> bytes:
         """From the tensors at ``partition`` to the outputs of ``exit_`` (from 1)."""
         sources = list(self.plan.cuts[partition].tensors)
-        return self._extract(sources, self.network.given_by(exit_), list(self.network.exits[exit_ - 1]))
+        return self._packed(self._extract(sources, self.network.given_by(exit_), list(self.network.exits[exit_ - 1])))
 
-    def check(self, partition: int, exit_: int) -> bytes:
-        """From the tensors at ``partition`` to the outputs of ``exit_``, named as in :meth:`everything`, and on.
-
-        On: to the tensors that cross behind its block, those left out that cross at ``partition``, too.
-        """
-        sources = list(self.plan.cuts[partition].tensors)
-        targets, names = self._outputs_of([exit_])
-        new = self._new_tensors(partition, self.plan.after_block[exit_ - 1])
-        return self._extract(sources, targets + new, names + new)
-
-    def onward(self, partition: int, exit_: int) -> bytes:
-        """From the tensors behind ``exit_``'s block to those at ``partition``; what crosses at both is left out."""
-        after = self.plan.after_block[exit_ - 1]
-        new = self._new_tensors(after, partition)
-        return self._extract(list(self.plan.cuts[after].tensors), new, new)
-
-    def _new_tensors(self, begin: int, end: int) -> list[str]:
-        known = self.plan.cuts[begin].tensors
-        return [name for name in self.plan.cuts[end].tensors if name not in known]
-
-    def whole_exit(self, exit_: int) -> bytes:
-        """One exit as a self-contained model with its weights inside: the peer that segments are measured against."""
-        names = list(self.network.exits[exit_ - 1])
-        return self._extract(self.network.inputs, self.network.given_by(exit_), names, inline=True)
-
-    def everything(self) -> bytes:
+    def everything(self) -> LightModel:
         """Inputs to the tensors of cuts 1..L and all outputs, for measuring accuracy in one pass."""
         tensors = list(dict.fromkeys(name for cut in self.plan.cuts[1:] for name in cut.tensors))
         targets, names = self._outputs_of(range(1, len(self.network.exits) + 1))
-        return self._extract(self.network.inputs, tensors + targets, tensors + names, inline=True)
+        return self._extract(self.network.inputs, tensors + targets, tensors + names)
 
-    def tails(self, partition: int) -> bytes:
+    def tails(self, partition: int) -> LightModel:
         """From the tensors at ``partition`` to the outputs of all exits behind it, named as in :meth:`everything`."""
         sources = list(self.plan.cuts[partition].tensors)
         behind = [number for number, after in enumerate(self.plan.after_block, start=1) if after > partition]
         targets, names = self._outputs_of(behind)
-        return self._extract(sources, targets, names, inline=True)
+        return self._extract(sources, targets, names)
 
     def outputs(self, exit_: int) -> tuple[TensorSpec, ...]:
         """What ``exit_`` (from 1) gives."""
@@ -99,18 +75,28 @@ class Segmenter:
 
     def outputs_in(self, values: Mapping[str, NDArray[np.generic]], exit_: int) -> dict[str, NDArray[np.generic]]:
         """The outputs of ``exit_``, without the batch axis, among what :meth:`everything` or :meth:`tails` gave."""
-        return {name: values[output_name(name, exit_)][0] for name in self.network.exits[exit_ - 1]}
+        return {name: values[_output_name(name, exit_)][0] for name in self.network.exits[exit_ - 1]}
 
     def _outputs_of(self, exits: Iterable[int]) -> tuple[list[str], list[str]]:
         """The tensors that ``exits`` give, and the names that they have where several exits' are given at once."""
-        pairs = [(tensor, output_name(name, e)) for e in exits for name, tensor in self.network.exits[e - 1].items()]
+        pairs = [(tensor, _output_name(name, e)) for e in exits for name, tensor in self.network.exits[e - 1].items()]
         return [tensor for tensor, _ in pairs], [name for _, name in pairs]
 
     def weights(self) -> dict[str, NDArray[np.generic]]:
         """Every constant that is stored once and shared."""
-        return {item.name: numpy_helper.to_array(item) for item in self.network.graph.initializer if _shared(item)}
+        graph, data = self.network.graph, self.network.data
+        return {item.name: array_of(item, data) for item in graph.initializer if _shared(item)}
 
-    def _extract(self, sources: list[str], targets: list[str], names: list[str], *, inline: bool = False) -> bytes:
+    @staticmethod
+    def _packed(model: LightModel) -> bytes:
+        """A segment as it lies in the package, where shared weights are found by their names."""
+        for item in model.proto.graph.initializer:
+            if _shared(item):
+                item.CopyFrom(reference(item, "package"))
+        data: bytes = model.proto.SerializeToString()
+        return data
+
+    def _extract(self, sources: list[str], targets: list[str], names: list[str]) -> LightModel:
         wanted = self.network.needed(targets, frozenset(sources))
         nodes = [self.network.graph.node[index] for index in sorted(wanted | self._constant_nodes(wanted))]
         kept = []
@@ -133,11 +119,7 @@ class Segmenter:
             if target != name and target not in bare
         ]
         read = {name for node in kept for name in reads(node)}
-        constants = [
-            item if inline or not _shared(item) else _reference(item)
-            for item in self.network.graph.initializer
-            if item.name in read
-        ]
+        constants = [item for item in self.network.graph.initializer if item.name in read]
         graph = helper.make_graph(
             kept,
             "segment",
@@ -146,8 +128,7 @@ class Segmenter:
             constants + [shape for _, shape in taken_off + put_on],
         )
         model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", OPSET)], ir_version=_IR_VERSION)
-        data: bytes = model.SerializeToString()
-        return data
+        return LightModel(model, used_in(model, self.network.data))
 
     def _constant_nodes(self, wanted: set[int]) -> set[int]:
         """Nodes that ``wanted`` read and that do not depend on the input."""
@@ -176,6 +157,10 @@ class Segmenter:
         return helper.make_tensor_value_info(name, kind, self._shape(tensor))
 
 
+def _output_name(name: str, exit_: int) -> str:
+    return f"{name}@{exit_}"
+
+
 def _reshape(source: str, target: str, shape: Sequence[int]) -> tuple[onnx.NodeProto, TensorProto]:
     """A node that gives ``source`` another shape under another name, and the constant it needs."""
     constant = numpy_helper.from_array(np.array(shape, np.int64), f"{target}{_BARE}_shape")
@@ -183,14 +168,5 @@ def _reshape(source: str, target: str, shape: Sequence[int]) -> tuple[onnx.NodeP
 
 
 def _shared(item: TensorProto) -> bool:
-    large = numpy_helper.to_array(item).nbytes >= SHARED_FROM_BYTES
-    return large and item.data_type in (TensorProto.FLOAT, TensorProto.INT64, TensorProto.INT32, TensorProto.UINT8)
-
-
-def _reference(item: TensorProto) -> TensorProto:
-    """``item`` without its data: the executor supplies the weight of that name."""
-    reference = TensorProto(name=item.name, data_type=item.data_type, dims=item.dims)
-    reference.data_location = TensorProto.EXTERNAL
-    location = reference.external_data.add()
-    location.key, location.value = "location", "package"
-    return reference
+    types = (TensorProto.FLOAT, TensorProto.INT64, TensorProto.INT32, TensorProto.UINT8)
+    return nbytes(item) >= SHARED_FROM_BYTES and item.data_type in types

@@ -71,7 +71,7 @@ class DeviceAgent:
             scheduler: decides.
             settings: the stream.
             connect: makes the uplink for this agent; None works without an edge.
-            profile: replaces the package's own profile; tasks may stop early (``core.confidence``) where it says so.
+            profile: replaces the package's own profile.
             on_note: told, in words, when the connection to the edge comes and goes.
             machine: clock, processor and helper; by default this computer's.
 
@@ -79,7 +79,7 @@ class DeviceAgent:
             InputError: the scheduler refuses this network, gain or stream.
         """
         self._settings = settings
-        self._profile = profile or package.profile.stopping(None)
+        self._profile = profile or package.profile
         self._machine = machine or real_machine()
         self._clock = self._machine.clock
         self._teller = Teller(on_note)
@@ -94,8 +94,7 @@ class DeviceAgent:
         self._stage = DeviceStage(self._machine, runner, self._profile, cuts, beliefs.device, answers.reader, build_ms)
         self._endings = Endings(self._teller, Departures(beliefs, self._adapter, self._teller).learn)
         rescue = Rescue(self._clock, self._stage, self._endings, punctuality)
-        wants = answers.wants_outputs, self._profile.confidence is not None
-        flights = Flights(self._clock, beliefs, punctuality, cuts, wants, self._endings.unanswered)
+        flights = Flights(self._clock, beliefs, punctuality, cuts, answers.wants_outputs, self._endings.unanswered)
         parts = Parts(
             clock=self._clock,
             settings=settings,
@@ -136,7 +135,7 @@ class DeviceAgent:
         """Take the tasks of ``arrivals`` (times from ``start_ms``) and return when each has its outcome, logged.
 
         Arrivals are taken one by one, so they may be endless. When cancelled, no more are taken, and tasks that have
-        arrived get a second to end. A source that fails ends the stream, and is raised when all tasks have ended.
+        arrived get 0.7 s to end. A source that fails ends the stream, and is raised when all tasks have ended.
         """
         replay = Replay(self._machine.alarm, arrivals, start_ms, self.take, self._endings.no_more)
         async with self.taking(start_ms, log, on_task):
@@ -152,7 +151,7 @@ class DeviceAgent:
     async def taking(
         self, start_ms: float, log: TaskLog, on_task: Callable[[Task], object] | None = None
     ) -> AsyncIterator[None]:
-        """Within, tasks may be taken one by one; at the end those that have arrived get a second to end."""
+        """Within, tasks may be taken one by one; at the end those that have arrived get 0.7 s to end."""
         self._start_ms = start_ms
         self._endings.begin(start_ms, log, on_task)
         watch = asyncio.create_task(self._contact.watch())
@@ -257,7 +256,7 @@ class DeviceAgent:
 
         def done(way: LocalFinish, result: Any) -> None:
             if isinstance(result, ExitAnswer):
-                self._endings.answer(task, self._clock.now_ms(), self._stage.after_block(result.exit), result)
+                self._endings.answer(task, self._clock.now_ms(), way.exit, way.after_block, result)
             else:
                 self._endings.fail(task, reason_of(result))
 
@@ -290,7 +289,7 @@ class DeviceAgent:
         if task.transfer is not None:
             self._backlogs.transfer_gone(task.transfer)
         if isinstance(result, ExitAnswer):
-            self._endings.answer(task, task.device_done_ms, self._stage.after_block(result.exit), result)
+            self._endings.answer(task, task.device_done_ms, task.exit, task.partition, result)
         elif result is not None:
             if not task.ended:
                 self._teller.once(type(result).__name__, f"task {task.number}: {result}")

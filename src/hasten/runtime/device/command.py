@@ -87,7 +87,7 @@ def run_device(
     prepared = PreparedDevice(opened, plan)
     tally = Tally(name, plan.seed, prepared.times, plan.slowdown)
     log, told = TaskLog(stream.log), open_answers(stream.answers, note)
-    watched = WatchedDevice(stream.metrics, note)
+    watched = WatchedDevice(stream.metrics, plan.otel, note)
 
     def tell(version: PreparedDevice) -> OnTask:
         answers, add = Answers(version.package), tally.of(version.times)
@@ -96,7 +96,7 @@ def run_device(
             add(task)
             answer = answers.of(task)
             told.write(answer.line())
-            watched.ended(answer, task.wire_bytes)
+            watched.ended(task, answer, version.package.manifest.name)
             if progress and stream.tasks:
                 progress(f"{name} on {opened.manifest.name}", tally.tasks / stream.tasks)
 
@@ -128,6 +128,7 @@ def run_device(
     finally:
         log.close()
         told.close()
+        watched.close()
         if learning is not None:
             learning.close()
     return tally

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 
 from hasten.core.errors import HastenError
 from hasten.runtime.outputs import ExitAnswer, OutputReader
@@ -30,26 +29,25 @@ class EdgeAnswers:
         self._payloads = OutputPayloads(manifest)
         self.limits = device_limits(self._payloads.max_bytes) if self.wants_outputs else DEVICE_LIMITS
 
-    def read(self, exit_: int, answer: EdgeAnswer, stops: Sequence[int] = ()) -> ExitAnswer:
-        """What an answer to a task for ``exit_`` says; it may come of one of the earlier exits ``stops``.
+    def read(self, exit_: int, answer: EdgeAnswer) -> ExitAnswer:
+        """What an answer to a task for ``exit_`` says.
 
         Raises:
             HastenError: it cannot be true.
         """
-        if answer.status is not Status.DONE or answer.exit not in (exit_, *stops):
+        if answer.status is not Status.DONE or answer.exit != exit_:
             raise HastenError(f"got status {answer.status.name} of exit {answer.exit}, expected DONE of exit {exit_}")
-        exit_ = answer.exit
         if not self.wants_outputs:
             if answer.outputs:
                 raise HastenError(f"got {len(answer.outputs)} bytes of outputs, expected none")
-            return ExitAnswer(*self._label(answer), {}, exit_)
+            return ExitAnswer(*self._label(answer), {})
         found = self.reader.read(exit_, self._payloads.decode(exit_, answer.outputs))
         if not self.reader.classes:
             return found
         index, confidence = self._label(answer)
         if index != found.class_index:
             raise HastenError(f"got class {index}, expected {found.class_index}, as the logits say")
-        return ExitAnswer(index, confidence, found.outputs, exit_)
+        return ExitAnswer(index, confidence, found.outputs)
 
     def _label(self, answer: EdgeAnswer) -> tuple[int, float]:
         """Class and confidence."""

@@ -11,7 +11,7 @@ from hasten.runtime.device.tasklog import TaskLog
 from hasten.runtime.device.tasks import Outcome, Reason, Task
 from hasten.runtime.outputs import ExitAnswer
 
-DRAIN_S = 1.0
+DRAIN_S = 0.7
 """An agent that is asked to end waits so long for the tasks that it has."""
 MOST_KINDS = 100
 """So many kinds of things are told of once: an edge may think of any number of texts."""
@@ -94,10 +94,10 @@ class Endings:
             for task in list(self.open.values()):
                 self.end(task, Outcome.LATE, Reason.STOPPED)
 
-    def answer(self, task: Task, now_ms: float, partition: int, found: ExitAnswer) -> None:
-        """A task has its answer, with blocks 1..``partition`` run here; the first one counts."""
+    def answer(self, task: Task, now_ms: float, exit_: int, partition: int, found: ExitAnswer) -> None:
+        """A task has its answer, by the option (``exit_``, ``partition``); the first one counts."""
         if not task.ended:
-            task.answer(now_ms, partition, found)
+            task.answer(now_ms, exit_, partition, found)
             self._close(task)
 
     def end(self, task: Task, outcome: Outcome, reason: Reason) -> None:

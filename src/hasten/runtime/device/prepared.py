@@ -9,6 +9,7 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from hasten.core.arrivals import Arrivals
 from hasten.core.decision import Scheduler
@@ -28,6 +29,9 @@ from hasten.runtime.wire.handshake import Hello
 from hasten.schedulers import make_scheduler
 from hasten.split.executor import DEFAULT_MEMORY_BYTES, Executor
 from hasten.split.package import Package, open_package
+
+if TYPE_CHECKING:
+    from opentelemetry.trace import TracerProvider
 
 DEFAULT_DEADLINE_MS, DEFAULT_RATE_HZ = 100.0, 10.0
 
@@ -51,7 +55,7 @@ class DevicePlan:
         memory_mb: limit for what the segments need that are kept ready; what the scheduler may use comes first.
         seed: for schedulers that draw.
         outputs: have the edge send a classifier's logits, too; other outputs it always sends.
-        max_accuracy_loss: tasks may stop at an exit that they pass, if the package was built for at most such a loss.
+        otel: where traces of tasks go: an OTLP endpoint, or a tracer provider of OpenTelemetry.
     """
 
     edge: str | None = None
@@ -68,7 +72,7 @@ class DevicePlan:
     memory_mb: int = DEFAULT_MEMORY_BYTES >> 20
     seed: int = 0
     outputs: bool = False
-    max_accuracy_loss: float | None = None
+    otel: str | TracerProvider | None = None
 
 
 class PreparedDevice:
@@ -76,7 +80,7 @@ class PreparedDevice:
 
     Attributes:
         package: what runs.
-        times: its profile, or the one that replaces it; with early stops where they are asked for.
+        times: its profile, or the one that replaces it.
     """
 
     def __init__(self, package: str | Path | Package, plan: DevicePlan) -> None:
@@ -86,8 +90,7 @@ class PreparedDevice:
             InputError: something given cannot be used. An edge that is not there is no error.
         """
         self.package = package if isinstance(package, Package) else open_package(package)
-        times = read_profile(Path(plan.profile)) if plan.profile else self.package.profile
-        self.times: Profile = times.stopping(plan.max_accuracy_loss)
+        self.times: Profile = read_profile(Path(plan.profile)) if plan.profile else self.package.profile
         require_fit(self.times, self.package)
         if not 0 < plan.rate_hz < math.inf:
             raise InputError("device", "rate_hz", plan.rate_hz, "a number above 0")

@@ -56,7 +56,7 @@ class Submissions:
         await self._ending.enter_async_context(self._line.taking(self._start_ms, log, self._told_of))
 
     async def close(self) -> None:
-        """Take no more frames, and see those through that are here, for a second at most."""
+        """Take no more frames, and see those through that are here, for 0.7 s at most."""
         with self._lock:
             self._closed = True
         await self._ending.aclose()  # what was handed to the loop before runs before

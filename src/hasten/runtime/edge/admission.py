@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 
 from hasten.runtime.edge.queue import QueueLimits, TaskQueue, Ticket
 from hasten.runtime.edge.served import Refusal
+from hasten.runtime.edge.together import WINDOW, all_in_time
 from hasten.runtime.wire.frames import Code
 
 UNFAIR = 1.5
@@ -69,7 +70,15 @@ class Admission:
             text = f"{queue.size_bytes} bytes wait and {more_bytes} came, expected {limits.size_bytes} at most"
             return Refusal(Code.BUSY, text), queue.waiting(gone)
         in_the_way = queue.hindered(new, busy_ms, gone)
-        return None if in_the_way is None else (None, in_the_way)
+        if in_the_way is None or self._fit_together(new, busy_ms, gone):
+            return None
+        return None, in_the_way
+
+    def _fit_together(self, new: Ticket, busy_ms: Sequence[float], gone: list[Ticket]) -> bool:
+        """Whether all could be in time when alike ones are run at once, though not one by one."""
+        if new.together < 2 or not self._queue.batchable or len(self._queue) >= WINDOW:
+            return False
+        return all_in_time(self._queue.with_one(new, gone), busy_ms, new.arrived_ms)
 
 
 def _victim(new: Ticket, in_the_way: list[Ticket], gone: list[Ticket]) -> Ticket | None:

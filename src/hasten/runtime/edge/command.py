@@ -10,7 +10,7 @@ from typing import Any
 
 from hasten.runtime.edge.opened import EdgePlan, OpenedEdge
 from hasten.runtime.edge.server import EdgeServer
-from hasten.runtime.notes import Notes, say_on_stderr
+from hasten.runtime.notes import Notes, Record, say_on_stderr
 from hasten.runtime.sockets import run_loop
 
 
@@ -19,6 +19,7 @@ def serve_edge(
     plan: EdgePlan,
     beside: Callable[[EdgeServer], AbstractContextManager[object]] | None = None,
     hear: Callable[[str], None] = say_on_stderr,
+    record: Record | None = None,
 ) -> None:
     """Serve packages until interrupted or terminated.
 
@@ -29,26 +30,37 @@ def serve_edge(
         plan: how.
         beside: given the server when it listens; what it makes is entered until the end.
         hear: takes the lines instead of standard error.
+        record: takes them as data, too, and those that would be printed.
 
     Raises:
         InputError: a package is not intact, a number is out of range, the port is taken, or a file does not fit.
     """
-    notes = Notes(hear)
+    notes = Notes(hear, record=record)
+
+    def tell(event: str, text: str, **fields: object) -> None:
+        if record is None:
+            print(text, flush=True)
+        else:
+            record(event, text, fields)
+
     edge = OpenedEdge(packages, plan, notes)
 
     async def serve() -> None:
         asyncio.get_running_loop().set_exception_handler(lambda loop, context: notes.tell("error", _error(context)))
         server = await edge.start()
-        names = ", ".join(package.manifest.name for package in edge.packages)
+        names = [package.manifest.name for package in edge.packages]
+        place = f"{server.host}:{server.port}"
         doors = "".join(f"; {door} on {address}" for door, address in edge.addresses.items())
-        print(f"edge serves {names} on {server.host}:{server.port}{doors}", flush=True)
+        text = f"edge serves {', '.join(names)} on {place}{doors}"
+        tell("serving", text, packages=names, address=place, doors=edge.addresses)
         try:
             with beside(server) if beside is not None else nullcontext():
                 await asyncio.Event().wait()
         finally:
             await edge.close()
-            told = ", ".join(f"{count} {kind}" for kind, count in sorted(server.core.totals.items())) or "no tasks"
-            print(f"edge ended; {server.connections.welcomed} devices came; tasks: {told}", flush=True)
+            totals, devices = dict(sorted(server.core.totals.items())), server.connections.welcomed
+            told = ", ".join(f"{count} {kind}" for kind, count in totals.items()) or "no tasks"
+            tell("ended", f"edge ended; {devices} devices came; tasks: {told}", devices=devices, tasks=totals)
 
     run_loop(serve())
 

@@ -221,7 +221,5 @@ def task_request(served: Served, submit: Submit) -> Request:
         raise WireError(Code.CUT, f"SUBMIT: got other tensors at cut {submit.cut}, expected {wanted}")
     payload = submit.rest[len(types) :]
     decode = partial(codec.decode, payload, specs)
-    pack = served.payloads.encode if submit.wants_outputs else None
-    return Request(
-        served, submit.cut, submit.exit, decode, len(payload), submit.latest_ms, pack, may_stop=submit.may_stop
-    )
+    pack = partial(served.payloads.encode, submit.exit) if submit.wants_outputs else None
+    return Request(served, submit.cut, submit.exit, decode, len(payload), submit.latest_ms, pack)

@@ -90,6 +90,11 @@ class Guest:
         where = f"{self.address}:{self.port}"
         return where if self.name is None else f"{self.name} ({where})"
 
+    def fields(self) -> dict[str, object]:
+        """Who it is, as data."""
+        known = {"device": self.name} if self.name is not None else {}
+        return {**known, "address": f"{self.address}:{self.port}"}
+
 
 class Connections:
     """The connections of an edge. All calls are made in the event loop.
@@ -156,7 +161,7 @@ class Connections:
         self._addresses[guest.address] += 1
         guest.heard_ms = self._clock.now_ms()
         self.welcomed += 1
-        self._notes.tell("come", f"edge: {guest} connected")
+        self._notes.tell("come", f"edge: {guest} connected", **guest.fields())
         return None
 
     def _make_room(self, guest: Guest) -> Refusal | None:
@@ -186,12 +191,14 @@ class Connections:
 
     def refused(self, guest: Guest, refusal: Refusal) -> None:
         """A device's task is refused."""
-        self._notes.tell(f"task {refusal.code.name}", f"edge: a task of {guest} refused: {refusal.text}")
+        text = f"edge: a task of {guest} refused: {refusal.text}"
+        self._notes.tell(f"task {refusal.code.name}", text, reason=refusal.text, **guest.fields())
 
     def turned_away(self, where: str, refusal: Refusal) -> None:
         """Somebody is not even let in."""
         self.ended[refusal.code.name.lower()] += 1
-        self._notes.tell("refused", f"edge: {where} refused: {refusal.text}")
+        fields = {"address": where, "code": refusal.code.name.lower(), "reason": refusal.text}
+        self._notes.tell("refused", f"edge: {where} refused: {refusal.text}", **fields)
 
     def end(self, guest: Guest, code: Code, text: str) -> None:
         """Close a connection with a word why."""
@@ -217,7 +224,8 @@ class Connections:
         else:
             return
         kind = "refused" if guest.name is None else "gone"
-        self._notes.tell(kind, f"edge: {guest} {kind}: {guest.leaving}")
+        fields = guest.fields() | {"reason": guest.leaving}
+        self._notes.tell(kind, f"edge: {guest} {kind}: {guest.leaving}", **fields)
 
     def check_tokens(self, accepted: Callable[[bytes], bool]) -> None:
         """Have those go whose token is accepted no more."""

@@ -20,22 +20,24 @@ from hasten.runtime.edge.admission import Admission
 from hasten.runtime.edge.carried import CarriedWork, others_work
 from hasten.runtime.edge.correction import ServiceCorrection
 from hasten.runtime.edge.counts import EdgeCounts
+from hasten.runtime.edge.outcomes import answered, late
 from hasten.runtime.edge.queue import LastStarts, QueueLimits, Reply, ServiceOrder, TaskQueue, Ticket, earliest_deadline
 from hasten.runtime.edge.served import Computed, Refusal, Request, Served
 from hasten.runtime.edge.services import Services
+from hasten.runtime.edge.together import WINDOW, companions, forecast_together
 from hasten.runtime.edge.workers import Workers
 from hasten.runtime.notes import Notes
 from hasten.runtime.wire.frames import Code
 from hasten.runtime.wire.load import LoadReport
-from hasten.runtime.wire.tasks import EdgeAnswer, Status
+from hasten.runtime.wire.tasks import EdgeAnswer
 
 OVERDUE_MS = 5_000.0
 """A task that takes so much longer than predicted is told of."""
 LONGEST_WAIT_MS = 3_600_000.0
 """What may start later than in so long is not watched for its last moment."""
 
-Start = tuple[int, Request, Callable[[Computed | Refusal], None]]
-"""What :meth:`Workers.execute` is called with."""
+Start = tuple[int, list[Ticket]]
+"""A worker, and what it is to run at once."""
 Told = list[tuple[Ticket, EdgeAnswer | Refusal]]
 """Who is told what once the lock is let go."""
 
@@ -123,23 +125,23 @@ class EdgeCore:
         with self._lock:
             now = self.clock.now_ms()
             device.within_ms = request.latest_ms - now
-            profiled_ms = request.served.edge_ms(request.cut, request.exit, request.may_stop) or 0.0
+            profiled_ms = request.served.edge_ms(request.cut, request.exit) or 0.0
             ratio = self._correction.ratio(request.segment, now)
-            ticket = Ticket(request, reply, device, now, profiled_ms, profiled_ms * ratio)
+            sizes = request.served.batch_sizes(request.cut, request.exit)
+            ticket = Ticket(request, reply, device, now, profiled_ms, profiled_ms * ratio, sizes)
             told: Told = []
             start = None
             outcome = self._objection(ticket, now, told)
             if outcome is not None:
                 told.append((ticket, outcome))
             elif self._free:
-                start = self._start(self._free.pop(), ticket, now)
+                start = self._start(self._free.pop(), [ticket], now)
             else:
                 self._wait(ticket, now)
             self.counts.ended(*(outcome for _, outcome in told))
         for other, outcome in told:
             self._tell(other, outcome)
-        if start is not None:
-            self._workers.execute(*start)
+        self._run(start)
         return ticket
 
     def abandon(self, ticket: Ticket) -> None:
@@ -188,37 +190,49 @@ class EdgeCore:
             self._last_starts.add(ticket, self._queue)
             self._await_last_start()
 
-    def _start(self, worker: int, ticket: Ticket, now: float) -> Start:
-        ticket.started_ms = now
-        self._carried.began(ticket.predicted_ms, now)
-        ticket.device.began(ticket.predicted_ms, now)
-        self._running[worker] = ticket
-        return worker, ticket.request, partial(self._done, worker, ticket)
+    def _start(self, worker: int, tickets: list[Ticket], now: float) -> Start:
+        """The first of several that are run at once stands for them in what is left."""
+        head, factor = tickets[0], tickets[0].factor(len(tickets))
+        for ticket in tickets:
+            ticket.started_ms = now
+            share_ms = ticket.predicted_ms * factor / len(tickets)
+            self._carried.began(share_ms, now)
+            ticket.device.began(share_ms, now)
+        head.predicted_ms *= factor
+        self._running[worker] = head
+        return worker, tickets
 
     def _next(self, worker: int, now: float, told: Told) -> Start | None:
         """What a worker that has become free does next; those whose turn comes too late are told so."""
         while len(self._queue):
             ticket = self._queue.take()
             if now <= ticket.last_start_ms:
-                return self._start(worker, ticket, now)
+                others_ms = self._left_ms(now, besides=worker)
+                members = companions(ticket, self._queue.first(WINDOW), now, others_ms)
+                for member in members:
+                    self._queue.remove(member)
+                return self._start(worker, [ticket, *members], now)
             told.append((ticket, self._late(ticket, now)))
         self._running[worker] = None
         self._free.append(worker)
         return None
 
-    def _left_ms(self, now: float) -> list[float]:
-        """Of what runs, ascending. A task that is overdue is expected to take as long again as it is overdue."""
-        return sorted(0.0 if it is None else abs(it.started_ms + it.predicted_ms - now) for it in self._running)
+    def _left_ms(self, now: float, besides: int = -1) -> list[float]:
+        """Of what runs, ascending, ``besides`` one worker's. What is overdue is expected to take as long again."""
+        running = [it for worker, it in enumerate(self._running) if worker != besides]
+        return sorted(0.0 if it is None else abs(it.started_ms + it.predicted_ms - now) for it in running)
 
     def _report(self, device: CarriedWork, now: float) -> LoadReport:
         self._sequence += 1
         others = others_work(self._carried, device, now)
-        backlog_ms = self._queue.forecast(self._left_ms(now), now, device.within_ms)
+        backlog_ms = forecast_together(self._queue, self._left_ms(now), now, device.within_ms)
         return LoadReport(self._sequence, len(self._queue), tuple(backlog_ms), *others)
 
     def _late(self, ticket: Ticket, now: float) -> EdgeAnswer:
-        report = self._report(ticket.device, now)
-        return EdgeAnswer(Status.LATE, ticket.request.exit, 0, 0.0, _us(now - ticket.arrived_ms), 0, 0, report)
+        return late(ticket, now, self._report(ticket.device, now))
+
+    def _told_of(self, ticket: Ticket, one: Computed | Refusal, now: float) -> EdgeAnswer | Refusal:
+        return one if isinstance(one, Refusal) else answered(ticket, one, self._report(ticket.device, now))
 
     def _await_last_start(self) -> None:
         """Be called when the next waiting task's last moment has passed."""
@@ -245,42 +259,37 @@ class EdgeCore:
         for ticket, outcome in told:
             self._tell(ticket, outcome)
 
-    def _done(self, worker: int, ticket: Ticket, computed: Computed | Refusal) -> None:
-        """A worker has finished a task: it gets its next one, then the task is answered."""
+    def _run(self, start: Start | None) -> None:
+        """Have a worker begin."""
+        if start is None:
+            return
+        worker, tickets = start
+        if len(tickets) == 1:
+            self._workers.execute(worker, tickets[0].request, lambda it: self._done(worker, tickets, [it]))
+        else:
+            self._workers.execute_together(worker, [it.request for it in tickets], partial(self._done, worker, tickets))
+
+    def _done(self, worker: int, tickets: list[Ticket], computed: Sequence[Computed | Refusal]) -> None:
+        """A worker has finished tasks: it gets its next ones, then those are answered."""
         told: Told = []
         idle = None
         with self._lock:
             now = self.clock.now_ms()
-            if isinstance(computed, Computed):
-                took_ms = computed.decode_ms + computed.compute_ms
-                self.counts.ran(ticket.started_ms - ticket.arrived_ms, took_ms)
-                self._correction.measured(*ticket.request.ran(computed.stopped, ticket.profiled_ms), took_ms, now)
+            for ticket, one in zip(tickets, computed, strict=True):
+                if isinstance(one, Computed):
+                    took_ms = one.decode_ms + one.compute_ms
+                    self.counts.ran(ticket.started_ms - ticket.arrived_ms, took_ms)
+                    self._correction.measured(ticket.request.segment, ticket.profiled_ms, took_ms, now)
             start = self._next(worker, now, told)
-            told.append((ticket, self._outcome(ticket, computed, now)))
+            told += [(ticket, self._told_of(ticket, one, now)) for ticket, one in zip(tickets, computed, strict=True)]
             self.counts.ended(*(outcome for _, outcome in told))
             if len(self._free) == self.workers:
                 idle, self._when_idle = self._when_idle, None
-        if start is not None:
-            self._workers.execute(*start)
+        self._run(start)
         for other, outcome in reversed(told):
             self._tell(other, outcome)
         if idle is not None:
             idle()
-
-    def _outcome(self, ticket: Ticket, computed: Computed | Refusal, now: float) -> EdgeAnswer | Refusal:
-        if isinstance(computed, Refusal):
-            return computed
-        return EdgeAnswer(
-            computed.status,
-            computed.stopped or ticket.request.exit,
-            computed.class_index,
-            computed.confidence,
-            _us(ticket.started_ms - ticket.arrived_ms),
-            _us(computed.compute_ms),
-            _us(computed.decode_ms),
-            self._report(ticket.device, now),
-            outputs=computed.outputs,
-        )
 
     def _tell(self, ticket: Ticket, outcome: EdgeAnswer | Refusal) -> None:
         """Reply; a reply that fails is its asker's trouble and nobody else's."""
@@ -288,7 +297,3 @@ class EdgeCore:
             ticket.reply(ticket, outcome)
         except Exception as error:
             self.notes.tell("reply", f"edge: an answer could not be handed over: {type(error).__name__}: {error}")
-
-
-def _us(milliseconds: float) -> int:
-    return min(max(int(milliseconds * 1000.0), 0), 0xFFFFFFFF)

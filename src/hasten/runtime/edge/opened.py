@@ -25,6 +25,9 @@ from hasten.runtime.place import parse_place
 from hasten.split.executor import DEFAULT_MEMORY_BYTES
 from hasten.split.package import Package, open_package
 
+CERTIFICATE_EVERY_S = 3600.0
+"""The edge looks at its own certificate so often."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class EdgePlan:
@@ -115,6 +118,7 @@ class OpenedEdge:
         self.server: EdgeServer
         self.served: EdgePackages
         self._keeping: asyncio.Task[None] | None = None
+        self._next_look: asyncio.TimerHandle | None = None
 
     async def start(self) -> EdgeServer:
         """Listen, in the running event loop.
@@ -141,8 +145,7 @@ class OpenedEdge:
             notes.tell("memory", shortfall)
         if limits.devices < plan.max_devices:
             notes.tell("limits", f"edge: takes {limits.devices} devices: there are no more file descriptors")
-        for told in own_certificate(Path(plan.tls_cert), self._tls) if plan.tls_cert and self._tls else []:
-            notes.tell("certificate", told)
+        self._tell_certificate()
         try:
             if self._health_place is not None:
                 self.health = await HealthServer.open(self._health_place, self.server)
@@ -153,6 +156,16 @@ class OpenedEdge:
         self._keeping = asyncio.create_task(self.served.keep(self._folder))
         return self.server
 
+    def _tell_certificate(self, before: str = "") -> None:
+        """Tell what devices find of the edge's certificate, and again when that has changed: it may expire."""
+        if self._plan.tls_cert is None or self._tls is None:
+            return
+        told = own_certificate(Path(self._plan.tls_cert), self._tls)
+        if told != before:
+            self._notes.tell("certificate", told)
+        loop = asyncio.get_running_loop()
+        self._next_look = loop.call_later(CERTIFICATE_EVERY_S, self._tell_certificate, told)
+
     @property
     def addresses(self) -> dict[str, str]:
         """Where else it can be asked, by name."""
@@ -161,6 +174,8 @@ class OpenedEdge:
 
     async def close(self) -> None:
         """Answer what runs, refuse what waits, end; its health can be asked for until then."""
+        if self._next_look is not None:
+            self._next_look.cancel()
         if self._keeping is not None:
             self._keeping.cancel()
         doors = asyncio.create_task(asyncio.to_thread(self._doors.close))

@@ -37,7 +37,19 @@ class Ticket:
     """Time at work on it by the profile."""
     predicted_ms: float
     """The same as measured lately, when it came."""
+    sizes: tuple[int, ...] = (1,)
+    """The measured numbers of tasks like it that may be run at once."""
     started_ms: float = math.inf
+
+    @property
+    def together(self) -> int:
+        """With how many, itself included, it may be run at once."""
+        return self.sizes[-1]
+
+    def factor(self, count: int) -> float:
+        """How many times as long as it alone so many tasks like it take at once."""
+        request = self.request
+        return request.served.batch_factor(request.cut, request.exit, count) if count > 1 else 1.0
 
     @property
     def last_start_ms(self) -> float:
@@ -78,10 +90,11 @@ class TaskQueue:
 
     Attributes:
         size_bytes: what they hold in memory.
+        batchable: how many of them may be run with others at once.
     """
 
     def __init__(self, order: ServiceOrder) -> None:
-        self.size_bytes = 0
+        self.size_bytes = self.batchable = 0
         self._by_times = order
         self._tickets: list[Ticket] = []
         self._waiting: set[Ticket] = set()
@@ -98,6 +111,7 @@ class TaskQueue:
         insort_right(self._tickets, ticket, key=self._order)
         self._waiting.add(ticket)
         self.size_bytes += ticket.request.size_bytes
+        self.batchable += ticket.together > 1
         self._work_ms += ticket.predicted_ms
         ticket.device.waiting_ms += ticket.predicted_ms
         ticket.device.waiting += 1
@@ -124,8 +138,7 @@ class TaskQueue:
         that is free takes the next task. With one worker, or up to ``EXACTLY`` tasks, that is exact; what waits behind
         is shared out evenly, so that the cost does not grow with the queue.
         """
-        last = self._by_times(now_ms, now_ms + within_ms)
-        ahead = bisect_right(self._tickets, last, key=self._order)
+        ahead = self.ahead(now_ms, within_ms)
         work_ms = self._work_ms
         if ahead < len(self._tickets):
             work_ms = sum(ticket.predicted_ms for ticket in islice(self._tickets, ahead))
@@ -139,6 +152,19 @@ class TaskQueue:
         busy_ms.sort()
         return levelled(busy_ms, work_ms) if ahead > EXACTLY else busy_ms
 
+    def ahead(self, now_ms: float, within_ms: float) -> int:
+        """How many would be served before a task that came now, with so much time."""
+        return bisect_right(self._tickets, self._by_times(now_ms, now_ms + within_ms), key=self._order)
+
+    def first(self, count: int) -> list[Ticket]:
+        """So many, the next in turn."""
+        return self._tickets[:count]
+
+    def with_one(self, new: Ticket, without: Collection[Ticket] = ()) -> list[Ticket]:
+        """All that would wait, in order of service, if ``new`` came and ``without`` left."""
+        turn = bisect_right(self._tickets, self._order(new), key=self._order)
+        return [ticket for ticket in (*self._tickets[:turn], new, *self._tickets[turn:]) if ticket not in without]
+
     def hindered(self, new: Ticket, busy_ms: Sequence[float], without: Collection[Ticket] = ()) -> list[Ticket] | None:
         """Who stands in the way of being in time, if ``new`` came and ``without`` left; None if nothing does.
 
@@ -149,7 +175,7 @@ class TaskQueue:
         if turn == len(self._tickets) and not without:
             in_time = new.arrived_ms + self.forecast(busy_ms, new.arrived_ms)[0] <= new.last_start_ms
             return None if in_time else list(self._tickets)
-        before, after = _Starts(new.arrived_ms, busy_ms), _Starts(new.arrived_ms, busy_ms)
+        before, after = Starts(new.arrived_ms, busy_ms), Starts(new.arrived_ms, busy_ms)
         for position, ticket in enumerate(self._tickets):
             if position == turn and after.next(new) > new.last_start_ms:
                 return self._up_to(position, without)
@@ -173,12 +199,13 @@ class TaskQueue:
     def _gone(self, ticket: Ticket) -> None:
         self._waiting.discard(ticket)
         self.size_bytes -= ticket.request.size_bytes
+        self.batchable -= ticket.together > 1
         self._work_ms = max(self._work_ms - ticket.predicted_ms, 0.0) if self._tickets else 0.0
         ticket.device.waiting_ms = max(ticket.device.waiting_ms - ticket.predicted_ms, 0.0)
         ticket.device.waiting -= 1
 
 
-class _Starts:
+class Starts:
     """When tasks start that are served one after the other by the worker that is free first."""
 
     def __init__(self, now_ms: float, busy_ms: Sequence[float]) -> None:
@@ -186,8 +213,13 @@ class _Starts:
         heapq.heapify(self._free_ms)
 
     def next(self, ticket: Ticket) -> float:
+        """When the next one starts."""
+        return self.take(ticket.predicted_ms)
+
+    def take(self, work_ms: float) -> float:
+        """When so much work starts."""
         start_ms = self._free_ms[0]
-        heapq.heapreplace(self._free_ms, start_ms + ticket.predicted_ms)
+        heapq.heapreplace(self._free_ms, start_ms + work_ms)
         return start_ms
 
 

@@ -28,7 +28,7 @@ from hasten.split.package import Package
 
 CHECK_EVERY_MS = 500.0
 """Silent connections are looked for so often."""
-DRAIN_S, LAST_WORDS_S = 1.0, 0.5
+DRAIN_S, LAST_WORDS_S = 0.5, 0.2
 """An edge that ends waits so long for what runs, then so long for its answers to leave."""
 
 

@@ -75,7 +75,7 @@ def tls_trouble(error: BaseException) -> tuple[str, str]:
     return TROUBLES.get(reason, ("tls", f"no TLS connection ({reason})"))
 
 
-def own_certificate(certificate: Path, context: ssl.SSLContext) -> list[str]:
+def own_certificate(certificate: Path, context: ssl.SSLContext) -> str:
     """What devices will find of the edge's certificate, in words: whom it names, until when, and what is wrong.
 
     Asked of a handshake in memory, as a device would make it that trusts this very file.
@@ -89,13 +89,13 @@ def own_certificate(certificate: Path, context: ssl.SSLContext) -> list[str]:
     except ssl.SSLCertVerificationError as error:
         clocks = error.verify_code in (EXPIRED, NOT_YET_VALID)
         hint = "renew it, or set this machine's clock" if clocks else "devices will refuse it"
-        return [f"edge: its certificate {certificate} is not valid ({error.verify_message}): {hint}"]
+        return f"edge: its certificate {certificate} is not valid ({error.verify_message}): {hint}"
     except ssl.SSLError as error:
-        return [f"edge: its certificate {certificate} could not be looked at ({error})"]
+        return f"edge: its certificate {certificate} could not be looked at ({error})"
     names = names_in(found)
     if not names:
-        return [f"edge: its certificate {certificate} has no subjectAltName: devices will refuse it by any name"]
-    return [f"edge: its certificate is of {names}, valid until {found.get('notAfter')}"]
+        return f"edge: its certificate {certificate} has no subjectAltName: devices will refuse it by any name"
+    return f"edge: its certificate is of {names}, valid until {found.get('notAfter')}"
 
 
 def _shaken(server: ssl.SSLContext, client: ssl.SSLContext) -> Mapping[str, Any]:

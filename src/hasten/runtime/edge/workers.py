@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import queue
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Protocol
 
 from hasten.core.errors import InputError
 from hasten.runtime.edge.served import Computed, Refusal, Request, compute
+from hasten.runtime.edge.together import compute_together
 from hasten.runtime.pace import sharpen_sleep
 from hasten.runtime.wire.load import MAX_WORKERS
 
 Done = Callable[[Computed | Refusal], None]
+AllDone = Callable[[list[Computed | Refusal]], None]
 
 
 class Workers(Protocol):
@@ -30,6 +32,9 @@ class Workers(Protocol):
     def execute(self, worker: int, request: Request, done: Done) -> None:
         """Run a task on worker ``worker``, which is free, and call ``done`` with what came out; does not wait."""
 
+    def execute_together(self, worker: int, requests: Sequence[Request], done: AllDone) -> None:
+        """The same with several tasks of one segment at once; only where the profile has times of batches."""
+
     def close(self, wait_s: float) -> None:
         """End after the tasks under way, which are waited for so long at most."""
 
@@ -42,7 +47,7 @@ class WorkerThreads:
             raise InputError("edge", "workers", count, f"1..{MAX_WORKERS}")
         self.count = count
         self._on_error = on_error or (lambda error: None)
-        self._given: list[queue.SimpleQueue[tuple[Request, Done] | None]] = [queue.SimpleQueue() for _ in range(count)]
+        self._given: list[queue.SimpleQueue[Callable[[], None] | None]] = [queue.SimpleQueue() for _ in range(count)]
         self._threads = [
             threading.Thread(target=self._work, args=(w,), name=f"worker-{w}", daemon=True) for w in range(count)
         ]
@@ -54,7 +59,11 @@ class WorkerThreads:
 
     def execute(self, worker: int, request: Request, done: Done) -> None:
         """Hand a task to a thread."""
-        self._given[worker].put((request, done))
+        self._given[worker].put(lambda: done(compute(request)))
+
+    def execute_together(self, worker: int, requests: Sequence[Request], done: AllDone) -> None:
+        """Hand tasks to a thread that runs them at once."""
+        self._given[worker].put(lambda: done(compute_together(requests)))
 
     def close(self, wait_s: float) -> None:
         """End the threads; one that is at a task for longer is left behind."""
@@ -66,10 +75,9 @@ class WorkerThreads:
 
     def _work(self, worker: int) -> None:
         sharpen_sleep()
-        while (given := self._given[worker].get()) is not None:
-            request, done = given
+        while (work := self._given[worker].get()) is not None:
             try:
-                done(compute(request))
+                work()
             except BaseException as error:  # the thread serves all streams: it goes on
                 self._on_error(error)
-            del given, request, done  # a thread that waits holds no task's memory
+            del work  # a thread that waits holds no task's memory

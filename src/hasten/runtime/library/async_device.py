@@ -81,7 +81,7 @@ class AsyncDevice:
         return self._device.stats()
 
     async def aclose(self) -> None:
-        """Take no more frames, see those through that are here (for a second at most), and end."""
+        """Take no more frames, see those through that are here (for 0.7 s at most), and end."""
         await asyncio.to_thread(self._device.close)
 
     async def __aenter__(self) -> Self:

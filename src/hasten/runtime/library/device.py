@@ -11,7 +11,7 @@ from contextlib import AbstractAsyncContextManager, AsyncExitStack
 from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self, TypedDict, Unpack
+from typing import TYPE_CHECKING, Any, Self, TypedDict, Unpack
 
 from hasten.core.decision import Scheduler
 from hasten.core.errors import ClosedError, HastenError, InputError
@@ -19,14 +19,18 @@ from hasten.runtime.device.agent import DeviceAgent
 from hasten.runtime.device.answers import Answer
 from hasten.runtime.device.events import EdgeEvent
 from hasten.runtime.device.inputs import FrameInput
-from hasten.runtime.device.line import AgentLine
+from hasten.runtime.device.line import AgentLine, OnTask
 from hasten.runtime.device.prepared import DEFAULT_DEADLINE_MS, DevicePlan, PreparedDevice
 from hasten.runtime.device.stats import DeviceStats
 from hasten.runtime.device.streaming import PENDING, StreamPlan, WhenFull, stream
 from hasten.runtime.device.submissions import Submissions
 from hasten.runtime.device.tasklog import TaskLog
+from hasten.runtime.device.watched import traces_of
 from hasten.runtime.library.background import Background, acquire, release
 from hasten.split.package import Package
+
+if TYPE_CHECKING:
+    from opentelemetry.trace import TracerProvider
 
 _logger = logging.getLogger("hasten.device")
 
@@ -44,7 +48,7 @@ class DeviceOptions(TypedDict, total=False):
     memory_mb: int
     seed: int
     outputs: bool
-    max_accuracy_loss: float
+    otel: str | TracerProvider | None
 
 
 class Device:
@@ -63,9 +67,9 @@ class Device:
         log: a file for the task log, one JSON line per frame.
         options: ``token`` and ``tls_ca`` of the edge; ``tls_cert`` and ``tls_key`` of this device, where the edge asks
             for them; ``rate_hz``, the frames a second that you expect (10), for schedulers that plan with it;
-            ``profile``, a file with measured times; ``outputs=True`` has the edge send a classifier's logits, too;
-            ``max_accuracy_loss`` lets a frame stop at an exit that it passes if that is sure enough, in a package that
-            was built for at most such a loss; ``slowdown``, ``memory_mb`` and ``seed`` as for ``hasten device``.
+            ``profile``, a file with measured times; ``outputs=True`` has the edge send
+            a classifier's logits, too; ``otel``, an OTLP endpoint or a tracer provider that traces go to; ``slowdown``,
+            ``memory_mb`` and ``seed`` as for ``hasten device``.
 
     Raises:
         InputError: something given cannot be used.
@@ -94,21 +98,29 @@ class Device:
         self._closed = False
         self._ending = AsyncExitStack()
         self._log = TaskLog(Path(log) if log is not None else None)
+        self._traces = traces_of(plan.otel, _logger.warning)
         self._background: Background = acquire()
         self._line: AgentLine
         self._submissions: Submissions
         try:
             self._background.call(self._open(prepared))
         except BaseException:
-            self._log.close()
+            self._close_files()
             release(self._background)
             raise
 
     async def _open(self, prepared: PreparedDevice) -> None:
         self._line = await self._ending.enter_async_context(AgentLine(prepared, self._agent))
-        self._submissions = Submissions(self._line, self._input, self._plan.deadline_ms)
+        told = self._told if self._traces is not None else None
+        self._submissions = Submissions(self._line, self._input, self._plan.deadline_ms, told)
         await self._submissions.open(self._log)
         self._ending.push_async_callback(self._submissions.close)
+
+    def _told(self, version: PreparedDevice) -> OnTask:
+        """What a version's ended tasks are told."""
+        assert self._traces is not None  # only then it is asked
+        traces, name = self._traces, version.package.manifest.name
+        return lambda task: traces.ended(task, name)
 
     def _agent(self, version: PreparedDevice) -> AbstractAsyncContextManager[DeviceAgent]:
         return version.agent(_logger.info, self._on_event, self._background.compute)
@@ -194,7 +206,7 @@ class Device:
         return self._submissions.stats()
 
     def close(self) -> None:
-        """Take no more frames, see those through that are here (for a second at most), and end. Twice is once."""
+        """Take no more frames, see those through that are here (for 0.7 s at most), and end. Twice is once."""
         self._require_own_process()
         with self._closing:
             if self._closed:
@@ -204,8 +216,13 @@ class Device:
             try:
                 self._background.call(self._ending.aclose())
             finally:
-                self._log.close()
+                self._close_files()
                 release(self._background)
+
+    def _close_files(self) -> None:
+        self._log.close()
+        if self._traces is not None:
+            self._traces.close()
 
     def __enter__(self) -> Self:
         return self

@@ -24,7 +24,7 @@ from pydantic import TypeAdapter
 from hasten.core.arrivals import Arrivals
 from hasten.core.errors import HastenError
 from hasten.core.gain import GainTerms
-from hasten.core.profile import read_profile
+from hasten.core.profile import one_by_one, read_profile
 from hasten.core.rates import rate_trace
 from hasten.runtime.sockets import run_loop
 
@@ -55,7 +55,7 @@ class EdgeProcess:
 
         packages = [open_package(path) for path in message["packages"]]
         profiles = [
-            read_profile(Path(path)) if path else package.profile
+            one_by_one(read_profile(Path(path)) if path else package.profile)
             for path, package in zip(message["profiles"], packages, strict=True)
         ]
         served_as_simulated = first_come
@@ -138,8 +138,7 @@ class DeviceProcess:
         from hasten.split.package import open_package
 
         self._package = open_package(message["package"])
-        profile = read_profile(Path(message["profile"])) if message["profile"] else self._package.profile
-        self._profile = profile.stopping(message["max_accuracy_loss"])
+        self._profile = read_profile(Path(message["profile"])) if message["profile"] else self._package.profile
         self._executor = Executor(self._package, role="device")
         self._executor.warm()
         return {}

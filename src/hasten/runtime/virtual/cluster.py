@@ -22,6 +22,7 @@ from typing import Any
 import numpy as np
 
 from hasten.core.errors import HastenError
+from hasten.core.profile import one_by_one
 from hasten.core.results import Failure, Result
 from hasten.core.scenario import Realization, Scenario
 from hasten.runtime.device.agent import DeviceAgent
@@ -129,14 +130,11 @@ async def _round(
 ) -> tuple[Result, float]:
     """Every task of one realization under one scheduler, and how many virtual seconds that took."""
     clock = VirtualClock(asyncio.get_running_loop())
-    packages = {stream.profile: stand_in_package(stream.profile) for stream in scenario.devices}
+    packages = {stream.profile: stand_in_package(one_by_one(stream.profile)) for stream in scenario.devices}
     edge = VirtualEdge(clock, list(packages.values()), scenario.edge.workers, scenario.edge.slowdown)
     noise = realization.noise
     if noise is not None:
         edge.factor = lambda payload: float(noise.edge_factor[number_in(payload)])
-    ease = realization.ease
-    if ease is not None:
-        edge.ease = lambda payload: float(ease[number_in(payload)])
     lines = [SerialLink(trace) for trace in realization.rates]
     stations = []
     for m, stream in enumerate(scenario.devices):
@@ -178,11 +176,10 @@ def _station(
     compute = VirtualCompute(clock, noise=None if noise is None else noise.part(own))
     agent = DeviceAgent(
         package,
-        StandIn(scenario.devices[m].profile, realization.ease),
+        StandIn(),
         make_scheduler(name),
         stream_settings(scenario, realization.seed, m),
         connector(package, scenario.devices[m].name, link, clock),
-        scenario.devices[m].profile,
         machine=shared_machine(clock, compute, task_ms(scenario), m),
     )
     return _Station(agent, [Arrival(float(realization.arrival_ms[i]), 0, [frame_of(i)], None) for i in own.tolist()])

@@ -47,7 +47,7 @@ class Watched:
 
 
 def both_see(case, folder, seed=0):
-    """(simulated, virtual) sights in order of arrival, up to the first task that a device finishes otherwise."""
+    """(simulated, virtual) views in order of arrival, up to the first task that a device finishes otherwise."""
     watched = Watched()
     simulated = simulate_realizations(case, watched, [case.realize(seed)])[0]
     outcome = run_virtual_scenario(case, ["greedy"], [seed], folder)
@@ -63,7 +63,7 @@ def both_see(case, folder, seed=0):
         virtual.append((arrival_ms, m, (record["exit"], record["partition"]), waits, seen["rate_bits_per_ms"]))
         if record["fallback"] is not None or record["reason"].startswith("cancelled"):
             upset_ms = min(upset_ms, arrival_ms)
-    calm = sum(sight[0] < upset_ms for sight in virtual)
+    calm = sum(seen[0] < upset_ms for seen in virtual)
     return watched.seen[:calm], virtual[:calm], simulated, outcome.results[0]
 
 

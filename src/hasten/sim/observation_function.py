@@ -3,7 +3,7 @@
 A stream's own device, and its own uplink if it has one, are always seen as they are. What it shares with others is
 seen as it stood after the decisions made ``age_ms`` ago or earlier, less the time that has passed; the rate is the one
 in force ``age_ms`` ago, times the realization's error. With ``kind: device`` each stream sees what its own device
-would: see :mod:`hasten.sim.device_sight`.
+would: see :mod:`hasten.sim.device_view`.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from hasten.core.timing import rate_at
 from hasten.sim.arrays import FloatArray
 from hasten.sim.beliefs import SEEN_RATE, UNSEEN_MS, WORKERS
 from hasten.sim.device_pings import workers_of
-from hasten.sim.device_sight import believe
+from hasten.sim.device_view import believe
 from hasten.sim.stages import copy
 from hasten.sim.world import Lane, World
 

@@ -1,0 +1,32 @@
+"""What a device is told of its task."""
+
+from __future__ import annotations
+
+from hasten.runtime.edge.queue import Ticket
+from hasten.runtime.edge.served import Computed
+from hasten.runtime.wire.load import LoadReport
+from hasten.runtime.wire.tasks import EdgeAnswer, Status
+
+
+def late(ticket: Ticket, now: float, report: LoadReport) -> EdgeAnswer:
+    """It could not have been in time, and was not run."""
+    return EdgeAnswer(Status.LATE, ticket.request.exit, 0, 0.0, _us(now - ticket.arrived_ms), 0, 0, report)
+
+
+def answered(ticket: Ticket, computed: Computed, report: LoadReport) -> EdgeAnswer:
+    """It was run."""
+    return EdgeAnswer(
+        computed.status,
+        ticket.request.exit,
+        computed.class_index,
+        computed.confidence,
+        _us(ticket.started_ms - ticket.arrived_ms),
+        _us(computed.compute_ms),
+        _us(computed.decode_ms),
+        report,
+        outputs=computed.outputs,
+    )
+
+
+def _us(milliseconds: float) -> int:
+    return min(max(int(milliseconds * 1000.0), 0), 0xFFFFFFFF)
