@@ -78,9 +78,11 @@ def camera(package, address):
 
 
 class Cable:
-    """A link to an edge that can be cut: bytes both ways between two sockets, until then."""
+    """A link to an edge: bytes both ways between two sockets, and what may go wrong with them."""
 
     def __init__(self, address):
+        self.wait_s, self.swallows, self.damages = 0.0, False, 0
+        """So long every piece waits; whether none arrives; in how many of the next ones a bit is turned over."""
         self._edge = parse_address(address)
         self._listening = socket.create_server(("127.0.0.1", 0))
         self.address = f"127.0.0.1:{self._listening.getsockname()[1]}"
@@ -96,11 +98,17 @@ class Cable:
                 for ends in ((near, far), (far, near)):
                     threading.Thread(target=self._carry, args=ends, daemon=True).start()
 
-    @staticmethod
-    def _carry(source, target):
+    def _carry(self, source, target):
         with contextlib.suppress(OSError):
             while data := source.recv(1 << 16):
-                target.sendall(data)
+                time.sleep(self.wait_s)
+                if not self.swallows:
+                    target.sendall(self._damaged(data) if self.damages else data)
+
+    def _damaged(self, data):
+        self.damages -= 1
+        middle = len(data) // 2
+        return data[:middle] + bytes([data[middle] ^ 16]) + data[middle + 1 :]
 
     def cut(self):
         """Whoever is connected is no more."""
@@ -120,6 +128,37 @@ def test_a_link_that_is_cut(package, edge):
             cable.cut()
             cam.answer()
             cam.until("edge")
+
+
+def test_bits_that_are_turned_over(package, edge):
+    cable = Cable(edge[1])
+    with contextlib.closing(cable), camera(package, cable.address) as cam:
+        for count in (1, 2, 3):
+            cable.damages = count
+            cam.answer()
+            cam.until("edge")
+        assert cable.damages == 0
+
+
+def test_a_link_that_swallows_everything_and_says_nothing(package, edge):
+    """Half open: both ends believe in the connection."""
+    cable = Cable(edge[1])
+    with contextlib.closing(cable), camera(package, cable.address) as cam:
+        cable.swallows = True
+        cam.until("device")
+        cam.until("device")
+        cable.swallows = False
+        cable.cut()
+        cam.until("edge")
+
+
+def test_a_link_that_has_become_slow(package, edge):
+    cable = Cable(edge[1])
+    with contextlib.closing(cable), camera(package, cable.address) as cam:
+        cable.wait_s = 2.0 * DEADLINE_MS / 1000.0
+        cam.until("device")
+        cable.wait_s = 0.0
+        cam.until("edge")
 
 
 def test_an_edge_that_freezes(package, edge):
