@@ -14,7 +14,6 @@ import queue
 import threading
 import time
 from collections.abc import Callable, Mapping
-from importlib.metadata import version
 from typing import NamedTuple
 
 from opentelemetry.context import Context
@@ -28,6 +27,7 @@ from opentelemetry.util.types import AttributeValue
 from hasten.core.errors import InputError
 from hasten.runtime.device.tasks import Outcome, Task
 from hasten.runtime.pace import now_ms
+from hasten.runtime.version import own_version
 
 MOST_WAITING = 1000
 """So many ended tasks wait for their spans; what comes beyond has none."""
@@ -167,7 +167,7 @@ def open_traces(otel: str | TracerProvider, note: Callable[[str], None]) -> Task
         InputError: that is no address.
     """
     if not isinstance(otel, str):
-        tracer = otel.get_tracer("hasten", version("hasten"))
+        tracer = otel.get_tracer("hasten", own_version())
         return TaskTraces(tracer, tracer, lambda: None)
     if not otel.startswith(("http://", "https://")):
         raise InputError("device", "otel", otel, "http://HOST:PORT of a collector, for example http://localhost:4318")
@@ -185,12 +185,12 @@ def open_traces(otel: str | TracerProvider, note: Callable[[str], None]) -> Task
         logging.getLogger("opentelemetry").removeHandler(trouble)
 
     logging.getLogger("opentelemetry").addHandler(trouble)
-    device, edge = (provider.get_tracer("hasten", version("hasten")) for provider in providers)
+    device, edge = (provider.get_tracer("hasten", own_version()) for provider in providers)
     return TaskTraces(device, edge, close)
 
 
 def _provider(service: str, url: str) -> SdkTracerProvider:
-    resource = Resource.create({"service.name": service, "service.version": version("hasten")})
+    resource = Resource.create({"service.name": service, "service.version": own_version()})
     provider = SdkTracerProvider(resource=resource, shutdown_on_exit=False)
     provider.add_span_processor(BatchSpanProcessor(OTLPSpanExporter(url, timeout=CLOSING_S)))
     return provider

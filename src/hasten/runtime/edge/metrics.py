@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from importlib.metadata import version
 
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, InfoMetricFamily, Metric
 from prometheus_client.registry import Collector
@@ -11,6 +10,7 @@ from prometheus_client.registry import Collector
 from hasten.runtime.edge.core import EdgeCore
 from hasten.runtime.edge.server import EdgeServer
 from hasten.runtime.metrics import counter_family, seconds_family
+from hasten.runtime.version import own_version
 
 OUTCOMES = ("done", "late", "invalid", "abandoned")
 REFUSED = "refused ("
@@ -37,7 +37,7 @@ class EdgeMetrics(Collector):
         packages = InfoMetricFamily("hasten_edge_package", "The packages in service, and hasten's version.")
         for served in core.services.all:
             name = served.package.manifest.name
-            packages.add_metric([], {"package": name, "digest": served.digest.hex(), "version": version("hasten")})
+            packages.add_metric([], {"package": name, "digest": served.digest.hex(), "version": own_version()})
         yield packages
 
 

@@ -5,12 +5,12 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
-from importlib.metadata import version
 from typing import Any
 
 from hasten.runtime.edge.oip.asking import DATATYPES, AskError, Trouble, batch_shape, version_of
 from hasten.runtime.edge.served import Served
 from hasten.runtime.edge.services import Services
+from hasten.runtime.version import own_version
 from hasten.split.manifest import TensorSpec
 
 JSON_BYTES = 64 * 1024
@@ -96,7 +96,7 @@ class Models:
 
 def server_note() -> dict[str, Any]:
     """The server's metadata."""
-    return {"name": "hasten", "version": version("hasten"), "extensions": ["binary_tensor_data"]}
+    return {"name": "hasten", "version": own_version(), "extensions": ["binary_tensor_data"]}
 
 
 def _notes(specs: Sequence[TensorSpec]) -> list[TensorNote]:
