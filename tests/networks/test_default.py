@@ -67,16 +67,16 @@ def test_another_seed_is_trained_and_damaged_files_are_made_anew(cache):
 
 def test_the_shipped_weights_are_those_of_the_default_network_and_its_exits_rise():
     dataset = digits(0, train=128, val=1, test=400)
-    network, module = default._default_network(dataset, TINY, default.SHIPPED_WEIGHTS, None)
+    network, module = default.default_network(dataset, TINY, default.SHIPPED_WEIGHTS, None)
     found = exit_accuracy(module, dataset.test_x, dataset.test_y)
     assert len(found) == len(network.exit_names) == 6
     assert found[0] < 0.6 and found[1] > found[0] + 0.2 and found[2] > found[1] + 0.05 and found[5] > 0.93
 
 
 def test_kept_weights_are_the_trained_ones(cache, tmp_path, monkeypatch):
-    dataset = default._default_data("digits", True, 0)
+    dataset = default.default_data("digits", True, 0)
     monkeypatch.setattr(default, "train_exits", lambda network, *_: network.module.classify.bias.data.fill_(3.0))
-    first, second = (default._default_network(dataset, TINY, tmp_path / "w.pt", None)[1] for _ in range(2))
+    first, second = (default.default_network(dataset, TINY, tmp_path / "w.pt", None)[1] for _ in range(2))
     assert len(set(second.temperatures)) > 1 and second.temperatures == first.temperatures
     kept = first.state_dict()
     assert kept.keys() == second.state_dict().keys()

@@ -34,7 +34,7 @@ def test_parts_share_no_original(parts):
 def test_paste_is_bilinear_interpolation(parts):
     images = parts["train"][0][:2]
     size, corner = np.array([27.3, 33.0]), np.array([[4.2, 0.0], [20.7, 31.0]])
-    drawn = digits._paste(images, size, corner)
+    drawn = digits.paste(images, size, corner)
     for which in range(2):
         for row in range(0, CANVAS, 5):
             for column in range(0, CANVAS, 5):
@@ -45,7 +45,7 @@ def test_paste_is_bilinear_interpolation(parts):
 def test_window_keeps_only_its_square(parts):
     images = parts["train"][0][:1]
     size, corner, window, side = np.array([40.0]), np.zeros((2, 1)), np.array([[8.0], [16.0]]), np.array([12.0])
-    whole, cut = digits._paste(images, size, corner), digits._paste(images, size, corner, window, side)
+    whole, cut = digits.paste(images, size, corner), digits.paste(images, size, corner, window, side)
     np.testing.assert_array_equal(cut[0, 8:20, 16:28], whole[0, 8:20, 16:28])
     cut[0, 8:20, 16:28] = 0
     assert not cut.any()

@@ -1,1 +1,1 @@
-"""How true predictions are: measured profiles and overheads, and real runs held against simulated ones."""
+"""Measured profiles and overheads, real runs held against simulated ones, and what a machine is fit for."""

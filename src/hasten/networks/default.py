@@ -54,10 +54,10 @@ def build_default(
     kept = cache_folder() / f"{data}-{recipe_hash(recipe, (hasten.networks, hasten.split))}.hasten"
     package = cached_package(kept)
     if package is None:
-        dataset = _default_data(data, quick, seed)
+        dataset = default_data(data, quick, seed)
         trained = cache_folder() / f"{data}-{recipe_hash(recipe, (hasten.networks,))}.pt"
         weights = SHIPPED_WEIGHTS if shipped else trained
-        network, module = _default_network(dataset, settings, weights, progress)
+        network, module = default_network(dataset, settings, weights, progress)
         package = pack(module, dataset, f"{data}-resnet", network.exit_names, kept, progress=progress)
     if path is None:
         return package
@@ -68,12 +68,12 @@ def build_default(
 def train_default(data: str, seed: int = 0, progress: Progress | None = None) -> tuple[Dataset, MultiExit, Calibrated]:
     """Train a default network as :func:`build_default` does: its data, the network, and its calibrated form."""
     settings = replace(DEFAULT_SETTINGS[data], seed=seed)
-    dataset = _default_data(data, False, seed)
+    dataset = default_data(data, False, seed)
     network = _untrained(dataset, settings)
     return dataset, network, _trained(network, dataset, settings, progress)
 
 
-def _default_network(
+def default_network(
     dataset: Dataset, settings: TrainSettings, weights: Path, progress: Progress | None
 ) -> tuple[MultiExit, Calibrated]:
     """The default network for ``dataset`` and its calibrated form, trained now or with the weights kept from before."""
@@ -100,7 +100,8 @@ def _trained(network: MultiExit, dataset: Dataset, settings: TrainSettings, prog
     return calibrated(network, dataset.val_x, dataset.val_y)
 
 
-def _default_data(data: str, quick: bool, seed: int) -> Dataset:
+def default_data(data: str, quick: bool, seed: int) -> Dataset:
+    """The pictures that the default network is trained and judged on; with ``quick`` the first of them."""
     if data == "digits":
         return digits(seed, QUICK_TRAIN, QUICK_TEST, QUICK_TEST) if quick else digits(seed)
     whole = cifar10(seed)

@@ -83,7 +83,7 @@ def _pictures(originals: Floats, rows: NDArray[np.int64], rng: np.random.Generat
     count = len(rows)
     size = rng.uniform(*clutter.digit_px, count)
     corner = rng.uniform(0, 1, (2, count)) * (CANVAS - size)
-    ink = _paste(originals[rows], size, corner)
+    ink = paste(originals[rows], size, corner)
     for _ in range(clutter.fragments):
         _add_fragment(ink, originals, rng, clutter)
     ink *= rng.uniform(*clutter.ink, (count, 1, 1)).astype(np.float32)
@@ -101,10 +101,10 @@ def _add_fragment(ink: Floats, originals: Floats, rng: np.random.Generator, clut
     side = np.minimum(rng.uniform(*clutter.fragment_px, count), size)
     window = rng.uniform(0, 1, (2, count)) * (CANVAS - side)
     inside = rng.uniform(0, 1, (2, count)) * (size - side)
-    np.maximum(ink, _paste(donor, size, window - inside, window, side), out=ink)
+    np.maximum(ink, paste(donor, size, window - inside, window, side), out=ink)
 
 
-def _paste(
+def paste(
     digits: Floats,
     size: NDArray[np.float64],
     corner: NDArray[np.float64],

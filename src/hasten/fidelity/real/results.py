@@ -80,14 +80,14 @@ def _errors(done: Done, panel: PlayedPanel) -> Block:
     rows = []
     for value, place in panel.points.items():
         for scheduler in SCHEDULERS:
-            found = [done.gains(place, scheduler, world) for world in WORLDS]
+            simulated, virtual, real = found = [done.gains(place, scheduler, world) for world in WORLDS]
             rows.append(
                 [
                     f"{value:g}",
                     scheduler if scheduler != "best fixed" else f"{done.fixed[place]} (best fixed)",
                     *(f"{np.mean(list(gain.values())):.3f}" for gain in found),
-                    _points(found[2], found[0]),
-                    _points(found[2], found[1]),
+                    _points(real, simulated),
+                    _points(real, virtual),
                 ]
             )
     head = [AXES[panel.sweep], "scheduler", *WORLDS, "real - simulated, points", "real - virtual, points"]
