@@ -26,7 +26,7 @@ def study(
         ),
     ],
     out: Annotated[
-        Path, typer.Option("--out", metavar="DIR", help="Where cells, tables, policies and report.html go.")
+        Path, typer.Option("--out", metavar="DIR", help="Where runs, tables, policies and report.html go.")
     ] = Path("out/study"),
     docs: Annotated[
         Path | None, typer.Option("--docs", metavar="DIR", help="Where results.md and its figures go; DIR of --out.")
