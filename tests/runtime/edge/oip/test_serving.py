@@ -5,10 +5,12 @@ from __future__ import annotations
 import http.client
 import json
 import shutil
+import socket
 import ssl
 import subprocess
 from types import SimpleNamespace
 
+import grpc as grpcio
 import numpy as np
 import pytest
 import tritonclient.grpc as triton_grpc
@@ -244,6 +246,27 @@ def test_a_message_that_is_too_large_is_refused_by_grpc(edge):
         with pytest.raises(InferenceServerException, match="larger than max") as refused:
             client.infer("tiny", [given], headers=dict(BEARER))
         assert refused.value.status() == "StatusCode.RESOURCE_EXHAUSTED"
+
+
+def test_other_bytes_than_protobuf_are_a_wrong_request(edge):
+    with grpcio.insecure_channel(edge.addresses["oip grpc"]) as channel:
+        call = channel.unary_unary("/inference.GRPCInferenceService/ModelInfer")
+        with pytest.raises(grpcio.RpcError) as refused:
+            call(b"\xff" * 20, metadata=tuple(BEARER.items()), timeout=20)
+    assert refused.value.code() is grpcio.StatusCode.INVALID_ARGUMENT
+    assert "expected its request as protobuf" in refused.value.details()
+
+
+def test_a_request_that_never_comes_whole_does_not_hold_up_the_end(package, capfd):
+    with hs.Edge([package], port=0, oip="0") as edge:
+        port = int(edge.addresses["oip"].rpartition(":")[2])
+        half = socket.create_connection(("127.0.0.1", port))
+        half.sendall(b"POST /v2/models/tiny/infer HTTP/1.1\r\nHost: edge\r\nContent-Length: 1500\r\n\r\nhalf")
+        assert ask(edge, "GET", "/v2/health/ready")[0] == 200
+    half.settimeout(20)
+    assert b"503" in half.recv(100)
+    half.close()
+    assert "Traceback" not in capfd.readouterr().err
 
 
 def test_a_port_that_is_taken_is_told(edge, package):

@@ -8,6 +8,7 @@ from typing import Any
 
 import grpc
 import numpy as np
+from google.protobuf.message import DecodeError
 
 from hasten.runtime.edge.oip.asking import (
     DATATYPES,
@@ -70,17 +71,16 @@ class GrpcDoor:
         ]
 
     def _handler(self, name: str, call: Call, open_to_all: bool) -> Any:
-        async def answered(request: Any, context: Any) -> Any:
+        async def answered(data: bytes, context: Any) -> Any:
             try:
                 if not open_to_all:
                     self._require_token(context)
-                return await call(request, context)
+                return await call(_message(name, data), context)
             except AskError as error:
                 await context.abort(CODES[error.trouble], str(error))
 
-        return grpc.unary_unary_rpc_method_handler(
-            answered, MESSAGES[f"{name}Request"].FromString, MESSAGES[f"{name}Response"].SerializeToString
-        )
+        answer = MESSAGES[f"{name}Response"]
+        return grpc.unary_unary_rpc_method_handler(answered, None, answer.SerializeToString)
 
     async def _live(self, request: Any, context: Any) -> Any:
         return MESSAGES["ServerLiveResponse"](live=True)
@@ -119,6 +119,13 @@ class GrpcDoor:
         if not self._admits(token if scheme.lower() == "bearer" else ""):
             text = "token: got another than this edge's, expected the metadata authorization: Bearer TOKEN"
             raise AskError(Trouble.TOKEN, text)
+
+
+def _message(call: str, data: bytes) -> Any:
+    try:
+        return MESSAGES[f"{call}Request"].FromString(data)
+    except DecodeError:
+        raise AskError(Trouble.WRONG, f"{call}: got other bytes, expected its request as protobuf") from None
 
 
 def _parameter(value: Any) -> object:

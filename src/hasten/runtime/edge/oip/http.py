@@ -90,6 +90,8 @@ class HttpDoor:
             asked = HttpAsk(memoryview(body), _json_bytes(request, size), model, arrived_ms)
             address = request.client.host if request.client is not None else ""
             return _answer(asked, await self._door.infer(asked.ask, address))
+        except asyncio.CancelledError:  # at the end, which waits for nobody for long
+            raise AskError(Trouble.CLOSING, "the edge ends") from None
         finally:
             self._held_bytes -= size
 
@@ -181,16 +183,16 @@ def _plain(array: np.ndarray[Any, Any]) -> list[Any]:
     return [value if np.isfinite(value) else None for value in array.tolist()]
 
 
-def _refused(request: Request, error: Exception) -> Response:
+async def _refused(request: Request, error: Exception) -> Response:
     assert isinstance(error, AskError)  # it is handled for these
     headers = {"WWW-Authenticate": "Bearer"} if error.trouble is Trouble.TOKEN else None
     return JSONResponse({"error": str(error)}, STATUSES[error.trouble], headers)
 
 
-def _no_such_page(request: Request, error: Exception) -> Response:
+async def _no_such_page(request: Request, error: Exception) -> Response:
     assert isinstance(error, HTTPException)
     return JSONResponse({"error": f"{request.method} {request.url.path[:200]}: {error.detail}"}, error.status_code)
 
 
-def _failed(request: Request, error: Exception) -> Response:
+async def _failed(request: Request, error: Exception) -> Response:
     return JSONResponse({"error": f"{type(error).__name__}"}, 500)

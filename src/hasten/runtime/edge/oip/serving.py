@@ -96,7 +96,7 @@ class OipServer:
             server_header=False,
             proxy_headers=False,
             limit_concurrency=MAX_CONNECTIONS,
-            timeout_graceful_shutdown=1,
+            timeout_graceful_shutdown=END_S,  # type: ignore[arg-type]  # a timeout of asyncio's: fractions are fine
             **tls,
         )
 
