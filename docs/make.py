@@ -36,6 +36,7 @@ COMMANDS = (
     "edge",
     "device",
     "web",
+    "trace",
     "doctor",
 )
 COMMANDS_HEAD = """# Command line

@@ -24,11 +24,12 @@ from hasten.cli import (
     edge,
     device,
     web,
+    trace,
     doctor,
 )
 # isort: on
 
 __all__ = [
     "app", "build", "conform", "demo", "device", "doctor", "edge", "export", "inspect", "main", "profile", "run",
-    "simulate", "solve", "study", "train", "verify", "web",
+    "simulate", "solve", "study", "trace", "train", "verify", "web",
 ]  # fmt: skip

@@ -7,12 +7,18 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from hasten import __version__
 from hasten.core.errors import HastenError, InputError
 
 
 def command_line() -> str:
     """The command as it was given, to be given again."""
     return shlex.join(["hasten", *sys.argv[1:]])
+
+
+def about() -> dict[str, str]:
+    """What a trace says of itself."""
+    return {"command": command_line(), "hasten": __version__}
 
 
 def check_report(path: Path | None) -> None:
@@ -36,3 +42,8 @@ def wrote(files: Sequence[Path]) -> list[str]:
     """A line for people about a report and the tables beside it."""
     report, *tables = files
     return [f"report: {report} (numbers: {', '.join(table.name for table in tables)})"]
+
+
+def traced(path: Path) -> str:
+    """A line for people about a timeline."""
+    return f"trace: {path} (open it in ui.perfetto.dev)"

@@ -12,9 +12,10 @@ from hasten.cli.arguments import (
     ScenarioArgument,
     SchedulersOption,
     SeedsOption,
+    TraceOption,
 )
 from hasten.cli.output import check_outputs, console_for, interruption, leave_if_nothing, show, write_json
-from hasten.cli.report import check_report, command_line, wrote
+from hasten.cli.report import about, check_report, command_line, traced, wrote
 from hasten.cli.tables import progress_bar, result_table
 from hasten.core.signals import until_asked
 
@@ -26,6 +27,7 @@ def simulate(
     schedulers: SchedulersOption = DEFAULT_SCHEDULERS,
     seeds: SeedsOption = 1,
     report: ReportOption = None,
+    trace: TraceOption = None,
     json_to: JsonOption = None,
 ) -> None:
     """Simulate schedulers on the same realizations of a scenario."""
@@ -37,7 +39,7 @@ def simulate(
     console = console_for(json_to)
     loaded = load_scenario(scenario)
     chosen = make_schedulers(schedulers)
-    check_outputs(json=json_to, report=report)
+    check_outputs(json=json_to, report=report, trace=trace)
     check_report(report)
     results = []
     with progress_bar(console) as progress, suppress(KeyboardInterrupt):
@@ -48,6 +50,12 @@ def simulate(
     document = result_document(loaded.name, results)
     write_json(json_to, document)
     lines = []
+    if trace is not None:
+        from hasten.report.timeline import write_trace
+        from hasten.report.timeline_sources import simulated_round
+
+        write_trace(trace, (simulated_round(loaded, result) for result in results), about())
+        lines.append(traced(trace))
     if report is not None:
         from hasten.report.run_report import write_run_report
 

@@ -111,6 +111,15 @@ class LoggedTask(StrictNumbers):
     score: Share | None = None
     """Of outputs that are no classes: what the package's metric says, 0 without an answer; None without a target."""
 
+    def stages(self) -> list[tuple[str, float]]:
+        """Its parts one after the other, (name, ms).
+
+        Without what the device computed beside link and edge, to have an answer if theirs failed.
+        """
+        parts = self.parts or {}
+        beside_ms = max(sum(parts.values()) - self.latency_ms, 0.0) if self.latency_ms is not None else 0.0
+        return [(name, max(ms - beside_ms, 0.0) if name == "device" else ms) for name, ms in parts.items()]
+
     def line(self) -> dict[str, Any]:
         """The plain data of a line."""
         shares = self.seen.kept_share

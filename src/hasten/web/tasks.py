@@ -87,7 +87,7 @@ def shown_task(task: LoggedTask, accuracy: Accuracy) -> ShownTask:
         device_wait_ms=task.seen.device_wait_ms,
         uplink_wait_ms=task.seen.uplink_wait_ms,
         edge_wait_ms=min(task.seen.edge_wait_ms),
-        stages=_one_after_the_other(parts, task.latency_ms),
+        stages=tuple(task.stages()),
     )
 
 
@@ -96,12 +96,6 @@ def _ended_ms(task: LoggedTask, reason: str) -> float:
     if task.latency_ms is not None:
         return task.arrival_ms + task.latency_ms
     return task.arrival_ms if reason in AT_DECISION else task.arrival_ms + task.deadline_ms
-
-
-def _one_after_the_other(parts: Mapping[str, float], latency_ms: float | None) -> tuple[tuple[str, float], ...]:
-    """The stages without what the device computed beside link and edge, to have an answer if theirs failed."""
-    beside_ms = max(sum(parts.values()) - latency_ms, 0.0) if latency_ms is not None else 0.0
-    return tuple((name, max(ms - beside_ms, 0.0) if name == "device" else ms) for name, ms in parts.items())
 
 
 def _worth(task: LoggedTask, on_time: bool, expected: float | None) -> float | None:

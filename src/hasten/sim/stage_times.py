@@ -1,0 +1,104 @@
+"""When the stages of a simulated run served each task, worked out once more from its decisions.
+
+A run keeps no such times. With all decisions known each stage can be played by itself, in its order of service
+(``sim.stages``): the devices, then the uplinks, then the edge. Plain Python, for people who look at a run.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+
+from hasten.core.decision import useful_limit_ms
+from hasten.core.noise import no_noise
+from hasten.core.options import DROP
+from hasten.core.results import Result
+from hasten.core.scenario import Realization, Scenario
+from hasten.core.timing import half_way, stage_start
+from hasten.sim.arrays import FloatArray, IntArray
+
+
+class StageTimes(NamedTuple):
+    """Every array is (N,), ms from time 0; NaN where a stage did not serve a task."""
+
+    device_start_ms: FloatArray
+    device_end_ms: FloatArray
+    uplink_start_ms: FloatArray
+    uplink_end_ms: FloatArray
+    edge_start_ms: FloatArray
+    edge_end_ms: FloatArray
+    worker: IntArray
+    """The worker at the edge, -1 without one."""
+
+
+def stage_times(scenario: Scenario, realization: Realization, result: Result) -> StageTimes:
+    """The stages of a result that this scenario was simulated to on this realization."""
+    return _Replay(scenario, realization, result).times
+
+
+class _Replay:
+    """Plays the stages one after the other."""
+
+    def __init__(self, scenario: Scenario, realization: Realization, result: Result) -> None:
+        table, tasks = scenario.options, realization.tasks
+        self._arrival_ms, self._stream = realization.arrival_ms, realization.stream
+        noise = realization.noise or no_noise(tasks)
+        pairs = zip(self._stream.tolist(), result.decisions.tolist(), strict=True)
+        option = np.array([table.index(m, exit_, partition) for m, (exit_, partition) in pairs], dtype=np.int64)
+        chosen = self._stream, np.maximum(option, 0)
+        self._device_ms, self._edge_ms = table.device_ms[chosen], table.edge_ms[chosen]
+        self._device_taken_ms = self._device_ms * noise.device_factor
+        self._edge_taken_ms = self._edge_ms * noise.edge_factor
+        self._payload_bits = table.payload_bits[chosen]
+        self._useful_ms = useful_limit_ms(scenario.context(np.zeros(1, dtype=np.int64)))[self._stream]
+        self._rtt_ms, self._ready = float(scenario.uplink.rtt_ms), scenario.uplink.order == "ready"
+        self._sees_as_devices = scenario.view.kind == "device"
+        self._link = np.zeros(tasks, dtype=np.int64) if scenario.uplink.topology == "shared" else self._stream
+        unknown = np.full((6, tasks), np.nan)
+        self.times = StageTimes(
+            unknown[0], unknown[1], unknown[2], unknown[3], unknown[4], unknown[5], np.full(tasks, -1, dtype=np.int64)
+        )
+        self._devices(np.flatnonzero(option != DROP))
+        self._uplinks(realization)
+        self._edge(scenario.edge.workers)
+
+    def _devices(self, tasks: IntArray) -> None:
+        """Each serves its tasks in order, those in time; in grant order all that were not dropped are."""
+        free_ms: dict[int, float] = {}
+        for i in tasks:
+            start_ms = stage_start(self._arrival_ms[i], free_ms.get(self._stream[i], 0.0))
+            ahead_ms = self._device_ms[i] + (self._edge_ms[i] + self._rtt_ms if self._payload_bits[i] > 0 else 0.0)
+            if not self._too_late(i, start_ms, ahead_ms):
+                free_ms[self._stream[i]] = start_ms + self._device_taken_ms[i]
+                self.times.device_start_ms[i], self.times.device_end_ms[i] = start_ms, free_ms[self._stream[i]]
+
+    def _uplinks(self, realization: Realization) -> None:
+        ready_ms = self.times.device_end_ms
+        free_ms: dict[int, float] = {}
+        for i in self._in_order(np.flatnonzero(np.isfinite(ready_ms) & (self._payload_bits > 0)), ready_ms):
+            link = int(self._link[i])
+            start_ms = stage_start(ready_ms[i], free_ms.get(link, 0.0))
+            judged_ms = ready_ms[i] if self._sees_as_devices else start_ms
+            if not self._too_late(i, judged_ms, self._edge_ms[i] + self._rtt_ms):
+                free_ms[link] = realization.rates[link].transfer_end(start_ms, self._payload_bits[i])
+                self.times.uplink_start_ms[i], self.times.uplink_end_ms[i] = start_ms, free_ms[link]
+
+    def _edge(self, workers: int) -> None:
+        arrive_ms = half_way(self.times.uplink_end_ms, self._rtt_ms)
+        free_ms = np.zeros(workers)
+        for i in self._in_order(np.flatnonzero(np.isfinite(arrive_ms)), arrive_ms):
+            worker = int(free_ms.argmin())
+            start_ms = stage_start(arrive_ms[i], free_ms[worker])
+            if not self._too_late(i, start_ms, half_way(self._edge_ms[i], self._rtt_ms)):
+                free_ms[worker] = start_ms + self._edge_taken_ms[i]
+                self.times.edge_start_ms[i], self.times.edge_end_ms[i] = start_ms, free_ms[worker]
+                self.times.worker[i] = worker
+
+    def _in_order(self, tasks: IntArray, due_ms: FloatArray) -> IntArray:
+        """In order of decision, or in that of becoming ready (ties: decision)."""
+        return tasks[np.argsort(due_ms[tasks], kind="stable")] if self._ready else tasks
+
+    def _too_late(self, i: int, start_ms: float, ahead_ms: float) -> bool:
+        """In ready order a task is cancelled where it stands; in grant order it was dropped before."""
+        return self._ready and not start_ms + ahead_ms - self._arrival_ms[i] <= self._useful_ms[i]

@@ -1,0 +1,45 @@
+"""Stages worked out from decisions end when the simulator says, and none serves two tasks at once."""
+
+import numpy as np
+import pytest
+from sim_cases import COMBINATIONS, random_scenario
+
+import hasten as hs
+from hasten.sim.stage_times import stage_times
+
+
+@pytest.mark.parametrize(("topology", "order"), COMBINATIONS)
+@pytest.mark.parametrize("noise", ["none", "profile"])
+def test_answers_are_there_when_the_simulator_says(tmp_path, topology, order, noise):
+    scenario = random_scenario(tmp_path, 5, topology, order, tasks=40, streams=3, noise=noise)
+    realization = scenario.realize(0)
+    result = hs.simulate(scenario, "random")
+    times = stage_times(scenario, realization, result)
+    remote = np.isfinite(times.edge_end_ms)
+    local = np.isfinite(times.device_end_ms) & ~np.isfinite(times.uplink_start_ms) & np.isfinite(result.finish_ms)
+    assert remote.sum() > 5 and np.array_equal(remote | local, np.isfinite(result.finish_ms))
+    zero = np.zeros(realization.tasks)
+    drawn = realization.noise
+    extra = (drawn.local_extra_ms, drawn.offload_extra_ms) if drawn is not None else (zero, zero)
+    back = times.edge_end_ms + scenario.uplink.rtt_ms / 2 + extra[1]
+    np.testing.assert_allclose(back[remote], result.finish_ms[remote], rtol=0, atol=1e-6)
+    np.testing.assert_allclose((times.device_end_ms + extra[0])[local], result.finish_ms[local], rtol=0, atol=1e-6)
+    assert_alone(times.device_start_ms, times.device_end_ms, result.stream)
+    links = np.zeros_like(result.stream) if topology == "shared" else result.stream
+    assert_alone(times.uplink_start_ms, times.uplink_end_ms, links)
+    assert_alone(times.edge_start_ms, times.edge_end_ms, times.worker)
+
+
+def assert_alone(start, end, server):
+    """No server is at two tasks at a time."""
+    for one in np.unique(server[np.isfinite(end)]):
+        mine = np.isfinite(end) & (server == one)
+        order = np.argsort(start[mine], kind="stable")
+        assert np.all(start[mine][order][1:] >= end[mine][order][:-1] - 1e-9)
+
+
+def test_a_dropped_task_is_nowhere(tmp_path):
+    scenario = random_scenario(tmp_path, 5, "shared", "grant", tasks=40, streams=3)
+    result = hs.simulate(scenario, "random")
+    times = stage_times(scenario, scenario.realize(0), result)
+    assert result.dropped.any() and np.isnan(times.device_end_ms[result.dropped]).all()
