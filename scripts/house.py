@@ -19,6 +19,7 @@ EXEMPT = {
     "cli/build.py:build": "a command line command: its parameters are its options",
     "cli/device.py:device": "a command line command: its parameters are its options",
     "cli/edge.py:edge": "a command line command: its parameters are its options",
+    "cli/run.py:run": "a command line command: its parameters are its options",
     "learn/api.py:train": "hs.train: keyword options of the public API",
     "networks/package.py:build_package": "hs.build_package: keyword options of the public API",
     "split/build.py:build_package": "the same for a network as it is: keyword options",

@@ -17,6 +17,7 @@ from hasten.core.errors import HastenError, InputError
 from hasten.core.options import DROP
 from hasten.features.observation_batch import Features
 from hasten.sim import OffloadEnv, OffloadVectorEnv
+from hasten.sim.env_arguments import DEFAULT_SCENARIO
 
 ID = "hasten/Offload-v0"
 
@@ -275,7 +276,7 @@ def test_numbers_of_numpy_are_seeds_and_actions():
 
 
 def test_statistics_of_episodes_are_right():
-    scenario = dict(hasten.sim.env.DEFAULT_SCENARIO, tasks_per_stream=3)
+    scenario = dict(DEFAULT_SCENARIO, tasks_per_stream=3)
     envs = gymnasium.wrappers.vector.RecordEpisodeStatistics(OffloadVectorEnv(2, scenario))
     _, info = envs.reset(seed=0)
     returns, lengths, seen = np.zeros(2), np.zeros(2, dtype=int), 0

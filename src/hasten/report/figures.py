@@ -1,6 +1,7 @@
 """Figures of results, each a function that returns a matplotlib ``Figure``. None computes anything but averages.
 
-They stand on their own: nothing is drawn into a current figure, and no backend is chosen.
+They stand on their own: nothing is drawn into a current figure, and no backend is chosen. A notebook shows them after
+``%matplotlib inline``.
 """
 
 from __future__ import annotations
@@ -12,7 +13,6 @@ from typing import Any
 
 import matplotlib
 import numpy as np
-from matplotlib import pyplot as _notebooks  # noqa: F401 - teaches a notebook to show figures
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle

@@ -21,7 +21,6 @@ are the same compiled code and give the same transitions.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any, cast
 
 import gymnasium
@@ -32,35 +31,27 @@ from gymnasium.vector.utils import batch_space
 from numpy.typing import NDArray
 
 from hasten.core.errors import InputError
-from hasten.core.limits import MAX_SEED, check_seed
+from hasten.core.limits import check_seed
 from hasten.core.options import DROP, OptionTable
-from hasten.core.scenario import Scenario, load_scenario, scenario_from
 from hasten.features.observation import CLIP
 from hasten.sim.arrays import IntArray
+from hasten.sim.env_arguments import (
+    ScenarioLike,
+    checked_episodes,
+    checked_number,
+    chosen_seed,
+    integers,
+    scenario_of,
+    single_action,
+)
 from hasten.sim.fleet import Fleet
+from hasten.sim.picture import Decided, Picture, Scene, draw
 
 Observation = NDArray[np.float32]
 Info = dict[str, Any]
 
 DIFFERENT_EPISODES = 1024
 MAX_ENVIRONMENTS = 1_000_000
-DEFAULT_SCENARIO: dict[str, Any] = {
-    "schema": "hasten.scenario/1",
-    "streams": [
-        {
-            "name": "cam",
-            "count": 3,
-            "profile": "alexnet-pi",
-            "deadline_ms": 80,
-            "arrivals": {"kind": "poisson", "rate_hz": 15},
-        }
-    ],
-    "uplink": {"rate": {"kind": "constant", "mbps": 10}},
-    "tasks_per_stream": 200,
-}
-"""Played when no scenario is given: three cameras with AlexNet on a shared uplink."""
-
-ScenarioLike = Scenario | dict[str, Any] | str | Path | None
 
 
 class OffloadEnv(gymnasium.Env[Observation, np.int64]):
@@ -69,10 +60,10 @@ class OffloadEnv(gymnasium.Env[Observation, np.int64]):
     Args:
         scenario: a scenario, the same as plain data, or the path of a scenario file.
         episodes: number of different realizations that episodes are drawn from; None for no limit.
-        render_mode: None, the only mode there is.
+        render_mode: None, or ``rgb_array``: ``render()`` is a picture, (360, 640, 3) of uint8.
     """
 
-    metadata: dict[str, Any] = {"render_modes": []}  # noqa: RUF012 - Gymnasium's own declaration
+    metadata: dict[str, Any] = {"render_modes": ["rgb_array"], "render_fps": 10}  # noqa: RUF012 - Gymnasium's own
 
     def __init__(
         self,
@@ -80,10 +71,14 @@ class OffloadEnv(gymnasium.Env[Observation, np.int64]):
         episodes: int | None = DIFFERENT_EPISODES,
         render_mode: str | None = None,
     ) -> None:
-        self.scenario = _scenario(scenario)
+        if render_mode not in (None, *self.metadata["render_modes"]):
+            raise InputError("environment", "render_mode", render_mode, "None or 'rgb_array'")
+        self.scenario = scenario_of(scenario)
         self.render_mode = render_mode
-        self._episodes = _checked_episodes(episodes)
+        self._episodes = checked_episodes(episodes)
         self._fleet = Fleet(self.scenario, 1)
+        self._seen: Observation | None = None
+        self._last: Decided | None = None
         self.observation_space, self.action_space = _spaces(self._fleet)
         self._reward, self._ended = np.zeros(1), np.zeros(1, dtype=np.bool_)
 
@@ -100,22 +95,48 @@ class OffloadEnv(gymnasium.Env[Observation, np.int64]):
     def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[Observation, Info]:
         """Begin an episode; ``options={"seed": s}`` chooses its realization."""
         super().reset(seed=None if seed is None else check_seed(seed, "reset"))
-        chosen = _chosen_seed(options)
+        chosen = chosen_seed(options)
         if chosen is None:
             realization = _draw(self.np_random, self._episodes)
         else:
             realization = check_seed(chosen, "reset", "options.seed")
         observation = self._fleet.new_observation()
         self._fleet.begin(np.zeros(1, dtype=np.int64), [realization], observation)
+        self._seen, self._last = observation[0].copy(), None
         return observation[0], {"action_mask": self._fleet.mask[0]}
 
     def step(self, action: np.int64) -> tuple[Observation, float, bool, bool, Info]:
         """Decide one task."""
         if not isinstance(action, int | np.integer):
-            action = _single_action(action)
+            action = single_action(action)
         observation = self._fleet.new_observation()
-        self._fleet.advance(np.array([action], dtype=np.int64), observation, self._reward, self._ended)
+        if self.render_mode is None:
+            self._fleet.advance(np.array([action], dtype=np.int64), observation, self._reward, self._ended)
+        else:
+            self._advance_shown(int(action), observation)
         return observation[0], float(self._reward[0]), False, bool(self._ended[0]), {"action_mask": self._fleet.mask[0]}
+
+    def render(self) -> Picture | None:
+        """What is to be decided and what was decided last, (360, 640, 3) of uint8; None without ``rgb_array``.
+
+        At the end of an episode it is the task after the last that the final observation tells of.
+        """
+        if self.render_mode is None:
+            return None
+        if self._seen is None:
+            raise gymnasium.error.ResetNeeded("reset() comes before render()")
+        number, stream = self._fleet.at(0)
+        return draw(Scene(number, stream, self._seen, self._fleet.mask[0], self.options), self._last)
+
+    def _advance_shown(self, action: int, observation: Observation) -> None:
+        """Step, and keep what a picture tells of it."""
+        if self._seen is None:
+            raise gymnasium.error.ResetNeeded("reset() comes before step()")
+        _, stream = self._fleet.at(0)
+        self._fleet.advance(np.array([action], dtype=np.int64), observation, self._reward, self._ended)
+        chosen, table = action < self.column.shape[1], self.options
+        exit_, partition = (int(table.exit[stream, action]), int(table.partition[stream, action])) if chosen else (0, 0)
+        self._seen, self._last = observation[0].copy(), Decided(stream, exit_, partition, float(self._reward[0]))
 
     def action_masks(self) -> NDArray[np.bool_]:
         """The current mask, by the name that sb3-contrib's MaskablePPO asks for."""
@@ -142,10 +163,10 @@ class OffloadVectorEnv(VectorEnv[Observation, IntArray, NDArray[Any]]):
         episodes: int | None = DIFFERENT_EPISODES,
         render_mode: str | None = None,
     ) -> None:
-        self.num_envs = num_envs = _checked_number("num_envs", num_envs, MAX_ENVIRONMENTS)
+        self.num_envs = num_envs = checked_number("num_envs", num_envs, MAX_ENVIRONMENTS)
         self.render_mode = render_mode
-        self._episodes = _checked_episodes(episodes)
-        self.scenario = _scenario(scenario)
+        self._episodes = checked_episodes(episodes)
+        self.scenario = scenario_of(scenario)
         self._fleet = Fleet(self.scenario, num_envs)
         self.single_observation_space, self.single_action_space = _spaces(self._fleet)
         self.observation_space = batch_space(self.single_observation_space, num_envs)
@@ -175,7 +196,7 @@ class OffloadVectorEnv(VectorEnv[Observation, IntArray, NDArray[Any]]):
             InputError: a seed is no whole number of at least 0, there are not as many as rows, or an unknown option.
         """
         seeds = self._seeds(seed, "seed", step=1)
-        chosen = self._seeds(_chosen_seed(options), "options.seed", step=0)
+        chosen = self._seeds(chosen_seed(options), "options.seed", step=0)
         if not self._generators:
             self._generators = [seeding.np_random()[0] for _ in range(self.num_envs)]
         for row, row_seed in enumerate(seeds):
@@ -193,7 +214,7 @@ class OffloadVectorEnv(VectorEnv[Observation, IntArray, NDArray[Any]]):
         observation = self._fleet.new_observation()
         reward, truncated = np.empty(self.num_envs), np.empty(self.num_envs, dtype=np.bool_)
         if not isinstance(actions, np.ndarray) or actions.dtype.kind not in "iu":
-            actions = _integers("actions", actions)
+            actions = integers("actions", actions)
         ended = self._fleet.advance(np.ascontiguousarray(actions, dtype=np.int64), observation, reward, truncated)
         final = self._restart(observation, truncated) if ended else {}
         return observation, reward, np.zeros(self.num_envs, dtype=np.bool_), truncated, {**final, **self._info()}
@@ -230,50 +251,6 @@ class OffloadVectorEnv(VectorEnv[Observation, IntArray, NDArray[Any]]):
 
     def _info(self) -> Info:
         return {"action_mask": self._fleet.mask, "_action_mask": np.ones(self.num_envs, dtype=np.bool_)}
-
-
-def _scenario(scenario: ScenarioLike) -> Scenario:
-    if scenario is None:
-        return scenario_from(DEFAULT_SCENARIO)
-    if isinstance(scenario, Scenario):
-        return scenario
-    return scenario_from(scenario) if isinstance(scenario, dict) else load_scenario(scenario)
-
-
-def _checked_number(field: str, value: object, most: int) -> int:
-    if isinstance(value, bool) or not isinstance(value, int | np.integer) or not 1 <= value <= most:
-        raise InputError("environment", field, value, f"a whole number from 1 to {most}")
-    return int(value)
-
-
-def _checked_episodes(episodes: int | None) -> int | None:
-    return None if episodes is None else _checked_number("episodes", episodes, MAX_SEED)
-
-
-def _chosen_seed(options: dict[str, Any] | None) -> Any:
-    """The realization, or those, that ``reset`` is asked for."""
-    for key in options or ():
-        if key != "seed":
-            raise InputError("reset", f"options.{key}", (options or {})[key], "no option but 'seed'")
-    return (options or {}).get("seed")
-
-
-def _single_action(action: object) -> int:
-    actions = _integers("action", action)
-    if actions.size != 1:
-        raise InputError("step", "action", action, "one whole number")
-    return int(actions.item())
-
-
-def _integers(field: str, actions: object) -> IntArray:
-    """Actions that came as something else than an array of integers."""
-    try:
-        found = np.asarray(actions)
-    except ValueError:
-        found = np.zeros(0)
-    if found.dtype.kind not in "iu":
-        raise InputError("step", field, actions, "whole numbers")
-    return found.astype(np.int64)
 
 
 def _spaces(fleet: Fleet) -> tuple[gymnasium.Space[Observation], gymnasium.spaces.Discrete]:

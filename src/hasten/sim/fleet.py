@@ -58,6 +58,13 @@ class Fleet:
         """A copy of the actions allowed now (rows, J+1)."""
         return self._play.mask.copy()
 
+    def at(self, row: int) -> tuple[int, int]:
+        """Number in its episode, from 0, and stream of the task that a row is to decide; at the end of the last one."""
+        assert self._episodes is not None  # begun
+        position, last = int(self._play.position[row]), int(self._play.number[row]) - 1
+        task = int(self._play.first_task[row]) + min(position, last)
+        return position, int(self._episodes[0].stream[task])
+
     def new_observation(self) -> NDArray[np.float32]:
         """Room for one observation of each row."""
         return np.empty((self._rows, self.features), dtype=np.float32)
