@@ -90,11 +90,11 @@ def test_graphs_for_one_sample_stay_as_they_are(executor, package):
 
 def test_what_has_no_room_is_left_out(package):
     whole = Executor(package)
-    keys = [Key(kind, partition, 1) for partition in (0, 1) for kind in ("finish", "batch")]
-    executor = Executor(package, memory_bytes=sum(whole.segment_bytes(key) for key in keys[:3]), role="edge")
-    executor.warm([(1, 0), (1, 1)])
-    assert batchable(executor, [(0, 1), (1, 1)]) == {(0, 1)}
-    assert executor.holds(Key("batch", 0, 1)) and not executor.holds(Key("batch", 1, 1))
+    keys = [Key("finish", 0, 1), Key("finish", 1, 2), Key("batch", 0, 1)]
+    executor = Executor(package, memory_bytes=sum(whole.segment_bytes(key) for key in keys), role="edge")
+    executor.warm([(1, 0), (2, 1)])
+    assert batchable(executor, [(0, 1), (1, 2)]) == {(0, 1)}
+    assert executor.holds(Key("batch", 0, 1)) and not executor.holds(Key("batch", 1, 2))
 
 
 def test_times_are_medians_of_each_size_by_the_clock_given(executor, package):
