@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import json
 import signal
+import warnings
 from dataclasses import replace
 from functools import partial
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -14,12 +16,14 @@ import pytest
 from hasten.api import simulate
 from hasten.core import compiled
 from hasten.core.options import DROP
+from hasten.core.profile import SegmentBatches
 from hasten.core.scenario import Scenario, scenario_from
 from hasten.offline import bounded, limits, solve, solve_offline, warmup
 from hasten.offline.exact import search as exact
 from hasten.offline.exact.search import Search, exact_search
 from hasten.offline.instance import Instance, instance_of
 from hasten.offline.plan import CertificateError, offline_document
+from hasten.offline.solve import _warn_of_batches
 from hasten.schedulers import make_scheduler
 from hasten.sim import replay
 
@@ -273,3 +277,14 @@ def test_what_the_exact_search_cannot_finish_goes_to_the_bounded_method(monkeypa
     assert "memory limit" in plan.reason or plan.optimal
     assert plan.gain <= optimum + 1e-12 <= plan.upper_bound + 2e-12
     assert replay(scenario, scenario.realize(0), plan.option).mean_gain == pytest.approx(plan.gain, abs=1e-12)
+
+
+def test_a_bound_of_an_edge_that_batches_is_not_claimed():
+    batches = (SegmentBatches(exit=1, partition=0, sizes=(1, 2), ms=(1.0, 1.5)),)
+    profiles = [SimpleNamespace(name="a", edge_batches=batches), SimpleNamespace(name="b", edge_batches=None)]
+    devices = [SimpleNamespace(profile=profile) for profile in profiles]
+    with pytest.warns(UserWarning, match="^a: the bound is of an edge that serves tasks one by one"):
+        _warn_of_batches(SimpleNamespace(devices=devices))
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        _warn_of_batches(SimpleNamespace(devices=devices[1:]))

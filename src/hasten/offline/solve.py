@@ -7,6 +7,7 @@ delay others, which breaks dominance: there the answer is a plan with a bound.
 
 from __future__ import annotations
 
+import warnings
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -58,6 +59,9 @@ def solve_offline(
 ) -> OfflinePlan:
     """The best plan for one realization of ``scenario``, with an upper bound on what any scheduler can gain on it.
 
+    The edge is one that serves tasks one by one. A profile with times of batches (``edge_batches``) is of an edge that
+    need not, whose gain this bound does not bound: that is warned of.
+
     Args:
         scenario: what to plan for.
         seed: which realization.
@@ -76,6 +80,7 @@ def solve_offline(
     check_scenario(scenario, "solve_offline")
     if scenario.noise != "none":
         raise InputError(scenario.name, "noise", scenario.noise, "none, to be solved: a plan knows times as profiled")
+    _warn_of_batches(scenario)
     limit = TimeLimit(time_limit_s)
     realization = scenario.realize(seed)
     with limit.paused():
@@ -94,6 +99,13 @@ def solve_offline(
             found = _solve_bounded(scenario, realization, limit, found)
     verify(scenario, realization, found, at_once)
     return found
+
+
+def _warn_of_batches(scenario: Scenario) -> None:
+    names = sorted({stream.profile.name for stream in scenario.devices if stream.profile.edge_batches})
+    if names:
+        told = "the bound is of an edge that serves tasks one by one; one that batches may gain more"
+        warnings.warn(f"{', '.join(names)}: {told}", stacklevel=3)
 
 
 def verify(scenario: Scenario, realization: Realization, plan: OfflinePlan, at_once: IntArray) -> None:

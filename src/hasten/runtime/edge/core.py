@@ -24,7 +24,7 @@ from hasten.runtime.edge.outcomes import answered, late
 from hasten.runtime.edge.queue import LastStarts, QueueLimits, Reply, ServiceOrder, TaskQueue, Ticket, earliest_deadline
 from hasten.runtime.edge.served import Computed, Refusal, Request, Served
 from hasten.runtime.edge.services import Services
-from hasten.runtime.edge.together import WINDOW, companions, forecast_together
+from hasten.runtime.edge.together import WINDOW, companions
 from hasten.runtime.edge.workers import Workers
 from hasten.runtime.notes import Notes
 from hasten.runtime.wire.frames import Code
@@ -153,7 +153,8 @@ class EdgeCore:
     def report(self, device: CarriedWork | None = None) -> LoadReport:
         """Predicted backlog of each worker now, and what all but this device lately ask of the edge.
 
-        The backlog is the remaining work of tasks that would run before another with as much time as the device's last.
+        The backlog is the remaining work of tasks that would run before another with as much time as the device's last,
+        one by one: how many will run at once is not known yet, and devices that count on it ask for more than there is.
         """
         with self._lock:
             return self._report(device or CarriedWork(), self.clock.now_ms())
@@ -225,7 +226,7 @@ class EdgeCore:
     def _report(self, device: CarriedWork, now: float) -> LoadReport:
         self._sequence += 1
         others = others_work(self._carried, device, now)
-        backlog_ms = forecast_together(self._queue, self._left_ms(now), now, device.within_ms)
+        backlog_ms = self._queue.forecast(self._left_ms(now), now, device.within_ms)
         return LoadReport(self._sequence, len(self._queue), tuple(backlog_ms), *others)
 
     def _late(self, ticket: Ticket, now: float) -> EdgeAnswer:

@@ -138,7 +138,8 @@ class TaskQueue:
         that is free takes the next task. With one worker, or up to ``EXACTLY`` tasks, that is exact; what waits behind
         is shared out evenly, so that the cost does not grow with the queue.
         """
-        ahead = self.ahead(now_ms, within_ms)
+        last = self._by_times(now_ms, now_ms + within_ms)
+        ahead = bisect_right(self._tickets, last, key=self._order)
         work_ms = self._work_ms
         if ahead < len(self._tickets):
             work_ms = sum(ticket.predicted_ms for ticket in islice(self._tickets, ahead))
@@ -151,10 +152,6 @@ class TaskQueue:
             work_ms -= ticket.predicted_ms
         busy_ms.sort()
         return levelled(busy_ms, work_ms) if ahead > EXACTLY else busy_ms
-
-    def ahead(self, now_ms: float, within_ms: float) -> int:
-        """How many would be served before a task that came now, with so much time."""
-        return bisect_right(self._tickets, self._by_times(now_ms, now_ms + within_ms), key=self._order)
 
     def first(self, count: int) -> list[Ticket]:
         """So many, the next in turn."""

@@ -9,7 +9,7 @@ from __future__ import annotations
 import heapq
 from collections.abc import Iterable, Sequence
 
-from hasten.runtime.edge.queue import Starts, TaskQueue, Ticket
+from hasten.runtime.edge.queue import Starts, Ticket
 from hasten.runtime.edge.served import Computed, Refusal, Request, compute, computed, failed, read_answer
 from hasten.runtime.outputs import Outputs
 from hasten.runtime.pace import dilated, now_ms
@@ -59,31 +59,6 @@ def all_in_time(tickets: Iterable[Ticket], busy_ms: Sequence[float], now: float)
         left = [ticket for ticket in left if ticket not in gone]
         heapq.heapreplace(free_ms, ends_ms)
     return True
-
-
-def forecast_together(queue: TaskQueue, busy_ms: Sequence[float], now: float, within_ms: float) -> list[float]:
-    """As :meth:`TaskQueue.forecast`, less what running alike ones at once saves; of the first in turn, all at most."""
-    backlog_ms = queue.forecast(busy_ms, now, within_ms)
-    if queue.batchable < 2:
-        return backlog_ms
-    saved = saved_ms(queue.first(min(queue.ahead(now, within_ms), WINDOW))) / len(backlog_ms)
-    return [max(backlog - saved, busy) for backlog, busy in zip(backlog_ms, busy_ms, strict=True)]
-
-
-def saved_ms(waiting: Iterable[Ticket]) -> float:
-    """How much less work it is to run alike tasks at once, if none is in the way of another."""
-    groups: dict[tuple[bytes, int, int], list[Ticket]] = {}
-    for ticket in waiting:
-        if ticket.together > 1:
-            groups.setdefault(ticket.request.segment, []).append(ticket)
-    saved = 0.0
-    for group in groups.values():
-        most = group[0].together
-        for i in range(0, len(group), most):
-            part = group[i : i + most]
-            alone_ms = sum(ticket.predicted_ms for ticket in part)
-            saved += max(alone_ms - part[0].factor(len(part)) * part[0].predicted_ms, 0.0)
-    return saved
 
 
 def compute_together(requests: Sequence[Request]) -> list[Computed | Refusal]:
