@@ -13,6 +13,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 import hasten as hs
 from hasten.runtime.device.metrics import DeviceMetrics
+from hasten.runtime.edge.counts import EdgeCounts
 
 DASHBOARD = Path(__file__).parents[3] / "deploy" / "grafana" / "hasten.json"
 
@@ -45,6 +46,8 @@ def test_an_edge_tells_what_it_did(families, package):
         assert values(families[name])[f"{name}_count",] == tasks["hasten_edge_tasks_total", "done"]
     service_s = values(families["hasten_edge_task_service_seconds"])["hasten_edge_task_service_seconds_sum",]
     assert 0 < service_s < 5
+    work_s = values(families["hasten_edge_work_seconds"])["hasten_edge_work_seconds_total",]
+    assert work_s == pytest.approx(service_s)  # one at a time
     assert values(families["hasten_edge_devices"]) == {("hasten_edge_devices",): 1}
     assert values(families["hasten_edge_connections"]) == {("hasten_edge_connections_total",): 1}
     assert values(families["hasten_edge_workers"]) == {("hasten_edge_workers",): 1}
@@ -100,3 +103,12 @@ def test_the_dashboard_is_laid_out_without_overlaps():
         }
         assert not cells & taken and place["x"] + place["w"] <= 24
         taken |= cells
+
+
+def test_tasks_that_are_run_together_are_work_once():
+    counts = EdgeCounts()
+    counts.ran(1.0, 10.0, 1)
+    for _ in range(4):
+        counts.ran(1.0, 16.0, 4)
+    assert counts.work_ms == 26.0
+    assert counts.services.summary().sum_ms == 74.0

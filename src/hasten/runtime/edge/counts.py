@@ -21,12 +21,14 @@ class EdgeCounts:
         totals: how many tasks ended how.
         waits: of tasks that were run, the time before.
         services: of the same, the time at work on them.
+        work_ms: of workers; what tasks had together counts once.
     """
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self.totals: Counter[str] = Counter()
         self.waits, self.services = LatencyCounts(), LatencyCounts()
+        self.work_ms = 0.0
 
     def ended(self, *outcomes: EdgeAnswer | Refusal) -> None:
         """Tasks have ended so."""
@@ -35,7 +37,8 @@ class EdgeCounts:
                 ended = _ANSWERED[outcome.status] if isinstance(outcome, EdgeAnswer) else _REFUSED[outcome.code]
                 self.totals[ended] += 1
 
-    def ran(self, waited_ms: float, took_ms: float) -> None:
-        """A task was run."""
+    def ran(self, waited_ms: float, took_ms: float, together: int) -> None:
+        """A task was run, ``together`` of them at once."""
         self.waits.add(waited_ms)
         self.services.add(took_ms)
+        self.work_ms += took_ms / together

@@ -52,6 +52,8 @@ def _tasks(core: EdgeCore) -> Iterator[Metric]:
     yield seconds_family("hasten_edge_task_wait_seconds", told, core.counts.waits.summary())
     told = "Time at work on tasks, decoding and computing."
     yield seconds_family("hasten_edge_task_service_seconds", told, core.counts.services.summary())
+    work_s = core.counts.work_ms / 1000.0
+    yield CounterMetricFamily("hasten_edge_work_seconds", "Time of workers at work.", work_s)
 
 
 def _load(core: EdgeCore) -> Iterator[Metric]:
