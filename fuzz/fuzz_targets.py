@@ -22,6 +22,9 @@ from hasten.core.errors import HastenError
 from hasten.core.scenario import load_scenario
 from hasten.policies.policy import load_policy
 from hasten.policies.policy_graph import read_model, write_model
+from hasten.runtime.edge.oip.asking import AskError
+from hasten.runtime.edge.oip.http_request import HttpAsk
+from hasten.runtime.edge.oip.tensors import read_tensors
 from hasten.runtime.wire.frames import HEADER, Frame, FrameParser, Kind, WireError
 from hasten.runtime.wire.handshake import EDGE_BEFORE_HELLO, parse_hello, parse_refuse, parse_welcome
 from hasten.runtime.wire.load import parse_pong
@@ -211,6 +214,19 @@ def _with_manifest(text: str) -> bytes:
     return write_model([], tensors, 1, 1, text, "0")
 
 
+def oip(data: bytes) -> None:
+    """A request of the Open Inference Protocol over HTTP; the first two bytes say how much of it is JSON."""
+    body = memoryview(data)[2:]
+    try:
+        asked = HttpAsk(body, min(int.from_bytes(data[:2]), len(body)), ("tiny", ""), 0.0)
+        arrays = read_tensors(asked.ask.inputs, _base_package().manifest.inputs, "cut 0")
+    except AskError as error:
+        assert "\n" not in str(error)
+        return
+    for array, spec in zip(arrays, _base_package().manifest.inputs, strict=True):
+        assert array.shape == (1, *spec.shape) and array.dtype == np.dtype(spec.dtype)
+
+
 def scenario(data: bytes) -> None:
     """A scenario file; what it refers to is looked for in an empty folder."""
     path = _file("scenario.yaml", data)
@@ -240,5 +256,6 @@ TARGETS: dict[str, Callable[[bytes], None]] = {
     "codec": codec,
     "package": package,
     "policy": policy,
+    "oip": oip,
     "scenario": scenario,
 }
