@@ -12,6 +12,7 @@ import os
 import sys
 import tempfile
 from pathlib import Path
+from typing import NoReturn
 
 os.environ["NUMBA_DISABLE_JIT"] = "1"  # what counts coverage cannot be compiled
 
@@ -19,6 +20,7 @@ import atheris
 
 SECONDS_EACH, MEMORY_MB = 20, 2048
 """An input that takes longer, or more, is a bug."""
+AGAIN = "again"
 
 with atheris.instrument_imports(include=["hasten", "yaml", "zipfile", "json"]):
     from fuzz_targets import CORPUS, TARGETS
@@ -26,6 +28,8 @@ with atheris.instrument_imports(include=["hasten", "yaml", "zipfile", "json"]):
 
 def main() -> None:
     """Fuzz until the runs are done, the time is over, or a bug is found."""
+    if sys.argv[1:2] == [AGAIN]:  # started by libFuzzer, with its own arguments
+        fuzz(sys.argv[2], sys.argv[3:])
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("target", choices=sorted(TARGETS))
     parser.add_argument("--runs", type=int, default=10_000_000)
@@ -38,14 +42,19 @@ def main() -> None:
     corpus.mkdir(parents=True, exist_ok=True)
     limits = [f"-max_len={options.largest}", f"-timeout={SECONDS_EACH}", f"-rss_limit_mb={MEMORY_MB}"]
     if options.merge is not None:
-        arguments = ["-merge=1", str(corpus), str(options.merge)]
-    else:
-        new = options.new or Path(tempfile.mkdtemp(prefix=f"hasten-fuzz-{options.target}-"))
-        new.mkdir(parents=True, exist_ok=True)
-        runs = [f"-runs={options.runs}", f"-max_total_time={options.seconds}", "-print_final_stats=1"]
-        arguments = [*runs, str(new), str(corpus)]
-    atheris.Setup([sys.argv[0], *limits, *arguments], TARGETS[options.target])
+        fuzz(options.target, [*limits, "-merge=1", str(corpus), str(options.merge)])
+    new = options.new or Path(tempfile.mkdtemp(prefix=f"hasten-fuzz-{options.target}-"))
+    new.mkdir(parents=True, exist_ok=True)
+    runs = [f"-runs={options.runs}", f"-max_total_time={options.seconds}", "-print_final_stats=1"]
+    fuzz(options.target, [*limits, *runs, str(new), str(corpus)])
+
+
+def fuzz(target: str, arguments: list[str]) -> NoReturn:
+    """Run libFuzzer, which ends the process. It starts itself again for merging, by the first of its arguments."""
+    again = f"{sys.executable} {Path(__file__).resolve()} {AGAIN} {target}"
+    atheris.Setup([again, *arguments], TARGETS[target])
     atheris.Fuzz()
+    sys.exit()
 
 
 if __name__ == "__main__":
