@@ -28,6 +28,7 @@ import numpy as np
 from segments import built_here
 
 from hasten.runtime.device.agent import DeviceAgent
+from hasten.runtime.device.dialing import NetworkDialer
 from hasten.runtime.device.settings import AgentSettings
 from hasten.runtime.device.sources import open_source
 from hasten.runtime.device.tasklog import TaskLog
@@ -84,7 +85,7 @@ class Feeder:
 
     async def run(self, port: int, seconds: float) -> float:
         """Answers per second, after a short warm-up."""
-        self.uplink = Uplink("127.0.0.1", port, self.hello, None, self)
+        self.uplink = Uplink(NetworkDialer("127.0.0.1", port, None), self.hello, self)
         await self.uplink.start()
         for _ in range(UNDER_WAY):
             self.feed()
@@ -163,7 +164,7 @@ def agent_latencies(package: Package, port: int, cut: int, exit_: int, tasks: in
             executor,
             make_scheduler(f"fixed:{exit_},{cut}"),
             AgentSettings(deadline_ms=10_000.0, rate_hz=1000.0 / GAP_MS),
-            lambda user: Uplink("127.0.0.1", port, hello, None, user),
+            lambda user: Uplink(NetworkDialer("127.0.0.1", port, None), hello, user),
         )
         log = TaskLog(None, keep=True)
         await agent.prepare()

@@ -23,6 +23,7 @@ from types import SimpleNamespace
 from typing import ClassVar
 
 from hasten.runtime.clock import SystemClock
+from hasten.runtime.device.dialing import NetworkDialer
 from hasten.runtime.device.uplink import Uplink
 from hasten.runtime.edge.core import EdgeCore
 from hasten.runtime.edge.queue import Ticket
@@ -129,7 +130,7 @@ class HastenClient:
     async def live(self, port: int) -> None:
         """Connect and stay connected."""
         self.loop = asyncio.get_running_loop()
-        self.uplink = Uplink("127.0.0.1", port, Hello(bytes(32), b"", "benchmark"), None, self)
+        self.uplink = Uplink(NetworkDialer("127.0.0.1", port, None), Hello(bytes(32), b"", "benchmark"), self)
         await self.uplink.start()
         self.ready.set()
         await asyncio.Event().wait()

@@ -22,6 +22,7 @@ from hasten.learn.trainer import Trainer
 from hasten.learn.transitions import UNKNOWN
 from hasten.policies.manifest import network_options
 from hasten.runtime.device.agent import DeviceAgent
+from hasten.runtime.device.dialing import NetworkDialer
 from hasten.runtime.device.settings import AgentSettings
 from hasten.runtime.device.sources import Frames
 from hasten.runtime.device.tasklog import TaskLog
@@ -75,7 +76,11 @@ def run(package, tmp_path_factory):
         executor = Executor(package)
         executor.warm()
         agent = DeviceAgent(
-            package, executor, spy, settings, lambda user: Uplink("127.0.0.1", server.port, hello, None, user)
+            package,
+            executor,
+            spy,
+            settings,
+            lambda user: Uplink(NetworkDialer("127.0.0.1", server.port, None), hello, user),
         )
         log = TaskLog(folder / "log.jsonl")
         times_ms = np.cumsum(np.random.default_rng(0).exponential(8.0, TASKS))

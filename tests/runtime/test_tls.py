@@ -9,7 +9,7 @@ import pytest
 from certificates import Authority
 
 from hasten.core.errors import InputError
-from hasten.runtime.device.dialing import reason
+from hasten.runtime.device.dialing import NetworkDialer, reason
 from hasten.runtime.device.prepared import DevicePlan, PreparedDevice
 from hasten.runtime.device.tls import client_tls, distrust
 from hasten.runtime.device.uplink import Uplink
@@ -63,7 +63,9 @@ def meeting(package, identity, device_tls, host="127.0.0.1", client_ca=None):
         opened = OpenedEdge([package], plan, Notes(said.append))
         server = await opened.start()
         user = User()
-        uplink = Uplink(host, server.port, Hello(bytes.fromhex(package.digest), b"", "cam"), device_tls, user)
+        uplink = Uplink(
+            NetworkDialer(host, server.port, device_tls), Hello(bytes.fromhex(package.digest), b"", "cam"), user
+        )
         await uplink.start()
         try:
             async with asyncio.timeout(WAIT_S):

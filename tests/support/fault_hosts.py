@@ -282,7 +282,7 @@ class DeviceHost:
             NumberedRunner(self._package.profile),
             self._make(),
             self.settings,
-            lambda user: Uplink("edge", 1, hello, None, user, self.link, clock.now_ms, self._chance.random),
+            lambda user: Uplink(self.link, hello, user, clock.now_ms, self._chance.random),
             on_note=self.on_note,
             machine=machine,
         )

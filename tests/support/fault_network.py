@@ -37,6 +37,7 @@ class FaultyLink:
     def __init__(self, clock: Clock, accept: Callable[[End], bool], pieces: Callable[[int], list[int]]) -> None:
         """``accept`` gives an end its protocol, if somebody listens; ``pieces`` cuts so many bytes into segments."""
         self.clock, self.pieces = clock, pieces
+        self.encrypted, self.where = False, "edge"
         self.rate_bits_per_ms = RATE_BITS_PER_MS
         self.jitter_ms: Callable[[], float] = lambda: 0.0
         self.dead: set[str] = set()

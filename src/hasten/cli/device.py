@@ -26,7 +26,12 @@ def device(
     package: PackageArgument,
     deadline_ms: Annotated[float, typer.Option("--deadline-ms", min=0.001, help="Relative deadline of each task.")],
     edge_address: Annotated[
-        str | None, typer.Option("--edge", metavar="HOST:PORT", help="The edge node; without one it works alone.")
+        str | None,
+        typer.Option(
+            "--edge",
+            metavar="HOST:PORT[,HOST:PORT...]",
+            help="The edge, and others to go to when it is lost; without one it works alone.",
+        ),
     ] = None,
     scheduler: Annotated[str, typer.Option("--scheduler", help="A scheduler's name.")] = "greedy",
     source: Annotated[

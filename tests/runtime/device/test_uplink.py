@@ -143,7 +143,7 @@ def first_reason(serve, tls=None):
     async def main():
         server = await asyncio.get_running_loop().create_server(Server, "127.0.0.1", 0)
         user = User()
-        uplink = Uplink("127.0.0.1", server.sockets[0].getsockname()[1], HELLO, tls, user)
+        uplink = Uplink(NetworkDialer("127.0.0.1", server.sockets[0].getsockname()[1], tls), HELLO, user)
         try:
             async with asyncio.timeout(20):
                 assert not await uplink.start()
@@ -168,7 +168,7 @@ def test_what_does_not_fit_of_tls_is_told():
 def test_a_host_without_an_address_is_said_at_once():
     async def main():
         user = User()
-        uplink = Uplink("nowhere.invalid", 7700, HELLO, None, user)
+        uplink = Uplink(NetworkDialer("nowhere.invalid", 7700, None), HELLO, user)
         connected = await uplink.start()
         await uplink.close()
         return connected, user.told
@@ -223,11 +223,13 @@ def test_reconnecting_keeps_no_step_with_others():
         loop, times = asyncio.get_running_loop(), []
 
         class Dead:
+            encrypted, where = False, "edge"
+
             async def dial(self, make):
                 times.append(loop.time())
                 raise ConnectionError("dead")
 
-        uplink = Uplink("edge", 1, HELLO, None, User(), Dead(), lambda: 0.0, lambda: chance)
+        uplink = Uplink(Dead(), HELLO, User(), lambda: 0.0, lambda: chance)
         await uplink.start()
         await asyncio.sleep(10)
         await uplink.close()

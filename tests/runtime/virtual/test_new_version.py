@@ -96,7 +96,7 @@ class World:
             Runner(prepared.package.profile, 7 * number),
             Cycle(PAIRS),
             AgentSettings(DEADLINE_MS, RATE_HZ),
-            lambda user: Uplink("edge", 1, hello, None, user, self.link, self.clock.now_ms, self.rng.random),
+            lambda user: Uplink(self.link, hello, user, self.clock.now_ms, self.rng.random),
             machine=shared_machine(MortalClock(self.clock), self.compute, 0.0, number),
         )
         await agent.prepare()

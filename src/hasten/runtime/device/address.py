@@ -21,6 +21,14 @@ def parse_address(text: str) -> tuple[str, int]:
     return bare, number
 
 
+def parse_addresses(text: str) -> list[tuple[str, int]]:
+    """``HOST:PORT[,HOST:PORT...]``, each once."""
+    found = [parse_address(part.strip()) for part in text.split(",")]
+    if len(set(found)) < len(found):
+        raise InputError("device", "edge", text, "every edge once")
+    return found
+
+
 def _possible_host(host: str) -> bool:
     """Whether there may be a host of this name."""
     with contextlib.suppress(ValueError):

@@ -72,7 +72,7 @@ class Contact:
         self._flights, self._rescue = parts.flights, parts.rescue
         self._endings, self._teller = parts.endings, parts.teller
         self._trials, self._avoidance = Trials(parts.settings.deadline_ms), Avoidance()
-        self._edge = (1.0, 1)
+        self._edge, self._where = (1.0, 1), ""
         self._uplink = connect(self) if connect else None
         if self._uplink is not None:
             self._uplink.limits = parts.answers.limits
@@ -180,11 +180,16 @@ class Contact:
 
     def edge_connected(self, welcome: Welcome) -> None:
         """Plan anew if the edge is not the one planned with."""
-        self._teller.edge("connected", "edge connected")
+        assert self._uplink is not None  # it tells
+        another = self._where not in ("", self._uplink.where)
+        self._where = self._uplink.where
+        self._teller.edge("connected", f"another edge connected, {self._where}" if another else "edge connected")
         self._link.forget()
         self._prober.connected(welcome.workers)
         self._flights.workers = welcome.workers
-        if (welcome.slowdown, welcome.workers) != self._edge:
+        if another:
+            self._avoidance = Avoidance()
+        if another or (welcome.slowdown, welcome.workers) != self._edge:
             self._edge = (welcome.slowdown, welcome.workers)
             self._times.forget()
             self._overheads.forget_edge()

@@ -30,7 +30,15 @@ Attempt = Callable[[Address], Awaitable[socket.socket]]
 
 
 class Dialer(Protocol):
-    """Makes connections to one edge."""
+    """Makes connections to an edge."""
+
+    @property
+    def encrypted(self) -> bool:
+        """Whether what is sent is protected, and so has checksums of its own."""
+
+    @property
+    def where(self) -> str:
+        """The edge that was dialled last, in words."""
 
     async def dial(self, make: Callable[[], asyncio.BufferedProtocol]) -> asyncio.Transport:
         """A connection, with TLS if that is asked for; an :class:`OSError` says why there is none."""
@@ -41,6 +49,7 @@ class NetworkDialer:
 
     def __init__(self, host: str, port: int, tls: ssl.SSLContext | None) -> None:
         self._host, self._port, self._tls = host, port, tls
+        self.encrypted, self.where = tls is not None, f"{host}:{port}"
 
     async def dial(self, make: Callable[[], asyncio.BufferedProtocol]) -> asyncio.Transport:
         """Resolve the name, connect to the first address that answers, and shake hands."""
@@ -84,6 +93,35 @@ class NetworkDialer:
         except (socket.gaierror, UnicodeError) as error:
             raise ConnectionError(f"no address for host {self._host} ({_words(error)})") from None
         return list(found)
+
+
+class StandbyDialer:
+    """Dials several edges that serve the same package, one at a time.
+
+    The first is dialled first. When a connection is lost, or an edge refuses, the next dialled is the one after it; one
+    that cannot be reached is passed over. Attempts are spread in time by who dials, as with a single edge.
+    """
+
+    def __init__(self, dialers: Sequence[Dialer]) -> None:
+        self._dialers = dialers
+        self._next = 0
+        self.encrypted, self.where = dialers[0].encrypted, dialers[0].where
+
+    async def dial(self, make: Callable[[], asyncio.BufferedProtocol]) -> asyncio.Transport:
+        """A connection to the first edge, in their order from where it stands, that can be reached."""
+        troubles = []
+        for turn in range(len(self._dialers)):
+            place = (self._next + turn) % len(self._dialers)
+            dialer = self._dialers[place]
+            try:
+                transport = await dialer.dial(make)
+            except (OSError, TimeoutError) as error:
+                troubles.append(f"{dialer.where}: {reason(error)}")
+                continue
+            self._next = (place + 1) % len(self._dialers)
+            self.encrypted, self.where = dialer.encrypted, dialer.where
+            return transport
+        raise ConnectionError("; ".join(troubles))
 
 
 async def first_connected(

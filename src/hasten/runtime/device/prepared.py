@@ -15,9 +15,10 @@ from hasten.core.arrivals import Arrivals
 from hasten.core.decision import Scheduler
 from hasten.core.errors import InputError
 from hasten.core.profile import Profile, read_profile
-from hasten.runtime.device.address import parse_address
+from hasten.runtime.device.address import parse_addresses
 from hasten.runtime.device.agent import DeviceAgent
 from hasten.runtime.device.compute import Compute
+from hasten.runtime.device.dialing import NetworkDialer, StandbyDialer
 from hasten.runtime.device.events import EdgeListener
 from hasten.runtime.device.machine import Machine, real_machine
 from hasten.runtime.device.settings import AgentSettings
@@ -104,7 +105,7 @@ class PreparedDevice:
             arrivals=plan.arrivals,
             wants_outputs=plan.outputs,
         )
-        self._address = parse_address(plan.edge) if plan.edge is not None else None
+        self._addresses = parse_addresses(plan.edge) if plan.edge is not None else []
         self._tls = _tls(plan)
         self._hello = Hello(bytes.fromhex(self.package.digest), plan.token.encode(), self.package.manifest.name)
         named = isinstance(plan.scheduler, str)
@@ -150,7 +151,7 @@ class PreparedDevice:
             self._executor,
             self._scheduler,
             self._settings,
-            self._uplink if self._address is not None else None,
+            self._uplink if self._addresses else None,
             self.times,
             on_note,
             machine,
@@ -160,8 +161,8 @@ class PreparedDevice:
         return agent
 
     def _uplink(self, user: UplinkUser) -> Uplink:
-        assert self._address is not None  # only then it is asked for
-        return Uplink(*self._address, self._hello, self._tls, user)
+        dialers = [NetworkDialer(host, port, self._tls) for host, port in self._addresses]
+        return Uplink(dialers[0] if len(dialers) == 1 else StandbyDialer(dialers), self._hello, user)
 
 
 def _tls(plan: DevicePlan) -> ssl.SSLContext | None:

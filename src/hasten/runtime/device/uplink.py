@@ -5,11 +5,10 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import random
-import ssl
 from collections.abc import Callable
 from typing import Any, Protocol
 
-from hasten.runtime.device.dialing import Dialer, NetworkDialer, reason
+from hasten.runtime.device.dialing import Dialer, reason
 from hasten.runtime.pace import now_ms
 from hasten.runtime.wire.frames import Frame, FrameParser, Kind, WireError, sealed
 from hasten.runtime.wire.handshake import Hello, Refuse, Welcome, hello_frame, parse_refuse, parse_welcome
@@ -62,12 +61,9 @@ class Uplink:
 
     def __init__(
         self,
-        host: str,
-        port: int,
+        dialer: Dialer,
         hello: Hello,
-        tls: ssl.SSLContext | None,
         user: UplinkUser,
-        dialer: Dialer | None = None,
         clock_ms: Callable[[], float] = now_ms,
         chance: Callable[[], float] = random.random,
     ) -> None:
@@ -76,13 +72,17 @@ class Uplink:
         self.trouble = "not connected yet"
         self.limits = DEVICE_LIMITS
         self._hello, self._user = hello, user
-        self._plain = tls is None
-        self._dialer = dialer or NetworkDialer(host, port, tls)
+        self._dialer = dialer
         self._clock_ms, self._chance = clock_ms, chance
         self._transport: Any = None
         self._settled = asyncio.Event()
         self._gone = asyncio.Event()
         self._keeper: asyncio.Task[None] | None = None
+
+    @property
+    def where(self) -> str:
+        """The edge that was dialled last."""
+        return self._dialer.where
 
     async def start(self) -> bool:
         """Begin to keep a connection; return whether the first attempt succeeded, or False if it takes long."""
@@ -104,7 +104,7 @@ class Uplink:
 
     def send(self, head: bytes, payload: bytes = b"") -> None:
         """Write a frame; the caller has checked ``connected``."""
-        if self._plain:  # TLS has checksums of its own
+        if not self._dialer.encrypted:  # TLS has checksums of its own
             head = sealed(head, payload)
         if len(payload) < COPY_BELOW_BYTES:
             self._transport.write(head + payload)
@@ -216,7 +216,7 @@ class _Connection(asyncio.BufferedProtocol):
             self._end(reason(exc))
         elif self._heard:
             self._end("the edge closed the connection")
-        elif self._uplink._plain:
+        elif not self._uplink._dialer.encrypted:
             self._end("the edge closed the connection without a word (as one that expects TLS does)")
         else:
             self._end("the edge closed the connection without a word (as one that wants a certificate of this device)")

@@ -59,7 +59,8 @@ class Device:
 
     Args:
         package: a ``.hasten`` file, or an opened one.
-        edge: ``HOST:PORT`` of an edge node, or None to work alone. An edge that is not there is no error: the device
+        edge: ``HOST:PORT`` of an edge node, or several with commas, of which one is used at a time (the next when it is
+            lost), or None to work alone. An edge that is not there is no error: the device
             answers alone until it is.
         scheduler: a name as for ``hasten simulate``, or an object of your own, which then serves this device only.
         deadline_ms: from arrival to answer, where a call says nothing else.

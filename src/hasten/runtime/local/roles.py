@@ -146,6 +146,7 @@ class DeviceProcess:
     async def prepare(self, message: Message) -> Message:
         """Set up an agent for one round: connect, measure the link, reset the scheduler."""
         from hasten.runtime.device.agent import DeviceAgent
+        from hasten.runtime.device.dialing import NetworkDialer
         from hasten.runtime.device.settings import AgentSettings
         from hasten.runtime.device.sources import SAMPLES, open_source
         from hasten.runtime.device.tasklog import TaskLog
@@ -167,7 +168,7 @@ class DeviceProcess:
             self._executor,
             make_scheduler(message["scheduler"]),
             settings,
-            lambda user: Uplink("127.0.0.1", message["port"], hello, None, user),
+            lambda user: Uplink(NetworkDialer("127.0.0.1", message["port"], None), hello, user),
             self._profile,
         )
         await self._agent.prepare()

@@ -61,6 +61,7 @@ class VirtualLink:
     """A :class:`~hasten.runtime.device.dialing.Dialer` that always ends up at the same peer.
 
     Attributes:
+        encrypted, where: nothing is; the peer's name.
         line: the way up.
         up_ms, down_ms: what passes besides, each way.
         answer_late_ms: how much later than it is there an answer is handed over, by the SUBMIT frame that it answers;
@@ -72,6 +73,7 @@ class VirtualLink:
     """
 
     def __init__(self, clock: Clock, peer: Peer, line: Line | None = None, rtt_ms: float = 10.0) -> None:
+        self.encrypted, self.where = False, "edge"
         self._steady = SteadyLine(1e4)
         self.line = line or self._steady
         self.offload_ms = 0.0

@@ -104,4 +104,4 @@ START_MS = 5000.0
 def connector(package: Any, name: str, link: VirtualLink, clock: Clock) -> Callable[[UplinkUser], Uplink]:
     """Makes the uplink of the device of this name over a virtual link."""
     hello = Hello(bytes.fromhex(package.digest), b"", name)
-    return lambda user: Uplink("edge", 1, hello, None, user, link, clock.now_ms, lambda: 0.5)
+    return lambda user: Uplink(link, hello, user, clock.now_ms, lambda: 0.5)
