@@ -108,7 +108,7 @@ def _listen(place: WebPlace) -> socket.socket:
         family, _, _, _, address = socket.getaddrinfo(
             place.host, place.port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
         )[0]
-        sock = socket.socket(family, socket.SOCK_STREAM)
+        sock = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)  # so that asyncio knows to set TCP_NODELAY
     except OSError as error:
         raise InputError("web", "host", place.host, f"an address of this machine ({error.strerror})") from None
     try:
