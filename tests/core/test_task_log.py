@@ -29,7 +29,7 @@ FOR_PEOPLE = {
 def ended(number: int) -> Task:
     task = Task(number, Arrival(10.0, 7, [np.zeros((1, 2))], 4), 110.0, 80.0, 190.0)
     task.seen, task.facts, task.option, task.exit, task.partition = SEEN, FACTS, 3, 2, 1
-    task.answer(150.0, 2, 1, ExitAnswer(4, 0.75, {}))
+    task.answer(150.0, 1, ExitAnswer(4, 0.75, {}, 2))
     return task
 
 

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from hasten.core.errors import HastenError
 from hasten.core.profile import Profile
+from hasten.core.stops import Stops, all_stops, stream_stops
 
 DROP = -1
 """The option index of a dropped task; as a pair it is written (0, 0)."""
@@ -49,6 +50,9 @@ class OptionTable:
     """Which of the edges that the device may use the rest runs at; 0 where there is one, and for local options."""
     count: NDArray[np.int64]
     """(M,): options that are not padding."""
+    stops: Stops | None = None
+    """Where tasks may stop early. Times above are then those of a task that goes all the way, the heads that it passes
+    included; accuracy and worth are means over all tasks."""
 
     @property
     def streams(self) -> int:
@@ -76,7 +80,7 @@ class OptionTable:
 
         An option is left out when another of its stream needs no more of device, uplink and edge and is worth at
         least as much: by the timing law it can never finish earlier nor earn more. Needs of different edges cannot be
-        compared; a local option needs none.
+        compared; a local option needs none. Where tasks may stop early the other needs no more on average, either.
         """
         known: dict[bytes, list[int]] = {}  # thousands of streams may be alike
         kept = []
@@ -111,18 +115,27 @@ class OptionTable:
             energy_mj=pick(self.energy_mj, np.nan),
             edge=pick(self.edge, 0),
             count=np.array([len(columns) for columns in kept]),
+            stops=None if self.stops is None else self.stops.columns(column),
         )
         return table, np.where(column == padding, DROP, column)
 
     def _costs(self, stream: int) -> NDArray[np.float64]:
-        """(4, J): what each of one stream's options needs of device, uplink and edge, and its worth, negative."""
+        """(4, J): what each of one stream's options needs of device, uplink and edge, and its worth, negative.
+
+        Where tasks may stop early (7, J): behind these what they need on average.
+        """
         n = self.count[stream]
         needed = [column[stream, :n] for column in (self.device_ms, self.payload_bits, self.edge_ms)]
-        return np.stack([*needed, -self.worth[stream, :n]])
+        needed.append(-self.worth[stream, :n])
+        if self.stops is not None:
+            stops = self.stops
+            means = [stops.mean(values) for values in (stops.device_ms, stops.payload_bits, stops.edge_ms)]
+            needed += [values[stream, :n] for values in means]
+        return np.stack(needed)
 
 
 def _undominated_columns(costs: NDArray[np.float64], edge: NDArray[np.int64]) -> list[int]:
-    """Columns of the undominated options among ``costs`` (4, J) at ``edge`` (J,); of equal ones the first."""
+    """Columns of the undominated options among ``costs`` (4 or more, J) at ``edge`` (J,); of equal ones the first."""
     kept = []
     local = costs[1] == 0.0
     for j in range(costs.shape[1]):
@@ -143,7 +156,7 @@ def option_table(streams: Sequence[StreamCosts]) -> OptionTable:
     table[7] = np.nan
     for m, row in enumerate(rows):
         table[:, m, : row.shape[1]] = row
-    return OptionTable(
+    plain = OptionTable(
         exit=table[0].astype(np.int64),
         partition=table[1].astype(np.int64),
         device_ms=table[2].copy(),
@@ -155,22 +168,36 @@ def option_table(streams: Sequence[StreamCosts]) -> OptionTable:
         edge=np.zeros((len(rows), width), dtype=np.int64),
         count=np.array([row.shape[1] for row in rows], dtype=np.int64),
     )
+    if all(costs.profile.confidence is None for costs in streams):
+        return plain
+    stops = all_stops(
+        [
+            stream_stops(costs.profile, row, costs.energy_weight_per_mj)
+            for costs, row in zip(streams, rows, strict=True)
+        ],
+        width,
+    )
+    return replace(plain, stops=stops, worth=stops.mean(stops.worth))
 
 
 def of_several_edges(tables: Sequence[OptionTable]) -> OptionTable:
-    """One table for streams that may choose among edges, from their table at each edge; local options come once."""
+    """One table for streams that may choose among edges, from their table at each edge; local options come once.
+
+    Early stops are left out.
+    """
     first = tables[0]
     kept = [
         [[j for j in range(table.count[m]) if e == 0 or table.payload_bits[m, j] > 0] for m in range(first.streams)]
         for e, table in enumerate(tables)
     ]
     parts = [
-        replace(table.columns(columns)[0], edge=np.full((first.streams, max(map(len, columns))), e))
+        replace(table.columns(columns)[0], stops=None, edge=np.full((first.streams, max(map(len, columns))), e))
         for e, (table, columns) in enumerate(zip(tables, kept, strict=True))
     ]
-    names = [field.name for field in fields(OptionTable) if field.name != "count"]
+    names: list[str] = [field.name for field in fields(OptionTable) if field.name not in ("count", "stops")]
+    columns: dict[str, Any] = {name: np.concatenate([getattr(part, name) for part in parts], axis=1) for name in names}
     joined = OptionTable(
-        **{name: np.concatenate([getattr(part, name) for part in parts], axis=1) for name in names},
+        **columns,
         count=np.full(first.streams, sum(part.exit.shape[1] for part in parts)),
     )
     real = [np.flatnonzero(joined.device_ms[m] < np.inf).tolist() for m in range(first.streams)]
@@ -187,8 +214,11 @@ def _stream_options(costs: StreamCosts) -> NDArray[np.float64]:
         last = head.after_block
         for p in range(last + 1):
             local = p == last
-            device_ms = device[p] + (head.device_ms * costs.device_slowdown if local else profile.encode_ms(p))
-            edge_ms = 0.0 if local else edge[last] - edge[p] + head.edge_ms * costs.edge_slowdown
+            passed_ms = costs.device_slowdown * profile.passed_ms("device", 0, p, number)
+            own_ms = head.device_ms * costs.device_slowdown if local else profile.encode_ms(p)
+            device_ms = device[p] + passed_ms + own_ms
+            edge_passed_ms = costs.edge_slowdown * profile.passed_ms("edge", p, last, number)
+            edge_ms = 0.0 if local else edge[last] - edge[p] + edge_passed_ms + head.edge_ms * costs.edge_slowdown
             payload_bytes = 0 if local else profile.payload_bytes(p)
             energy_mj = _energy_mj(profile, device_ms, payload_bytes)
             accuracy = worth = profile.accuracy(number, p)

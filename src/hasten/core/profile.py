@@ -8,12 +8,15 @@ the edge; ``partition == after_block`` keeps everything, the head included, on t
 from __future__ import annotations
 
 import json
+import math
 from itertools import pairwise
 from pathlib import Path
 from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
+from hasten.core.confidence import Confidence
+from hasten.core.errors import InputError
 from hasten.core.files import Milliseconds, Name, Record, read_json, validated
 from hasten.core.noise import TimeSpread
 
@@ -88,6 +91,9 @@ class Profile(Record):
 
     All times are medians; ``spread`` tells how single ones differ from them, where that was measured. ``edge_batches``
     has the segments that an edge may run for several tasks at once, and how long that takes.
+
+    With ``confidence`` tasks may stop early (:mod:`hasten.core.confidence`): whoever reckons with a profile that has it
+    reckons with that. :meth:`stopping` makes one that has it only where it is asked for.
     """
 
     schema_id: Literal["hasten.profile/1"] = Field(alias="schema")
@@ -103,6 +109,7 @@ class Profile(Record):
     radio_uj_per_byte: Power | None = None
     spread: TimeSpread | None = None
     edge_batches: tuple[SegmentBatches, ...] | None = None
+    confidence: Confidence | None = None
 
     @model_validator(mode="after")
     def _exits_fit_blocks(self) -> Profile:
@@ -131,6 +138,8 @@ class Profile(Record):
                 raise ValueError(f"edge_batches[{number}] to be of an option that is offloaded, not {pair}")
         if self.options > MAX_OPTIONS:
             raise ValueError(f"at most {MAX_OPTIONS} options, pairs of an exit and a partition, not {self.options}")
+        if self.confidence is not None:
+            self.confidence.require_exits(tuple(head.after_block for head in self.exits))
         return self
 
     @property
@@ -143,8 +152,66 @@ class Profile(Record):
         return self.input_bytes if partition == 0 else self.blocks[partition - 1].output_bytes
 
     def accuracy(self, exit_number: int, partition: int) -> float:
-        """Accuracy of the option (exit, partition); 0 for exit 0, which is no answer."""
-        return self.exits[exit_number - 1].accuracy_at(partition) if exit_number else 0.0
+        """Accuracy of the option (exit, partition), early stops included; 0 for exit 0, which is no answer."""
+        if exit_number == 0:
+            return 0.0
+        if self.confidence is not None:
+            return self.confidence.outcomes[exit_number - 1][partition].accuracy
+        return self.exits[exit_number - 1].accuracy_at(partition)
+
+    def answered_accuracy(self, decided: tuple[int, int], answered: tuple[int, int]) -> float:
+        """Accuracy of an answer of the (exit, partition) ``answered`` to a task for which ``decided`` was chosen.
+
+        They differ where the task stopped early, or was finished otherwise than was decided.
+        """
+        exit_number, partition = answered
+        if self.confidence is None or exit_number == 0:
+            return self.accuracy(exit_number, partition)
+        last = self.exits[exit_number - 1].after_block
+        stopped = exit_number < decided[0] and partition == (last if last <= decided[1] else decided[1])
+        if stopped or decided == answered:
+            return self.confidence.outcomes[decided[0] - 1][decided[1]].accuracies[exit_number - 1]
+        return self.exits[exit_number - 1].accuracy_at(partition)
+
+    def threshold(self, exit_number: int) -> float:
+        """The confidence from which on a task stops at this exit; infinity where it is not looked at."""
+        found = None if self.confidence is None else self.confidence.thresholds[exit_number - 1]
+        return math.inf if found is None else found
+
+    def stopping(self, max_accuracy_loss: float | None) -> Profile:
+        """This profile with early stops if they cost at most ``max_accuracy_loss``; None: without.
+
+        Raises:
+            InputError: nothing is known of early stops, or they may cost more.
+        """
+        if max_accuracy_loss is None:
+            return self if self.confidence is None else self.model_copy(update={"confidence": None})
+        field = "confidence.max_accuracy_loss"
+        if self.confidence is None:
+            expected = "none: the package was not built with --max-accuracy-loss, nothing is known of its early stops"
+            raise InputError(f"profile {self.name}", field, max_accuracy_loss, expected)
+        if max_accuracy_loss < self.confidence.max_accuracy_loss:
+            expected = f"at least {self.confidence.max_accuracy_loss:g}, which the package was built for"
+            raise InputError(f"profile {self.name}", field, max_accuracy_loss, expected)
+        return self
+
+    def passed(self, begin: int, end: int, exit_number: int) -> list[int]:
+        """The exits before ``exit_number`` whose heads a machine runs on its way from ``begin`` to ``end``.
+
+        They lie behind block ``begin``, up to and including ``end``, and have a threshold.
+        """
+        if self.confidence is None:
+            return []
+        return [
+            number
+            for number, (head, threshold) in enumerate(zip(self.exits, self.confidence.thresholds, strict=True), 1)
+            if threshold is not None and number < exit_number and begin < head.after_block <= end
+        ]
+
+    def passed_ms(self, machine: Literal["device", "edge"], begin: int, end: int, exit_number: int) -> float:
+        """What the heads of :meth:`passed` take."""
+        passed = [self.exits[number - 1] for number in self.passed(begin, end, exit_number)]
+        return sum(head.device_ms if machine == "device" else head.edge_ms for head in passed)
 
     def encode_ms(self, partition: int) -> float:
         """What the device needs to encode what crosses at ``partition``."""

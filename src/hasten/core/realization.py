@@ -29,6 +29,9 @@ class Realization:
     """(N,): what the estimated rate at each decision is multiplied by."""
     noise: Noise | None = None
     """How tasks' times turn out, where they are not those of the profiles."""
+    ease: FloatArray | None = None
+    """(N,): how easy each task is, 0 (easiest) to 1, where they may stop early: it stops at the first exit up to which
+    a larger share of tasks does."""
 
     @property
     def tasks(self) -> int:
@@ -43,4 +46,5 @@ class Realization:
             stream=self.stream[tasks],
             rate_factor=self.rate_factor[tasks],
             noise=None if self.noise is None else self.noise.part(tasks),
+            ease=None if self.ease is None else self.ease[tasks],
         )

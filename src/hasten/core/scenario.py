@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from pydantic import Field, PrivateAttr, model_validator
 
 from hasten.core.arrivals import MAX_TASKS, Arrivals, ExplicitArrivals
+from hasten.core.confidence import ConfidenceSpec, draw_ease
 from hasten.core.decision import Context
 from hasten.core.errors import HastenError, InputError
 from hasten.core.files import Factor, FileName, Milliseconds, Name, PositiveMs, Record, read_record, validated
@@ -103,6 +104,7 @@ class Scenario(Record):
     horizon_ms: Milliseconds | None = None
     view: ViewSpec = ViewSpec()
     noise: Literal["none", "profile"] = "none"
+    confidence: ConfidenceSpec | None = None
     _folder: Path | None = PrivateAttr(default=None)
     _where: str = PrivateAttr(default="scenario")
 
@@ -135,10 +137,14 @@ class Scenario(Record):
 
     @cached_property
     def devices(self) -> tuple[Stream, ...]:
-        """All streams, ``count`` unrolled; raises :class:`InputError` for a profile that cannot be loaded."""
+        """All streams, ``count`` unrolled; raises :class:`InputError` for a profile that cannot be loaded.
+
+        Profiles know of early stops where the scenario asks for them.
+        """
         unrolled = []
+        loss = None if self.confidence is None else self.confidence.max_accuracy_loss
         for spec in self.streams:
-            profile = load_profile(spec.profile, self._folder)
+            profile = load_profile(spec.profile, self._folder).stopping(loss)
             for i in range(spec.count):
                 name = spec.name if spec.count == 1 else f"{spec.name}-{i + 1}"
                 unrolled.append(Stream(name, profile, spec.deadline_ms, spec.slowdown, spec, i / spec.count))
@@ -204,7 +210,7 @@ class Scenario(Record):
         return in_turn and fresh and sure
 
     def realize(self, seed: int = 0) -> Realization:
-        """Draw arrivals, rates, estimation errors and noise; each stream and link has a random stream of its own.
+        """Draw arrivals, rates, estimation errors, noise and how easy tasks are; each from a random stream of its own.
 
         Raises:
             InputError: ``seed`` is no whole number from 0 to 2**63 - 1.
@@ -223,8 +229,7 @@ class Scenario(Record):
         last_ms = float(arrival_ms.max()) if len(arrival_ms) else 0.0
         covered_ms = last_ms + SLACK_AFTER_LAST_ARRIVAL * float(self.deadlines_ms.max())
         links = 1 if self.uplink.topology == "shared" else len(self.devices)
-        sure_rate = self.sure_rate
-        if sure_rate is not None:
+        if (sure_rate := self.sure_rate) is not None:
             rates = (sure_rate,) * links
         else:
             rates = tuple(
@@ -239,6 +244,7 @@ class Scenario(Record):
         if self.noise == "profile":
             spreads = [stream.profile.spread for stream in self.devices]
             noise = draw_noise(spreads, [len(times) for times in arrivals], seed).part(order)
+        ease = None if self.confidence is None else draw_ease([len(times) for times in arrivals], seed)[order]
         return Realization(
             seed=seed,
             arrival_ms=np.ascontiguousarray(arrival_ms[order], dtype=np.float64),
@@ -246,6 +252,7 @@ class Scenario(Record):
             rates=rates,
             rate_factor=rate_factor,
             noise=noise,
+            ease=ease,
         )
 
 

@@ -164,10 +164,13 @@ def as_played(scenario: Scenario) -> Scenario:
 
 def _as_run(result: Result, name: str, scenario: Scenario, drawn: Realization) -> Result:
     """A simulated result told as that of a run: times from the true arrivals, exits only of tasks with an answer."""
+    answered = result.answered_exit  # where tasks may stop early
+    if answered is None:
+        answered = np.where(np.isfinite(result.finish_ms), result.decisions[:, 0], 0)
     return replace(
         result,
         scheduler=name,
         arrival_ms=drawn.arrival_ms,
         deadline_ms=scenario.deadlines_ms[drawn.stream],
-        answered_exit=np.where(np.isfinite(result.finish_ms), result.decisions[:, 0], 0),
+        answered_exit=answered,
     )

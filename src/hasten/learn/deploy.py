@@ -175,7 +175,7 @@ def main() -> None:
     try:
         folder = Path(given.folder)
         folder.mkdir(parents=True, exist_ok=True)
-        profile = load_profile(given.profile)
+        profile = load_profile(given.profile).stopping(None)
         rounds = Rounds(Path(given.policy), Path(given.log), profile, folder, given.tasks, given.updates)
         while True:
             verdict = rounds.step()

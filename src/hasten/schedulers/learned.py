@@ -11,7 +11,7 @@ import warnings
 from collections.abc import Callable
 from dataclasses import fields
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -186,10 +186,10 @@ def _padded(table: OptionTable, column: IntArray, width: int) -> tuple[OptionTab
     """The same with ``width`` columns: a policy for several networks has as many actions as the largest needs."""
     extra = ((0, 0), (0, width - column.shape[1]))
     fill = {"device_ms": np.inf, "energy_mj": np.nan}
-    padded = {
+    padded: dict[str, Any] = {
         field.name: np.pad(getattr(table, field.name), extra, constant_values=fill.get(field.name, 0))
         for field in fields(table)
-        if field.name != "count"
+        if field.name not in ("count", "stops")  # of the latter no scheduler makes use
     }
     return OptionTable(**padded, count=table.count), np.pad(column, extra, constant_values=DROP)
 

@@ -23,7 +23,7 @@ from hasten.core.rates import RateTrace, rate_trace
 from hasten.core.scenario import Realization
 from hasten.schedulers.priced_fit import SampleLog, backlog_features, fit_values
 from hasten.schedulers.priced_rule import FREE, BacklogPrices, PricedRule
-from hasten.sim.arrays import Rules, new_log, new_state, pack_links, pack_tasks
+from hasten.sim.arrays import Rules, TaskNeeds, new_log, new_state, pack_links, pack_needs, pack_tasks
 from hasten.sim.beliefs import new_beliefs
 from hasten.sim.promises import new_promises, promise, recall
 from hasten.sim.steps import commit, finish, observe
@@ -194,16 +194,19 @@ class _SampleRuns:
         return found
 
     def _rules(self) -> Rules:
-        """What the simulator needs to know of the context."""
+        """What the simulator needs to know of the context; tasks are taken to go all the way."""
         context = self._context
         row = np.arange(self._streams) % self._rows
         time_weight, late_gain, fade = context.gain_terms
+        table = replace(context.options, stops=None)
+        needs = pack_needs(table)
         return Rules(
-            device_ms=context.options.device_ms[row],
-            payload_bits=context.options.payload_bits[row],
-            edge_ms=context.options.edge_ms[row],
-            worth=context.options.worth[row],
+            device_ms=table.device_ms[row],
+            payload_bits=table.payload_bits[row],
+            edge_ms=table.edge_ms[row],
+            worth=table.worth[row],
             deadline_ms=context.deadline_ms[row],
+            needs=TaskNeeds(needs.until, *(values[row] for values in needs[1:])),
             useful_ms=useful_limit_ms(context)[row],
             rtt_ms=float(context.rtt_ms),
             shared=context.shared_uplink,

@@ -28,8 +28,22 @@ NOBODY = -1
 """End of a linked list."""
 
 
+class TaskNeeds(NamedTuple):
+    """What a task needs that stops at an exit (``core.stops``); where none stops early, what its option needs.
+
+    Arrays are (M, J * E), options' exits one behind the other; :func:`hasten.sim.service.needs_column` finds a task's.
+    """
+
+    until: FloatArray
+    """(M, J, E): share of tasks that stop at each exit or before; (0, 0, 1) where none stops early."""
+    device_ms: FloatArray
+    payload_bits: FloatArray
+    edge_ms: FloatArray
+    worth: FloatArray
+
+
 class Rules(NamedTuple):
-    """The scenario's facts. Options are (M, J), times in ms, sizes in bits."""
+    """The scenario's facts. Options are (M, J), times in ms, sizes in bits, those of a task that goes all the way."""
 
     device_ms: FloatArray
     payload_bits: FloatArray
@@ -37,6 +51,7 @@ class Rules(NamedTuple):
     worth: FloatArray
     deadline_ms: FloatArray
     """(M,)"""
+    needs: TaskNeeds
     useful_ms: FloatArray
     """(M,): latency beyond which an answer is worthless, the comparison's tolerance included."""
     rtt_ms: float
@@ -63,6 +78,8 @@ class Tasks(NamedTuple):
     edge_factor: FloatArray
     local_extra_ms: FloatArray
     offload_extra_ms: FloatArray
+    ease: FloatArray
+    """(T,): how easy tasks are (``core.confidence``); (0,) where none stops early."""
 
 
 class Links(NamedTuple):
@@ -102,6 +119,8 @@ class State(NamedTuple):
     """(T,): key of the list the task is in."""
     option: IntArray
     """(T,): option as executed; DROP also for a task that the expired-task rule dropped."""
+    column: IntArray
+    """(T,): what it needs, a column of :class:`TaskNeeds`; DROP where the option is."""
     device_done_ms: FloatArray
     """(T,): when the device was done with the task; NaN for one it never served."""
     finish_ms: FloatArray
@@ -149,6 +168,7 @@ def pack_rules(scenario: Scenario, options: OptionTable) -> Rules:
         edge_ms=options.edge_ms,
         worth=options.worth,
         deadline_ms=scenario.deadlines_ms,
+        needs=pack_needs(options),
         useful_ms=useful_limit_ms(context),
         rtt_ms=float(scenario.uplink.rtt_ms),
         shared=scenario.uplink.topology == "shared",
@@ -159,6 +179,16 @@ def pack_rules(scenario: Scenario, options: OptionTable) -> Rules:
         fade=float(fade),
         from_devices=scenario.view.kind == "device",
     )
+
+
+def pack_needs(options: OptionTable) -> TaskNeeds:
+    """What tasks need that stop where they stop."""
+    stops = options.stops
+    if stops is None:
+        return TaskNeeds(np.ones((0, 0, 1)), options.device_ms, options.payload_bits, options.edge_ms, options.worth)
+    flat = (len(stops.until), -1)
+    needs = stops.device_ms, stops.payload_bits, stops.edge_ms, stops.worth
+    return TaskNeeds(stops.until, *(np.ascontiguousarray(values).reshape(flat) for values in needs))
 
 
 def pack_ranking(ranking: Ranking) -> Ranked:
@@ -187,6 +217,7 @@ def pack_tasks(realizations: Sequence[Realization]) -> Tasks:
         stream=np.concatenate([realization.stream for realization in realizations]),
         rate_factor=np.concatenate([realization.rate_factor for realization in realizations]),
         **_pack_noise(realizations),
+        ease=np.concatenate([np.zeros(0) if it.ease is None else it.ease for it in realizations]),
     )
 
 
@@ -242,6 +273,7 @@ def new_state(rules: Rules, rows: int, slots: int, longest: int, workers: int) -
         next=np.empty(waiting, dtype=np.int64),
         due_ms=np.empty(waiting),
         option=np.empty(slots, dtype=np.int64),
+        column=np.empty(slots, dtype=np.int64),
         device_done_ms=np.full(slots, np.nan),
         finish_ms=np.full(slots, np.nan),
         known_ms=np.full(slots, np.nan),

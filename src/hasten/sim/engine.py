@@ -29,6 +29,7 @@ from hasten.sim.arrays import (
     new_log,
     new_state,
     pack_links,
+    pack_needs,
     pack_ranking,
     pack_rules,
     pack_tasks,
@@ -240,7 +241,10 @@ def _results(scheduler: str, batch: _Batch, realizations: Sequence[Realization],
         gain=np.empty(number),
         uplink_bits=np.zeros(batch.rows),
     )
-    describe(OptionFacts(options.exit, options.partition, options.accuracy), batch.world, ends)
+    stops = options.stops
+    accuracy = options.accuracy if stops is None else stops.accuracy.reshape(len(stops.accuracy), -1)
+    describe(OptionFacts(options.exit, options.partition, accuracy), batch.world, ends)
+    answered = None if stops is None else _answered_exit(ends.pair[:, 0], stops.until.shape[2], state)
     deadline_ms = batch.world.rules.deadline_ms[tasks.stream]
     energy_mj = _energy_mj(scenario, tasks.stream, state)
     results = []
@@ -261,9 +265,15 @@ def _results(scheduler: str, batch: _Batch, realizations: Sequence[Realization],
                 decision_us=step_us[: realization.tasks].copy(),
                 promised=None if batch.promises is None else batch.promises.share_of[own],
                 energy_mj=None if energy_mj is None else energy_mj[own],
+                answered_exit=None if answered is None else answered[own],
             )
         )
     return results
+
+
+def _answered_exit(exit_: IntArray, exits: int, state: State) -> IntArray:
+    """The exit at which each task (T,) with the option's ``exit_`` stopped; 0 without an answer."""
+    return np.where(np.isfinite(state.finish_ms), np.minimum(state.column % exits + 1, exit_), 0)
 
 
 def _energy_mj(scenario: Scenario, stream: IntArray, state: State) -> FloatArray | None:
@@ -273,6 +283,9 @@ def _energy_mj(scenario: Scenario, stream: IntArray, state: State) -> FloatArray
         return None
     chosen = np.maximum(state.option, 0)
     radio_uj_per_byte = np.array([s.profile.radio_uj_per_byte or 0.0 for s in scenario.devices])
-    radio_mj = radio_uj_per_byte[stream] * options.payload_bits[stream, chosen] / 8000.0
-    energy_mj = options.energy_mj[stream, chosen] - np.where(state.sent, 0.0, radio_mj)
+    needs, spent_mj = pack_needs(options), options.energy_mj
+    if options.stops is not None:
+        chosen, spent_mj = np.maximum(state.column, 0), options.stops.energy_mj.reshape(len(spent_mj), -1)
+    radio_mj = radio_uj_per_byte[stream] * needs.payload_bits[stream, chosen] / 8000.0
+    energy_mj = spent_mj[stream, chosen] - np.where(state.sent, 0.0, radio_mj)
     return np.where((state.option == DROP) | ~np.isfinite(state.device_done_ms), 0.0, energy_mj)

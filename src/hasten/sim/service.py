@@ -22,6 +22,16 @@ def transfer(start_ms: float, payload_bits: float, links: Links, row: int, link:
 
 
 @inlined
+def needs_column(task: int, stream: int, option: int, tasks: Tasks, rules: Rules) -> int:
+    """The column of ``rules.needs`` of a task with ``option``: where it stops, it knows by itself."""
+    exits = rules.needs.until.shape[2]
+    k = 0
+    while k < exits - 1 and tasks.ease[task] >= rules.needs.until[stream, option, k]:
+        k += 1
+    return int(option * exits + k)
+
+
+@inlined
 def taken_ms(profiled_ms: float, factor: FloatArray, task: int) -> float:
     """How long a stage takes for a task, by its factor where there are any."""
     return float(profiled_ms * factor[task]) if len(factor) > 0 else profiled_ms

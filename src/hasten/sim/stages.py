@@ -6,7 +6,8 @@ edge by the time it arrives there, ties by the order of decisions; a turn is cer
 before it, which holds for every task that is ready, or at the edge, by the time of the current decision.
 
 Where tasks have noise (``core.noise``) stages take as long as it says, and answers come later by what it says. What the
-ready order cancels it judges by times as profiled, as devices and edge do; the grant order fixes what will be.
+ready order cancels it judges by times as profiled, as devices and edge do; the grant order fixes what will be. So it is
+with tasks that stop early (``core.confidence``): they take less, which nobody knows beforehand.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ from hasten.core.options import DROP
 from hasten.core.timing import edge_ends, half_way, stage_end, stage_start
 from hasten.sim.arrays import NOBODY, FloatArray, Rules, State
 from hasten.sim.frame_traces import trace_edge, trace_frame, trace_link
-from hasten.sim.service import extra_ms, taken_ms, too_late, transfer
+from hasten.sim.service import extra_ms, needs_column, taken_ms, too_late, transfer
 from hasten.sim.world import Lane, World
 
 
@@ -43,9 +44,9 @@ def take_worker(worker_free_ms: FloatArray, arrive_ms: float, edge_ms: float) ->
 
 
 @inlined
-def earned(option: int, stream: int, latency_ms: float, rules: Rules) -> float:
-    """Gain of a task that was executed with ``option`` and answered after ``latency_ms``."""
-    worth, deadline_ms = rules.worth[stream, max(option, 0)], rules.deadline_ms[stream]
+def earned(column: int, stream: int, latency_ms: float, rules: Rules) -> float:
+    """Gain of a task that needed ``column`` of ``rules.needs`` and was answered after ``latency_ms``."""
+    worth, deadline_ms = rules.needs.worth[stream, max(column, 0)], rules.deadline_ms[stream]
     gain: float = task_gain(worth, latency_ms, deadline_ms, rules.time_weight, rules.late_gain, rules.fade)
     return gain
 
@@ -54,6 +55,7 @@ def earned(option: int, stream: int, latency_ms: float, rules: Rules) -> float:
 def drop(slot: int, now_ms: float, state: State) -> None:
     """Record a task that uses nothing."""
     state.option[slot] = DROP
+    state.column[slot] = DROP
     state.finish_ms[slot] = np.inf
     state.known_ms[slot] = now_ms
 
@@ -70,9 +72,10 @@ def commit_granted(lane: Lane, k: int, slot: int, option: int, world: World) -> 
     if option == DROP:
         drop(slot, now_ms, state)
         return rules.late_gain
-    payload_bits = rules.payload_bits[stream, option]
-    edge_ms = taken_ms(rules.edge_ms[stream, option], tasks.edge_factor, task)
-    device_ms = taken_ms(rules.device_ms[stream, option], tasks.device_factor, task)
+    needs, column = rules.needs, needs_column(task, stream, option, tasks, rules)
+    payload_bits = needs.payload_bits[stream, column]
+    edge_ms = taken_ms(needs.edge_ms[stream, column], tasks.edge_factor, task)
+    device_ms = taken_ms(needs.device_ms[stream, column], tasks.device_factor, task)
     done_ms = stage_end(now_ms, state.device_free_ms[row, stream], device_ms)
     finish_ms, start_ms, sent_ms = done_ms, 0.0, 0.0
     link = 0 if rules.shared else stream
@@ -96,10 +99,11 @@ def commit_granted(lane: Lane, k: int, slot: int, option: int, world: World) -> 
             times_ms = arrive_ms, edge_end_ms - edge_ms, edge_end_ms, finish_ms
             trace_edge(lane, k, times_ms, state.worker_free_ms[row], world.beliefs)
     state.option[slot] = option
+    state.column[slot] = column
     state.device_done_ms[slot] = done_ms
     state.finish_ms[slot] = finish_ms
     state.known_ms[slot] = finish_ms
-    return earned(option, stream, finish_ms - now_ms, rules)
+    return earned(column, stream, finish_ms - now_ms, rules)
 
 
 @inlined
@@ -115,22 +119,23 @@ def commit_ready(lane: Lane, k: int, option: int, world: World) -> float:
     if option == DROP:
         drop(slot, now_ms, state)
         return rules.late_gain
-    state.option[slot] = option
+    column = needs_column(first_task + k, stream, option, tasks, rules)
+    state.option[slot], state.column[slot] = option, column
     device_ms, payload_bits = rules.device_ms[stream, option], rules.payload_bits[stream, option]
     ahead_ms = device_ms + (rules.edge_ms[stream, option] + rules.rtt_ms if payload_bits > 0 else 0.0)
     start_ms = stage_start(now_ms, state.device_free_ms[row, stream])
     if too_late(start_ms, ahead_ms, now_ms, stream, rules):
         cancel(slot, start_ms, state)
         return rules.late_gain
-    device_ms = taken_ms(device_ms, tasks.device_factor, first_task + k)
+    device_ms = taken_ms(rules.needs.device_ms[stream, column], tasks.device_factor, first_task + k)
     done_ms = stage_end(now_ms, state.device_free_ms[row, stream], device_ms)
     state.device_free_ms[row, stream] = done_ms
     state.device_done_ms[slot] = done_ms
-    if payload_bits == 0:
+    if rules.needs.payload_bits[stream, column] == 0:
         finish_ms = done_ms + extra_ms(tasks, first_task + k, False)
         state.finish_ms[slot] = finish_ms
         state.known_ms[slot] = finish_ms
-        return earned(option, stream, finish_ms - now_ms, rules)
+        return earned(column, stream, finish_ms - now_ms, rules)
     state.due_ms[slot] = done_ms
     state.uplink_head[row] = insert(state.uplink_head[row], k, first_slot, state)
     if rules.from_devices:
@@ -183,7 +188,7 @@ def settle(lane: Lane, until_ms: float, world: World) -> float:
             state.finish_ms[slot] = finish_ms
             state.known_ms[slot] = finish_ms
             stream = tasks.stream[first_task + k]
-            gain += earned(state.option[slot], stream, finish_ms - tasks.arrival_ms[first_task + k], rules)
+            gain += earned(state.column[slot], stream, finish_ms - tasks.arrival_ms[first_task + k], rules)
         k = state.next[slot]
     state.edge_head[row] = k
     return gain
@@ -249,7 +254,8 @@ def serve(lane: Lane, k: int, arrive_ms: float, worker_free_ms: FloatArray, worl
     start_ms = stage_start(arrive_ms, worker_free_ms[0])
     if too_late(start_ms, half_way(edge_ms, rules.rtt_ms), tasks.arrival_ms[task], stream, rules):
         return start_ms, np.nan
-    end_ms = take_worker(worker_free_ms, arrive_ms, taken_ms(edge_ms, tasks.edge_factor, task))
+    served_ms = taken_ms(rules.needs.edge_ms[stream, state.column[slot]], tasks.edge_factor, task)
+    end_ms = take_worker(worker_free_ms, arrive_ms, served_ms)
     return start_ms, half_way(end_ms, rules.rtt_ms) + extra_ms(tasks, task, True)
 
 

@@ -231,7 +231,7 @@ def run_plan(option: IntArray, world: World, gain: FloatArray) -> float:
     finish(world)
     for task in range(len(option)):
         latency_ms = state.finish_ms[task] - tasks.arrival_ms[task]
-        gain[task] = earned(state.option[task], tasks.stream[task], latency_ms, rules)
+        gain[task] = earned(state.column[task], tasks.stream[task], latency_ms, rules)
         total += gain[task]
     return total
 
@@ -242,12 +242,12 @@ def describe(table: OptionFacts, world: World, ends: Ends) -> None:
     rules, tasks, _, state, _, _ = world
     for b in range(len(tasks.first)):
         for task in range(tasks.first[b], tasks.first[b] + tasks.number[b]):
-            option, m = state.option[task], tasks.stream[task]
+            option, column, m = state.option[task], state.column[task], tasks.stream[task]
             finish_ms = state.finish_ms[task]
             dropped = option == DROP
             ends.pair[task, 0] = 0 if dropped else table.exit[m, option]
             ends.pair[task, 1] = 0 if dropped else table.partition[m, option]
-            ends.accuracy[task] = table.accuracy[m, option] if np.isfinite(finish_ms) else 0.0
-            ends.gain[task] = earned(option, m, finish_ms - tasks.arrival_ms[task], rules)
+            ends.accuracy[task] = table.accuracy[m, column] if np.isfinite(finish_ms) else 0.0
+            ends.gain[task] = earned(column, m, finish_ms - tasks.arrival_ms[task], rules)
             if state.sent[task]:
                 ends.uplink_bits[b] += rules.payload_bits[m, option]

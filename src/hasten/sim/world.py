@@ -73,7 +73,7 @@ class Told(NamedTuple):
 
 
 class OptionFacts(NamedTuple):
-    """The (exit, partition) of each option and its accuracy, (M, J)."""
+    """The (exit, partition) of each option, (M, J), and the accuracy of each column of what tasks need, (M, J * E)."""
 
     exit: IntArray
     partition: IntArray
