@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -25,7 +26,7 @@ class Tiny(nn.Module):
         return first, self.head2(torch.relu(self.conv3(x)).mean((2, 3)))
 
 
-def build_tiny(path: Path, seed: int = 0) -> Package:
+def build_tiny(path: Path, seed: int = 0, **others: Any) -> Package:
     """Build the package at ``path`` with random weights, by ``seed``, and frames that are always the same."""
     rng = np.random.default_rng(0)
     frames = rng.integers(0, 256, (40, 1, 32, 32), dtype=np.uint8)
@@ -34,5 +35,5 @@ def build_tiny(path: Path, seed: int = 0) -> Package:
         torch.manual_seed(seed)
         module = Tiny().eval()
     return build_package(
-        module, frames, labels, name="tiny", exit_names=["a", "b"], path=path, samples=12, codec="uint8-zstd"
+        module, frames, labels, name="tiny", exit_names=["a", "b"], path=path, samples=12, codec="uint8-zstd", **others
     )

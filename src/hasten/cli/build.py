@@ -22,6 +22,7 @@ T = TypeVar("T")
 
 DATA_HELP = "digits, cifar10, a folder of arrays or of pictures by class, an .npz file, or MODULE:FUNCTION."
 NARROW_HELP = "Learn to send so few features behind this layer."
+STOP_HELP = "Let tasks stop early where confident, for at most this loss (0.005)."
 TRAIN_HELP = "none, heads or all; auto: what does not answer better than guessing yet."
 
 
@@ -49,6 +50,9 @@ def build(
     class_names: Annotated[Path | None, typer.Option("--class-names", help="A file with one name a line.")] = None,
     codec: Annotated[str, typer.Option("--codec", help="Of every cut, by name; auto: smallest that is good.")] = "auto",
     bottleneck: Annotated[str | None, typer.Option("--bottleneck", metavar="LAYER:WIDTH", help=NARROW_HELP)] = None,
+    max_accuracy_loss: Annotated[
+        float | None, typer.Option("--max-accuracy-loss", metavar="SHARE", help=STOP_HELP)
+    ] = None,
     seed: Annotated[int, typer.Option("--seed", help="Seed of data, weights and order.")] = 0,
     json_to: JsonOption = None,
 ) -> None:
@@ -79,6 +83,7 @@ def build(
         class_names=() if class_names is None else _lines(class_names),
         codec=codec,
         bottleneck=bottleneck,
+        max_accuracy_loss=max_accuracy_loss,
     )
     layers = _list("--exits", exits, str)
     notes: list[str] = []

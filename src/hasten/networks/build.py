@@ -24,6 +24,7 @@ from hasten.networks.pictures import Size
 from hasten.networks.prepare import Prepare
 from hasten.networks.probe import PROBED_INPUTS
 from hasten.networks.propose import asked_count, propose_exits
+from hasten.networks.thresholds import check_loss, chosen_rule
 from hasten.networks.train import Progress, TrainSettings
 from hasten.split.build import MAX_BLOCKS, build_package, rehearse, warn
 from hasten.split.build_checks import check_codec, check_path
@@ -74,6 +75,8 @@ class BuildOptions:
     """Of every cut, by name; ``auto`` chooses for each the smallest that costs less than 0.3 points there."""
     bottleneck: str | None = None
     """LAYER:WIDTH, behind which so few features are to cross; see :mod:`hasten.networks.bottleneck`."""
+    max_accuracy_loss: float | None = None
+    """Tasks may stop early where that costs at most so much accuracy; see :mod:`hasten.networks.thresholds`."""
 
 
 @dataclass(frozen=True)
@@ -127,6 +130,7 @@ def build(
     check_path(path)
     settings, options = settings or TrainSettings(), options or BuildOptions()
     check_codec(options.codec)
+    check_loss(options.max_accuracy_loss, options.metric)
     if factory.endswith(".onnx"):
         dataset = load_dataset(data, settings.seed, options.image_size, graph_inputs(Path(factory)))
         return _build_onnx(Path(factory), exits, dataset, path, settings, progress, on_note, options)
@@ -189,9 +193,9 @@ def _build_onnx(
 
 
 def _packing(options: BuildOptions, dataset: Dataset, classes: int) -> dict[str, Any]:
-    """Codec, metric, and the classes' names: those given, else the data's where they name all."""
-    named = options.class_names or (dataset.class_names if len(dataset.class_names) == classes else ())
-    return {"codec": options.codec, "metric": options.metric, "class_names": named}
+    """Codec, metric, early stops, and the classes' names: those given, else the data's where they name all."""
+    named = {"class_names": options.class_names or (dataset.class_names if len(dataset.class_names) == classes else ())}
+    return named | {name: getattr(options, name) for name in ("codec", "metric", "max_accuracy_loss")}
 
 
 def settings_for(data: str, seed: int = 0, **changes: Any) -> TrainSettings:
@@ -275,6 +279,7 @@ def pack(
     name: str,
     exit_names: Sequence[str],
     path: Path,
+    max_accuracy_loss: float | None = None,
     **others: Any,
 ) -> Package:
     """Write a trained network as a package; its test data say how accurate it is. ``others``: of ``build_package``."""
@@ -290,5 +295,6 @@ def pack(
         exit_names=exit_names,
         path=path,
         samples=min(SAMPLES, count_of(dataset.test_x)),
+        stop=None if max_accuracy_loss is None else chosen_rule(module, dataset, max_accuracy_loss),
         **others,
     )

@@ -33,6 +33,7 @@ def build_default(
     quick: bool = False,
     seed: int = 0,
     progress: Progress | None = None,
+    max_accuracy_loss: float | None = None,
 ) -> Package:
     """Build the demo's network for ``digits`` or ``cifar10``, or take it from the cache if nothing has changed.
 
@@ -45,20 +46,23 @@ def build_default(
         quick: measure accuracy on fewer pictures and, where there is something to train, do it for seconds only.
         seed: of data, initial weights and training.
         progress: told what is being done and which fraction of that is done.
+        max_accuracy_loss: tasks may stop early where that costs at most so much accuracy; None: never.
     """
     if data not in DEFAULT_SETTINGS:
         raise InputError("data", "name", data, f"one of {', '.join(DEFAULT_SETTINGS)}")
     settings = replace((QUICK_SETTINGS if quick else DEFAULT_SETTINGS)[data], seed=seed)
     shipped = data == "digits" and seed == 0 and SHIPPED_WEIGHTS.is_file()
     recipe = {"data": data, "quick": quick, **asdict(settings), "shipped": shipped and file_hash(SHIPPED_WEIGHTS)}
-    kept = cache_folder() / f"{data}-{recipe_hash(recipe, (hasten.networks, hasten.split))}.hasten"
+    whole = recipe if max_accuracy_loss is None else recipe | {"max_accuracy_loss": max_accuracy_loss}
+    kept = cache_folder() / f"{data}-{recipe_hash(whole, (hasten.networks, hasten.split))}.hasten"
     package = cached_package(kept)
     if package is None:
         dataset = default_data(data, quick, seed)
         trained = cache_folder() / f"{data}-{recipe_hash(recipe, (hasten.networks,))}.pt"
         weights = SHIPPED_WEIGHTS if shipped else trained
         network, module = default_network(dataset, settings, weights, progress)
-        package = pack(module, dataset, f"{data}-resnet", network.exit_names, kept, progress=progress)
+        names = network.exit_names
+        package = pack(module, dataset, f"{data}-resnet", names, kept, max_accuracy_loss, progress=progress)
     if path is None:
         return package
     write_bytes(path, kept.read_bytes())

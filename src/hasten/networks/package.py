@@ -15,6 +15,7 @@ from hasten.networks.attach import MultiExit, OwnExits
 from hasten.networks.build import kept_on_failure, tell_harm
 from hasten.networks.data import own_dataset
 from hasten.networks.fit import fit
+from hasten.networks.thresholds import check_loss, chosen_rule
 from hasten.networks.train import Progress, TrainSettings
 from hasten.split import build as packing
 from hasten.split.build_checks import check_path
@@ -48,6 +49,7 @@ def build_package(
     train: str = "none",
     train_data: object = None,
     settings: TrainSettings | None = None,
+    max_accuracy_loss: float | None = None,
     **others: Unpack[Packing],
 ) -> Package:
     """Cut ``module`` at every useful place and write one ``.hasten`` file, after training what ``train`` says.
@@ -70,6 +72,8 @@ def build_package(
             are in it a dictionary of arrays, or columns, by their names. Without labels the heads learn to answer as
             the deepest exit does.
         settings: how to train.
+        max_accuracy_loss: tasks may stop at an exit that they pass where that costs at most so much accuracy, by the
+            validation part of ``train_data``; None: never.
         others: as :func:`hasten.split.build.build_package` takes them: ``metric``, ``class_names``, ``max_blocks``,
             ``samples``, ``codec_inputs``, ``codec``, ``progress``, ``on_note``.
 
@@ -78,15 +82,17 @@ def build_package(
             before anything is trained.
         HastenError: training diverged, or some (exit, partition) does not give what the module gives.
     """
+    check_loss(max_accuracy_loss, others.get("metric", ACCURACY))
     if exit_names is None:
         exit_names = _names_of(module, inputs)
     if train != "none" and others.get("metric", ACCURACY) != ACCURACY and not others.get("class_names"):
         raise InputError("build", "train", train, "none: exits for another metric than accuracy come trained")
     packed: dict[str, Any] = {"name": name, "exit_names": exit_names, "path": path, **others}
-    if train == "none":
+    if train == "none" and max_accuracy_loss is None:
         return packing.build_package(module, inputs, labels, **packed)
     if train_data is None:
-        raise InputError("build", "train_data", None, f"data to train {train} with")
+        why = f"train {train} with" if train != "none" else "choose with when tasks may stop early"
+        raise InputError("build", "train_data", None, f"data to {why}")
     names = tuple(inputs) if isinstance(inputs, Mapping) else ()
     dataset = own_dataset(train_data, "train_data", (settings or TrainSettings()).seed, names)
     path = check_path(path)
@@ -94,6 +100,8 @@ def build_package(
     fitted = fit(module, dataset, train, settings, others.get("progress"))
     tell_harm(fitted, others.get("on_note"))
     with kept_on_failure(module, fitted, path):
+        if max_accuracy_loss is not None:
+            packed["stop"] = chosen_rule(fitted.module, dataset, max_accuracy_loss)
         return packing.build_package(fitted.module, inputs, labels, **packed)
 
 

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from hasten.core.confidence import Confidence
 from hasten.split.codec_choice import AUTO, DEVIATIONS, costs_too_much, ranked
 from hasten.split.codecs import CODECS, Codec, CodecError, make_codec
 from hasten.split.inputs import Inputs, frame_of
@@ -40,12 +41,14 @@ class Accuracies:
             ``uncoded``; a change that so many inputs cannot tell from none is none.
         payload_bytes: per partition, mean over the same inputs.
         codecs: per partition, the name of the codec.
+        confidence: where tasks stop early, if they may.
     """
 
     uncoded: tuple[float, ...]
     by_partition: tuple[tuple[float, ...], ...]
     payload_bytes: tuple[int, ...]
     codecs: tuple[str, ...]
+    confidence: Confidence | None = None
 
 
 def measure_accuracy(

@@ -6,6 +6,7 @@ import tempfile
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +14,7 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
+from hasten.core.confidence import StopRule
 from hasten.core.errors import InputError
 from hasten.core.output import replacement
 from hasten.core.profile import Profile
@@ -21,6 +23,7 @@ from hasten.split.build_checks import (
     check_codec,
     check_names,
     check_path,
+    check_stop,
     checked_class_names,
     checked_data,
     checked_exits,
@@ -38,7 +41,15 @@ from hasten.split.modules import batch_like, call, named_outputs, require_float3
 from hasten.split.package import Package, package_in
 from hasten.split.segment_times import FittedTimes, fit_times, merged_source, profile_from, role_source, time_segments
 from hasten.split.segments import Segmenter
-from hasten.split.verify import TOLERANCE, VerificationError, option_error, random_inputs_like, relative_error
+from hasten.split.stopping import measure_stops
+from hasten.split.verify import (
+    TOLERANCE,
+    VerificationError,
+    option_error,
+    random_inputs_like,
+    relative_error,
+    stop_error,
+)
 
 Array = NDArray[np.generic]
 Progress = Callable[[str, float], None]
@@ -66,6 +77,7 @@ def build_package(
     samples: int = 64,
     codec_inputs: int = 1000,
     codec: str = AUTO,
+    stop: StopRule | None = None,
     progress: Progress | None = None,
     on_note: Callable[[str], None] | None = None,
 ) -> Package:
@@ -89,6 +101,8 @@ def build_package(
         samples: so many of ``inputs`` travel in the package, for checks and as a source of tasks.
         codec_inputs: accuracy with the codec is measured on the first so many inputs, per exit and partition.
         codec: the name of one for every cut, or ``auto``: at each the smallest that costs less than 0.3 points.
+        stop: when tasks may stop at an exit that they pass (``core.confidence``); what comes of it is measured. None:
+            never.
         progress: told what is being done.
         on_note: told what is worth knowing of the result: where nothing can be cut, where the codec costs accuracy. By
             default it becomes a warning.
@@ -108,6 +122,7 @@ def build_package(
         if not isinstance(count, int) or count < 1:
             raise InputError("build", field, count, "a whole number from 1")
     check_codec(codec)
+    check_stop(stop, exit_names, classifier and metric == ACCURACY)
     report("export", 0.0)
     segmenter, classes = rehearse(module, frames, exit_names, max_blocks, classifier=classifier)
     if classifier and not 0 <= int(targets.min()) <= int(targets.max()) < classes:
@@ -117,6 +132,13 @@ def build_package(
     accuracy = measure_accuracy(
         segmenter, frames, targets, codec_inputs, lambda done: report("accuracy with codec", done), metric, codec
     )
+    if stop is not None:
+        accuracy = replace(
+            accuracy,
+            confidence=measure_stops(
+                segmenter, frames, targets, stop, accuracy, codec_inputs, lambda done: report("early stops", done)
+            ),
+        )
     for note in (*segmenter.plan.notes, *_codec_notes(segmenter, exit_names, accuracy)):
         tell(note)
     held = first_of(frames, samples)
@@ -209,13 +231,19 @@ def _verify_against(reference: nn.Module, executor: Executor, samples: Inputs, r
     """Compare every (exit, partition) with the torch module itself; the first that differs raises."""
     inputs = [frame_of(samples, index) for index in range(count_of(samples))]
     inputs += random_inputs_like(executor.package.manifest.inputs, samples, _RANDOM_INPUTS, seed=0)
+    manifest = executor.package.manifest
     with torch.no_grad():
         answers = [named_outputs(call(reference, batch_like(samples, frame))) for frame in inputs]
-    options = executor.package.manifest.options()
+    options = manifest.options()
     for done, (exit_, partition) in enumerate(options, start=1):
         whole = [{name: tensor[0].numpy() for name, tensor in answer[exit_ - 1].items()} for answer in answers]
         option_error(executor, exit_, partition, inputs, whole)
         report(done / len(options))
+    whole_of = {
+        number: [{name: tensor[0].numpy() for name, tensor in answer[number - 1].items()} for answer in answers]
+        for number in range(1, len(manifest.exits) + 1)
+    }
+    stop_error(executor, inputs, whole_of)
 
 
 @contextmanager

@@ -9,6 +9,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from hasten.core.confidence import StopRule
 from hasten.core.errors import InputError, one_of
 from hasten.core.output import check_file
 from hasten.split.codec_choice import AUTO
@@ -125,3 +126,13 @@ def checked_exits(outputs: Sequence[dict[str, torch.Tensor]], exit_names: Sequen
         expected = "logits of the same shape (1, classes) from every exit, or another metric than accuracy"
         raise InputError("build", "module", shapes, expected)
     return shapes[0][LOGITS][1]
+
+
+def check_stop(stop: StopRule | None, exit_names: Sequence[str], plain: bool) -> None:
+    """Refuse a stop rule of another network, or of one without ``plain`` classes, whose answers have no confidence."""
+    if stop is None:
+        return
+    if not plain:
+        raise InputError("build", "stop", stop.max_accuracy_loss, "none: only a classifier's answers have a confidence")
+    if len(stop.thresholds) != len(exit_names):
+        raise InputError("build", "stop.thresholds", len(stop.thresholds), f"{len(exit_names)}, one per exit")

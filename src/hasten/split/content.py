@@ -14,7 +14,17 @@ from numpy.typing import NDArray
 from hasten.core.profile import Profile
 from hasten.split.accuracy import Accuracies
 from hasten.split.inputs import Inputs, arrays_of
-from hasten.split.manifest import Cut, ExitSpec, Graph, PackageManifest, Samples, TensorSpec, Weight
+from hasten.split.manifest import (
+    Cut,
+    ExitSpec,
+    Graph,
+    PackageManifest,
+    Samples,
+    TensorSpec,
+    Weight,
+    check_segments,
+    onward_segments,
+)
 from hasten.split.metrics import ACCURACY
 from hasten.split.package import PROFILE, SAMPLE_LABELS, npy_bytes, sample_members, write_package
 from hasten.split.segments import Segmenter
@@ -68,6 +78,14 @@ class Content:
                 member = f"graphs/finish_{partition:02}_{number:02}.onnx"
                 entry = Graph(kind="finish", partition=partition, exit=number, member=member)
                 found[member] = entry, self.segmenter.finish(partition, number)
+        rule = self.accuracy.confidence
+        stops = {"check": check_segments(plan.after_block, rule), "onward": onward_segments(plan.after_block, rule)}
+        for kind, pairs in stops.items():
+            for partition, number in pairs:
+                member = f"graphs/{kind}_{partition:02}_{number:02}.onnx"
+                entry = Graph.model_validate({"kind": kind, "partition": partition, "exit": number, "member": member})
+                make = self.segmenter.check if kind == "check" else self.segmenter.onward
+                found[member] = entry, make(partition, number)
         return found
 
     @cached_property
@@ -126,6 +144,7 @@ class Content:
             ],
             "graphs": [entry for entry, _ in self.graphs.values()],
             "weights": [entry for entry, _ in self.weights.values()],
+            "confidence": accuracy.confidence,
             "samples": Samples(count=len(self.labels), evaluated=self.evaluated),
             "created_with": {package: importlib.metadata.version(package) for package in _VERSIONS_OF},
         }

@@ -15,26 +15,28 @@ import threading
 import time
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
 from hasten.core.errors import InputError
-from hasten.split.manifest import PackageManifest, TensorSpec
+from hasten.split.manifest import TensorSpec
 from hasten.split.package import Package
 from hasten.split.sessions import (
     ExecutionError,
     Key,
+    Role,
     Session,
+    handed_on,
     make_session,
+    segment_specs,
+    segments_of,
     session_bytes,
 )
 
 __all__ = ["DEFAULT_MEMORY_BYTES", "ExecutionError", "Executor", "Key", "Role", "segments_of", "zeros"]
 
 Array = NDArray[np.generic]
-Role = Literal["device", "edge"]
 
 DEFAULT_MEMORY_BYTES = 1 << 30
 LATELY_CALLS = 256
@@ -125,6 +127,23 @@ class Executor:
     def has_room(self, key: Key) -> bool:
         """Whether a segment is ready, or could be without another's leaving."""
         return self.holds(key) or self._held_bytes() + self.segment_bytes(key) <= self.memory_bytes
+
+    def check(self, partition: int, exit_: int, tensors: Sequence[Array]) -> tuple[dict[str, Array], list[Array]]:
+        """Run from ``partition`` to ``exit_``, the next where a task may stop: what it gives, and the tensors there."""
+        manifest = self.package.manifest
+        found = self._session(Key("check", partition, exit_)).run(tensors)
+        outputs = manifest.outputs(exit_)
+        given = {spec.name: array.reshape(array.shape[1:]) for spec, array in zip(outputs, found, strict=False)}
+        after = manifest.exits[exit_ - 1].after_block
+        return given, handed_on(manifest.cuts[partition], manifest.cuts[after], tensors, found[len(outputs) :])
+
+    def onward(self, partition: int, tensors: Sequence[Array]) -> list[Array]:
+        """Run from the tensors of the last exit before ``partition`` where a task may stop to those there."""
+        manifest = self.package.manifest
+        exit_ = dict(manifest.onwards())[partition]
+        begin = manifest.cuts[manifest.exits[exit_ - 1].after_block]
+        found = self._session(Key("onward", partition, exit_)).run(tensors)
+        return handed_on(begin, manifest.cuts[partition], tensors, found)
 
     def warm(self, options: Iterable[tuple[int, int]] | None = None) -> None:
         """Build the segments of these (exit, partition) pairs (default: of those wanted) and run each once on zeros.
@@ -256,8 +275,7 @@ class Executor:
         return self.segment_bytes(key) * sum(self._build_ms.values()) / known if known else 0.0
 
     def _run_once(self, key: Key) -> None:
-        cuts = self.package.manifest.cuts
-        inputs = cuts[0 if key.kind == "prefix" else key.partition].tensors
+        inputs, _ = segment_specs(self.package.manifest, key)
         self._session(key).run([zeros(spec) for spec in inputs])
         self._often.pop(key, None)  # this call tells nothing of those to come
 
@@ -271,28 +289,9 @@ class Executor:
             last = manifest.exits[key.exit - 1].after_block
             if not 0 <= partition <= last:
                 raise InputError("executor", "partition", partition, f"0..{last} for exit {key.exit}")
-
-
-def segments_of(manifest: PackageManifest, options: Iterable[tuple[int, int]], role: Role | None = None) -> list[Key]:
-    """The segments that (exit, partition) pairs need where ``role`` runs, those needed most first.
-
-    A device runs a whole exit, or a prefix; what finishes an offloaded task there when the edge fails comes last. An
-    edge finishes what is offloaded. None stands for both parts of every pair.
-    """
-    first: list[Key] = []
-    rescue: list[Key] = []
-    for exit_, partition in options:
-        known = 1 <= exit_ <= len(manifest.exits)
-        local = known and partition == manifest.exits[exit_ - 1].after_block
-        if role == "device" and local:
-            first.append(Key("finish", 0, exit_))
-            continue
-        if role == "edge" and local:
-            continue
-        if partition and role != "edge":
-            first.append(Key("prefix", partition, 0))
-        (rescue if role == "device" else first).append(Key("finish", partition, exit_))
-    return list(dict.fromkeys(first + rescue))
+        stops = {"check": manifest.checks(), "onward": manifest.onwards()}.get(key.kind)
+        if stops is not None and (partition, key.exit) not in stops:
+            raise InputError("executor", f"{key.kind} partition, exit", (partition, key.exit), "one of the package's")
 
 
 def zeros(spec: TensorSpec) -> Array:

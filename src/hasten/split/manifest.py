@@ -7,11 +7,13 @@ file or a peer merely claims.
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from typing import Annotated, Literal
 
 import numpy as np
 from pydantic import Field, model_validator
 
+from hasten.core.confidence import Confidence, StopRule
 from hasten.core.errors import InputError
 from hasten.core.files import Record
 
@@ -86,9 +88,13 @@ class ExitSpec(Record):
 
 
 class Graph(Record):
-    """One fused segment: ``prefix`` is blocks 1..partition, ``finish`` the rest from there to ``exit``'s logits."""
+    """One fused segment: ``prefix`` is blocks 1..partition, ``finish`` the rest from there to ``exit``'s logits.
 
-    kind: Literal["prefix", "finish"]
+    Where tasks may stop early, ``check`` runs from partition to ``exit``'s logits and the tensors behind its block, and
+    ``onward`` from behind ``exit``'s block to the tensors at partition.
+    """
+
+    kind: Literal["prefix", "finish", "check", "onward"]
     partition: Annotated[int, Field(ge=0)]
     exit: Annotated[int, Field(ge=0)] = 0
     member: MemberName
@@ -120,7 +126,7 @@ class PackageManifest(Record):
     """The whole description; ``cuts[p]`` is partition p, 0 being the input itself; exits count from 1.
 
     ``classes`` is 0 where the exits give something else than logits. ``metric`` says what the accuracies measure;
-    ``target`` what a sample's label is, where it is no class.
+    ``target`` what a sample's label is, where it is no class. With ``confidence`` tasks may stop early.
     """
 
     schema_id: Literal["hasten.package/1"] = Field(alias="schema")
@@ -134,6 +140,7 @@ class PackageManifest(Record):
     graphs: Annotated[tuple[Graph, ...], Field(max_length=20_000)]
     weights: Annotated[tuple[Weight, ...], Field(max_length=10_000)]
     samples: Samples
+    confidence: Confidence | None = None
     created_with: dict[Name, Name]
     members: dict[MemberName, Member]
 
@@ -171,6 +178,18 @@ class PackageManifest(Record):
             for partition in range(exit_.after_block + 1)
         ]
 
+    def checks(self) -> list[tuple[int, int]]:
+        """Every (partition, exit) of a ``check``."""
+        return check_segments(self._after_block, self.confidence)
+
+    def onwards(self) -> list[tuple[int, int]]:
+        """Every (partition, exit) of an ``onward``."""
+        return onward_segments(self._after_block, self.confidence)
+
+    @property
+    def _after_block(self) -> tuple[int, ...]:
+        return tuple(exit_.after_block for exit_ in self.exits)
+
     @model_validator(mode="after")
     def _consistent(self) -> PackageManifest:
         if len({spec.name for spec in self.inputs}) != len(self.inputs):
@@ -189,14 +208,22 @@ class PackageManifest(Record):
             raise ValueError(f"the last exit to sit behind the last block, {self.block_count}")
         wanted = {("finish", partition, number) for number, partition in self.options()}
         wanted |= {("prefix", partition, 0) for partition in range(1, self.block_count + 1)}
+        if self.confidence is not None:
+            self._require_stops(self.confidence)
+            wanted |= {("check", *pair) for pair in self.checks()} | {("onward", *pair) for pair in self.onwards()}
         present = [(graph.kind, graph.partition, graph.exit) for graph in self.graphs]
         if len(present) != len(set(present)) or set(present) != wanted:
-            raise ValueError("graphs to hold each prefix and each (exit, partition) exactly once")
+            raise ValueError("graphs to hold each prefix, each (exit, partition) and what stops need exactly once")
         self._require_fitting_outputs()
         named = [graph.member for graph in self.graphs] + [weight.member for weight in self.weights]
         if len(named) != len(set(named)):
             raise ValueError("graphs and weights to have one member each")
         return self
+
+    def _require_stops(self, confidence: Confidence) -> None:
+        confidence.require_exits(self._after_block)
+        if not self.classes:
+            raise ValueError("no confidence where exits give no logits")
 
     def _require_fitting_outputs(self) -> None:
         logits = (TensorSpec(name=LOGITS, shape=(self.classes,), dtype="float32"),) if self.classes else None
@@ -210,3 +237,35 @@ class PackageManifest(Record):
                 raise ValueError(f"exits[{number}].outputs to name at least one tensor, as there are no classes")
         if self.class_names and len(self.class_names) != self.classes:
             raise ValueError(f"class_names to have {self.classes} entries, not {len(self.class_names)}")
+
+
+def output_name(name: str, exit_: int) -> str:
+    """What an exit's output is called in graphs that give more than one exit's outputs."""
+    return f"{name}@{exit_}"
+
+
+def check_segments(after_block: Sequence[int], rule: StopRule | None) -> list[tuple[int, int]]:
+    """From each partition to the next exit behind it at which tasks may stop: (partition, exit)."""
+    behind = _looked_at(after_block, rule)
+    last = max((after for _, after in behind), default=0)
+    return [(p, next(number for number, after in behind if after > p)) for p in range(last)]
+
+
+def onward_segments(after_block: Sequence[int], rule: StopRule | None) -> list[tuple[int, int]]:
+    """From the last exit at which tasks may stop to each partition behind it: (partition, exit).
+
+    That is what a device runs that sends there.
+    """
+    found = []
+    for partition in range(1, after_block[-1]):
+        before = [pair for pair in _looked_at(after_block, rule) if pair[1] <= partition]
+        if before and before[-1][1] < partition:
+            found.append((partition, before[-1][0]))
+    return found
+
+
+def _looked_at(after_block: Sequence[int], rule: StopRule | None) -> list[tuple[int, int]]:
+    """The exits (from 1) at which tasks may stop, each with its block."""
+    thresholds = rule.thresholds if rule is not None else (None,) * len(after_block)
+    numbered = enumerate(zip(after_block, thresholds, strict=True), start=1)
+    return [(number, after) for number, (after, threshold) in numbered if threshold is not None]

@@ -184,6 +184,7 @@ def profile_from(manifest: PackageManifest, device: FittedTimes, edge: FittedTim
         input_encode_ms=device.encode[0],
         blocks=blocks,
         exits=exits,
+        confidence=manifest.confidence,
     )
 
 

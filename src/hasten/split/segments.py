@@ -16,7 +16,7 @@ from onnx import TensorProto, helper, numpy_helper
 
 from hasten.split.graph import OPSET, CutPlan
 from hasten.split.light_model import LARGE_BYTES, LightModel, array_of, nbytes, reference, used_in
-from hasten.split.manifest import TensorSpec
+from hasten.split.manifest import TensorSpec, output_name
 from hasten.split.network import ExportedNetwork, reads, rename
 
 SHARED_FROM_BYTES = LARGE_BYTES
@@ -52,6 +52,26 @@ class Segmenter:
         sources = list(self.plan.cuts[partition].tensors)
         return self._packed(self._extract(sources, self.network.given_by(exit_), list(self.network.exits[exit_ - 1])))
 
+    def check(self, partition: int, exit_: int) -> bytes:
+        """From the tensors at ``partition`` to the outputs of ``exit_``, named as in :meth:`everything`, and on.
+
+        On: to the tensors that cross behind its block, those left out that cross at ``partition``, too.
+        """
+        sources = list(self.plan.cuts[partition].tensors)
+        targets, names = self._outputs_of([exit_])
+        new = self._new_tensors(partition, self.plan.after_block[exit_ - 1])
+        return self._packed(self._extract(sources, targets + new, names + new))
+
+    def onward(self, partition: int, exit_: int) -> bytes:
+        """From the tensors behind ``exit_``'s block to those at ``partition``; what crosses at both is left out."""
+        after = self.plan.after_block[exit_ - 1]
+        new = self._new_tensors(after, partition)
+        return self._packed(self._extract(list(self.plan.cuts[after].tensors), new, new))
+
+    def _new_tensors(self, begin: int, end: int) -> list[str]:
+        known = self.plan.cuts[begin].tensors
+        return [name for name in self.plan.cuts[end].tensors if name not in known]
+
     def everything(self) -> LightModel:
         """Inputs to the tensors of cuts 1..L and all outputs, for measuring accuracy in one pass."""
         tensors = list(dict.fromkeys(name for cut in self.plan.cuts[1:] for name in cut.tensors))
@@ -75,11 +95,11 @@ class Segmenter:
 
     def outputs_in(self, values: Mapping[str, NDArray[np.generic]], exit_: int) -> dict[str, NDArray[np.generic]]:
         """The outputs of ``exit_``, without the batch axis, among what :meth:`everything` or :meth:`tails` gave."""
-        return {name: values[_output_name(name, exit_)][0] for name in self.network.exits[exit_ - 1]}
+        return {name: values[output_name(name, exit_)][0] for name in self.network.exits[exit_ - 1]}
 
     def _outputs_of(self, exits: Iterable[int]) -> tuple[list[str], list[str]]:
         """The tensors that ``exits`` give, and the names that they have where several exits' are given at once."""
-        pairs = [(tensor, _output_name(name, e)) for e in exits for name, tensor in self.network.exits[e - 1].items()]
+        pairs = [(tensor, output_name(name, e)) for e in exits for name, tensor in self.network.exits[e - 1].items()]
         return [tensor for tensor, _ in pairs], [name for _, name in pairs]
 
     def weights(self) -> dict[str, NDArray[np.generic]]:
@@ -155,10 +175,6 @@ class Segmenter:
     def _value(self, tensor: str, name: str) -> onnx.ValueInfoProto:
         kind = helper.np_dtype_to_tensor_dtype(np.dtype(self.network.types[tensor]))
         return helper.make_tensor_value_info(name, kind, self._shape(tensor))
-
-
-def _output_name(name: str, exit_: int) -> str:
-    return f"{name}@{exit_}"
 
 
 def _reshape(source: str, target: str, shape: Sequence[int]) -> tuple[onnx.NodeProto, TensorProto]:

@@ -8,19 +8,20 @@ from __future__ import annotations
 
 import ctypes
 import sys
-from collections.abc import Sequence
-from typing import NamedTuple, Protocol
+from collections.abc import Iterable, Sequence
+from typing import Literal, NamedTuple, Protocol
 
 import numpy as np
 import onnxruntime as ort
 from numpy.typing import NDArray
 
 from hasten.core.errors import HastenError, InputError
-from hasten.split.manifest import TensorSpec
+from hasten.split.manifest import Cut, PackageManifest, TensorSpec, output_name
 from hasten.split.onnxscan import external_initializers, free_batch, relocated
 from hasten.split.package import Package
 
 Array = NDArray[np.generic]
+Role = Literal["device", "edge"]
 
 SESSION_BYTES = 1 << 20
 """Estimate of what a session needs besides its weights."""
@@ -32,9 +33,9 @@ _TYPES |= {"bool": "tensor(bool)"}
 
 
 class Key(NamedTuple):
-    """Which segment: a ``prefix`` up to ``partition``, or a ``finish``, what is left from there to ``exit``'s outputs.
+    """Which segment, as :class:`hasten.split.manifest.Graph` says; ``exit`` is 0 for a prefix.
 
-    ``exit`` is 0 for a prefix. ``batch`` is a finish for any number of samples at once.
+    ``batch`` is a finish for any number of samples at once.
     """
 
     kind: str
@@ -73,10 +74,8 @@ class OrtSession:
 
 def make_session(package: Package, key: Key, threads: int) -> OrtSession:
     """Make the session of one segment, whose inputs and outputs must be those of the manifest."""
-    manifest, partition = package.manifest, key.partition
-    where = f"{package.path}[{key.kind} partition {partition}" + (f" exit {key.exit}]" if key.exit else "]")
-    inputs = manifest.cuts[0 if key.kind == "prefix" else partition].tensors
-    outputs = manifest.cuts[partition].tensors if key.kind == "prefix" else manifest.outputs(key.exit)
+    where = f"{package.path}[{key.kind} partition {key.partition}" + (f" exit {key.exit}]" if key.exit else "]")
+    inputs, outputs = segment_specs(package.manifest, key)
     model = package.graph(*_graph_of(key))
     batch: int | str = 1
     if key.kind == "batch":
@@ -100,6 +99,60 @@ def make_session(package: Package, key: Key, threads: int) -> OrtSession:
     package.let_go()
     _return_freed_memory()
     return OrtSession(session, [spec.name for spec in inputs], [spec.name for spec in outputs], where)
+
+
+def segment_specs(manifest: PackageManifest, key: Key) -> tuple[tuple[TensorSpec, ...], tuple[TensorSpec, ...]]:
+    """The inputs and the outputs of a segment."""
+    kind, partition, exit_ = key
+    cuts = manifest.cuts
+    if kind == "prefix":
+        return cuts[0].tensors, cuts[partition].tensors
+    if kind in ("finish", "batch"):
+        return cuts[partition].tensors, manifest.outputs(exit_)
+    after = manifest.exits[exit_ - 1].after_block
+    if kind == "onward":
+        return cuts[after].tensors, new_tensors(cuts[after], cuts[partition])
+    given = tuple(spec.model_copy(update={"name": output_name(spec.name, exit_)}) for spec in manifest.outputs(exit_))
+    return cuts[partition].tensors, given + new_tensors(cuts[partition], cuts[after])
+
+
+def new_tensors(begin: Cut, end: Cut) -> tuple[TensorSpec, ...]:
+    """The tensors that cross at ``end`` and not at ``begin``: what crosses at both is handed on as it is."""
+    known = {spec.name for spec in begin.tensors}
+    return tuple(spec for spec in end.tensors if spec.name not in known)
+
+
+def segments_of(manifest: PackageManifest, options: Iterable[tuple[int, int]], role: Role | None = None) -> list[Key]:
+    """The segments that (exit, partition) pairs need where ``role`` runs, those needed most first.
+
+    A device runs a whole exit, or a prefix; what finishes an offloaded task there when the edge fails comes last. An
+    edge finishes what is offloaded. None stands for both parts of every pair. Where tasks may stop early, that comes
+    after what the pairs need in any case.
+    """
+    first: list[Key] = []
+    rescue: list[Key] = []
+    for exit_, partition in options:
+        known = 1 <= exit_ <= len(manifest.exits)
+        local = known and partition == manifest.exits[exit_ - 1].after_block
+        if role == "device" and local:
+            first.append(Key("finish", 0, exit_))
+            continue
+        if role == "edge" and local:
+            continue
+        if partition and role != "edge":
+            first.append(Key("prefix", partition, 0))
+        (rescue if role == "device" else first).append(Key("finish", partition, exit_))
+    first += [Key("check", *pair) for pair in manifest.checks()]
+    if role != "edge":
+        first += [Key("onward", *pair) for pair in manifest.onwards()]
+    return list(dict.fromkeys(first + rescue))
+
+
+def handed_on(begin: Cut, end: Cut, tensors: Sequence[Array], new: Sequence[Array]) -> list[Array]:
+    """The tensors at ``end`` from those at ``begin`` and the new ones, in the order of the manifest."""
+    known = {spec.name: tensor for spec, tensor in zip(begin.tensors, tensors, strict=True)}
+    known |= {spec.name: tensor for spec, tensor in zip(new_tensors(begin, end), new, strict=True)}
+    return [known[spec.name] for spec in end.tensors]
 
 
 def session_bytes(package: Package, key: Key) -> int:

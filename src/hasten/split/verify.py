@@ -7,7 +7,7 @@ what its kind may change, and reported as the share of samples whose top-1 answe
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -93,6 +93,7 @@ def verify(
         if package.manifest.classes and partition < package.manifest.exits[number - 1].after_block:
             agreement = codec_agreement(executor, codecs, number, partition, held_out, whole[number])
         checks.append(OptionCheck(number, partition, error, agreement))
+    stop_error(executor, inputs, whole)
     return VerifyReport(tuple(checks), len(inputs), len(held_out))
 
 
@@ -111,6 +112,45 @@ def option_error(
             f"{executor.package.path}: exit {exit_}, partition {partition}: got outputs that differ from the whole "
             f"network by {worst:.3g}, expected at most {TOLERANCE:g}"
         )
+    return worst
+
+
+def stop_error(executor: Executor, inputs: Sequence[Frame], whole: Mapping[int, Sequence[Outputs]]) -> float:
+    """Largest relative error of what runs where tasks may stop early, against each exit's ``whole`` outputs.
+
+    Each ``check`` from its partition, and what goes on behind it to the last exit, from each place that it leads to.
+
+    Raises:
+        VerificationError: it is beyond the tolerance.
+    """
+    manifest, worst = executor.package.manifest, 0.0
+    last = len(manifest.exits)
+    scales = {
+        (number, name): largest_magnitude([outputs[name] for outputs in given])
+        for number, given in whole.items()
+        for name in given[0]
+    }
+
+    def compare(kind: str, partition: int, exit_: int, found: Outputs, wanted: Outputs) -> None:
+        nonlocal worst
+        error = max(relative_error(found[name], wanted[name], scales[exit_, name]) for name in wanted)
+        worst = max(worst, error)
+        if not error <= TOLERANCE:
+            raise VerificationError(
+                f"{executor.package.path}: {kind} from partition {partition}, exit {exit_}: got outputs that differ "
+                f"from the whole network by {error:.3g}, expected at most {TOLERANCE:g}"
+            )
+
+    for index, frame in enumerate(inputs):
+        behind: dict[int, list[Array]] = {}
+        for partition, exit_ in manifest.checks():
+            after = manifest.exits[exit_ - 1].after_block
+            found, behind[exit_] = executor.check(partition, exit_, crossing(executor, partition, frame))
+            compare("check", partition, exit_, found, whole[exit_][index])
+            compare("behind check", after, last, executor.outputs(after, last, behind[exit_]), whole[last][index])
+        for partition, exit_ in manifest.onwards():
+            tensors = executor.onward(partition, behind[exit_])
+            compare("onward", partition, last, executor.outputs(partition, last, tensors), whole[last][index])
     return worst
 
 
