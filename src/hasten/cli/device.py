@@ -70,6 +70,10 @@ def device(
         Path | None, typer.Option("--tls-cert", help="Certificate that the edge asks for (PEM).")
     ] = None,
     tls_key: Annotated[Path | None, typer.Option("--tls-key", help="Its private key (PEM).")] = None,
+    max_accuracy_loss: Annotated[
+        float | None,
+        typer.Option("--max-accuracy-loss", metavar="SHARE", help="Stop early where sure, if the package knows how."),
+    ] = None,
     memory_mb: MemoryOption = DEFAULT_MEMORY_MB,
     learn: Annotated[
         bool, typer.Option("--learn", help="Go on training the policy of --scheduler policy:FILE on what happens.")
@@ -113,6 +117,7 @@ def device(
         memory_mb=memory_mb,
         seed=seed,
         otel=otel,
+        max_accuracy_loss=max_accuracy_loss,
     )
     stream = DeviceStream(source, arrivals, tasks, log, answers, write_profile, metrics, watch)
     lines = JsonLines("device")

@@ -21,11 +21,12 @@ class NotFiniteError(HastenError):
 
 
 class ExitAnswer(NamedTuple):
-    """An answer: class and probability where the exit gives logits (else None), and the outputs that are here."""
+    """An answer: class and probability where the exit gives logits (else None), the outputs that are here, the exit."""
 
     class_index: int | None
     confidence: float | None
     outputs: Outputs
+    exit: int
 
 
 class OutputReader:
@@ -48,11 +49,20 @@ class OutputReader:
         if found != expected:
             raise HastenError(f"exit {exit_}: got outputs {_listed(found)}, expected {_listed(expected)}")
         if self.classes:
-            return ExitAnswer(*top_class(outputs[LOGITS]), outputs)
+            return ExitAnswer(*top_class(outputs[LOGITS]), outputs, exit_)
         for name, array in outputs.items():
             if array.dtype.kind == "f" and not np.isfinite(array).all():
                 raise NotFiniteError(f"output {name}: got NaN or infinity, expected finite numbers")
-        return ExitAnswer(None, None, outputs)
+        return ExitAnswer(None, None, outputs, exit_)
+
+
+def sure_answer(reader: OutputReader, exit_: int, outputs: Outputs, threshold: float) -> ExitAnswer | None:
+    """The answer of an exit that a task passes if its confidence reaches ``threshold``; None: the task goes on."""
+    try:
+        found = reader.read(exit_, outputs)
+    except NotFiniteError:
+        return None
+    return found if found.confidence is not None and found.confidence >= threshold else None
 
 
 def top_class(logits: NDArray[np.generic]) -> tuple[int, float]:

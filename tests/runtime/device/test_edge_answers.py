@@ -25,7 +25,7 @@ def answer(status=Status.DONE, exit_=2, class_index=2, confidence=0.5, outputs=b
 def test_a_class_alone_is_an_answer(package):
     answers = EdgeAnswers(package.manifest)
     assert not answers.wants_outputs and answers.limits == DEVICE_LIMITS
-    assert answers.read(2, answer(confidence=1.00005)) == ExitAnswer(2, 1.0, {})
+    assert answers.read(2, answer(confidence=1.00005)) == ExitAnswer(2, 1.0, {}, 2)
 
 
 WRONG = {

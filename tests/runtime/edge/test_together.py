@@ -41,10 +41,10 @@ class Network:
     def has(self, cut, exit_):
         return True
 
-    def edge_ms(self, cut, exit_):
+    def edge_ms(self, cut, exit_, may_stop=False):
         return TASK_MS
 
-    def batch_sizes(self, cut, exit_):
+    def batch_sizes(self, cut, exit_, may_stop=False):
         return (1,) if exit_ == 9 else BATCH_SIZES
 
     def batch_factor(self, cut, exit_, count):

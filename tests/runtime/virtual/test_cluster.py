@@ -6,6 +6,7 @@ import json
 
 import numpy as np
 import pytest
+from stopping import LOSS, confidence
 from virtual_cases import profile
 from virtual_gap import Shown, showing
 from virtual_scenarios import CONSTANT, VARYING, assert_same, both, points, scenario, simulated_only
@@ -80,6 +81,22 @@ def test_the_same_noise_meets_the_same_tasks(tmp_path, topology, workers):
     for with_noise, without in zip(simulated, quiet, strict=True):
         assert with_noise.latency_ms.max() > without.latency_ms.max()
         assert with_noise.latency_ms.min() < without.latency_ms.min()
+
+
+@pytest.mark.parametrize("topology", ["shared", "dedicated"])
+def test_the_same_tasks_stop_early_and_take_as_long(tmp_path, topology):
+    """On the device, which then sends nothing, and at the edge; whoever decides plans with all the way."""
+    stops = confidence([1, 2, 3, 4], [0.9, 0.9, None, None])
+    sure = scenario(
+        tmp_path, topology=topology, network=profile(confidence=stops), confidence={"max_accuracy_loss": LOSS}
+    )
+    simulated, virtual = both(sure, "fixed:4,0", "fixed:4,1", "fixed:3,2", "fixed:2,2")
+    assert_same(simulated, virtual)
+    for expected, found in zip(simulated, virtual, strict=True):
+        np.testing.assert_array_equal(found.answered_exit, expected.answered_exit)
+        np.testing.assert_allclose(found.accuracy, expected.accuracy)
+        assert len(set(found.answered_exit.tolist())) >= 2
+        assert found.uplink_bytes == expected.uplink_bytes
 
 
 @pytest.mark.parametrize("topology", ["shared", "dedicated"])

@@ -42,8 +42,11 @@ def test_an_answer_comes_out_as_it_went_in():
 def test_a_task_says_whether_it_wants_outputs():
     for wanted in (False, True):
         assert parse_submit(body(submit_head(1, 2, 3, 0.0, payload_head(CUT), 0, wanted))).wants_outputs is wanted
-    with pytest.raises(WireError, match="got 2 for whether outputs are wanted, expected 0 or 1"):
-        parse_submit(memoryview(struct.pack("<HHBdB", 1, 1, 2, 0.0, 0)))
+    for may_stop in (False, True):
+        read = parse_submit(body(submit_head(1, 2, 3, 0.0, payload_head(CUT), 0, True, may_stop)))
+        assert (read.wants_outputs, read.may_stop) == (True, may_stop)
+    with pytest.raises(WireError, match="got flags 4, expected 0 to 3"):
+        parse_submit(memoryview(struct.pack("<HHBdB", 1, 1, 4, 0.0, 0)))
 
 
 def test_a_task_names_its_codec_and_the_types_of_its_tensors():

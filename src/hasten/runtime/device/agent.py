@@ -71,7 +71,7 @@ class DeviceAgent:
             scheduler: decides.
             settings: the stream.
             connect: makes the uplink for this agent; None works without an edge.
-            profile: replaces the package's own profile.
+            profile: replaces the package's own profile; tasks may stop early (``core.confidence``) where it says so.
             on_note: told, in words, when the connection to the edge comes and goes.
             machine: clock, processor and helper; by default this computer's.
 
@@ -79,7 +79,7 @@ class DeviceAgent:
             InputError: the scheduler refuses this network, gain or stream.
         """
         self._settings = settings
-        self._profile = profile or package.profile
+        self._profile = profile or package.profile.stopping(None)
         self._machine = machine or real_machine()
         self._clock = self._machine.clock
         self._teller = Teller(on_note)
@@ -94,7 +94,8 @@ class DeviceAgent:
         self._stage = DeviceStage(self._machine, runner, self._profile, cuts, beliefs.device, answers.reader, build_ms)
         self._endings = Endings(self._teller, Departures(beliefs, self._adapter, self._teller).learn)
         rescue = Rescue(self._clock, self._stage, self._endings, punctuality)
-        flights = Flights(self._clock, beliefs, punctuality, cuts, answers.wants_outputs, self._endings.unanswered)
+        wants = answers.wants_outputs, self._profile.confidence is not None
+        flights = Flights(self._clock, beliefs, punctuality, cuts, wants, self._endings.unanswered)
         parts = Parts(
             clock=self._clock,
             settings=settings,
@@ -256,7 +257,7 @@ class DeviceAgent:
 
         def done(way: LocalFinish, result: Any) -> None:
             if isinstance(result, ExitAnswer):
-                self._endings.answer(task, self._clock.now_ms(), way.exit, way.after_block, result)
+                self._endings.answer(task, self._clock.now_ms(), self._stage.after_block(result.exit), result)
             else:
                 self._endings.fail(task, reason_of(result))
 
@@ -289,7 +290,7 @@ class DeviceAgent:
         if task.transfer is not None:
             self._backlogs.transfer_gone(task.transfer)
         if isinstance(result, ExitAnswer):
-            self._endings.answer(task, task.device_done_ms, task.exit, task.partition, result)
+            self._endings.answer(task, task.device_done_ms, self._stage.after_block(result.exit), result)
         elif result is not None:
             if not task.ended:
                 self._teller.once(type(result).__name__, f"task {task.number}: {result}")

@@ -27,6 +27,12 @@ class DeviceRunner(Protocol):
     def outputs(self, partition: int, exit_: int, tensors: Sequence[Array]) -> Mapping[str, Array]:
         """Run from ``partition`` to what ``exit_`` gives, by name and without the batch axis."""
 
+    def check(self, partition: int, exit_: int, tensors: Sequence[Array]) -> tuple[Mapping[str, Array], list[Array]]:
+        """Run from ``partition`` to an exit where a task may stop: what it gives, and the tensors behind its block."""
+
+    def onward(self, partition: int, tensors: Sequence[Array]) -> list[Array]:
+        """Run from the tensors of the last exit before ``partition`` where a task may stop to those there."""
+
 
 @dataclass(eq=False, slots=True)
 class ComputeJob:

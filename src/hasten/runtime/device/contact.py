@@ -28,6 +28,7 @@ from hasten.runtime.device.stages import DeviceStage
 from hasten.runtime.device.tasks import Fallback, Outcome, Reason, Task
 from hasten.runtime.device.trials import Avoidance, Trials
 from hasten.runtime.device.uplink import Uplink, UplinkUser
+from hasten.runtime.service_times import Segment
 from hasten.runtime.wire.handshake import Refuse, Welcome
 from hasten.runtime.wire.load import LoadReport
 from hasten.runtime.wire.tasks import EdgeAnswer, Status
@@ -215,7 +216,7 @@ class Contact:
 
     def edge_answered(self, task: int, answer: EdgeAnswer) -> None:
         """Learn from an answer and end its task."""
-        flight = self._flights.answered(task, answer)
+        flight = self._flights.answered(task, answer, self._stopped_ms)
         if flight is None:
             return
         self._avoidance.answered()
@@ -238,13 +239,22 @@ class Contact:
             self._endings.end(waits, Outcome.INVALID, Reason.INVALID)
         else:
             try:
-                found = self._answers.read(waits.exit, answer)
+                found = self._answers.read(waits.exit, answer, self._stops(waits.partition, waits.exit))
             except HastenError as error:
                 self._teller.once("bad answer", f"task {waits.number}: got an answer that cannot be true ({error})")
                 self._rescue.now(waits, Fallback.BAD_ANSWER, Reason.BAD_ANSWER)
             else:
                 waits.fallback = None
-                self._endings.answer(waits, self._clock.now_ms(), waits.exit, waits.partition, found)
+                self._endings.answer(waits, self._clock.now_ms(), waits.partition, found)
+
+    def _stops(self, partition: int, exit_: int) -> list[int]:
+        """The exits on an edge's way from ``partition`` to ``exit_`` at which a task may stop."""
+        return self._profile.passed(partition, self._stage.after_block(exit_), exit_)
+
+    def _stopped_ms(self, segment: Segment, exit_: int) -> float | None:
+        """What an edge needs for ``segment`` as profiled when the task stops at ``exit_``; None: it may not."""
+        partition, last = segment
+        return self._adapter.profiled_segment_ms(partition, exit_) if exit_ in self._stops(partition, last) else None
 
     def edge_refused(self, task: int, refuse: Refuse) -> None:
         """Finish a refused task here."""

@@ -39,12 +39,20 @@ class DeviceTimes:
         return self.runs.version + self.codecs.version
 
     def profiled_ms(self, segment: Segment) -> float:
-        """What a segment takes by the profile."""
+        """What a segment takes by the profile, with the heads of exits on the way at which a task may stop."""
         partition, exit_ = segment
         if exit_ == 0:
-            return self.slowdown * float(self._ends_ms[partition])
+            passed_ms = self._profile.passed_ms("device", 0, partition, len(self._profile.exits))
+            return self.leg_ms(0, partition) + self.slowdown * passed_ms
+        passed_ms = self._profile.passed_ms("device", partition, self._profile.exits[exit_ - 1].after_block, exit_)
+        return self.leg_ms(partition, exit_=exit_) + self.slowdown * passed_ms
+
+    def leg_ms(self, begin: int, end: int = 0, exit_: int = 0) -> float:
+        """The blocks from partition ``begin`` to ``end``, or to ``exit_`` with its head, by the profile."""
+        if exit_ == 0:
+            return self.slowdown * float(self._ends_ms[end] - self._ends_ms[begin])
         head = self._profile.exits[exit_ - 1]
-        return self.slowdown * float(self._ends_ms[head.after_block] - self._ends_ms[partition] + head.device_ms)
+        return self.slowdown * float(self._ends_ms[head.after_block] - self._ends_ms[begin] + head.device_ms)
 
     def run_ms(self, segment: Segment) -> float:
         """What a segment is believed to take."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 
 from hasten.core.errors import HastenError
 from hasten.runtime.outputs import ExitAnswer, OutputReader
@@ -29,25 +30,26 @@ class EdgeAnswers:
         self._payloads = OutputPayloads(manifest)
         self.limits = device_limits(self._payloads.max_bytes) if self.wants_outputs else DEVICE_LIMITS
 
-    def read(self, exit_: int, answer: EdgeAnswer) -> ExitAnswer:
-        """What an answer to a task for ``exit_`` says.
+    def read(self, exit_: int, answer: EdgeAnswer, stops: Sequence[int] = ()) -> ExitAnswer:
+        """What an answer to a task for ``exit_`` says; it may come of one of the earlier exits ``stops``.
 
         Raises:
             HastenError: it cannot be true.
         """
-        if answer.status is not Status.DONE or answer.exit != exit_:
+        if answer.status is not Status.DONE or answer.exit not in (exit_, *stops):
             raise HastenError(f"got status {answer.status.name} of exit {answer.exit}, expected DONE of exit {exit_}")
+        exit_ = answer.exit
         if not self.wants_outputs:
             if answer.outputs:
                 raise HastenError(f"got {len(answer.outputs)} bytes of outputs, expected none")
-            return ExitAnswer(*self._label(answer), {})
+            return ExitAnswer(*self._label(answer), {}, exit_)
         found = self.reader.read(exit_, self._payloads.decode(exit_, answer.outputs))
         if not self.reader.classes:
             return found
         index, confidence = self._label(answer)
         if index != found.class_index:
             raise HastenError(f"got class {index}, expected {found.class_index}, as the logits say")
-        return ExitAnswer(index, confidence, found.outputs)
+        return ExitAnswer(index, confidence, found.outputs, exit_)
 
     def _label(self, answer: EdgeAnswer) -> tuple[int, float]:
         """Class and confidence."""

@@ -94,10 +94,10 @@ class Endings:
             for task in list(self.open.values()):
                 self.end(task, Outcome.LATE, Reason.STOPPED)
 
-    def answer(self, task: Task, now_ms: float, exit_: int, partition: int, found: ExitAnswer) -> None:
-        """A task has its answer, by the option (``exit_``, ``partition``); the first one counts."""
+    def answer(self, task: Task, now_ms: float, partition: int, found: ExitAnswer) -> None:
+        """A task has its answer, with blocks 1..``partition`` run here; the first one counts."""
         if not task.ended:
-            task.answer(now_ms, exit_, partition, found)
+            task.answer(now_ms, partition, found)
             self._close(task)
 
     def end(self, task: Task, outcome: Outcome, reason: Reason) -> None:

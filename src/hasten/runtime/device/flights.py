@@ -50,12 +50,15 @@ class Flights:
         beliefs: Beliefs,
         punctuality: Punctuality,
         cuts: Sequence[Cut],
-        wants_outputs: bool,
+        wants: tuple[bool, bool],
         on_overdue: Callable[[Task], None],
     ) -> None:
-        """``on_overdue`` is told of a task whose answer is not waited for any longer."""
+        """``on_overdue`` is told of a task whose answer is not waited for any longer.
+
+        ``wants``: whether answers to tasks are to carry outputs, and whether tasks may stop early.
+        """
         self.workers = 1
-        self._wants_outputs = wants_outputs
+        self._wants_outputs, self._may_stop = wants
         self._on_overdue = on_overdue
         self._clock, self._link, self._times, self._backlogs = clock, beliefs.link, beliefs.edge, beliefs.backlogs
         self._punctuality, self._overheads = punctuality, beliefs.overheads
@@ -79,9 +82,10 @@ class Flights:
         self._number = self._number % MOST_TASK + 1  # 0 stands for the connection itself
         wanted = self._wants_outputs and task is not None
         latest_ms = self._latest_ms(limit_ms, now)
-        head = submit_head(self._number, cut, exit_, latest_ms, self._heads[cut], len(payload), wanted)
+        cut_head, size = self._heads[cut], len(payload)
+        head = submit_head(self._number, cut, exit_, latest_ms, cut_head, size, wanted, self._may_stop)
         uplink.send(head, payload)
-        size = len(head) + len(payload)
+        size += len(head)
         self._backlogs.transfer_sent(transfer, 8.0 * size, now)
         flight = self._waiting[self._number] = Flight(self._number, task, transfer, (cut, exit_), profiled_ms)
         if len(self._waiting) > MOST_FLIGHTS:
@@ -97,8 +101,13 @@ class Flights:
             return math.inf
         return self._link.edge_clock(limit_ms) - 0.5 * self._link.rtt_ms + self._link.clock_doubt_ms(now)
 
-    def answered(self, number: int, answer: EdgeAnswer) -> Flight | None:
-        """Learn from an answer; None if nothing is known of its frame."""
+    def answered(
+        self, number: int, answer: EdgeAnswer, stopped_ms: Callable[[Segment, int], float | None]
+    ) -> Flight | None:
+        """Learn from an answer; None if nothing is known of its frame.
+
+        ``stopped_ms`` tells what a segment's part up to an earlier exit takes as profiled, None if it is none.
+        """
         now = self._clock.now_ms()
         flight = self._waiting.pop(number, None)
         if flight is None:
@@ -108,7 +117,11 @@ class Flights:
         self._backlogs.transfer_answered(flight.transfer, now, beside_ms)
         self._backlogs.edge_reported(answer.report, now)
         if answer.status is Status.DONE:
-            self._times.answered(flight.segment, flight.profiled_ms, answer)
+            part_ms = stopped_ms(flight.segment, answer.exit)
+            if part_ms is None:
+                self._times.answered(flight.segment, flight.profiled_ms, answer)
+            else:
+                self._times.answered((flight.segment[0], answer.exit), part_ms, answer)
         task = flight.task
         if task is not None and not math.isinf(task.predicted_ms):
             late = answer.status is Status.LATE

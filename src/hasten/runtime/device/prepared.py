@@ -57,6 +57,7 @@ class DevicePlan:
         seed: for schedulers that draw.
         outputs: have the edge send a classifier's logits, too; other outputs it always sends.
         otel: where traces of tasks go: an OTLP endpoint, or a tracer provider of OpenTelemetry.
+        max_accuracy_loss: tasks may stop at an exit that they pass, if the package was built for at most such a loss.
     """
 
     edge: str | None = None
@@ -74,6 +75,7 @@ class DevicePlan:
     seed: int = 0
     outputs: bool = False
     otel: str | TracerProvider | None = None
+    max_accuracy_loss: float | None = None
 
 
 class PreparedDevice:
@@ -81,7 +83,7 @@ class PreparedDevice:
 
     Attributes:
         package: what runs.
-        times: its profile, or the one that replaces it.
+        times: its profile, or the one that replaces it; with early stops where they are asked for.
     """
 
     def __init__(self, package: str | Path | Package, plan: DevicePlan) -> None:
@@ -91,7 +93,8 @@ class PreparedDevice:
             InputError: something given cannot be used. An edge that is not there is no error.
         """
         self.package = package if isinstance(package, Package) else open_package(package)
-        self.times: Profile = read_profile(Path(plan.profile)) if plan.profile else self.package.profile
+        times = read_profile(Path(plan.profile)) if plan.profile else self.package.profile
+        self.times: Profile = times.stopping(plan.max_accuracy_loss)
         require_fit(self.times, self.package)
         if not 0 < plan.rate_hz < math.inf:
             raise InputError("device", "rate_hz", plan.rate_hz, "a number above 0")

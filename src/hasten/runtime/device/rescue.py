@@ -126,12 +126,12 @@ class Rescue:
             return
         last_ms = task.arrived_ms + task.deadline_ms - LAST_WORD_MS
         if task.fallback or way.accuracy >= self._edge_accuracy(task) or now >= last_ms:
-            self._give(task, (way.exit, way.after_block, result))
+            self._give(task, (self._stage.after_block(result.exit), result))
         else:
-            task.held_answer = (way.exit, way.after_block, result)
-            self._clock.call_at(last_ms, lambda: self._give(task, (way.exit, way.after_block, result)))
+            task.held_answer = (self._stage.after_block(result.exit), result)
+            self._clock.call_at(last_ms, lambda: self._give(task, (self._stage.after_block(result.exit), result)))
 
-    def _give(self, task: Task, answer: tuple[int, int, ExitAnswer]) -> None:
+    def _give(self, task: Task, answer: tuple[int, ExitAnswer]) -> None:
         if not task.ended:
             task.fallback = task.fallback or Fallback.SILENT
             self._endings.answer(task, self._clock.now_ms(), *answer)

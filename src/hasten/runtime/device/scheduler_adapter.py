@@ -176,6 +176,10 @@ class SchedulerAdapter:
         """The profiled service time of an option at this edge, uncorrected."""
         return float(self._profiled_ms[option])
 
+    def profiled_segment_ms(self, partition: int, exit_: int) -> float:
+        """The same of what an edge does from ``partition`` to ``exit_``."""
+        return float(self._profiled_ms[self._table.index(0, exit_, partition)])
+
     @property
     def whole_network(self) -> int:
         """The option that computes all up to the last exit at the edge."""

@@ -17,7 +17,7 @@ from hasten.runtime.device.device_times import DeviceTimes
 from hasten.runtime.device.machine import Machine
 from hasten.runtime.device.tasks import Reason, Task
 from hasten.runtime.device.ways import BuildTime, LocalFinish, local_finishes
-from hasten.runtime.outputs import ExitAnswer, NotFiniteError, OutputReader
+from hasten.runtime.outputs import ExitAnswer, NotFiniteError, OutputReader, sure_answer
 from hasten.runtime.service_times import Segment
 from hasten.split.manifest import Cut
 
@@ -131,33 +131,65 @@ class DeviceStage:
                 best.append(way)
         return best
 
-    def _prefix(self, task: Task) -> bytes:
-        """On the processor: blocks 1..p, then the codec, which is not slowed down (see the profile)."""
-        partition, tensors = task.partition, task.tensors
+    def _prefix(self, task: Task) -> bytes | ExitAnswer:
+        """On the processor: blocks 1..p, then the codec, which is not slowed down (see the profile).
+
+        Of a task that stops on the way its answer.
+        """
+        partition = task.partition
         if partition:
             building = self._building_ms("prefix", partition) > 0
-            run = partial(self._runner.prefix, partition, tensors)
-            task.tensors, task.parts["device"] = self._play((partition, 0), building, run)
-            task.held_cut = partition
+            stopped = self._pass_exits(task, partition, task.exit)
+            if stopped is not None:
+                self._note(task, (0, stopped.exit), building)
+                return stopped
+            if task.held_cut < partition:
+                leg_ms, tensors = self._times.leg_ms(task.held_cut, partition), task.tensors
+                run = partial(self._runner.prefix if task.held_cut == 0 else self._runner.onward, partition, tensors)
+                task.tensors = self._play(task, leg_ms, run)
+                task.held_cut = partition
+            self._note(task, (partition, 0), building)
         payload, task.parts["encode"] = self._encode(task.tensors, partition)
         return payload
 
     def _exit(self, task: Task, exit_: int) -> ExitAnswer:
-        """On the processor: from the tensors at hand to an answer."""
-        held_cut = task.held_cut
-        building = self._building_ms("finish", held_cut, exit_) > 0
-        run = partial(self._runner.outputs, held_cut, exit_, task.tensors)
-        outputs, took_ms = self._play((held_cut, exit_), building, run)
-        task.parts["device"] = task.parts.get("device", 0.0) + took_ms
-        return self._reader.read(exit_, outputs)
+        """On the processor: from the tensors at hand to an answer, of this exit or of one on the way."""
+        begin, before_ms = task.held_cut, task.parts.pop("device", 0.0)
+        building = self._building_ms("finish", begin, exit_) > 0
+        stopped = self._pass_exits(task, self.after_block(exit_), exit_)
+        if stopped is None:
+            run = partial(self._runner.outputs, task.held_cut, exit_, task.tensors)
+            outputs = self._play(task, self._times.leg_ms(task.held_cut, exit_=exit_), run)
+        self._note(task, (begin, exit_ if stopped is None else stopped.exit), building)
+        task.parts["device"] += before_ms
+        return stopped if stopped is not None else self._reader.read(exit_, outputs)
 
-    def _play(self, segment: Segment, building: bool, run: Callable[[], T]) -> tuple[T, float]:
-        """Run a segment; its time tells of the machine unless a session was built in it."""
+    def _pass_exits(self, task: Task, end: int, exit_: int) -> ExitAnswer | None:
+        """Run up to each exit on the way to ``end`` where a task for ``exit_`` may stop; the answer of a sure one."""
+        for passed in self._profile.passed(task.held_cut, end, exit_):
+            run = partial(self._runner.check, task.held_cut, passed, task.tensors)
+            outputs, task.tensors = self._play(task, self._times.leg_ms(task.held_cut, exit_=passed), run)
+            task.held_cut = self.after_block(passed)
+            found = sure_answer(self._reader, passed, outputs, self._profile.threshold(passed))
+            if found is not None:
+                return found
+        return None
+
+    def after_block(self, exit_: int) -> int:
+        """The last block before an exit: the partition of its answers from the device."""
+        return self._profile.exits[exit_ - 1].after_block
+
+    def _play(self, task: Task, profiled_ms: float, run: Callable[[], T]) -> T:
+        """Run a part of a segment."""
         slowdown = self._times.slowdown
-        result, took_ms = self._machine.compute.play(slowdown, self._times.profiled_ms(segment) / slowdown, run)
+        result, took_ms = self._machine.compute.play(slowdown, profiled_ms / slowdown, run)
+        task.parts["device"] = task.parts.get("device", 0.0) + took_ms
+        return result
+
+    def _note(self, task: Task, segment: Segment, building: bool) -> None:
+        """A segment was run, all its parts: its time tells of the machine unless a session was built in it."""
         if not building:
-            self._ran.append((segment, took_ms))
-        return result, took_ms
+            self._ran.append((segment, task.parts["device"]))
 
     def _encode(self, tensors: Sequence[Array], partition: int) -> tuple[bytes, float]:
         encode = partial(self._machine.encode, tensors, self._cuts[partition])

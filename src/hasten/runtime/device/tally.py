@@ -105,7 +105,8 @@ class Tally:
         on_time = task.outcome is Outcome.ON_TIME
         if on_time:
             self._on_time += 1
-            self._worth += costs.profile.accuracy(task.answered_exit, task.answered_partition)
+            decided, answered = (task.exit, task.partition), (task.answered_exit, task.answered_partition)
+            self._worth += costs.profile.answered_accuracy(decided, answered)
         if task.answered:
             self._latency_ms.add(task.latency_ms)
         label = task.arrival.label

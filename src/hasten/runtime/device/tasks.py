@@ -149,8 +149,8 @@ class Task:
 
     rescuing: bool = False
     """Whether the device is finishing it after all."""
-    held_answer: tuple[int, int, ExitAnswer] | None = None
-    """Exit, partition and what was found here in case the edge's better answer does not come."""
+    held_answer: tuple[int, ExitAnswer] | None = None
+    """Partition and what was found here in case the edge's better answer does not come."""
 
     @property
     def ended(self) -> bool:
@@ -185,10 +185,10 @@ class Task:
             "downlink": downlink_ms,
         }
 
-    def answer(self, now_ms: float, exit_: int, partition: int, found: ExitAnswer) -> None:
-        """An answer is there, by the option (``exit_``, ``partition``)."""
-        self.finish_ms, self.answered_exit, self.answered_partition = now_ms, exit_, partition
-        self.class_index, self.confidence, self.outputs = found
+    def answer(self, now_ms: float, partition: int, found: ExitAnswer) -> None:
+        """An answer is there, with blocks 1..``partition`` run on the device."""
+        self.finish_ms, self.answered_partition = now_ms, partition
+        self.class_index, self.confidence, self.outputs, self.answered_exit = found
         on_time = bool(is_on_time(self.latency_ms, self.deadline_ms))
         self.end(Outcome.ON_TIME if on_time else Outcome.LATE, Reason.ANSWERED)
 

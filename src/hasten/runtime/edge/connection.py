@@ -221,5 +221,7 @@ def task_request(served: Served, submit: Submit) -> Request:
         raise WireError(Code.CUT, f"SUBMIT: got other tensors at cut {submit.cut}, expected {wanted}")
     payload = submit.rest[len(types) :]
     decode = partial(codec.decode, payload, specs)
-    pack = partial(served.payloads.encode, submit.exit) if submit.wants_outputs else None
-    return Request(served, submit.cut, submit.exit, decode, len(payload), submit.latest_ms, pack)
+    pack = served.payloads.encode if submit.wants_outputs else None
+    return Request(
+        served, submit.cut, submit.exit, decode, len(payload), submit.latest_ms, pack, may_stop=submit.may_stop
+    )

@@ -125,9 +125,9 @@ class EdgeCore:
         with self._lock:
             now = self.clock.now_ms()
             device.within_ms = request.latest_ms - now
-            profiled_ms = request.served.edge_ms(request.cut, request.exit) or 0.0
+            profiled_ms = request.served.edge_ms(request.cut, request.exit, request.may_stop) or 0.0
             ratio = self._correction.ratio(request.segment, now)
-            sizes = request.served.batch_sizes(request.cut, request.exit)
+            sizes = request.served.batch_sizes(request.cut, request.exit, request.may_stop)
             ticket = Ticket(request, reply, device, now, profiled_ms, profiled_ms * ratio, sizes)
             told: Told = []
             start = None
@@ -280,7 +280,7 @@ class EdgeCore:
                 if isinstance(one, Computed):
                     took_ms = one.decode_ms + one.compute_ms
                     self.counts.ran(ticket.started_ms - ticket.arrived_ms, took_ms, len(tickets))
-                    self._correction.measured(ticket.request.segment, ticket.profiled_ms, took_ms, now)
+                    self._correction.measured(*ticket.request.ran(one.stopped, ticket.profiled_ms), took_ms, now)
             start = self._next(worker, now, told)
             told += [(ticket, self._told_of(ticket, one, now)) for ticket, one in zip(tickets, computed, strict=True)]
             self.counts.ended(*(outcome for _, outcome in told))

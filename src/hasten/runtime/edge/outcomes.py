@@ -17,7 +17,7 @@ def answered(ticket: Ticket, computed: Computed, report: LoadReport) -> EdgeAnsw
     """It was run."""
     return EdgeAnswer(
         computed.status,
-        ticket.request.exit,
+        computed.stopped or ticket.request.exit,
         computed.class_index,
         computed.confidence,
         _us(ticket.started_ms - ticket.arrived_ms),

@@ -18,7 +18,7 @@ from hasten.core.errors import InputError
 from hasten.core.options import OptionTable, StreamCosts, option_table
 from hasten.core.profile import Profile
 from hasten.runtime.fit import require_fit
-from hasten.runtime.outputs import ExitAnswer, NotFiniteError, OutputReader, Outputs
+from hasten.runtime.outputs import ExitAnswer, NotFiniteError, OutputReader, Outputs, sure_answer
 from hasten.runtime.pace import dilated, now_ms
 from hasten.runtime.wire.frames import Code
 from hasten.runtime.wire.outputs import OutputPayloads
@@ -42,6 +42,11 @@ class EdgeRunner(Protocol):
     ) -> Sequence[Mapping[str, Array]]:
         """The same of several samples at once; asked for only where the profile has times of batches."""
 
+    def check(
+        self, partition: int, exit_: int, tensors: Sequence[Array]
+    ) -> tuple[Mapping[str, Array], Sequence[Array]]:
+        """Run from ``partition`` to an exit where a task may stop: what it gives, and the tensors behind its block."""
+
 
 class Served:
     """A package in service: its segments and what each costs here.
@@ -58,7 +63,7 @@ class Served:
     ) -> None:
         if profile is not None:
             require_fit(profile, package)
-        times = profile or package.profile
+        self.profile = (profile or package.profile).model_copy(update={"confidence": package.manifest.confidence})
         if not slowdown >= 1.0:
             raise InputError("edge", "slowdown", slowdown, "at least 1 (a machine cannot be made faster)")
         self.package = package
@@ -68,8 +73,12 @@ class Served:
         self.reader, self.payloads = OutputReader(package.manifest), OutputPayloads(package.manifest)
         self.codecs = {cut.codec: make_codec(cut.codec) for cut in package.manifest.cuts}
         self.types = [types_bytes(cut.tensors) for cut in package.manifest.cuts]
-        self._edge_ms = _edge_times(option_table([StreamCosts(times, edge_slowdown=slowdown)]))
-        self._batches = {(it.partition, it.exit): it for it in times.edge_batches or ()}
+        """What is served, and where its tasks may stop early."""
+        plain = self.profile.stopping(None)
+        self._edge_ms, self._stopping_ms = (
+            _edge_times(option_table([StreamCosts(times, edge_slowdown=slowdown)])) for times in (plain, self.profile)
+        )
+        self._batches = {(it.partition, it.exit): it for it in self.profile.edge_batches or ()}
 
     def warm(self) -> None:
         """Run every segment once, and compare batches with single tasks: what differs is not run in batches."""
@@ -78,10 +87,15 @@ class Served:
             kept = batchable(self.runner, self._batches)
             self._batches = {segment: it for segment, it in self._batches.items() if segment in kept}
 
-    def batch_sizes(self, cut: int, exit_: int) -> tuple[int, ...]:
-        """The measured numbers of tasks that may be run from ``cut`` to ``exit_`` at once, ascending from 1 on."""
+    def batch_sizes(self, cut: int, exit_: int, may_stop: bool = False) -> tuple[int, ...]:
+        """The measured numbers of tasks that may be run from ``cut`` to ``exit_`` at once, ascending from 1 on.
+
+        Tasks that may stop early, each where it does, are run one by one.
+        """
         batches = self._batches.get((cut, exit_))
-        if batches is None or (isinstance(self.runner, Executor) and not self.runner.holds(Key("batch", cut, exit_))):
+        if may_stop or batches is None:
+            return (1,)
+        if isinstance(self.runner, Executor) and not self.runner.holds(Key("batch", cut, exit_)):
             return (1,)
         return batches.sizes
 
@@ -94,12 +108,13 @@ class Served:
         """Whether there is something to compute from ``cut`` to ``exit_``."""
         return (exit_, cut) in self._edge_ms
 
-    def edge_ms(self, cut: int, exit_: int) -> float | None:
+    def edge_ms(self, cut: int, exit_: int, may_stop: bool = False) -> float | None:
         """Service time from ``cut`` to ``exit_`` at this edge, None if the two do not go together.
 
-        As profiled, and what building adds where the segment is not held.
+        As profiled, and what building adds where the segment is not held. Of a task that may stop early that of one
+        which does not.
         """
-        profiled_ms = self._edge_ms.get((exit_, cut))
+        profiled_ms = (self._stopping_ms if may_stop else self._edge_ms).get((exit_, cut))
         if profiled_ms is None or not isinstance(self.runner, Executor):
             return profiled_ms
         return profiled_ms + self.slowdown * self.runner.build_ms("finish", cut, exit_)
@@ -142,16 +157,25 @@ class Request:
     """What the task holds in memory while it waits."""
     latest_ms: float
     """On the edge's clock, when the answer must leave at the latest; infinity: any time."""
-    pack: Callable[[Outputs], bytes] | None = None
-    """Makes of the exit's outputs what the answer carries, called once by whoever executes the task.
+    pack: Callable[[int, Outputs], bytes] | None = None
+    """Makes of an exit's outputs what the answer carries, called once by whoever executes the task.
 
     None: class and confidence are all that is wanted.
     """
+    may_stop: bool = False
+    """Whether an earlier exit may answer if it is sure enough."""
 
     @property
     def segment(self) -> tuple[bytes, int, int]:
         """What is run: package, cut and exit."""
         return self.served.digest, self.cut, self.exit
+
+    def ran(self, stopped: int, profiled_ms: float) -> tuple[tuple[bytes, int, int], float]:
+        """The segment that was run and its time: that of the exit at which it ``stopped``, or its own if 0."""
+        if not stopped:
+            return self.segment, profiled_ms
+        stopped_ms = self.served.edge_ms(self.cut, stopped, self.may_stop) or 0.0
+        return (self.served.digest, self.cut, stopped), stopped_ms
 
 
 @dataclass(frozen=True, slots=True)
@@ -166,6 +190,8 @@ class Computed:
     """With what packing the outputs took."""
     outputs: bytes = b""
     """What :attr:`Request.pack` made."""
+    stopped: int = 0
+    """The earlier exit that answered; 0: the one that was asked for."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -182,24 +208,29 @@ def compute(request: Request) -> Computed | Refusal:
     started_ms = now_ms()
     decode_ms = worked_ms = 0.0
 
+    def whole_ms(result: tuple[ExitAnswer | None, bytes]) -> float:
+        exit_ = request.exit if result[0] is None else result[0].exit
+        return (served.edge_ms(request.cut, exit_, request.may_stop) or 0.0) / served.slowdown
+
     def work() -> tuple[ExitAnswer | None, bytes]:
         nonlocal decode_ms, worked_ms
         tensors = request.tensors()
         decode_ms = now_ms() - started_ms
         try:
-            return read_answer(request, served.runner.outputs(request.cut, request.exit, tensors))
+            exit_, outputs = run(request, tensors)
+            return read_answer(request, outputs, exit_)
         finally:
             worked_ms = now_ms() - started_ms
 
     try:
-        profiled_ms = (served.edge_ms(request.cut, request.exit) or 0.0) / served.slowdown
-        (found, packed), took_ms = dilated(served.slowdown, profiled_ms, work)
+        (found, packed), took_ms = dilated(served.slowdown, whole_ms, work)
     except CodecError as error:
         return Refusal(Code.PAYLOAD, str(error))
     except BaseException as error:  # one task's failure must not end the thread that serves all streams
         return failed(error)
     decode_ms *= took_ms / worked_ms if worked_ms > 0 else 1.0  # a slower machine decodes more slowly, too
-    return computed(found, packed, decode_ms, took_ms - decode_ms)
+    stopped = found.exit if found is not None and found.exit != request.exit else 0
+    return computed(found, packed, decode_ms, took_ms - decode_ms, stopped)
 
 
 def failed(error: BaseException) -> Refusal:
@@ -207,18 +238,37 @@ def failed(error: BaseException) -> Refusal:
     return Refusal(Code.FAILED, f"edge: {type(error).__name__}: {error}")
 
 
-def read_answer(request: Request, outputs: Outputs) -> tuple[ExitAnswer | None, bytes]:
-    """The answer in what a task's exit gave, None if that is not finite, and what the device is sent of it."""
+def read_answer(request: Request, outputs: Outputs, stopped: int = 0) -> tuple[ExitAnswer | None, bytes]:
+    """The answer in what a task's exit gave, None if that is not finite, and what the device is sent of it.
+
+    ``stopped`` is the earlier exit that the outputs are of, if they are.
+    """
+    exit_ = stopped or request.exit
     try:
-        found = request.served.reader.read(request.exit, outputs)
-        return found, request.pack(outputs) if request.pack is not None else b""
+        found = request.served.reader.read(exit_, outputs)
+        return found, request.pack(exit_, outputs) if request.pack is not None else b""
     except NotFiniteError:
         return None, b""
 
 
-def computed(found: ExitAnswer | None, packed: bytes, decode_ms: float, compute_ms: float) -> Computed:
-    """What is told of a task with this answer."""
+def computed(
+    found: ExitAnswer | None, packed: bytes, decode_ms: float, compute_ms: float, stopped: int = 0
+) -> Computed:
+    """What is told of a task with this answer, of the earlier exit ``stopped`` if it is not 0."""
     if found is None:
         return Computed(Status.INVALID, 0, 0.0, decode_ms, compute_ms)
-    answer = found.class_index or 0, found.confidence or 0.0
-    return Computed(Status.DONE, *answer, decode_ms, compute_ms, packed)
+    label = found.class_index or 0, found.confidence or 0.0
+    return Computed(Status.DONE, *label, decode_ms, compute_ms, packed, stopped)
+
+
+def run(request: Request, tensors: Sequence[Array]) -> tuple[int, Outputs]:
+    """Run a task from its cut's tensors: what its exit gives, or an earlier one that is sure where it may stop."""
+    served, begin = request.served, request.cut
+    exits = served.profile.exits
+    last = exits[request.exit - 1].after_block
+    for exit_ in served.profile.passed(begin, last, request.exit) if request.may_stop else ():
+        outputs, tensors = served.runner.check(begin, exit_, tensors)
+        if sure_answer(served.reader, exit_, outputs, served.profile.threshold(exit_)) is not None:
+            return exit_, outputs
+        begin = exits[exit_ - 1].after_block
+    return request.exit, served.runner.outputs(begin, request.exit, tensors)

@@ -49,6 +49,7 @@ class DeviceOptions(TypedDict, total=False):
     seed: int
     outputs: bool
     otel: str | TracerProvider | None
+    max_accuracy_loss: float
 
 
 class Device:
@@ -68,9 +69,10 @@ class Device:
         log: a file for the task log, one JSON line per frame.
         options: ``token`` and ``tls_ca`` of the edge; ``tls_cert`` and ``tls_key`` of this device, where the edge asks
             for them; ``rate_hz``, the frames a second that you expect (10), for schedulers that plan with it;
-            ``profile``, a file with measured times; ``outputs=True`` has the edge send
-            a classifier's logits, too; ``otel``, an OTLP endpoint or a tracer provider that traces go to; ``slowdown``,
-            ``memory_mb`` and ``seed`` as for ``hasten device``.
+            ``profile``, a file with measured times; ``outputs=True`` has the edge send a classifier's logits, too;
+            ``max_accuracy_loss`` lets a frame stop at an exit that it passes if that is sure enough, in a package that
+            was built for at most such a loss; ``otel``, an OTLP endpoint or a tracer provider that traces go to;
+            ``slowdown``, ``memory_mb`` and ``seed`` as for ``hasten device``.
 
     Raises:
         InputError: something given cannot be used.

@@ -33,7 +33,8 @@ class StreamLog:
 def collect(scheduler: str, seed: int, streams: Sequence[StreamLog], gain: Gain) -> Result:
     """Merge the streams' logs in order of arrival (ties: stream order).
 
-    Accuracy and gain are those of the (exit, partition) that answered; energy is that of the option as decided.
+    Accuracy and gain are those of the (exit, partition) that answered; energy is that of the option as decided, or of
+    where the task stopped early.
     """
     stream = np.repeat(np.arange(len(streams)), [len(log.records) for log in streams])
     arrival_ms = np.concatenate([log.arrival_ms for log in streams])
@@ -47,7 +48,9 @@ def collect(scheduler: str, seed: int, streams: Sequence[StreamLog], gain: Gain)
     answered = np.array([r["answered_exit"] for r in records], dtype=np.int64)
     accuracy = np.array(
         [
-            streams[m].profile.accuracy(r["answered_exit"], r["answered_partition"])
+            streams[m].profile.answered_accuracy(
+                (r["exit"], r["partition"]), (r["answered_exit"], r["answered_partition"])
+            )
             for m, r in zip(stream.tolist(), records, strict=True)
         ],
         dtype=np.float64,
@@ -85,7 +88,13 @@ def _quality(record: dict[str, Any]) -> float | None:
 
 def _energy(table: OptionTable, stream: NDArray[np.int64], records: Sequence[dict[str, Any]]) -> FloatArray:
     option = np.array([r["option"] if r["exit"] else DROP for r in records], dtype=np.int64)
-    energy_mj: FloatArray = np.where(option == DROP, 0.0, table.energy_mj[stream, np.maximum(option, 0)])
+    chosen = np.maximum(option, 0)
+    spent_mj = table.energy_mj[stream, chosen]
+    if table.stops is not None:
+        answered = np.array([r["answered_exit"] for r in records], dtype=np.int64)
+        stopped = np.array([0 < r["answered_exit"] < r["exit"] and not r["fallback"] for r in records], dtype=bool)
+        spent_mj = np.where(stopped, table.stops.energy_mj[stream, chosen, np.maximum(answered - 1, 0)], spent_mj)
+    energy_mj: FloatArray = np.where(option == DROP, 0.0, spent_mj)
     return np.where(np.isnan(table.energy_mj[stream, 0]), np.nan, energy_mj)
 
 

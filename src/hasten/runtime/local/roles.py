@@ -138,7 +138,8 @@ class DeviceProcess:
         from hasten.split.package import open_package
 
         self._package = open_package(message["package"])
-        self._profile = read_profile(Path(message["profile"])) if message["profile"] else self._package.profile
+        profile = read_profile(Path(message["profile"])) if message["profile"] else self._package.profile
+        self._profile = profile.stopping(message["max_accuracy_loss"])
         self._executor = Executor(self._package, role="device")
         self._executor.warm()
         return {}

@@ -163,9 +163,11 @@ class LocalCluster:
     def _begin(self) -> None:
         self.edge = self._child("edge", "edge")
         self.relay = self._child("relay", "link")
+        confidence = self._scenario.confidence
+        loss = None if confidence is None else confidence.max_accuracy_loss
         self.devices = [self._child("device", stream.name) for stream in self._scenario.devices]
         for device, path, profile in zip(self.devices, self._paths, self._profiles, strict=True):
-            device.tell("start", package=str(path), profile=profile)
+            device.tell("start", package=str(path), profile=profile, max_accuracy_loss=loss)
         self._edge_port = self._start_edge(0)
         order = {"host": "127.0.0.1", "port": self._edge_port, "rtt_ms": self._scenario.uplink.rtt_ms}
         self._ports = self.relay.ask("start", devices=len(self.devices), **order)["ports"]

@@ -135,6 +135,9 @@ async def _round(
     noise = realization.noise
     if noise is not None:
         edge.factor = lambda payload: float(noise.edge_factor[number_in(payload)])
+    ease = realization.ease
+    if ease is not None:
+        edge.ease = lambda payload: float(ease[number_in(payload)])
     lines = [SerialLink(trace) for trace in realization.rates]
     stations = []
     for m, stream in enumerate(scenario.devices):
@@ -176,10 +179,11 @@ def _station(
     compute = VirtualCompute(clock, noise=None if noise is None else noise.part(own))
     agent = DeviceAgent(
         package,
-        StandIn(),
+        StandIn(scenario.devices[m].profile, realization.ease),
         make_scheduler(name),
         stream_settings(scenario, realization.seed, m),
         connector(package, scenario.devices[m].name, link, clock),
+        scenario.devices[m].profile,
         machine=shared_machine(clock, compute, task_ms(scenario), m),
     )
     return _Station(agent, [Arrival(float(realization.arrival_ms[i]), 0, [frame_of(i)], None) for i in own.tolist()])

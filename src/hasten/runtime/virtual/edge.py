@@ -34,6 +34,7 @@ class VirtualEdge:
         service: how long tasks take.
         drift: by how much its clock is fast, as a share.
         factor: what a task's time is multiplied by, by its payload.
+        ease: how easy a task is, likewise (``core.confidence``).
         answer: what it makes of a computed answer before it is sent.
         trouble: why it refuses devices, if it does.
         ran: how many tasks it has computed.
@@ -42,6 +43,7 @@ class VirtualEdge:
     def __init__(self, clock: Clock, packages: Sequence[Any], workers: int = 1, slowdown: float = 1.0) -> None:
         self.service: ServiceLaw = lambda n, profiled_ms: profiled_ms
         self.factor: Callable[[bytes], float] = lambda payload: 1.0
+        self.ease: Callable[[bytes], float] = lambda payload: 1.0
         self.answer: Callable[[EdgeAnswer], EdgeAnswer] = lambda answer: answer
         self.drift, self.offset_ms = 0.0, 1e6
         self.trouble: str | None = None
@@ -119,8 +121,8 @@ class _VirtualWorkers:
         """Nothing to get ready."""
 
     def execute(self, worker: int, request: Request, done: Callable[[Computed | Refusal], None]) -> None:
-        took_ms = self._alone_ms(request)
-        computed = Computed(Status.DONE, CLASS_INDEX, CONFIDENCE, 0.0, took_ms)
+        took_ms, stopped = self._alone_ms(request)
+        computed = Computed(Status.DONE, CLASS_INDEX, CONFIDENCE, 0.0, took_ms, stopped=stopped)
         self._clock.call_at(self._clock.now_ms() + took_ms, lambda: done(computed))
 
     def execute_together(
@@ -128,19 +130,23 @@ class _VirtualWorkers:
     ) -> None:
         """As long as the profile's batch of so many, of tasks like the longest of these."""
         first = requests[0]
-        alone_ms = [self._alone_ms(request) for request in requests]
+        alone_ms = [self._alone_ms(request)[0] for request in requests]
         took_ms = first.served.batch_factor(first.cut, first.exit, len(requests)) * max(alone_ms)
         computed: list[Computed | Refusal] = [
             Computed(Status.DONE, CLASS_INDEX, CONFIDENCE, 0.0, it) for it in alone_ms
         ]
         self._clock.call_at(self._clock.now_ms() + took_ms, lambda: done(computed))
 
-    def _alone_ms(self, request: Request) -> float:
+    def _alone_ms(self, request: Request) -> tuple[float, int]:
+        """What a task takes by itself, and the earlier exit at which it stops, 0 if it does not."""
         edge = self._edge
         edge.ran += 1
-        profiled_ms = request.served.edge_ms(request.cut, request.exit) or 0.0
         payload = request.tensors.args[0]  # type: ignore[attr-defined]
-        return edge.service(edge.ran, profiled_ms) * edge.factor(payload)
+        exit_, confidence = request.exit, request.served.profile.confidence
+        if request.may_stop and confidence is not None:
+            exit_ = confidence.outcomes[exit_ - 1][request.cut].exit_of(edge.ease(payload))
+        profiled_ms = request.served.edge_ms(request.cut, exit_, request.may_stop) or 0.0
+        return edge.service(edge.ran, profiled_ms) * edge.factor(payload), exit_ if exit_ != request.exit else 0
 
     def close(self, wait_s: float) -> None:
         """Nothing to end."""
@@ -195,4 +201,7 @@ class _Nobody:
         raise NotImplementedError
 
     def outputs_of(self, partition: int, exit_: int, samples: object) -> Any:
+        raise NotImplementedError
+
+    def check(self, partition: int, exit_: int, tensors: object) -> Any:
         raise NotImplementedError

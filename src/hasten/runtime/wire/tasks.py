@@ -1,7 +1,8 @@
 """Tasks on their way to the edge and what became of them: SUBMIT and ANSWER frames.
 
 ======  ====================================================================================================
-SUBMIT  cut u16, exit u16, outputs u8 (1: they are wanted), latest f64 (edge clock, ms), the payload's head, payload
+SUBMIT  cut u16, exit u16, flags u8 (1: outputs are wanted, 2: it may stop at an earlier exit), latest f64 (edge clock,
+        ms), the payload's head, payload
 ANSWER  status u8, exit u16, class u32, confidence f32, queue, compute and decode time u32 us each, edge clock f64
         ms when it was sent, load report; where outputs were wanted, their head and payload
 ======  ====================================================================================================
@@ -41,6 +42,8 @@ from hasten.split.manifest import Cut, TensorSpec
 
 _SUBMIT = struct.Struct("<HHBd")
 _ANSWER = struct.Struct("<BHIfIIId")
+WANTS_OUTPUTS, MAY_STOP = 1, 2
+"""Flags of a SUBMIT frame."""
 _DTYPES = {"float32": 1, "uint8": 2, "int32": 3, "int64": 4, "bool": 5}
 
 
@@ -70,6 +73,8 @@ class Submit:
     """Tensor types and payload."""
     wants_outputs: bool = False
     """Whether the answer is to carry what the exit gives, beyond class and confidence."""
+    may_stop: bool = False
+    """Whether an earlier exit may answer if it is sure enough."""
 
 
 @dataclass(slots=True)
@@ -147,26 +152,33 @@ def submit_overhead_bytes(cut: Cut) -> int:
 
 
 def submit_head(
-    task: int, cut: int, exit_: int, latest_ms: float, head: bytes, payload_bytes: int, wants_outputs: bool = False
+    task: int,
+    cut: int,
+    exit_: int,
+    latest_ms: float,
+    head: bytes,
+    payload_bytes: int,
+    wants_outputs: bool = False,
+    may_stop: bool = False,
 ) -> bytes:
     """All of a SUBMIT frame before its payload; ``head`` is the cut's :func:`payload_head`."""
     size = _SUBMIT.size + len(head) + payload_bytes
-    fixed = _SUBMIT.pack(cut, exit_, wants_outputs, latest_ms)
+    fixed = _SUBMIT.pack(cut, exit_, WANTS_OUTPUTS * wants_outputs | MAY_STOP * may_stop, latest_ms)
     return HEADER.pack(MAGIC, VERSION, Kind.SUBMIT, 0, task, size, 0) + fixed + head
 
 
 def parse_submit(body: memoryview) -> Submit:
     """Read a SUBMIT body as far as it can be read without knowing the package."""
     require_size(body, _SUBMIT.size + 1, Kind.SUBMIT)
-    cut, exit_, wanted, latest_ms = _SUBMIT.unpack_from(body)
-    if wanted > 1:
-        raise WireError(Code.MALFORMED, f"SUBMIT: got {wanted} for whether outputs are wanted, expected 0 or 1")
+    cut, exit_, flags, latest_ms = _SUBMIT.unpack_from(body)
+    if flags > WANTS_OUTPUTS | MAY_STOP:
+        raise WireError(Code.MALFORMED, f"SUBMIT: got flags {flags}, expected 0 to {WANTS_OUTPUTS | MAY_STOP}")
     if latest_ms != latest_ms:
         raise WireError(Code.MALFORMED, "SUBMIT: got NaN as latest time, expected a number")
     name_end = _SUBMIT.size + 1 + body[_SUBMIT.size]
     require_size(body, name_end, Kind.SUBMIT)
     codec = bytes(body[_SUBMIT.size + 1 : name_end]).decode("ascii", "replace")
-    return Submit(cut, exit_, latest_ms, codec, body[name_end:], bool(wanted))
+    return Submit(cut, exit_, latest_ms, codec, body[name_end:], bool(flags & WANTS_OUTPUTS), bool(flags & MAY_STOP))
 
 
 def answer_frame(task: int, answer: EdgeAnswer) -> bytes:

@@ -57,7 +57,7 @@ class InferenceDoor:
         tensors = read_tensors(ask.inputs, manifest.cuts[partition].tensors, f"partition {partition} of {ask.model}")
         size_bytes = sum(spec.nbytes for spec in manifest.cuts[partition].tensors)
 
-        def pack(outputs: Outputs) -> bytes:
+        def pack(_: int, outputs: Outputs) -> bytes:
             return b"".join(np.ascontiguousarray(outputs[spec.name]).tobytes() for spec in specs)
 
         request = Request(served, partition, exit_, lambda: tensors, size_bytes, latest_ms, pack)
