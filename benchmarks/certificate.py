@@ -19,7 +19,7 @@ from hasten.api import simulate
 from hasten.core.scenario import Scenario, scenario_from
 from hasten.offline.bounded import solve_bounded
 from hasten.offline.effort import Effort
-from hasten.offline.limits import TimeLimit
+from hasten.offline.time_limit import TimeLimit
 from hasten.schedulers import make_scheduler
 
 PROFILES = {

@@ -19,7 +19,7 @@ from certificate import PROFILES, compile_kernels, study
 from hasten.api import simulate_batch
 from hasten.core.decision import View
 from hasten.offline.bounded import solve_bounded
-from hasten.offline.limits import TimeLimit
+from hasten.offline.time_limit import TimeLimit
 from hasten.schedulers import make_scheduler
 
 DECISIONS = 3000

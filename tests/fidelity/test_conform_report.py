@@ -8,7 +8,7 @@ from report_results import HOSTILE, result, scenario
 
 from hasten.fidelity.conform import Conformed
 from hasten.fidelity.conform_report import write_conform_report
-from hasten.fidelity.errors import conformance
+from hasten.fidelity.prediction_errors import conformance
 
 
 @pytest.fixture(scope="module")

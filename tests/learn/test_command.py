@@ -16,7 +16,7 @@ from hasten.learn.checkpoint import load_checkpoint
 from hasten.learn.command import save_somewhere, train_to_file
 from hasten.learn.curve import CurvePoint, TrainedScheduler
 from hasten.learn.domain import FIXED
-from hasten.learn.events import EventWriter, scalars
+from hasten.learn.event_files import EventWriter, scalars
 from hasten.learn.validation import Score
 from hasten.policies.policy import load_policy
 

@@ -19,7 +19,6 @@ from hasten.offline.bounded import solve_bounded
 from hasten.offline.effort import Effort
 from hasten.offline.exact.search import exact_search
 from hasten.offline.instance import grant_like, instance_of
-from hasten.offline.limits import TimeLimit
 from hasten.offline.plan import all_dropped
 from hasten.offline.search.epochs import decision_epochs
 from hasten.offline.search.grant_beam import grant_beam
@@ -30,6 +29,7 @@ from hasten.offline.search.ready_beam import ready_beam
 from hasten.offline.search.recombination import recombined
 from hasten.offline.search.service_order_beam import next_step_ms, service_order_beam
 from hasten.offline.solve import solve_offline
+from hasten.offline.time_limit import TimeLimit
 from hasten.schedulers import make_scheduler
 from hasten.sim import Replayer, replay
 

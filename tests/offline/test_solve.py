@@ -18,7 +18,7 @@ from hasten.core import compiled
 from hasten.core.options import DROP
 from hasten.core.profile import SegmentBatches
 from hasten.core.scenario import Scenario, scenario_from
-from hasten.offline import bounded, limits, solve, solve_offline, warmup
+from hasten.offline import bounded, solve, solve_offline, time_limit, warmup
 from hasten.offline.exact import search as exact
 from hasten.offline.exact.search import Search, exact_search
 from hasten.offline.instance import Instance, instance_of
@@ -198,8 +198,8 @@ def test_a_certificate_that_the_simulator_contradicts_is_an_error(monkeypatch: p
 
 def test_compiling_takes_no_time_of_the_limit(monkeypatch: pytest.MonkeyPatch) -> None:
     now_s = [0.0]
-    monkeypatch.setattr(limits.time, "monotonic", lambda: now_s[0])
-    limit = limits.TimeLimit(10.0)
+    monkeypatch.setattr(time_limit.time, "monotonic", lambda: now_s[0])
+    limit = time_limit.TimeLimit(10.0)
     share = limit.share(0.5)
     now_s[0] = 3.0
     with share.paused():
@@ -220,12 +220,12 @@ def test_a_beam_on_course_to_a_proof_may_use_more_than_its_share(
         now_s[0] += 1.0
         return advance(*arguments)
 
-    monkeypatch.setattr(limits.time, "monotonic", lambda: now_s[0])
+    monkeypatch.setattr(time_limit.time, "monotonic", lambda: now_s[0])
     monkeypatch.setattr(exact, "advance", a_second)
     monkeypatch.setattr(exact, "SLICE_TASKS", 1)
     scenario = make(2, tasks_per_stream=15)
     instance, _ = instance_of(scenario, scenario.realize(0))
-    limit = limits.TimeLimit(limit_s)
+    limit = time_limit.TimeLimit(limit_s)
     beam = exact.beam_search(instance, 500, limit.share(0.5))
     assert (beam.complete, limit.spent_s) == (proven, 30.0 if proven else 16.0)
 

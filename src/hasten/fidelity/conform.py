@@ -20,7 +20,7 @@ import numpy as np
 from hasten.core.errors import HastenError
 from hasten.core.results import Failure, Result
 from hasten.core.scenario import Realization, Scenario, scenario_from
-from hasten.fidelity.errors import conformance
+from hasten.fidelity.prediction_errors import conformance
 from hasten.runtime.local.run import check_runnable, run_scenario
 from hasten.runtime.streams import offload_ms, task_ms
 from hasten.runtime.virtual.cluster import check_virtual, run_virtual_scenario

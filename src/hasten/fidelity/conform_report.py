@@ -13,7 +13,7 @@ from hasten.core.result_table import flat_summary, task_columns
 from hasten.core.results import Result
 from hasten.core.scenario import Scenario
 from hasten.fidelity.conform import Conformed
-from hasten.fidelity.errors import answered_exit
+from hasten.fidelity.prediction_errors import answered_exit
 from hasten.report.charts import Chart, ChartLine, tone
 from hasten.report.document import Block, Explore, Heading, Paragraph, TableBlock, write_html
 from hasten.report.made import made_blocks

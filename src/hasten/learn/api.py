@@ -13,7 +13,7 @@ from hasten.core.scenario import Scenario
 from hasten.learn.curve import CurvePoint, TrainedScheduler
 from hasten.learn.demonstrations import Init
 from hasten.learn.domain import Domain
-from hasten.learn.events import EventWriter
+from hasten.learn.event_files import EventWriter
 from hasten.learn.logs import Logged
 from hasten.learn.settings import Replay, Settings, Values, refuse_unknown
 from hasten.learn.train import train_policy

@@ -17,8 +17,8 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from hasten.core.errors import InputError
+from hasten.networks.axes import find_layouts
 from hasten.networks.heads import AttachedHead
-from hasten.networks.layout import find_layouts
 from hasten.networks.prepare import Prepare
 from hasten.networks.tapping import FINAL, Tap, choices_in, main_tensor, parse_taps
 from hasten.split.inputs import Inputs

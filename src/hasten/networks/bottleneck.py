@@ -15,9 +15,9 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from hasten.core.errors import InputError
+from hasten.networks.axes import find_layouts
 from hasten.networks.data import Dataset
 from hasten.networks.heads import Layout
-from hasten.networks.layout import find_layouts
 from hasten.networks.prepare import Prepare
 from hasten.networks.tapping import Tap, main_tensor, parse_taps
 from hasten.networks.train import SOFTNESS, Progress, TrainSettings

@@ -25,7 +25,6 @@ from hasten.offline.bound.grid import make_grid
 from hasten.offline.bound.service_order import tightened
 from hasten.offline.effort import WIDTHS, Effort, beam_width, local_search_work
 from hasten.offline.instance import GAIN_STEPS, Instance, grant_like, instance_of
-from hasten.offline.limits import TimeLimit
 from hasten.offline.plan import PROVEN_GAP, Found
 from hasten.offline.search.epochs import DecisionEpochs, decision_epochs
 from hasten.offline.search.grant_beam import grant_beam
@@ -35,6 +34,7 @@ from hasten.offline.search.local_search import improve
 from hasten.offline.search.ready_beam import ready_beam
 from hasten.offline.search.recombination import recombined
 from hasten.offline.search.service_order_beam import service_order_beam
+from hasten.offline.time_limit import TimeLimit
 from hasten.sim import Replayer
 
 IntArray = NDArray[np.int64]

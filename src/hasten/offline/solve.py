@@ -18,9 +18,9 @@ from hasten.core.options import DROP
 from hasten.core.scenario import Realization, Scenario, check_scenario
 from hasten.offline.exact.search import DEFAULT_MEMORY_MB, Search, beam_search, exact_search
 from hasten.offline.instance import GAIN_STEPS, Instance, evaluate, grant_like, instance_of
-from hasten.offline.limits import TimeLimit, signals_cancel
 from hasten.offline.plan import PROVEN_GAP, CertificateError, Found, OfflinePlan, all_dropped, make_plan
 from hasten.offline.search.incumbent import incumbent
+from hasten.offline.time_limit import TimeLimit, signals_cancel
 from hasten.offline.warmup import compile_bounded, compile_exact
 from hasten.sim import Replayer
 

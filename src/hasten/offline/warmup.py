@@ -8,8 +8,8 @@ from __future__ import annotations
 from hasten.core.scenario import Realization, Scenario
 from hasten.offline.exact.search import beam_search, exact_search
 from hasten.offline.instance import evaluate, grant_like, instance_of
-from hasten.offline.limits import TimeLimit
 from hasten.offline.search.incumbent import incumbent
+from hasten.offline.time_limit import TimeLimit
 from hasten.sim import Replayer
 
 FEW = slice(0, 2)

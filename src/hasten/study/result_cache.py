@@ -1,7 +1,7 @@
 """The result cache of a study. One entry is one scheduler on one realization of one scenario, or one training.
 
 An entry's key is a hash of everything that its value follows from, the contents of recordings and profiles included
-(:mod:`hasten.study.inputs`), so results of other seeds, schedulers or conditions are added to those found, and an
+(:mod:`hasten.study.input_files`), so results of other seeds, schedulers or conditions are added to those found, and an
 interrupted study continues. One SQLite file, written by one process.
 """
 

@@ -15,7 +15,7 @@ from typing import Any, Literal
 
 from hasten.core.scenario import scenario_from
 from hasten.study.design import BASES, STREAM_COUNTS, SWEEPS, Conditions, Order, link_growth
-from hasten.study.inputs import inputs_of
+from hasten.study.input_files import inputs_of
 from hasten.study.result_cache import result_key
 from hasten.study.work import Plain
 

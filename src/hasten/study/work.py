@@ -21,11 +21,11 @@ from hasten.core.scenario import Realization, Scenario, scenario_from
 from hasten.offline import solve_offline
 from hasten.offline.bounded import solve_bounded
 from hasten.offline.effort import Effort
-from hasten.offline.limits import TimeLimit
+from hasten.offline.time_limit import TimeLimit
 from hasten.schedulers import make_scheduler
 from hasten.schedulers.load_threshold import TRAINING_SEEDS, tune_load_threshold
 from hasten.sim import simulate_realizations
-from hasten.study.inputs import inputs_of, require_unchanged
+from hasten.study.input_files import inputs_of, require_unchanged
 from hasten.study.result_cache import result_key
 
 Plain = dict[str, Any]

@@ -23,7 +23,7 @@ from hasten.offline.bound.occupancy import Occupancies, price_occupancies
 from hasten.offline.bound.option_values import Offer, OptionScratch, Terms, option_values, steady_values
 from hasten.offline.exact.search import exact_search
 from hasten.offline.instance import instance_of
-from hasten.offline.limits import TimeLimit
+from hasten.offline.time_limit import TimeLimit
 from hasten.schedulers import make_scheduler
 from hasten.sim import Replayer
 

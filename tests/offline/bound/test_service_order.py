@@ -19,8 +19,8 @@ from hasten.offline.bound.grid import Grid, make_grid
 from hasten.offline.bound.service_order import ServiceOrder, tightened
 from hasten.offline.bound.service_order_kernels import LEFT_OUT, _leave_out, longest_service_order
 from hasten.offline.bounded import solve_bounded
-from hasten.offline.limits import TimeLimit
 from hasten.offline.search.incumbent import incumbent
+from hasten.offline.time_limit import TimeLimit
 from hasten.sim import Replayer
 
 PLANS_PER_SCENARIO = 60

@@ -14,7 +14,7 @@ from hasten.core.rates import RateTrace, rate_trace
 from hasten.offline.exact import search as exact
 from hasten.offline.exact.search import beam_search, exact_search
 from hasten.offline.instance import evaluate
-from hasten.offline.limits import TimeLimit
+from hasten.offline.time_limit import TimeLimit
 
 
 def plain_dp(case: Case) -> float:

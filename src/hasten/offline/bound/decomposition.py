@@ -18,7 +18,7 @@ from hasten.offline.bound.bounds import DualValue, Relaxation
 from hasten.offline.bound.descent import Blocks, Descent, WorkingSet, share_done, tries_all
 from hasten.offline.bound.grant_order import GrantOrder
 from hasten.offline.bound.kernels import NOT_SENT
-from hasten.offline.limits import TimeLimit
+from hasten.offline.time_limit import TimeLimit
 
 FloatArray = NDArray[np.float64]
 IntArray = NDArray[np.int64]

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from hasten.core.compiled import allocating
 from hasten.offline.bound.grid import Grid
 from hasten.offline.bound.kernels import NO_OPTION
-from hasten.offline.limits import TimeLimit
+from hasten.offline.time_limit import TimeLimit
 
 FloatArray = NDArray[np.float64]
 IntArray = NDArray[np.int64]

@@ -32,7 +32,7 @@ from hasten.offline.bound.service_order_kernels import (
     solve_in_service_order,
 )
 from hasten.offline.bound.service_values import ServicePrices
-from hasten.offline.limits import TimeLimit
+from hasten.offline.time_limit import TimeLimit
 
 FloatArray = NDArray[np.float64]
 IntArray = NDArray[np.int64]

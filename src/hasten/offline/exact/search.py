@@ -16,7 +16,7 @@ from hasten.offline.exact.advance import TIE_PRICE_PER_MS, SearchProgress, advan
 from hasten.offline.exact.labels import Frontier, clip, frontier_of
 from hasten.offline.exact.record import DecisionRecord, empty_record, traced
 from hasten.offline.instance import Instance
-from hasten.offline.limits import TimeLimit
+from hasten.offline.time_limit import TimeLimit
 
 FloatArray = NDArray[np.float64]
 IntArray = NDArray[np.int64]

@@ -31,8 +31,8 @@ from hasten.offline.exact.labels import (
 from hasten.offline.exact.record import DecisionRecord, compacted, empty_record, noted, traced
 from hasten.offline.exact.search import first_frontier
 from hasten.offline.instance import Instance, rounded_gain, send
-from hasten.offline.limits import TimeLimit, paced
 from hasten.offline.search.heuristic import Heuristic, multiplier_at, price_until, to_collect, value_to_go
+from hasten.offline.time_limit import TimeLimit, paced
 
 IntArray = NDArray[np.int64]
 

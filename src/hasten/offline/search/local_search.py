@@ -17,9 +17,9 @@ from numpy.typing import NDArray
 from hasten.core.compiled import compiled, inlined
 from hasten.core.options import DROP
 from hasten.offline.instance import Instance
-from hasten.offline.limits import TimeLimit
-from hasten.offline.search.changes import attempt, commit
+from hasten.offline.search.neighbours import attempt, commit
 from hasten.offline.search.schedule import MOST_CHANGES, Schedule, Trial, new_schedule, new_trial
+from hasten.offline.time_limit import TimeLimit
 
 FloatArray = NDArray[np.float64]
 IntArray = NDArray[np.int64]

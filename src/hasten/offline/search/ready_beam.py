@@ -16,7 +16,6 @@ from hasten.core.compiled import allocating, compiled
 from hasten.core.options import DROP
 from hasten.core.timing import stage_end
 from hasten.offline.instance import Instance, rounded_gain
-from hasten.offline.limits import TimeLimit, paced
 from hasten.offline.search.heuristic import Heuristic, value_to_go
 from hasten.offline.search.ready_labels import (
     ProjectedLabels,
@@ -28,6 +27,7 @@ from hasten.offline.search.ready_labels import (
     project,
     settle,
 )
+from hasten.offline.time_limit import TimeLimit, paced
 
 FloatArray = NDArray[np.float64]
 IntArray = NDArray[np.int64]

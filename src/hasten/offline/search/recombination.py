@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from hasten.offline.limits import TimeLimit
+from hasten.offline.time_limit import TimeLimit
 
 IntArray = NDArray[np.int64]
 

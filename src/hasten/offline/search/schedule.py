@@ -1,4 +1,4 @@
-"""A plan as a schedule that small changes are tried on, in compiled code (``offline.search.changes``).
+"""A plan as a schedule that small changes are tried on, in compiled code (``offline.search.neighbours``).
 
 Where uplink and edge serve in one order: by decision, or by readiness on a shared uplink. No task of a schedule is
 late, so what a change gains is known at once, and only whether it keeps all others on time has to be found out: along

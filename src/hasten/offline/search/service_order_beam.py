@@ -21,7 +21,6 @@ from hasten.core.compiled import allocating, compiled, inlined
 from hasten.core.options import DROP
 from hasten.core.timing import offload_ends, stage_end
 from hasten.offline.instance import Instance, rounded_gain, send
-from hasten.offline.limits import TimeLimit
 from hasten.offline.search.epochs import DecisionEpochs, Standing, standing
 from hasten.offline.search.heuristic import Heuristic, price_until
 from hasten.offline.search.service_labels import (
@@ -32,6 +31,7 @@ from hasten.offline.search.service_labels import (
     new_branches,
     new_labels,
 )
+from hasten.offline.time_limit import TimeLimit
 
 FloatArray = NDArray[np.float64]
 IntArray = NDArray[np.int64]

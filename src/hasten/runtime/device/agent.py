@@ -27,9 +27,9 @@ from hasten.runtime.device.edge_answers import EdgeAnswers
 from hasten.runtime.device.endings import Endings, Teller
 from hasten.runtime.device.events import EdgeListener
 from hasten.runtime.device.flights import Flights
+from hasten.runtime.device.known_arrivals import Replay
 from hasten.runtime.device.learnt_profile import learnt_profile
 from hasten.runtime.device.machine import Machine, real_machine
-from hasten.runtime.device.replay import Replay
 from hasten.runtime.device.rescue import Punctuality, Rescue
 from hasten.runtime.device.scheduler_adapter import SchedulerAdapter
 from hasten.runtime.device.scheduler_host import FAILED, PLANNING, SchedulerHost

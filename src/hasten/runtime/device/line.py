@@ -16,8 +16,8 @@ from typing import Self
 from hasten.core.errors import ClosedError, InputError
 from hasten.runtime.clock import SystemClock
 from hasten.runtime.device.agent import DeviceAgent
+from hasten.runtime.device.known_arrivals import Replay
 from hasten.runtime.device.prepared import PreparedDevice
-from hasten.runtime.device.replay import Replay
 from hasten.runtime.device.tasklog import TaskLog
 from hasten.runtime.device.tasks import Arrival, Task
 

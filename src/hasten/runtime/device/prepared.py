@@ -24,7 +24,7 @@ from hasten.runtime.device.machine import Machine, real_machine
 from hasten.runtime.device.settings import AgentSettings
 from hasten.runtime.device.tls import client_tls
 from hasten.runtime.device.uplink import Uplink, UplinkUser
-from hasten.runtime.fit import require_fit
+from hasten.runtime.same_network import require_fit
 from hasten.runtime.sockets import MAX_TOKEN_BYTES
 from hasten.runtime.wire.handshake import Hello
 from hasten.schedulers import make_scheduler

@@ -17,9 +17,9 @@ from numpy.typing import NDArray
 from hasten.core.errors import InputError
 from hasten.core.options import OptionTable, StreamCosts, option_table
 from hasten.core.profile import Profile
-from hasten.runtime.fit import require_fit
 from hasten.runtime.outputs import ExitAnswer, NotFiniteError, OutputReader, Outputs, sure_answer
 from hasten.runtime.pace import dilated, now_ms
+from hasten.runtime.same_network import require_fit
 from hasten.runtime.wire.frames import Code
 from hasten.runtime.wire.outputs import OutputPayloads
 from hasten.runtime.wire.tasks import Status, types_bytes

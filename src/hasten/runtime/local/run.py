@@ -23,13 +23,13 @@ from hasten.core.files import locate
 from hasten.core.rates import RateTrace
 from hasten.core.results import Failure, Result
 from hasten.core.scenario import Realization, Scenario
-from hasten.runtime.fit import require_fit
 from hasten.runtime.local.changes import Changes
 from hasten.runtime.local.processes import Child, ChildError, end_all
 from hasten.runtime.local.results import StreamLog, collect
 from hasten.runtime.local.rounds import RoundFiles, log_path, round_facts, round_name
 from hasten.runtime.local.watching import EDGE_ENDED, Watch
 from hasten.runtime.pace import now_ms
+from hasten.runtime.same_network import require_fit
 from hasten.runtime.sockets import backend_facts
 from hasten.runtime.streams import check_machines, stream_settings
 from hasten.schedulers import make_scheduler

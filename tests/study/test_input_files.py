@@ -18,7 +18,7 @@ from hasten.core.profile_names import load_profile
 from hasten.study import design, work
 from hasten.study.command import study
 from hasten.study.design import BASES, Conditions
-from hasten.study.inputs import inputs_of, require_unchanged
+from hasten.study.input_files import inputs_of, require_unchanged
 from hasten.study.result_cache import ResultCache
 from hasten.study.run import _simulations
 from hasten.study.training import TrainingJob

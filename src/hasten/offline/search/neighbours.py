@@ -1,4 +1,4 @@
-"""Changes of a schedule, tried where they have effects; compiled.
+"""Neighbours of a schedule: changes of a few decisions, tried where they have effects; compiled.
 
 No task of a schedule is late, so what a change gains is known at once, and only whether it keeps all others on time has
 to be found out: along its streams until their devices are free as before, and along the tasks served after it until

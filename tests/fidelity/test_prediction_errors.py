@@ -9,7 +9,7 @@ import pytest
 
 from hasten.core.errors import HastenError
 from hasten.core.results import Result
-from hasten.fidelity.errors import conformance
+from hasten.fidelity.prediction_errors import conformance
 
 DROPPED = (0, 0)
 
