@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import ast
+from dataclasses import replace
 from pathlib import Path
 from unittest import mock
 
+import fault_world
 import pytest
 from fault_hosts import label
 from fault_schedules import KINDS, Fault, Schedule, draw, shrunk
 from fault_world import play_faults, told
+from virtual_cases import profile
 
 import hasten.runtime
 from hasten.runtime.device.endings import Endings
@@ -28,6 +31,19 @@ def test_whatever_goes_wrong_every_promise_is_kept(group):
     for seed in range(group, SEEDS, GROUPS):
         played = play_faults(draw(seed))
         assert not played.broken, told(played)
+
+
+def test_tasks_run_at_once_are_no_exception():
+    """Two devices whose tasks are alike, on an edge that is slow alone and quick with several."""
+    batches = [{"exit": 4, "partition": 0, "sizes": [1, 2, 4, 8], "ms": [1.0, 1.1, 1.3, 1.7]}]
+    most = 0
+    with mock.patch.object(fault_world, "NETWORK", profile(edge_ms=9.0, edge_batches=batches)):
+        for seed in range(12):
+            alike = {"rates_hz": (14.0, 14.0), "schedulers": ("fixed:4,0",) * 2, "deadlines_ms": (150.0, 150.0)}
+            played = play_faults(replace(draw(seed), workers=1, **alike))
+            assert not played.broken, told(played)
+            most = max(most, played.sizes["tasks run at once"])
+    assert most >= 2
 
 
 def one(kind, **given) -> Schedule:

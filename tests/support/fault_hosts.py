@@ -116,12 +116,21 @@ class _NumberedWorkers:
         """Nothing to get ready."""
 
     def execute(self, worker: int, request: Request, done: Callable[[Computed | Refusal], None]) -> None:
-        took_ms = self._host.service(request.served.edge_ms(request.cut, request.exit) or 0.0)
-        mark = number_in(bytes(request.tensors.args[0]))  # type: ignore[attr-defined]
-        frame, cut = mark & (1 << _CUT_BIT) - 1, mark >> _CUT_BIT
-        class_index, confidence = label(frame, cut, request.exit)
-        computed = Computed(Status.DONE, class_index, confidence, 0.0, took_ms)
-        self._clock.call_at(self._clock.now_ms() + took_ms, lambda: done(computed))
+        self.execute_together(worker, [request], lambda computed: done(computed[0]))
+
+    def execute_together(
+        self, worker: int, requests: Sequence[Request], done: Callable[[list[Computed | Refusal]], None]
+    ) -> None:
+        first = requests[0]
+        alone_ms = self._host.service(first.served.edge_ms(first.cut, first.exit) or 0.0)
+        factor = first.served.batch_factor(first.cut, first.exit, len(requests)) if len(requests) > 1 else 1.0
+        computed: list[Computed | Refusal] = []
+        for request in requests:
+            mark = number_in(bytes(request.tensors.args[0]))  # type: ignore[attr-defined]
+            frame, cut = mark & (1 << _CUT_BIT) - 1, mark >> _CUT_BIT
+            computed.append(Computed(Status.DONE, *label(frame, cut, request.exit), 0.0, alone_ms))
+        self._host.most_at_once = max(self._host.most_at_once, len(requests))
+        self._clock.call_at(self._clock.now_ms() + factor * alone_ms, lambda: done(computed))
 
     def close(self, wait_s: float) -> None:
         """Nothing to end."""
@@ -137,11 +146,13 @@ class EdgeHost:
 
     Attributes:
         service: what work profiled at so many ms takes.
+        most_at_once: the largest batch.
     """
 
     def __init__(self, clock: VirtualClock, package: Any, workers: int, devices: int) -> None:
         self.service: Callable[[float], float] = lambda profiled_ms: profiled_ms
         self.running = False
+        self.most_at_once = 0
         self._clock, self._package, self._workers = clock, package, workers
         self._limits = ConnectionLimits(devices=2 * devices)  # half of them from one address
         self._starts = 0

@@ -41,7 +41,7 @@ ANSWERS = 3
 LOOK_EVERY_MS = 25.0
 BOUNDS = {
     "open tasks": 16, "flights": 24, "transfers": 24, "pings": 12, "jobs": 12, "kinds of notes": 12,
-    "tasks at the edge": 16, "tickets": 16, "guests": 8, "last starts": 24, "unsent bytes": 60_000,
+    "tasks at the edge": 16, "tasks run at once": 8, "tickets": 16, "guests": 8, "last starts": 24, "unsent bytes": 60_000,
 }  # fmt: skip
 """What nothing may exceed in these worlds."""
 NETWORK = profile()
@@ -220,6 +220,7 @@ class _World:
         edge = self.edge
         found = {
             "tasks at the edge": len(edge.core._queue),
+            "tasks run at once": edge.most_at_once,
             "guests": len(edge.guests.everybody()),
             "last starts": len(edge.core._last_starts._entries),
             "tickets": max((len(connection._tickets) for connection in edge.connections), default=0),
