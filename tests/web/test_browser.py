@@ -100,7 +100,11 @@ def test_by_keyboard(page):
 def test_on_a_phone_in_the_dark(page):
     assert page.evaluate("document.documentElement.scrollWidth <= window.innerWidth")
     assert page.evaluate("getComputedStyle(document.body).backgroundColor") == "rgb(14, 18, 23)"
-    expect(page.locator("#table tbody tr").first).to_contain_text("cam-1")
+    first = page.locator("#table tbody tr").first
+    expect(first).to_contain_text("cam-1")
+    wide = page.evaluate("[...document.querySelectorAll('.scroll')].some((node) => node.scrollWidth > node.clientWidth)")
+    assert not wide, "nothing scrolls sideways"
+    expect(first.locator("td[data-title^=p95]")).to_be_in_viewport(ratio=1)
 
 
 def test_a_control_says_what_it_did(page, dial):

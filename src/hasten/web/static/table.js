@@ -113,8 +113,11 @@ export class Table {
   #add() {
     const stream = this.rows.length;
     const node = element("tr");
+    node.setAttribute("role", "row"); // also where a phone shows it as a card
     const cells = this.columns.map((column) => {
       const cell = element("td", column.classes);
+      cell.setAttribute("role", "gridcell");
+      cell.dataset.title = column.title;
       node.append(cell);
       return column.make(cell);
     });
