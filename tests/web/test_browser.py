@@ -102,7 +102,9 @@ def test_on_a_phone_in_the_dark(page):
     assert page.evaluate("getComputedStyle(document.body).backgroundColor") == "rgb(14, 18, 23)"
     first = page.locator("#table tbody tr").first
     expect(first).to_contain_text("cam-1")
-    wide = page.evaluate("[...document.querySelectorAll('.scroll')].some((node) => node.scrollWidth > node.clientWidth)")
+    wide = page.evaluate(
+        "[...document.querySelectorAll('.scroll')].some((node) => node.scrollWidth > node.clientWidth)"
+    )
     assert not wide, "nothing scrolls sideways"
     expect(first.locator("td[data-title^=p95]")).to_be_in_viewport(ratio=1)
 

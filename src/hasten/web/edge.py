@@ -7,7 +7,7 @@ import time
 from collections import deque
 from dataclasses import dataclass, field
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, Protocol, Self
 
 from hasten.runtime.edge.connections import Guest
 from hasten.runtime.edge.server import EdgeServer
@@ -24,7 +24,9 @@ COUNTED = ("answered", "late", "refused")
 
 
 @dataclass
-class _Sample:
+class EdgeSample:
+    """What an edge's counters were at a time."""
+
     at_ms: float
     backlog_ms: float
     waiting: int
@@ -42,7 +44,7 @@ class EdgeWatch:
     def __init__(self) -> None:
         self.rounds: dict[str, EdgeWatch] = {"edge": self}
         self._began_s = time.monotonic()
-        self._samples: deque[_Sample] = deque(maxlen=KEPT)
+        self._samples: deque[EdgeSample] = deque(maxlen=KEPT)
         self._events: deque[Plain] = deque(maxlen=MOST_EVENTS)
         self._told = 0
         self._guests: dict[Guest, None] = {}
@@ -84,7 +86,7 @@ class EdgeWatch:
         """For one page."""
         return EdgeUpdates(self)
 
-    def samples(self, since_ms: float) -> list[_Sample]:
+    def samples(self, since_ms: float) -> list[EdgeSample]:
         """Those after a time."""
         return [sample for sample in list(self._samples) if sample.at_ms > since_ms]
 
@@ -92,7 +94,7 @@ class EdgeWatch:
         """Those after a number."""
         return [event for event in list(self._events) if event["number"] > after]
 
-    def rows(self, first: _Sample, last: _Sample) -> list[Plain]:
+    def rows(self, first: EdgeSample, last: EdgeSample) -> list[Plain]:
         """Each device, with what it had between two samples."""
         now_ms, connected = self._server.core.clock.now_ms(), set(self._server.connections.everybody())
         seconds = max(last.at_ms - first.at_ms, 1.0) / 1000.0
@@ -116,7 +118,7 @@ class EdgeWatch:
             )
         return found
 
-    def head(self, sample: _Sample) -> Plain:
+    def head(self, sample: EdgeSample) -> Plain:
         """What there is to say of the edge as a whole."""
         core = self._server.core
         return {
@@ -146,16 +148,32 @@ class EdgeWatch:
         devices = [(guest.answered, guest.carried.lately(now_ms)[0]) for guest in self._guests]
         backlog_ms = min(report.backlog_ms, default=0.0)
         busy = sum(backlog_ms > 0.0 for backlog_ms in report.backlog_ms)
-        self._samples.append(_Sample(self._now_ms(), backlog_ms, report.waiting, busy, totals, devices))
+        self._samples.append(EdgeSample(self._now_ms(), backlog_ms, report.waiting, busy, totals, devices))
 
     def _now_ms(self) -> float:
         return round(1000.0 * (time.monotonic() - self._began_s), 1)
 
 
+class WatchedEdge(Protocol):
+    """An edge whose counters are sampled."""
+
+    def samples(self, since_ms: float) -> list[EdgeSample]:
+        """Those after a time."""
+
+    def events(self, after: int) -> list[Plain]:
+        """Those after a number."""
+
+    def rows(self, first: EdgeSample, last: EdgeSample) -> list[Plain]:
+        """Each device, with what it had between two samples."""
+
+    def head(self, sample: EdgeSample) -> Plain:
+        """What there is to say of the edge as a whole."""
+
+
 class EdgeUpdates:
     """What one page is sent of an edge."""
 
-    def __init__(self, watch: EdgeWatch) -> None:
+    def __init__(self, watch: WatchedEdge) -> None:
         self._watch = watch
         self._sent_ms, self._event = -1.0, 0
         self._rows: list[Plain] = []
@@ -188,7 +206,7 @@ class EdgeUpdates:
         }
 
 
-def _series(samples: list[_Sample], since_ms: float) -> Plain:
+def _series(samples: list[EdgeSample], since_ms: float) -> Plain:
     """The samples after a time, with rates over the second before each."""
     fresh = [i for i, sample in enumerate(samples) if sample.at_ms > since_ms] or [len(samples) - 1]
     rates = [_rates(samples[max(i - 4, 0)], samples[i]) for i in fresh]
@@ -201,7 +219,7 @@ def _series(samples: list[_Sample], since_ms: float) -> Plain:
     }
 
 
-def _rates(first: _Sample, last: _Sample) -> dict[str, float]:
+def _rates(first: EdgeSample, last: EdgeSample) -> dict[str, float]:
     seconds = max(last.at_ms - first.at_ms, 1.0) / 1000.0
     return {name: round((last.totals[name] - first.totals[name]) / seconds, 2) for name in COUNTED}
 

@@ -154,6 +154,7 @@ const hidden = (kind, plot) => (kind === "edge" ? !OF_EDGE.includes(plot) : plot
 
 function drawLabels(kind) {
   const name = page.stream < 0 ? "all streams" : store.rows[page.stream]?.name ?? "";
+  document.querySelector(".streams").hidden = store.head.total?.by_device === false; // an edge seen by its metrics
   write(get("streams-title"), kind === "edge" ? `Devices (${store.rows.length})` : `Streams (${store.rows.length})`);
   write(get("chosen"), kind === "edge" || page.stream < 0 ? "" : `plots show ${name}`);
   for (const node of document.querySelectorAll(".of")) write(node, node.dataset.known === "no" ? `${name}: no promises in these logs yet` : name);
