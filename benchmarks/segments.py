@@ -1,11 +1,13 @@
 """Does cutting cost anything? Every (exit, partition) of a package against the same exit as one ordinary ONNX model.
 
-The peer is each exit exported whole, with its weights inside, in a plain ONNX Runtime session; hasten runs the prefix
-and the finish that a device and an edge node would run, without the codec and the wire between them. Both run in turns
-on the same inputs in one process, so a busy machine disturbs both alike; the ratio is the median over the rounds of
-the ratio within each round. Budget: 1.05.
+The peer is each exit exported whole, with its weights inside, in a plain ONNX Runtime session; hasten runs what a
+device and an edge node would run, without the codec and the wire between them: a prefix and a finish, or one graph
+where one of them does it all. Both run in turns on the same inputs in one process, so a busy machine disturbs both
+alike; the ratio is the median over the rounds of the ratio within each round. Budget: 1.05. On a machine that others
+use, the ratio of the fastest calls tells more. What a call of ONNX Runtime costs that has nothing to do is printed,
+too: a split has two calls where the whole has one.
 
-Usage: python benchmarks/segments.py [--rounds N] [--architectures] [FILE.hasten ...]
+Usage: python benchmarks/segments.py [--rounds N] [--architectures [--only NAME,NAME]] [FILE.hasten ...]
 Without a file a residual network with random weights, cut at four exits, is built first (no training: time does not
 depend on the weights' values); with ``--architectures`` all networks of ``make architectures``, which takes minutes.
 """
@@ -23,10 +25,11 @@ from dataclasses import replace
 from functools import partial
 from itertools import chain
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 import onnx
+import onnx.parser
 import onnxruntime as ort
 import torch
 from onnx import numpy_helper
@@ -39,14 +42,14 @@ from hasten.split.inputs import Frame, count_of, frame_of
 from hasten.split.manifest import LOGITS
 from hasten.split.modules import batch_of
 from hasten.split.package import Package, open_package
-from hasten.split.sessions import session_options
+from hasten.split.sessions import OrtSession, session_options
 
 if TYPE_CHECKING:
     from architectures import Architecture
 
 SUPPORT = Path(__file__).parent.parent / "tests" / "support"
 BUDGET = 1.05
-PASSES, WARM = 5, 3
+PASSES, WARM, EMPTY_CALLS = 5, 3, 2000
 
 
 class Stage(nn.Module):
@@ -100,10 +103,12 @@ def built_here(folder: Path) -> Package:
     return build_package(module, frames, labels, name="bench", exit_names=names, path=folder / "bench.hasten")
 
 
-def architectures(folder: Path) -> Iterator[Package]:
-    """The networks of ``make architectures``, in sizes that are usual on devices, one after another."""
+def architectures(folder: Path, only: list[str]) -> Iterator[Package]:
+    """The networks of ``make architectures`` (``only`` some), in sizes that are usual on devices, one after another."""
     sys.path.insert(0, str(SUPPORT))
     for number, (name, architecture) in enumerate(usual_sizes().items()):
+        if only and name not in only:
+            continue
         torch.manual_seed(0)
         inputs = architecture.inputs(4)
         network = attach_exits(architecture.make().eval(), architecture.at, example=batch_of(inputs, slice(2)))
@@ -166,14 +171,36 @@ def whole_exit(package: Package, exit_: int) -> Callable[[Frame], np.ndarray]:
     return lambda frame: session.run([LOGITS], dict(zip(names, frame, strict=True)))[0]
 
 
+def empty_call_us() -> float:
+    """What a call of a segment takes that has nothing to do, through hasten's session, in microseconds."""
+    graph = onnx.parser.parse_graph("empty (float[1, 1] x) => (float[1, 1] y) { y = Relu(x) }")
+    model = onnx.helper.make_model(graph, opset_imports=[onnx.helper.make_opsetid("", 20)], ir_version=10)
+    session = ort.InferenceSession(model.SerializeToString(), session_options(1), providers=["CPUExecutionProvider"])
+    empty = OrtSession(session, ["x"], ["y"], "empty")
+    return 1e6 * min(seconds(empty.run, [np.zeros((1, 1), np.float32)]) for _ in range(EMPTY_CALLS))
+
+
 def seconds(call: Callable[[Frame], object], frame: Frame) -> float:
     start = time.perf_counter()
     call(frame)
     return time.perf_counter() - start
 
 
-def compare(package: Package, rounds: int) -> list[tuple[int, int, float, float, float]]:
-    """(exit, partition, whole ms, cut ms, ratio) for every option."""
+class Row(NamedTuple):
+    """One option: medians, the median ratio within a round, and how the fastest calls compare."""
+
+    exit: int
+    partition: int
+    whole_ms: float
+    cut_ms: float
+    ratio: float
+    fastest_ratio: float
+    extra_us: float
+    """The fastest call's time over that of the whole exit."""
+
+
+def compare(package: Package, rounds: int) -> list[Row]:
+    """Every option."""
     executor = Executor(package)
     executor.warm()
     frames = package.samples()[0]
@@ -184,8 +211,9 @@ def compare(package: Package, rounds: int) -> list[tuple[int, int, float, float,
         for exit_, partition in options:
 
             def cut(frame: Frame, exit_: int = exit_, partition: int = partition) -> np.ndarray:
-                tensors = executor.prefix(partition, frame) if partition else frame
-                return executor.finish(partition, exit_, tensors)
+                if partition in (0, package.manifest.exits[exit_ - 1].after_block):
+                    return executor.finish(0, exit_, frame)
+                return executor.finish(partition, exit_, executor.prefix(partition, frame))
 
             for turn in range(-WARM, rounds // PASSES):
                 frame = frame_of(frames, turn % count_of(frames))
@@ -197,26 +225,32 @@ def compare(package: Package, rounds: int) -> list[tuple[int, int, float, float,
     for (exit_, partition), pairs in taken.items():
         whole, split = (1e3 * statistics.median(column) for column in zip(*pairs, strict=True))
         ratio = statistics.median(split_s / whole_s for whole_s, split_s in pairs)
-        table.append((exit_, partition, whole, split, ratio))
+        best, best_split = (min(column) for column in zip(*pairs, strict=True))
+        table.append(Row(exit_, partition, whole, split, ratio, best_split / best, 1e6 * (best_split - best)))
     return table
 
 
 def show(package: Package, rounds: int) -> None:
     table = compare(package, rounds)
-    print(f"{'exit':>4} {'partition':>9} {'whole ms':>9} {'cut ms':>9} {'ratio':>6}")
-    for exit_, partition, whole, split, ratio in table:
-        print(f"{exit_:>4} {partition:>9} {whole:>9.3f} {split:>9.3f} {ratio:>6.3f}")
+    print(f"{'exit':>4} {'partition':>9} {'whole ms':>9} {'cut ms':>9} {'ratio':>6} {'fastest':>7} {'extra us':>8}")
+    for row in table:
+        print(
+            f"{row.exit:>4} {row.partition:>9} {row.whole_ms:>9.3f} {row.cut_ms:>9.3f} {row.ratio:>6.3f} "
+            f"{row.fastest_ratio:>7.3f} {row.extra_us:>8.1f}"
+        )
     print(summary(table))
 
 
-def summary(table: list[tuple[int, int, float, float, float]]) -> str:
-    *_, whole, _, worst = max(table, key=lambda row: row[-1])
-    median = statistics.median(row[-1] for row in table)
-    within = sum(row[-1] <= BUDGET for row in table)
-    deepest = max(row[2] for row in table)
+def summary(table: list[Row]) -> str:
+    worst = max(table, key=lambda row: row.ratio)
+    median = statistics.median(row.ratio for row in table)
+    within = sum(row.ratio <= BUDGET for row in table)
+    fastest = statistics.median(row.fastest_ratio for row in table)
+    within_fastest = sum(row.fastest_ratio <= BUDGET for row in table)
     return (
-        f"{deepest:8.3f} ms whole; ratio: median {median:.3f}, worst {worst:.3f} (of {whole:.3f} ms); "
-        f"{within} of {len(table)} within the budget of {BUDGET}"
+        f"{max(row.whole_ms for row in table):8.3f} ms whole; ratio: median {median:.3f}, worst {worst.ratio:.3f} (of "
+        f"{worst.whole_ms:.3f} ms); {within} of {len(table)} within the budget of {BUDGET}; fastest calls: median "
+        f"{fastest:.3f}, {within_fastest} within it, {statistics.median(row.extra_us for row in table):.0f} us more"
     )
 
 
@@ -224,18 +258,21 @@ def main() -> None:
     parser = argparse.ArgumentParser(description="Every (exit, partition) against the exit exported whole.")
     parser.add_argument("files", nargs="*", type=Path)
     parser.add_argument("--architectures", action="store_true")
+    parser.add_argument("--only", default="", help="Some of the architectures, by name, comma-separated.")
     parser.add_argument("--rounds", type=int, default=200)
     arguments = parser.parse_args()
     load = os.getloadavg()[0] if hasattr(os, "getloadavg") else float("nan")
     print(
         f"onnxruntime {ort.__version__}, 1 thread, {arguments.rounds} rounds in turns, medians; "
-        f"{load:.1f} processes wanted the machine's {os.cpu_count()} cores before"
+        f"{load:.1f} processes wanted the machine's {os.cpu_count()} cores before; "
+        f"an empty call takes {empty_call_us():.1f} us"
     )
     with tempfile.TemporaryDirectory() as folder:
         if not arguments.files and not arguments.architectures:
             show(built_here(Path(folder)), arguments.rounds)
             return
-        others = architectures(Path(folder)) if arguments.architectures else ()
+        only = [name for name in arguments.only.split(",") if name]
+        others = architectures(Path(folder), only) if arguments.architectures else ()
         for package in chain(map(open_package, arguments.files), others):
             print(f"{package.manifest.name:>24} {summary(compare(package, arguments.rounds))}", flush=True)
 
