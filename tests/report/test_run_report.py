@@ -49,3 +49,12 @@ def test_the_best_comes_first_by_what_was_measured():
     table = comparison([result(correct=np.zeros(8)), right], {"right": 0.5})
     assert [row[0] for row in table.rows] == ["right", "greedy"] and table.best == 0
     assert table.rows[0][1:4] == ["0.375", "0.038", "0.500"] and score([right], "right") == 3 / 8
+
+
+def test_runs_without_a_single_task_or_answer_have_a_report(tmp_path):
+    nothing = {name: np.zeros(0) for name in ("arrival_ms", "finish_ms", "deadline_ms", "accuracy", "gain")}
+    empty = result(stream=np.zeros(0, dtype=np.int64), decisions=np.zeros((0, 2), dtype=np.int64), **nothing)
+    lost = result(finish_ms=np.full(8, np.inf), accuracy=np.zeros(8), gain=np.zeros(8))
+    for number, one in enumerate((empty, lost)):
+        page, *_ = write_run_report(tmp_path / f"{number}.html", scenario(), [one], COMMAND)
+        assert "before their deadline: 0.000" in page.read_text(encoding="utf-8")
