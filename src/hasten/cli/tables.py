@@ -196,7 +196,27 @@ def package_tables(package: Package) -> list[Table]:
             f"{profile.encode_ms(number):.3f}",
             "" if lost is None else f"{lost:.1f}",
         )
-    return [exits, cuts, _accuracy_table(package)]
+    return [exits, cuts, _accuracy_table(package), *_stop_tables(package)]
+
+
+def _stop_tables(package: Package) -> list[Table]:
+    """Where tasks for the last exit stop that stay on the device, if tasks may stop early."""
+    stops = package.manifest.confidence
+    if stops is None:
+        return []
+    last = stops.outcomes[-1][-1]
+    loss = f"{stops.max_accuracy_loss:g}"
+    table = plain_table(
+        f"early stops for a loss of at most {loss}: tasks for the last exit, accuracy {last.accuracy:.3f}"
+    )
+    for name in ("exit", "threshold", "stop here", "accuracy of these"):
+        table.add_column(name, justify="right")
+    for number, (threshold, share, accuracy) in enumerate(
+        zip(stops.thresholds, last.shares, last.accuracies, strict=True), start=1
+    ):
+        shown = "-" if threshold is None else f"{threshold:.3f}"
+        table.add_row(str(number), shown, f"{share:.1%}", f"{accuracy:.3f}" if share > 0 else "-")
+    return [table]
 
 
 def _accuracy_table(package: Package) -> Table:

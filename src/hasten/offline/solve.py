@@ -74,12 +74,17 @@ def solve_offline(
         A plan that the simulator replays to exactly its ``gain``. ``optimal`` only where that is proven.
 
     Raises:
-        InputError: the scenario has noise: plans and bounds know times from the profile alone.
+        InputError: the scenario has noise, or tasks may stop early: plans and bounds know what the profile says of a
+            task that goes all the way, and nothing of others.
         CertificateError: an internal error: the simulator contradicts what was found.
     """
     check_scenario(scenario, "solve_offline")
     if scenario.noise != "none":
         raise InputError(scenario.name, "noise", scenario.noise, "none, to be solved: a plan knows times as profiled")
+    if scenario.confidence is not None:
+        stated = scenario.confidence.max_accuracy_loss
+        expected = "none, to be solved: plans and bounds are not modelled with tasks that stop early"
+        raise InputError(scenario.name, "confidence.max_accuracy_loss", stated, expected)
     _warn_of_batches(scenario)
     limit = TimeLimit(time_limit_s)
     realization = scenario.realize(seed)

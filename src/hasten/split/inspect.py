@@ -52,6 +52,7 @@ def describe(package: Package) -> dict[str, Any]:
             for number, exit_ in enumerate(manifest.exits, start=1)
         ],
         "options": len(manifest.options()),
+        "confidence": None if manifest.confidence is None else manifest.confidence.model_dump(mode="json"),
         "weights": {
             "tensors": len(manifest.weights),
             "bytes": sum(weight.tensor.nbytes for weight in manifest.weights),
