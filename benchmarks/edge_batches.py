@@ -68,11 +68,11 @@ class Segments:
         """Whether it was measured."""
         return (cut, exit_) in self._batches
 
-    def edge_ms(self, cut: int, exit_: int) -> float:
+    def edge_ms(self, cut: int, exit_: int, may_stop: bool = False) -> float:
         """Alone."""
         return self._batches[cut, exit_].ms[0]
 
-    def batch_sizes(self, cut: int, exit_: int) -> tuple[int, ...]:
+    def batch_sizes(self, cut: int, exit_: int, may_stop: bool = False) -> tuple[int, ...]:
         """Those measured."""
         return self._batches[cut, exit_].sizes
 
@@ -90,7 +90,7 @@ class Segments:
 class Alone(Segments):
     """The same one by one."""
 
-    def batch_sizes(self, cut: int, exit_: int) -> tuple[int, ...]:
+    def batch_sizes(self, cut: int, exit_: int, may_stop: bool = False) -> tuple[int, ...]:
         """One."""
         return (1,)
 

@@ -100,9 +100,13 @@ class Network:
         """Anything goes."""
         return True
 
-    def edge_ms(self, cut: int, exit_: int) -> float:
+    def edge_ms(self, cut: int, exit_: int, may_stop: bool = False) -> float:
         """A task's time, by its exit."""
         return SERVICE_MS[exit_]
+
+    def batch_sizes(self, cut: int, exit_: int, may_stop: bool = False) -> tuple[int, ...]:
+        """One by one."""
+        return (1,)
 
 
 def in_time(

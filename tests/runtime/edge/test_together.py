@@ -68,6 +68,14 @@ def test_as_many_alike_as_make_it_cheapest():
     assert companions(ticket(exit_=9), [ticket(exit_=9)], 0.0, []) == []
 
 
+def test_one_that_may_stop_early_is_run_alone():
+    """It is of the same segment, and takes no part in its batches."""
+    stops = ticket()
+    stops.sizes = (1,)
+    assert companions(ticket(), [stops, other := ticket()], 0.0, []) == [other]
+    assert companions(stops, [ticket()], 0.0, []) == []
+
+
 def test_a_batch_makes_nobody_in_it_late():
     assert len(companions(ticket(latest_ms=15.9), [ticket() for _ in range(7)], 0.0, [])) == 1
     assert companions(ticket(latest_ms=11.9), [ticket() for _ in range(7)], 0.0, []) == []

@@ -28,8 +28,11 @@ def companions(
     Of the numbers that make none in the batch late, that which takes least per task. With ``others_ms``, what is left
     of what the other workers run, it makes none of those late either that are overtaken.
     """
-    alike = [ticket for ticket in waiting if ticket.request.segment == head.request.segment]
-    if head.together < 2 or not alike:
+    if head.together < 2:
+        return []
+    segment = head.request.segment
+    alike = [ticket for ticket in waiting if ticket.together > 1 and ticket.request.segment == segment]
+    if not alike:
         return []
     best: list[Ticket] = []
     least = 1.0
