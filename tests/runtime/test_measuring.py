@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from stopping import confidence
 from virtual_cases import Cycle, between, profile, run
 
 from hasten.core.profile import Profile, read_profile
+from hasten.runtime.virtual.stand_in import StandIn
 
 LEARNING_S = 2.0
 
@@ -149,12 +151,15 @@ def test_what_a_task_costs_beyond_its_work_is_followed():
     assert predicted_well(between(records, LEARNING_S))
 
 
-def test_the_learnt_profile_is_a_profile_with_the_times_that_were_met(tmp_path):
+@pytest.mark.parametrize("stops", [False, True])
+def test_the_learnt_profile_is_a_profile_with_the_times_that_were_met(tmp_path, stops):
+    """Also where each task runs the heads on its way, though none stops at them."""
+
     def setting(world):
         world.edge.service = lambda n, profiled_ms: 2.0 * profiled_ms
 
     options = [(e, p) for e in (2, 3, 4) for p in range(e + 1)]
-    network = profile()
+    network = profile(confidence=confidence([1, 2, 3, 4], [0.9, 0.9, None, None])) if stops else profile()
     _, world = run(
         setting,
         law=Throttle(1.25),
@@ -163,6 +168,7 @@ def test_the_learnt_profile_is_a_profile_with_the_times_that_were_met(tmp_path):
         rate_hz=2.0,
         tasks=160,
         network=network,
+        runner=StandIn(network, np.array([0.99])),
     )
     path = tmp_path / "learnt.json"
     path.write_text(world.agent.learnt_profile().to_json())

@@ -69,7 +69,8 @@ def _edge_segments(profile: Profile, edge: ServiceTimes, slowdown: float) -> Seg
     times_ms = []
     for p, e in segments:
         head = profile.exits[e - 1]
-        profiled_ms = slowdown * (sum(block.edge_ms for block in profile.blocks[p : head.after_block]) + head.edge_ms)
+        blocks_ms = sum(block.edge_ms for block in profile.blocks[p : head.after_block])
+        profiled_ms = slowdown * (blocks_ms + profile.passed_ms("edge", p, head.after_block, e) + head.edge_ms)
         times_ms.append(edge.service_ms((p, e), profiled_ms) / slowdown)
     return segments, np.array(times_ms), _weights(segments, edge)
 
@@ -86,10 +87,10 @@ def _learn(
     keys, times_ms, weights = segments
     matrix = np.zeros((len(keys), len(parts)))
     for row, (p, e) in enumerate(keys):
-        if e == 0:
-            matrix[row, :p] = 1.0
-        else:
-            matrix[row, p : profile.exits[e - 1].after_block] = matrix[row, len(blocks) + e - 1] = 1.0
+        begin, end = (0, p) if e == 0 else (p, profile.exits[e - 1].after_block)
+        matrix[row, begin:end] = 1.0
+        run = profile.passed(begin, end, e or len(heads))  # where tasks may stop early their heads are run, too
+        matrix[row, [len(blocks) + number - 1 for number in (*run, *([e] if e else []))]] = 1.0
     expected_ms = np.array([factor * part[key] for part in parts])
     rows = np.concatenate([matrix, np.eye(len(parts))])
     goal_ms = np.maximum(np.concatenate([times_ms, expected_ms]), SHORTEST_MS)

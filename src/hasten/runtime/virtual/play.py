@@ -79,6 +79,7 @@ def play(
             scheduler,
             settings,
             connect if given.edge else None,
+            profile,
             on_note=notes.append,
             machine=machine,
         )
