@@ -130,8 +130,9 @@ class RollingHorizon:
 
 
 def _rows(table: OptionTable, row: IntArray) -> OptionTable:
-    """Some rows of a table of options."""
-    return OptionTable(**{name: getattr(table, name)[row] for name in OptionTable.__dataclass_fields__})
+    """Some rows of a table of options; a plan takes tasks that may stop early as if they went all the way."""
+    names = (name for name in OptionTable.__dataclass_fields__ if name != "stops")
+    return OptionTable(**{name: getattr(table, name)[row] for name in names})
 
 
 @allocating
