@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 from sim_cases import COMBINATIONS, random_scenario
+from stopping import LOSS, stopping_profile
 
 import hasten as hs
 from hasten.sim.stage_times import stage_times
@@ -43,3 +44,20 @@ def test_a_dropped_task_is_nowhere(tmp_path):
     result = hs.simulate(scenario, "random")
     times = stage_times(scenario, scenario.realize(0), result)
     assert result.dropped.any() and np.isnan(times.device_end_ms[result.dropped]).all()
+
+
+@pytest.mark.parametrize("order", ["grant", "ready"])
+def test_a_task_that_stops_early_keeps_stages_busy_no_longer(tmp_path, order):
+    (tmp_path / "stopping.json").write_text(stopping_profile().to_json())
+    stream = {"name": "cam", "count": 2, "profile": str(tmp_path / "stopping.json"), "deadline_ms": 90}
+    stream |= {"arrivals": {"kind": "poisson", "rate_hz": 25}}
+    uplink = {"order": order, "rtt_ms": 4, "rate": {"kind": "constant", "mbps": 2}}
+    data = {"schema": "hasten.scenario/1", "streams": [stream], "uplink": uplink, "tasks_per_stream": 60}
+    scenario = hs.scenario_from(data | {"confidence": {"max_accuracy_loss": LOSS}})
+    result = hs.simulate(scenario, "random")
+    times = stage_times(scenario, scenario.realize(0), result)
+    remote, answered = np.isfinite(times.edge_end_ms), np.isfinite(result.finish_ms)
+    stopped = answered & (result.answered_exit < result.decisions[:, 0])
+    assert remote.sum() > 3 and stopped.sum() > 3
+    ends = np.where(remote, times.edge_end_ms + 2.0, times.device_end_ms)
+    np.testing.assert_allclose(ends[answered], result.finish_ms[answered], rtol=0, atol=1e-6)

@@ -48,9 +48,15 @@ class _Replay:
         option = np.array([table.index(m, exit_, partition) for m, (exit_, partition) in pairs], dtype=np.int64)
         chosen = self._stream, np.maximum(option, 0)
         self._device_ms, self._edge_ms = table.device_ms[chosen], table.edge_ms[chosen]
-        self._device_taken_ms = self._device_ms * noise.device_factor
-        self._edge_taken_ms = self._edge_ms * noise.edge_factor
         self._payload_bits = table.payload_bits[chosen]
+        device_ms, edge_ms, self._sent = self._device_ms, self._edge_ms, self._payload_bits > 0
+        if table.stops is not None and realization.ease is not None:  # where it stops a task knows by itself
+            until = table.stops.until[chosen]
+            stop = (realization.ease[:, None] >= until[:, :-1]).sum(axis=1)
+            device_ms, edge_ms = table.stops.device_ms[*chosen, stop], table.stops.edge_ms[*chosen, stop]
+            self._sent = table.stops.payload_bits[*chosen, stop] > 0
+        self._device_taken_ms = device_ms * noise.device_factor
+        self._edge_taken_ms = edge_ms * noise.edge_factor
         self._useful_ms = useful_limit_ms(scenario.context(np.zeros(1, dtype=np.int64)))[self._stream]
         self._rtt_ms, self._ready = float(scenario.uplink.rtt_ms), scenario.uplink.order == "ready"
         self._sees_as_devices = scenario.view.kind == "device"
@@ -76,7 +82,7 @@ class _Replay:
     def _uplinks(self, realization: Realization) -> None:
         ready_ms = self.times.device_end_ms
         free_ms: dict[int, float] = {}
-        for i in self._in_order(np.flatnonzero(np.isfinite(ready_ms) & (self._payload_bits > 0)), ready_ms):
+        for i in self._in_order(np.flatnonzero(np.isfinite(ready_ms) & self._sent), ready_ms):
             link = int(self._link[i])
             start_ms = stage_start(ready_ms[i], free_ms.get(link, 0.0))
             judged_ms = ready_ms[i] if self._sees_as_devices else start_ms
