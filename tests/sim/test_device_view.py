@@ -127,7 +127,7 @@ def test_what_others_may_bring_to_the_edge_expires_no_task(tmp_path):
     case, sends = case_of(tmp_path, streams=9, deadline_ms=40, topology="dedicated"), Sends()
     result = simulate_realizations(case, sends, [case.realize(0)])[0]
     with_others_ms, latency_ms = np.array(sends.latency_ms).T
-    assert ((latency_ms <= 40) & (with_others_ms > 40)).sum() > 20
+    assert ((latency_ms <= 40) & (with_others_ms > 40)).sum() > 10
     np.testing.assert_array_equal(result.dropped, latency_ms > 40)
 
 
@@ -135,8 +135,8 @@ def test_what_was_handed_to_the_link_is_carried_also_if_it_is_late(tmp_path):
     """Each frame takes 14 ms of the link, and nobody sees the others'."""
     case = case_of(tmp_path, streams=8, deadline_ms=60)
     result = simulate_realizations(case, make_scheduler("fixed:4,0"), [case.realize(0)])[0]
-    assert (~result.on_time & ~result.dropped).sum() > 100
-    assert result.uplink_bytes == 3500 * (~result.dropped).sum()
+    in_vain = result.uplink_bytes / 3500 - (result.on_time & (result.answered_exit == 4)).sum()
+    assert in_vain > 100
 
 
 def test_nobody_sees_another_device(tmp_path):

@@ -72,7 +72,7 @@ def test_an_episode_is_the_simulated_run_of_the_same_decisions(tmp_path, topolog
     result = simulate(scenario, scheduler, seed)
     assert len(rewards) == result.tasks
     assert sum(rewards) == pytest.approx(result.gain.sum(), abs=1e-9)
-    if order == "grant":
+    if scenario.uplink.order == "grant":
         np.testing.assert_allclose(rewards, result.gain, atol=1e-12)
     np.testing.assert_array_equal(observations[:-1], scheduler.observations)
     np.testing.assert_array_equal(masks[:-1], scheduler.masks)

@@ -22,7 +22,7 @@ from fault_network import FaultyLink
 from fault_schedules import SILENT, Fault, Schedule, shrunk
 from virtual_cases import Cycle, profile
 
-from hasten.runtime.device.flights import GRACE_MS
+from hasten.core.rescue import GRACE_MS
 from hasten.runtime.device.settings import AgentSettings
 from hasten.runtime.device.tasks import Arrival, Outcome, Reason, Task
 from hasten.runtime.virtual.loop import VirtualClock, run_virtual

@@ -47,6 +47,7 @@ KEPT_S = 3600.0
 
 _OPTIONS: dict[str, Any] = {"nogil": True, "error_model": "numpy"}
 _ALLOCATES_NOTHING: dict[str, Any] = {**_OPTIONS, "_nrt": False}
+_NO_WRAPPERS: dict[str, Any] = {"no_cpython_wrapper": True, "no_cfunc_wrapper": True}
 _CHECKSUM_BYTES = 16
 
 
@@ -66,8 +67,16 @@ def compiled_sums(function: F) -> F:
 
 
 def inlined(function: F) -> F:
-    """Compile ``function`` into its callers: handing dozens of arrays over costs more than many a function does."""
-    return _kernel(function, {**_ALLOCATES_NOTHING, "forceinline": True})
+    """Compile ``function`` into its callers: handing dozens of arrays over costs more than many a function does.
+
+    As with :func:`shared` only kernels call it.
+    """
+    return _kernel(function, {**_ALLOCATES_NOTHING, "forceinline": True, **_NO_WRAPPERS})
+
+
+def shared(function: F) -> F:
+    """Compile as :func:`compiled` what only kernels call: code that reads Python's arguments takes long to make."""
+    return _kernel(function, {**_ALLOCATES_NOTHING, **_NO_WRAPPERS})
 
 
 def direct(kernel: Callable[..., R], *arguments: Any) -> Callable[..., R]:

@@ -104,11 +104,18 @@ class View:
 
     unseen_wait_ms: FloatArray | None = None
     """What an own frame waits at edge 0, on average, for work of others that no backlog holds yet."""
+    rtt_ms: FloatArray | None = None
+    """The round trip to edge 0 that each deciding device plans with, where it is not the context's."""
 
     @property
     def waits(self) -> Waits:
         """Each (B,): the visible backlogs of device, uplink and edge 0's worker that is free first."""
         return Waits(self.device_wait_ms, self.uplink_wait_ms, self.edge_wait_ms[:, 0])
+
+    def beside_ms(self, rtt_ms: float) -> FloatArray:
+        """(B,): what a task sent to edge 0 spends beside its stages; ``rtt_ms`` is the context's."""
+        trip_ms = np.full(len(self.now_ms), rtt_ms) if self.rtt_ms is None else self.rtt_ms
+        return trip_ms if self.unseen_wait_ms is None else trip_ms + self.unseen_wait_ms
 
     def of(self, some: IntArray | BoolArray) -> View:
         """The view of some of these decisions."""
@@ -228,8 +235,8 @@ def _latency(context: Context, view: View, options: OptionTable | None, loaded: 
         )
         return latency
 
-    unseen_ms = view.unseen_wait_ms[:, None] if loaded and view.unseen_wait_ms is not None else 0.0
-    latency_ms = at(view, context.rtt_ms + unseen_ms)
+    trip_ms = context.rtt_ms if view.rtt_ms is None else view.rtt_ms[:, None]
+    latency_ms = at(view, view.beside_ms(context.rtt_ms)[:, None] if loaded else trip_ms)
     for number, edge in enumerate(view.further_edges, start=1):
         latency_ms = np.where(table.edge[stream] == number, at(edge, edge.rtt_ms), latency_ms)
     return latency_ms

@@ -38,6 +38,10 @@ MOST_PINGS, FEWEST_PINGS = 9, 3
 PING_MEMORY_MS = 2000.0
 FORECAST_MEMORY_MS = 1000.0
 """In a load forecast, work counts less by a factor e when it began so long ago."""
+REPLAN_LEAST_MS, REPLAN_SHARE, REPLAN_TRIP_SHARE = 2.0, 0.04, 0.1
+"""A scheduler begins anew when times beside its plan differ by this, this share of the deadline and of the trip."""
+UNFAIR = 1.5
+"""A task gives way at the edge when its device has still asked for so many times as much as the other would have."""
 MOST_BUSY = 0.9
 """Others are not taken to keep the edge busier: near 1 the formula of their wait has no bound."""
 
@@ -65,6 +69,13 @@ def rate_bound(sent_ms: float, bits: float, now_ms: float, spent_ms: float) -> f
     """
     away_ms = now_ms - sent_ms - spent_ms
     return bits / away_ms if away_ms > 0 else math.inf
+
+
+@jitable
+def has_moved(rtt_ms: float, planned_ms: float, deadline_ms: float) -> bool:
+    """Whether a round trip differs noticeably from the one that a scheduler plans with."""
+    least_ms = max(REPLAN_LEAST_MS, REPLAN_SHARE * deadline_ms)
+    return abs(rtt_ms - planned_ms) > max(least_ms, REPLAN_TRIP_SHARE * planned_ms)
 
 
 @jitable

@@ -92,7 +92,7 @@ class _OneStream:
         """The option in the context's table, or DROP."""
         waits = view.device_wait_ms.item(), view.uplink_wait_ms.item(), view.edge_wait_ms.item(0)
         rate = max(view.rate_bits_per_ms.item(), DEAD_LINK_BITS_PER_MS)
-        rtt_ms = self._rtt_ms + (0.0 if view.unseen_wait_ms is None else view.unseen_wait_ms.item())
+        rtt_ms = view.beside_ms(self._rtt_ms).item()
         latency_ms = predict_latency(*waits, *self._needs, rate, rtt_ms).tolist()
         shares = None if view.kept_share is None else view.kept_share[0].tolist()
         best, best_gain, best_ms, best_place = DROP, -np.inf, np.inf, 0

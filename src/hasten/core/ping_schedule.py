@@ -8,7 +8,10 @@ would be another at a better link, and nothing is known of it any more, the rate
 
 from __future__ import annotations
 
+import numpy as np
+
 from hasten.core.jit import jitable
+from hasten.core.profile import Profile
 
 PING_BYTES = 20
 """Size of a plain ping."""
@@ -18,10 +21,18 @@ WATCH_EVERY_MS = 50.0
 PROBE_MS = 5.0
 """A probe of a known link takes about so long: long against timing noise, short against the time between probes."""
 LEAST_PROBE_BYTES, MOST_PROBE_BYTES = 256, 8192
+WARM_UP_PINGS, WARM_UP_PROBES = 8, 3
+"""A device that has connected measures its link with so many, one after the other,"""
+WARM_UP_MS = 3000.0
+"""for so long at most,"""
+WARM_UP_PAUSE_MS = 20.0
+"""and so long between them, so that they find threads and caches as cold as a task does that comes now and then."""
 RIDING_MS = 200.0
 """With tasks under way, so often a ping rides along."""
 WAITING_MS = 100.0
 """And so often one is sent while frames are unanswered and none is under way."""
+SAME_MS = 1.0
+"""A device looks at even times: that they are so late or early must not decide."""
 RATE_STALE_MS = 500.0
 """An estimate older than this says little of a link that changes."""
 IDLE_MS, IDLE_SHARE, IDLE_MOST_MS = 1000.0, 0.1, 60_000.0
@@ -51,7 +62,7 @@ def rides_along(now_ms: float, clean_ms: float) -> bool:
 @jitable
 def is_due(now_ms: float, pinged_ms: float, pause: float, frames_wait: bool) -> bool:
     """Whether, with no ping under way, it is time for one after that at ``pinged_ms``."""
-    return now_ms - pinged_ms >= max(WAITING_MS if frames_wait else IDLE_MS, pause)
+    return now_ms - pinged_ms >= max(WAITING_MS if frames_wait else IDLE_MS, pause) - SAME_MS
 
 
 @jitable
@@ -78,3 +89,9 @@ def probe_padding_bytes(rate_bits_per_ms: float) -> int:
     if rate_bits_per_ms <= 0:
         return LEAST_PROBE_BYTES
     return int(min(max(rate_bits_per_ms * PROBE_MS / 8.0, LEAST_PROBE_BYTES), MOST_PROBE_BYTES))
+
+
+def probe_bytes(profile: Profile) -> int:
+    """Padding of the first probes of a link: a typical payload."""
+    sizes = [profile.input_bytes, *(block.output_bytes for block in profile.blocks)]
+    return int(min(max(np.median(sizes), 1500.0), MOST_PROBE_BYTES))

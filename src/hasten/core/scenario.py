@@ -112,6 +112,8 @@ class Scenario(Record):
     def _one_length(self) -> Scenario:
         if (self.tasks_per_stream is None) == (self.horizon_ms is None):
             raise ValueError("exactly one of tasks_per_stream and horizon_ms")
+        if self.view.kind == "device":  # nobody knows the order of decisions
+            object.__setattr__(self, "uplink", self.uplink.model_copy(update={"order": "ready"}))
         names = [spec.name for spec in self.streams]
         if len(set(names)) != len(names):
             twice = next(name for i, name in enumerate(names) if name in names[:i])
@@ -226,8 +228,7 @@ class Scenario(Record):
         arrival_ms = np.concatenate(arrivals)
         stream_of = np.repeat(np.arange(len(arrivals)), [len(times) for times in arrivals])
         order = np.argsort(arrival_ms, kind="stable")  # streams lie in order, so ties are in stream order
-        last_ms = float(arrival_ms.max()) if len(arrival_ms) else 0.0
-        covered_ms = last_ms + SLACK_AFTER_LAST_ARRIVAL * float(self.deadlines_ms.max())
+        covered_ms = float(arrival_ms.max(initial=0.0)) + SLACK_AFTER_LAST_ARRIVAL * float(self.deadlines_ms.max())
         links = 1 if self.uplink.topology == "shared" else len(self.devices)
         if (sure_rate := self.sure_rate) is not None:
             rates = (sure_rate,) * links
@@ -286,8 +287,7 @@ def _checked(scenario: Scenario, where: str | Path) -> Scenario:
     scenario._folder = Path(where).parent if isinstance(where, Path) else None
     try:
         check_size(scenario, where)
-        _ = scenario.options
-        _ = scenario.context(np.zeros(1, dtype=np.int64))
+        _ = scenario.options, scenario.context(np.zeros(1, dtype=np.int64))
         scenario.uplink.rate.realize(np.random.default_rng(0), 1.0, scenario.folder)
     except InputError as error:
         if error.where == str(where):

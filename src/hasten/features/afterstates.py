@@ -76,7 +76,7 @@ def afterstates(context: Context, view: View, options: OptionTable) -> Afterstat
     stream = slice(None) if options.streams == 1 else view.stream
     payload_bits = options.payload_bits[stream]
     device_wait_ms, uplink_wait_ms = view.device_wait_ms[:, None], view.uplink_wait_ms[:, None]
-    rtt_ms = context.rtt_ms + (0.0 if view.unseen_wait_ms is None else view.unseen_wait_ms[:, None])
+    rtt_ms = view.beside_ms(context.rtt_ms)[:, None]
     rate = np.maximum(view.rate_bits_per_ms, DEAD_LINK_BITS_PER_MS)[:, None]
     device_end, sent, edge_end = stage_ends(
         device_wait_ms,

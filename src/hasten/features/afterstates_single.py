@@ -124,7 +124,7 @@ class SingleAfterstates:
         visible.uplink_wait_ms.fill(uplink_wait_ms)
         visible.edge_wait_ms.fill(workers_ms[0])
         visible.rate_bits_per_ms.fill(max(rate, DEAD_LINK_BITS_PER_MS))
-        visible.rtt_ms.fill(self._rtt_ms + (0.0 if view.unseen_wait_ms is None else view.unseen_wait_ms.item()))
+        visible.rtt_ms.fill(view.beside_ms(self._rtt_ms).item())
         self._options(stream, workers_ms)
         return stream
 

@@ -60,7 +60,6 @@ class Features:
         number = len(view.row)
         observation = np.empty((number, self.layout.size), dtype=np.float32)
         mask = np.empty((number, self.layout.options + 1), dtype=np.int8)
-        unseen_ms = 0.0 if view.unseen_wait_ms is None else view.unseen_wait_ms
         seen = Views(
             row=np.ascontiguousarray(view.row),
             stream=np.ascontiguousarray(view.stream),
@@ -69,7 +68,7 @@ class Features:
             uplink_wait_ms=np.ascontiguousarray(view.uplink_wait_ms),
             edge_wait_ms=np.ascontiguousarray(view.edge_wait_ms),
             others_wait_ms=np.ascontiguousarray(view.others_wait_ms),
-            rtt_ms=np.full(number, self._rtt_ms) + unseen_ms,
+            rtt_ms=view.beside_ms(self._rtt_ms),
             rate_bits_per_ms=np.ascontiguousarray(view.rate_bits_per_ms),
         )
         observe_views(seen, observation, mask, self._memory, self._setting)

@@ -76,7 +76,7 @@ class SingleFeatures:
         law.uplink_wait_ms.fill(uplink_ms)
         law.edge_wait_ms.fill(edge_ms[0])
         law.rate_bits_per_ms.fill(max(rate, DEAD_LINK_BITS_PER_MS))
-        law.rtt_ms.fill(self._rtt_ms + (0.0 if view.unseen_wait_ms is None else view.unseen_wait_ms.item()))
+        law.rtt_ms.fill(view.beside_ms(self._rtt_ms).item())
         self._options(stream, out)
 
     def _options(self, stream: _Stream, out: NDArray[np.float32]) -> None:

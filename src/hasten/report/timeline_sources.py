@@ -21,7 +21,14 @@ PLACE_OF = {"device": "device", "encode": "device", "uplink": "uplink", "edge": 
 
 
 def simulated_round(scenario: Scenario, result: Result) -> TracedRound:
-    """A simulated result of a scenario."""
+    """A simulated result of a scenario, whose devices do not finish tasks by themselves: of that no times are kept.
+
+    Raises:
+        InputError: devices do, as they see by themselves.
+    """
+    if scenario.view.kind == "device":
+        expected = "fresh, or a run in virtual time: what devices finish by themselves the simulator keeps no times of"
+        raise InputError(scenario.name, "view.kind", "device", expected)
     from hasten.sim.stage_times import stage_times
 
     realization = scenario.realize(result.seed)

@@ -149,7 +149,7 @@ class _SampleRuns:
         slots = self._runs * number
         state = new_state(rules, self._runs, slots, number, context.workers)
         log = new_log(rules, self._runs, slots, context.workers)
-        beliefs = new_beliefs(rules, self._runs, slots, context.workers)
+        beliefs = new_beliefs(rules, self._runs, slots, number, context.workers)
         world = World(rules, tasks, pack_links(self._realizations), state, log, beliefs)
         row = np.arange(self._runs)
         view = _new_view(row, context.workers, self._streams)

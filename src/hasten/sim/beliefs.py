@@ -1,8 +1,8 @@
-"""What simulated devices believe of link and edge, and the traces of their frames: arrays for ``view: {kind: device}``.
+"""What simulated devices believe and do by themselves, and what is at their edge: arrays for ``view: {kind: device}``.
 
-A stream's beliefs are a row of numbers, by the names below: few arrays cost little to hand over to a kernel. The law
-that changes them is that of real devices, in ``core.estimators`` and ``core.ping_schedule``. With another kind of view
-all of it is empty.
+A stream's beliefs, a task's whereabouts and an edge's load are rows of numbers, by the names below: few arrays cost
+little to hand over to a kernel. The law that changes them is that of real devices, in ``core.estimators``,
+``core.ping_schedule`` and ``core.rescue``. With another kind of view all of it is empty.
 """
 
 from __future__ import annotations
@@ -12,71 +12,112 @@ from typing import NamedTuple
 import numpy as np
 
 from hasten.core.estimators import MOST_PINGS
+from hasten.core.rescue import LATENESS_KEPT
 from hasten.sim.arrays import FloatArray, IntArray, Rules
+from hasten.sim.finishes import Finishes, no_finishes
 
 MOST_PENDING = 8
 """So many pings of a stream may be under way; a link on which more would be is as good as dead."""
+OVERHEADS_KEPT = 15
+"""Of so many frames a device remembers how much longer they took than it had expected."""
 
 # A stream's numbers: the link
-RATE, RATE_MS, BEST_RATE, RTT_MS, WAITED_MS, LEFT_MS = range(6)
+RATE, RATE_MS, BEST_RATE, RTT_MS, WAITED_MS, LEFT_MS, HEARD_MS, OVERHEAD_MS, PLANNED_RTT_MS = range(9)
 # The edge's last report, its schedule of pings
-REPORTED_MS, CLEAN_MS, PINGED_MS, USED_MS, WANTED_MS, SAVED_BYTES, SAVED_MS, TICK_MS = range(6, 14)
-# Its last view
-SEEN_RATE, UNSEEN_MS = 14, 15
-# The edge's forecast of what the others bring, and when it was made
-OTHERS_LOAD, OTHERS_RESIDUAL_MS, OTHERS_MS = 16, 17, 18
+REPORTED_MS, CLEAN_MS, PINGED_MS, USED_MS, WANTED_MS, SAVED_BYTES, SAVED_MS = range(9, 16)
+# Its last view, and the edge's forecast of what the others bring
+SEEN_RATE, SEEN_UPLINK_MS, UNSEEN_MS, OTHERS_LOAD, OTHERS_RESIDUAL_MS = range(16, 21)
+# Its processor: planned work that is queued or runs; when the running job began, and how long it was planned to take
+WORK_MS, JOB_FROM_MS, JOB_PLANNED_MS = range(21, 24)
+# What the edge knows of it: work begun for it lately, work that waits, in how long its last task was to be answered
+BEGUN_LOAD, BEGUN_RESIDUAL_MS, BEGUN_MS, WAITING_MS, WITHIN_MS = range(24, 29)
 # Round trips of the last pings, with room for one that is not answered yet, and when those were answered
-TRIPS, ANSWERED = 19, 19 + MOST_PINGS + 1
+TRIPS = 29
+ANSWERED = TRIPS + MOST_PINGS + 1
+# How much later than predicted its last answers came, and how much longer than expected its last frames took
+LATENESS = ANSWERED + MOST_PINGS
+OVERHEADS = LATENESS + LATENESS_KEPT
 # Work that each of W workers has left by the last report; when each is believed to be free
-WORKERS = ANSWERED + MOST_PINGS
-# A stream's counts: its frames without an answer, first and last; pings answered and under way; how far it has followed
-# the frames on its link, those at the edge and those that workers have begun there
-FIRST, LAST, PINGS, PENDING, SEEN_ON_LINK, SEEN_AT_EDGE, SEEN_BEGUN, EVER_USED = range(8)
-COUNTS = 8
-# A ping under way
-SENT_MS, PONG_MS, BITS, CLEAN = range(4)
-PING = 4
-# A frame: when the edge should be done with it as far as is known; when word of it comes back, how long it was at the
-# edge and when that word left there; when its turn on the link was certain, when its last bit had left, when it was at
-# the edge; when a worker began it, NaN if none did; when each of W workers is free once it and all before it are served
-DUE_MS, BACK_MS, AT_EDGE_MS, LEFT_EDGE_MS, JOINED_MS, LEFT_LINK_MS, ARRIVED_MS, BEGUN_MS, FREE_MS = range(9)
-# Whether it was handed to the link, how many sent later were answered, and what is behind it in the stream's list, on
-# its link and at the edge
-IS_SENT, OVERTAKEN, NEXT_OWN, NEXT_ON_LINK, NEXT_AT_EDGE = range(5)
-MARKS = 5
+WORKERS = OVERHEADS + OVERHEADS_KEPT
+# A stream's counts: its frames without an answer, first and last; pings answered; whether it has sent anything; how
+# often it has learnt lateness and overheads; the tasks that its processor has queued, and the one that it works on
+FIRST, LAST, PINGS, EVER_USED, LATE_HEARD, OVERHEADS_HEARD, JOB_FIRST, JOB_LAST, RUNNING = range(9)
+COUNTS = 9
+# A ping under way: when it was sent (infinity: there is none), its size, whether it found the link idle; then a report
+SENT_MS, BITS, CLEAN, PING_REPORT = range(4)
+# A task: when its frame was, or should be, handed to the link; when the edge should be done with it as far as is known;
+# when its answer is predicted; what follows the device's part, and the rate, as predicted; the job's planned time
+READY_MS, DUE_MS, PREDICTED_MS, REST_MS, RATE_THEN, JOB_MS = range(6)
+# By when its answer must leave the edge, when it was there, for how long; the report that its answer brings
+LATEST_MS, ARRIVED_MS, AT_EDGE_MS, REPORT = range(6, 10)
+# A report: what the others bring, load and residual; then the work of each of W workers
+REPORT_LOAD, REPORT_RESIDUAL_MS, REPORT_MS = range(3)
+# Whether its frame was handed to the link, and found that idle; how many sent later were answered; what came of it at
+# the edge; the next one in its stream's list of frames, at the edge, and on the processor
+IS_SENT, LINK_IDLE, OVERTAKEN, WORD, NEXT_OWN, NEXT_WAITING, NEXT_JOB = range(7)
+# What the processor has to do for it, and by which way; the way to look at next; the partition at which the device
+# holds its tensors; whether it is being finished here, otherwise than was decided, has ended; ways: of an answer held
+# back, of the one given, and of a task that stays here though it was decided for the edge
+JOB, WAY, LOOK, CUT, RESCUING, FALLBACK, ENDED, HELD, ANSWERED_BY, STAYS_BY = range(7, 17)
+MARKS = 17
+NO_WORD, WAITS, GIVES_WAY, RUNS, DONE, LATE = range(6)
+"""Values of WORD."""
+NO_JOB, BEGIN, FINISH, ALONE = range(4)
+"""Values of JOB: the device's part of an option; a rescue; a task that was decided for the edge, and stays here."""
+# The edge's numbers: work begun lately for all; gain that is certain since it was asked for; when each of W workers
+# began, and how long that was predicted to take
+ALL_LOAD, ALL_RESIDUAL_MS, ALL_MS, GAINED, EDGE_WORKERS = range(5)
+# Its counts: the first task that waits, how many do; tasks without an outcome; events due, and ever; who is served
+WAITS_FIRST, OPEN, EVENTS, EVENTS_EVER, SERVED = range(5)
+
+EVENTS_PER_TASK = 5
 
 
 class StreamBeliefs(NamedTuple):
-    """StreamBeliefs of B x M streams, and traces of frames in the slots (T,) of their tasks."""
+    """Beliefs of B x M streams, whereabouts of the tasks in their slots (T,), and what is due in B rows."""
 
     numbers: FloatArray
     """(B, M, WORKERS + 2 W)"""
     counts: IntArray
     """(B, M, COUNTS)"""
     pending: FloatArray
-    """(B, M, MOST_PENDING, PING): pings under way, oldest first."""
-    ends: IntArray
-    """(B, U + 1, 2): the first and the last frame on each link, and at the edge; NOBODY before the first."""
+    """(B, M, MOST_PENDING, PING_REPORT + REPORT_MS + W): pings under way."""
     frame: FloatArray
-    """(T, FREE_MS + W)"""
+    """(T, REPORT + REPORT_MS + W)"""
     mark: IntArray
     """(T, MARKS)"""
+    edge: FloatArray
+    """(B, EDGE_WORKERS + 4 W): with room to lay waiting tasks out over the workers."""
+    served: IntArray
+    """(B, SERVED + W)"""
+    event_ms: FloatArray
+    """(B, E): a heap of what is due, soonest first."""
+    event: IntArray
+    """(B, E)"""
     unseen_ms: FloatArray
     """(M,): zeros, for what no device sees of the others."""
+    finishes: Finishes
 
 
-def new_beliefs(rules: Rules, rows: int, slots: int, workers: int) -> StreamBeliefs:
+def new_beliefs(
+    rules: Rules, rows: int, slots: int, longest: int, workers: int, finishes: Finishes | None = None
+) -> StreamBeliefs:
     """Room for the beliefs of ``rows`` rows with ``slots`` tasks; none where the view is not that of devices."""
     streams = len(rules.deadline_ms)
-    links = 1 if rules.shared else streams
+    events = EVENTS_PER_TASK * longest + (2 + MOST_PENDING) * streams + workers
     if not rules.from_devices:
         rows = slots = 0
+    report = REPORT_MS + workers
     return StreamBeliefs(
         numbers=np.zeros((rows, streams, WORKERS + 2 * workers)),
         counts=np.zeros((rows, streams, COUNTS), dtype=np.int64),
-        pending=np.zeros((rows, streams, MOST_PENDING, PING)),
-        ends=np.zeros((rows, links + 1, 2), dtype=np.int64),
-        frame=np.zeros((slots, FREE_MS + workers)),
+        pending=np.zeros((rows, streams, MOST_PENDING, PING_REPORT + report)),
+        frame=np.zeros((slots, REPORT + report)),
         mark=np.zeros((slots, MARKS), dtype=np.int64),
+        edge=np.zeros((rows, EDGE_WORKERS + 4 * workers)),
+        served=np.zeros((rows, SERVED + workers), dtype=np.int64),
+        event_ms=np.zeros((rows, events)),
+        event=np.zeros((rows, events), dtype=np.int64),
         unseen_ms=np.zeros(streams),
+        finishes=no_finishes(streams) if finishes is None else finishes,
     )

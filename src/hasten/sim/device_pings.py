@@ -9,7 +9,7 @@ from __future__ import annotations
 import numpy as np
 
 from hasten.core import ping_schedule
-from hasten.core.compiled import compiled, inlined
+from hasten.core.compiled import inlined, shared
 from hasten.core.estimators import median_of
 from hasten.core.ping_schedule import PING_BITS, PING_BYTES, WATCH_EVERY_MS, pong_bytes, probe_padding_bytes
 from hasten.core.timing import half_way, predict_latency
@@ -22,32 +22,27 @@ from hasten.sim.beliefs import (
     DUE_MS,
     EVER_USED,
     FIRST,
-    FREE_MS,
     IS_SENT,
-    JOINED_MS,
-    LEFT_LINK_MS,
     MOST_PENDING,
-    NEXT_ON_LINK,
     NEXT_OWN,
+    OVERHEAD_MS,
     OVERTAKEN,
-    PENDING,
     PINGED_MS,
     PINGS,
-    PONG_MS,
     RATE,
     RATE_MS,
     RTT_MS,
     SAVED_BYTES,
     SAVED_MS,
-    SEEN_ON_LINK,
     SENT_MS,
-    TICK_MS,
+    SERVED,
     TRIPS,
     USED_MS,
     WAITED_MS,
     WANTED_MS,
     StreamBeliefs,
 )
+from hasten.sim.event_heap import PING, TICK, push
 from hasten.sim.service import transfer
 from hasten.sim.world import Lane, World
 
@@ -55,7 +50,7 @@ from hasten.sim.world import Lane, World
 @inlined
 def workers_of(beliefs: StreamBeliefs) -> int:
     """How many workers the edge has."""
-    return int(beliefs.frame.shape[1]) - FREE_MS
+    return int(beliefs.served.shape[1]) - SERVED
 
 
 @inlined
@@ -69,8 +64,8 @@ def link_idle(lane: Lane, m: int, world: World) -> bool:
     """Whether, as far as stream ``m`` knows, no frame of its own is on its way up."""
     beliefs = world.beliefs
     pending = beliefs.pending[lane.row, m]
-    for i in range(beliefs.counts[lane.row, m, PENDING]):
-        if pending[i, BITS] > PING_BITS:
+    for i in range(MOST_PENDING):
+        if pending[i, SENT_MS] < np.inf and pending[i, BITS] > PING_BITS:
             return False
     k = beliefs.counts[lane.row, m, FIRST]
     while k != NOBODY:
@@ -84,28 +79,28 @@ def link_idle(lane: Lane, m: int, world: World) -> bool:
     return True
 
 
-@inlined
+@shared
 def send_ping(lane: Lane, m: int, now_ms: float, padding_bytes: int, world: World) -> None:
-    """Stream ``m`` sends a ping; its answer comes a round trip after the frames before it and itself have left."""
-    rules, links, beliefs = world.rules, world.links, world.beliefs
-    own, count, pending = beliefs.numbers[lane.row, m], beliefs.counts[lane.row, m], beliefs.pending[lane.row, m]
-    if count[PENDING] == MOST_PENDING:
+    """Stream ``m`` sends a ping; it arrives half a round trip after the frames before it, and itself, have left."""
+    rules, beliefs = world.rules, world.beliefs
+    own, pending = beliefs.numbers[lane.row, m], beliefs.pending[lane.row, m]
+    at = 0
+    while at < MOST_PENDING and pending[at, SENT_MS] < np.inf:
+        at += 1
+    if at == MOST_PENDING:
         return
     link = 0 if rules.shared else m
-    ahead = count[SEEN_ON_LINK]
-    after = beliefs.ends[lane.row, link, 0]
-    if ahead != NOBODY:
-        after = beliefs.mark[lane.first_slot + ahead, NEXT_ON_LINK]
-    while after != NOBODY and beliefs.frame[lane.first_slot + after, JOINED_MS] < now_ms:
-        ahead, after = after, beliefs.mark[lane.first_slot + after, NEXT_ON_LINK]
-    count[SEEN_ON_LINK] = ahead
-    start_ms = now_ms if ahead == NOBODY else max(now_ms, beliefs.frame[lane.first_slot + ahead, LEFT_LINK_MS])
     clean = padding_bytes == 0 and link_idle(lane, m, world)
     bits = PING_BITS + 8.0 * padding_bytes
-    ping = pending[count[PENDING]]
+    ping = pending[at]
     ping[SENT_MS], ping[BITS], ping[CLEAN] = now_ms, bits, 1.0 if clean else 0.0
-    ping[PONG_MS] = half_way(half_way(transfer(start_ms, bits, links, lane.row, link), rules.rtt_ms), rules.rtt_ms)
-    count[PENDING] += 1
+    if now_ms < 0.0:  # before a run the link is idle, and its first rate holds
+        left_ms = now_ms + transfer(0.0, bits, world.links, lane.row, link)
+    else:
+        start_ms = max(now_ms, world.state.uplink_free_ms[lane.row, link])
+        left_ms = transfer(start_ms, bits, world.links, lane.row, link)
+    arrives_ms, index = half_way(left_ms, rules.rtt_ms), m * MOST_PENDING + at
+    push(beliefs.event_ms[lane.row], beliefs.event[lane.row], beliefs.served[lane.row], arrives_ms, PING, index)
     own[PINGED_MS] = now_ms
     if clean:
         own[CLEAN_MS] = now_ms
@@ -121,23 +116,24 @@ def reckon_trip(own: FloatArray, pings: int) -> None:
 
 
 @inlined
-def watch(lane: Lane, m: int, world: World) -> None:
+def watch(lane: Lane, m: int, now_ms: float, world: World) -> None:
     """Stream ``m`` looks whether a ping is due: see ``runtime.device.probing``."""
     beliefs = world.beliefs
     own, count, pending = beliefs.numbers[lane.row, m], beliefs.counts[lane.row, m], beliefs.pending[lane.row, m]
-    now_ms = own[TICK_MS]
-    own[TICK_MS] = now_ms + WATCH_EVERY_MS
-    for i in range(count[PENDING]):
+    next_ms = now_ms + WATCH_EVERY_MS
+    push(beliefs.event_ms[lane.row], beliefs.event[lane.row], beliefs.served[lane.row], next_ms, TICK, m)
+    none_waits, oldest_ms = True, np.inf
+    for i in range(MOST_PENDING):
+        none_waits = none_waits and pending[i, SENT_MS] == np.inf
         if pending[i, CLEAN] > 0:
-            waited_ms = now_ms - pending[i, SENT_MS]
-            if waited_ms > max(own[RTT_MS], own[WAITED_MS]):
-                own[WAITED_MS] = waited_ms
-                reckon_trip(own, count[PINGS])
-            break  # the oldest
+            oldest_ms = min(oldest_ms, pending[i, SENT_MS])
+    if now_ms - oldest_ms > max(own[RTT_MS], own[WAITED_MS]):
+        own[WAITED_MS] = now_ms - oldest_ms
+        reckon_trip(own, count[PINGS])
     first = count[FIRST]
     frames_wait = first != NOBODY and beliefs.mark[lane.first_slot + first, IS_SENT] == 1
     pause_ms = ping_schedule.pause_ms(now_ms, own[USED_MS], True)
-    due = count[PENDING] == 0 and ping_schedule.is_due(now_ms, own[PINGED_MS], pause_ms, frames_wait)
+    due = none_waits and ping_schedule.is_due(now_ms, own[PINGED_MS], pause_ms, frames_wait)
     if frames_wait:
         if due:
             send_ping(lane, m, now_ms, 0, world)
@@ -154,14 +150,15 @@ def watch(lane: Lane, m: int, world: World) -> None:
             send_ping(lane, m, now_ms, padding_bytes, world)
 
 
-@compiled
+@inlined
 def want_rate(lane: Lane, k: int, option: int, world: World) -> None:
-    """A decision that keeps a task on its device probes a rate that is old, if at a better one it would be another."""
+    """A task that stays on its device probes a rate that is old, if at a better one it would have been sent.
+
+    ``option`` is the local one decided on, or none.
+    """
     rules, beliefs = world.rules, world.beliefs
     now_ms, m = world.tasks.arrival_ms[lane.first_task + k], world.tasks.stream[lane.first_task + k]
     own, count = beliefs.numbers[lane.row, m], beliefs.counts[lane.row, m]
-    if option >= 0 and rules.payload_bits[m, option] > 0:
-        return
     looked_ms = max(own[RATE_MS], own[WANTED_MS])
     pause_ms = ping_schedule.pause_ms(now_ms, own[USED_MS], True)
     if count[EVER_USED] == 0 or not ping_schedule.may_want(now_ms, looked_ms, pause_ms) or own[BEST_RATE] <= 0:
@@ -178,7 +175,7 @@ def want_rate(lane: Lane, k: int, option: int, world: World) -> None:
                 rules.payload_bits[m, j],
                 rules.edge_ms[m, j],
                 own[BEST_RATE],
-                own[RTT_MS],
+                own[RTT_MS] + own[OVERHEAD_MS],
             )
             if latency_ms <= rules.deadline_ms[m]:
                 own[WANTED_MS] = now_ms

@@ -17,14 +17,16 @@ from hasten.sim.beliefs import (
     FIRST,
     IS_SENT,
     LEFT_MS,
+    MOST_PENDING,
     NEXT_OWN,
     OTHERS_LOAD,
     OTHERS_RESIDUAL_MS,
-    PENDING,
     RATE,
+    READY_MS,
     REPORTED_MS,
     RTT_MS,
     SEEN_RATE,
+    SEEN_UPLINK_MS,
     SENT_MS,
     UNSEEN_MS,
     WORKERS,
@@ -52,12 +54,12 @@ def project(lane: Lane, m: int, now_ms: float, world: World) -> float:
         option = state.option[slot]
         if beliefs.mark[slot, IS_SENT] == 1 and beliefs.frame[slot, DUE_MS] == np.inf:
             spent_ms = rtt_ms + rules.edge_ms[m, option] + report_ms[0]
-            sent_ms = max(state.device_done_ms[slot], own[LEFT_MS])
+            sent_ms = max(beliefs.frame[slot, READY_MS], own[LEFT_MS])
             rate = min(rate, rate_bound(sent_ms, rules.payload_bits[m, option], now_ms, spent_ms))
     own[SEEN_RATE] = rate
     if rate > 0:
-        for i in range(count[PENDING]):
-            if pending[i, BITS] > PING_BITS:
+        for i in range(MOST_PENDING):
+            if pending[i, SENT_MS] < np.inf and pending[i, BITS] > PING_BITS:
                 took_ms = (pending[i, BITS] - PING_BITS) / rate
                 uplink_free_ms = project_frame(
                     workers, uplink_free_ms, pending[i, SENT_MS], took_ms, 0.0, rtt_ms, reported_ms
@@ -70,12 +72,13 @@ def project(lane: Lane, m: int, now_ms: float, world: World) -> float:
                     overdue += hold_up(workers, overdue, frame[DUE_MS], now_ms)
                 else:
                     took_ms, edge_ms = rules.payload_bits[m, option] / rate, rules.edge_ms[m, option]
-                    ready_ms = state.device_done_ms[slot]
+                    ready_ms = frame[READY_MS]
                     uplink_free_ms = project_frame(
                         workers, uplink_free_ms, ready_ms, took_ms, edge_ms, rtt_ms, reported_ms
                     )
             k = mark[NEXT_OWN]
     sort_ascending(workers)
+    own[SEEN_UPLINK_MS] = uplink_free_ms
     return float(uplink_free_ms)
 
 

@@ -35,8 +35,10 @@ from hasten.sim.arrays import (
     pack_tasks,
 )
 from hasten.sim.beliefs import new_beliefs
+from hasten.sim.descriptions import describe
+from hasten.sim.finishes import finishes_of
 from hasten.sim.promises import Promises, new_promises, pack_expected, promise, recall, run_expected
-from hasten.sim.steps import collect, commit, describe, finish, observe, restart, run_plan, run_ranked
+from hasten.sim.steps import collect, commit, finish, observe, pass_time, restart, run_plan, run_ranked
 from hasten.sim.world import Ends, OptionFacts, Told, World, shown
 
 TIMED_DECISIONS = 128
@@ -58,7 +60,7 @@ def simulate_realizations(
     check_scenario(scenario, "simulate")
     if not realizations:
         return []
-    batch = _Batch(scenario, realizations)
+    batch = _Batch(scenario, realizations, is_clairvoyant(scheduler))
     seeds = np.array([realization.seed for realization in realizations], dtype=np.int64)
     step_us = batch.run(scheduler, scenario.context(seeds))
     results = _results(scheduler.name, batch, realizations, step_us)
@@ -82,7 +84,7 @@ class Replayer:
     def __init__(self, scenario: Scenario, realization: Realization) -> None:
         self._scenario = scenario
         self._realization = realization
-        self._batch = _Batch(scenario, [realization])
+        self._batch = _Batch(scenario, [realization], plans=True)
         self._gain = np.zeros(realization.tasks)
 
     def total_gain(self, option: IntArray) -> float:
@@ -105,12 +107,13 @@ class Replayer:
 class _Batch:
     """Arrays of a batch of runs and the loop over its steps."""
 
-    def __init__(self, scenario: Scenario, realizations: Sequence[Realization]) -> None:
+    def __init__(self, scenario: Scenario, realizations: Sequence[Realization], plans: bool = False) -> None:
+        """With ``plans``, decisions are given: devices do nothing by themselves."""
         self.scenario = scenario
         rules, tasks = pack_rules(scenario, scenario.options), pack_tasks(realizations)
-        slots, workers = len(tasks.arrival_ms), scenario.edge.workers
-        self.rows = len(realizations)
-        self.steps = int(tasks.number.max())
+        rules = rules._replace(from_devices=rules.from_devices and not plans)
+        slots, workers, finishes = len(tasks.arrival_ms), scenario.edge.workers, finishes_of(scenario, scenario.options)
+        self.rows, self.steps = len(realizations), int(tasks.number.max())
         self.promises: Promises | None = None
         self.world = World(
             rules=rules,
@@ -118,7 +121,7 @@ class _Batch:
             links=pack_links(realizations),
             state=new_state(rules, self.rows, slots, self.steps, workers),
             log=new_log(rules, self.rows, slots, workers),
-            beliefs=new_beliefs(rules, self.rows, slots, workers),
+            beliefs=new_beliefs(rules, self.rows, slots, self.steps, workers, finishes),
         )
 
     def run(self, scheduler: Scheduler, context: Context) -> FloatArray:
@@ -149,11 +152,15 @@ class _Batch:
         arrays = shown(view)
         observe_now = direct(observe, 0, arrays, world)
         commit_now = direct(commit, 0, row, row, predicts, world)
+        alone = world.rules.from_devices
+        pass_now = direct(pass_time, 0, row, world) if alone else pass_time
         for k in range(steps):
             if k in ends:
                 row = np.flatnonzero(tasks.number > k)
                 view = _new_view(row, context)
                 arrays = shown(view)
+            if alone:
+                pass_now(k, row, world)
             observe_now(k, arrays, world)
             if promises is not None and view.kept_share is not None:
                 recall(k, row, view.kept_share, promises, world)
@@ -167,10 +174,16 @@ class _Batch:
             if promises is not None:
                 promise(k, arrays, option, promises, world)
             commit_now(k, row, option, predicts, world)
-        if isinstance(rule, Ranking):
-            run_ranked(steps, predicts, pack_ranking(rule), world)
-        elif isinstance(rule, ExpectedGain) and promises is not None:
-            run_expected(steps, predicts, pack_expected(rule), promises, world)
+        stride = 1 if alone else max(self.steps - steps, 1)
+        for k in range(steps, self.steps, stride):
+            if alone:
+                pass_now(k, np.flatnonzero(tasks.number > k), world)
+            if isinstance(rule, Ranking):
+                run_ranked(k, k + stride, predicts, pack_ranking(rule), world)
+            elif isinstance(rule, ExpectedGain) and promises is not None:
+                run_expected(k, k + stride, predicts, pack_expected(rule), promises, world)
+        if alone:
+            pass_now(-1, np.arange(self.rows), world)
         finish(world)
         return step_us
 
@@ -217,6 +230,7 @@ def _new_view(row: IntArray, context: Context) -> View:
         rate_bits_per_ms=np.zeros(rows),
         others_wait_ms=np.zeros((rows, context.streams)),
         kept_share=np.ones((rows, 2, NODES)),
+        rtt_ms=np.full(rows, context.rtt_ms) if context.from_devices else None,
     )
 
 
@@ -238,13 +252,13 @@ def _results(scheduler: str, batch: _Batch, realizations: Sequence[Realization],
     ends = Ends(
         pair=np.empty((number, 2), dtype=np.int64),
         accuracy=np.empty(number),
+        exit=np.empty(number, dtype=np.int64),
         gain=np.empty(number),
         uplink_bits=np.zeros(batch.rows),
     )
     stops = options.stops
     accuracy = options.accuracy if stops is None else stops.accuracy.reshape(len(stops.accuracy), -1)
     describe(OptionFacts(options.exit, options.partition, accuracy), batch.world, ends)
-    answered = None if stops is None else _answered_exit(ends.pair[:, 0], stops.until.shape[2], state)
     deadline_ms = batch.world.rules.deadline_ms[tasks.stream]
     energy_mj = _energy_mj(scenario, tasks.stream, state)
     results = []
@@ -263,17 +277,12 @@ def _results(scheduler: str, batch: _Batch, realizations: Sequence[Realization],
                 gain=ends.gain[own],
                 uplink_bytes=float(ends.uplink_bits[b]) / 8.0,
                 decision_us=step_us[: realization.tasks].copy(),
+                answered_exit=ends.exit[own] if stops is not None or batch.world.rules.from_devices else None,
                 promised=None if batch.promises is None else batch.promises.share_of[own],
                 energy_mj=None if energy_mj is None else energy_mj[own],
-                answered_exit=None if answered is None else answered[own],
             )
         )
     return results
-
-
-def _answered_exit(exit_: IntArray, exits: int, state: State) -> IntArray:
-    """The exit at which each task (T,) with the option's ``exit_`` stopped; 0 without an answer."""
-    return np.where(np.isfinite(state.finish_ms), np.minimum(state.column % exits + 1, exit_), 0)
 
 
 def _energy_mj(scenario: Scenario, stream: IntArray, state: State) -> FloatArray | None:

@@ -16,7 +16,8 @@ from hasten.features.observation_kernel import new_memory, new_setting
 from hasten.sim.arrays import BoolArray, FloatArray, IntArray, Links, Log, State, Tasks, new_log, new_state, pack_rules
 from hasten.sim.beliefs import StreamBeliefs, new_beliefs
 from hasten.sim.episodes import EpisodePool
-from hasten.sim.fleet_steps import Play, Transition, advance, assign, begin
+from hasten.sim.finishes import finishes_of
+from hasten.sim.fleet_steps import Play, Transition, advance, assign, begin, pass_time
 from hasten.sim.world import World
 
 
@@ -26,6 +27,7 @@ class Fleet:
     def __init__(self, scenario: Scenario, rows: int) -> None:
         self.options, self.column = scenario.options.undominated()
         self._rules = pack_rules(scenario, self.options)
+        self._finishes = finishes_of(scenario, self.options)
         self._rows = rows
         self._workers = scenario.edge.workers
         self._pool = EpisodePool(scenario)
@@ -81,6 +83,9 @@ class Fleet:
         self._make_room(int(tasks.number[episodes].max(initial=0)))
         self._world = World(self._rules, tasks, links, self._state, self._log, self._beliefs)
         begin(rows, observation, self._play, self._world)
+        if self._rules.from_devices:
+            nothing = np.zeros(self._rows), np.zeros(self._rows, dtype=np.bool_)
+            pass_time(rows, Transition(observation, *nothing), self._play, self._world)
 
     def _assign(self, rows: IntArray, episodes: IntArray) -> tuple[Tasks, Links]:
         """Let ``rows`` play ``episodes`` of the pool; returns its tasks and the rows' links."""
@@ -110,6 +115,8 @@ class Fleet:
         if self._advance is None:
             self._advance = direct(advance, *arguments)
         endings = self._advance(*arguments)
+        if endings >= 0 and self._rules.from_devices:
+            pass_time(self._play.rows, *arguments[1:])
         if endings < 0:
             wrong = action[(action < 0) | (action >= actions)]
             raise InputError("step", "actions", int(wrong[0]), expected)
@@ -117,11 +124,11 @@ class Fleet:
 
     def _arrays(self, room: int) -> tuple[State, Log, StreamBeliefs]:
         """State, log and beliefs with ``room`` tasks per row; in grant order a row needs one slot only to be known."""
-        slots = self._rows * room if self._rules.ready or self._rules.from_devices else self._rows
+        slots = self._rows * room if self._rules.ready else self._rows
         return (
             new_state(self._rules, self._rows, slots, room, self._workers),
             new_log(self._rules, self._rows, self._rows * room, self._workers),
-            new_beliefs(self._rules, self._rows, self._rows * room, self._workers),
+            new_beliefs(self._rules, self._rows, self._rows * room, room, self._workers, self._finishes),
         )
 
     def _make_room(self, longest: int) -> None:
@@ -130,13 +137,14 @@ class Fleet:
         if longest <= room:
             return
         state, log, beliefs = self._arrays(longest)
-        olds, news = self._state + self._log + self._beliefs, state + log + beliefs
+        # What devices can do by themselves is the same whatever the room.
+        olds, news = self._state + self._log + self._beliefs[:-1], state + log + beliefs[:-1]
         for old, new in zip(olds, news, strict=True):
             if len(old) == self._rows * room and len(new) == self._rows * longest:
                 trailing = old.shape[1:]
                 target = new.reshape(self._rows, longest, *trailing)
                 target[:, :room] = old.reshape(self._rows, room, *trailing)
             elif len(old) == len(new):
-                new[:] = old
+                new[tuple(slice(length) for length in old.shape)] = old
         self._state, self._log, self._beliefs = state, log, beliefs
         self._play = self._play._replace(room=longest)

@@ -15,9 +15,9 @@ from hasten.core.compiled import compiled, inlined
 from hasten.core.options import DROP
 from hasten.features.observation_kernel import Memory, Setting, Sighted, forget, write_options, write_state
 from hasten.sim.arrays import NOBODY, FloatArray, IntArray, Links, Tasks
-from hasten.sim.device_pings import want_rate
-from hasten.sim.device_view import begin_beliefs
-from hasten.sim.observation_function import unseen_wait_ms, visible_rate, visible_resources, write_log
+from hasten.sim.device_events import decide_task, run_events
+from hasten.sim.device_warm_up import begin_beliefs
+from hasten.sim.observation_function import planned_rtt_ms, unseen_wait_ms, visible_rate, visible_resources, write_log
 from hasten.sim.stages import commit_granted, commit_ready, settle
 from hasten.sim.world import Lane, World
 
@@ -70,7 +70,10 @@ def assign(rows: IntArray, episodes: IntArray, play: Play, tasks: Tasks, pool: L
 
 @compiled
 def begin(rows: IntArray, observation: NDArray[np.float32], play: Play, world: World) -> None:
-    """Let ``rows`` begin the episodes assigned to them from an empty system, and observe their first decisions."""
+    """Let ``rows`` begin the episodes assigned to them from an empty system, and observe their first decisions.
+
+    What devices see by themselves :func:`pass_time` observes, here and in :func:`advance`.
+    """
     rules, _, _, state, log, _ = world
     for i in range(len(rows)):
         b = rows[i]
@@ -89,8 +92,10 @@ def begin(rows: IntArray, observation: NDArray[np.float32], play: Play, world: W
         if rules.age_ms > 0:
             log.visible[b] = 0
             log.visible_ms[b, :] = 0.0
-        look(b, observation, play, world)
-        write_options(play.rows[b : b + 1], observation[b : b + 1], play.mask[b : b + 1], play.memory, play.setting)
+        if not rules.from_devices:
+            look(b, observation, play, world)
+            mask = play.mask[b : b + 1]
+            write_options(play.rows[b : b + 1], observation[b : b + 1], mask, play.memory, play.setting)
 
 
 @compiled
@@ -114,42 +119,63 @@ def advance(action: IntArray, step: Transition, play: Play, world: World) -> int
         gain = 0.0
         if k < number:
             option = action[b] if action[b] < dropping else DROP
+            if rules.ready and play.mask[b, action[b]] == 0:
+                option = DROP
             if rules.from_devices:
-                want_rate(lane, k, option, world)
-            if rules.ready:
-                if play.mask[b, action[b]] == 0:
-                    option = DROP
+                decide_task(lane, k, option, world)
+            elif rules.ready:
                 gain += commit_ready(lane, k, option, world)
             else:
-                gain += commit_granted(lane, k, b if not rules.from_devices else lane.first_slot + k, option, world)
+                gain += commit_granted(lane, k, b, option, world)
             write_log(b, lane.first_slot + k, tasks.stream[first_task + k], world)
             play.position[b] = k + 1
         ended[b] = k + 1 >= number
-        if rules.ready:
+        if rules.ready and not rules.from_devices:
             until_ms = np.inf if ended[b] else tasks.arrival_ms[first_task + k + 1]
             gain += settle(lane, until_ms, world)
         endings += ended[b]
         reward[b] = gain
-        look(b, observation, play, world)
-    write_options(play.rows, observation, play.mask, play.memory, play.setting)
+        if not rules.from_devices:
+            look(b, observation, play, world)
+    if not rules.from_devices:
+        write_options(play.rows, observation, play.mask, play.memory, play.setting)
     return endings
+
+
+@compiled
+def pass_time(rows: IntArray, step: Transition, play: Play, world: World) -> None:
+    """Complete a step of devices that see by themselves: all that happens until their next decisions, and these.
+
+    An episode that has ended is observed when a further task would come, and then goes on to its end.
+    """
+    for i in range(len(rows)):
+        b = rows[i]
+        lane = lane_in(b, play)
+        step.reward[b] += run_events(lane, next_decision(b, play, world.tasks)[1], world)
+        look(b, step.observation, play, world)
+        if step.ended[b]:
+            step.reward[b] += run_events(lane, np.inf, world)
+        mask = play.mask[b : b + 1]
+        write_options(play.rows[b : b + 1], step.observation[b : b + 1], mask, play.memory, play.setting)
+
+
+@inlined
+def next_decision(b: int, play: Play, tasks: Tasks) -> tuple[int, float, float]:
+    """Stream, time and factor on the seen rate of a row's next decision, or of a further task one mean gap later."""
+    k, first_task, number = play.position[b], play.first_task[b], play.number[b]
+    any_gap_ms = play.setting.nominal_any_gap_ms
+    if k < number:
+        return tasks.stream[first_task + k], tasks.arrival_ms[first_task + k], tasks.rate_factor[first_task + k]
+    if number > 0:
+        return tasks.stream[first_task + k - 1], tasks.arrival_ms[first_task + k - 1] + any_gap_ms, 1.0
+    return 0, any_gap_ms, 1.0
 
 
 @inlined
 def look(b: int, observation: NDArray[np.float32], play: Play, world: World) -> None:
     """Fill the first features of row ``b``, and remember what it sees for the others."""
-    tasks, state = world.tasks, world.state
-    k, first_task, number = play.position[b], play.first_task[b], play.number[b]
-    any_gap_ms = play.setting.nominal_any_gap_ms
-    m, now_ms, rate_factor = 0, any_gap_ms, 1.0
-    if k < number:
-        m, now_ms, rate_factor = (
-            tasks.stream[first_task + k],
-            tasks.arrival_ms[first_task + k],
-            tasks.rate_factor[first_task + k],
-        )
-    elif number > 0:
-        m, now_ms = tasks.stream[first_task + k - 1], tasks.arrival_ms[first_task + k - 1] + any_gap_ms
+    state, k = world.state, play.position[b]
+    m, now_ms, rate_factor = next_decision(b, play, world.tasks)
     devices_free_ms, uplink_free_ms, workers_free_ms = visible_resources(lane_in(b, play), k, m, now_ms, world)
     rate_bits_per_ms = visible_rate(b, m, now_ms, rate_factor, world)
     seen = Sighted(
@@ -160,7 +186,7 @@ def look(b: int, observation: NDArray[np.float32], play: Play, world: World) -> 
         workers_free_ms,
         devices_free_ms,
         now_ms,
-        world.rules.rtt_ms + unseen_wait_ms(b, m, world),
+        planned_rtt_ms(b, m, world) + unseen_wait_ms(b, m, world),
         rate_bits_per_ms,
     )
     write_state(b, seen, observation[b], play.memory, play.setting)

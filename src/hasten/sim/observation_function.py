@@ -3,7 +3,7 @@
 A stream's own device, and its own uplink if it has one, are always seen as they are. What it shares with others is
 seen as it stood after the decisions made ``age_ms`` ago or earlier, less the time that has passed; the rate is the one
 in force ``age_ms`` ago, times the realization's error. With ``kind: device`` each stream sees what its own device
-would: see :mod:`hasten.sim.device_view`.
+would: see :mod:`hasten.sim.device_events`.
 """
 
 from __future__ import annotations
@@ -11,9 +11,9 @@ from __future__ import annotations
 from hasten.core.compiled import inlined
 from hasten.core.timing import rate_at
 from hasten.sim.arrays import FloatArray
-from hasten.sim.beliefs import SEEN_RATE, UNSEEN_MS, WORKERS
+from hasten.sim.beliefs import PLANNED_RTT_MS, SEEN_RATE, UNSEEN_MS, WORKERS
+from hasten.sim.device_events import see
 from hasten.sim.device_pings import workers_of
-from hasten.sim.device_view import believe
 from hasten.sim.stages import copy
 from hasten.sim.world import Lane, World
 
@@ -27,7 +27,7 @@ def visible_resources(lane: Lane, k: int, m: int, now_ms: float, world: World) -
     rules, _, _, state, log, beliefs = world
     row, link = lane.row, 0 if rules.shared else m
     if rules.from_devices:
-        uplink_free_ms = believe(lane, m, now_ms, world)
+        uplink_free_ms = see(lane, m, now_ms, world)
         return beliefs.unseen_ms, uplink_free_ms, beliefs.numbers[row, m, WORKERS + workers_of(beliefs) :]
     device_free_ms, worker_free_ms = state.device_free_ms[row], state.worker_free_ms[row]
     uplink_free_ms = state.uplink_free_ms[row, link]
@@ -60,6 +60,12 @@ def unseen_wait_ms(row: int, m: int, world: World) -> float:
     Only devices foresee any, from the edge's forecast. It comes after :func:`visible_resources`.
     """
     return float(world.beliefs.numbers[row, m, UNSEEN_MS]) if world.rules.from_devices else 0.0
+
+
+@inlined
+def planned_rtt_ms(row: int, m: int, world: World) -> float:
+    """The round trip that decisions of stream ``m`` are made with. It comes after :func:`visible_resources`."""
+    return float(world.beliefs.numbers[row, m, PLANNED_RTT_MS]) if world.rules.from_devices else world.rules.rtt_ms
 
 
 @inlined

@@ -18,8 +18,9 @@ from hasten.core.expected_gain import ExpectedGain, expected_gain
 from hasten.core.gain import task_gain
 from hasten.core.options import DROP
 from hasten.core.timing import predict_latency
-from hasten.sim.arrays import FloatArray, IntArray, Rules
-from hasten.sim.device_pings import want_rate
+from hasten.sim.arrays import NOBODY, FloatArray, IntArray, Rules
+from hasten.sim.beliefs import ANSWERED_BY, CUT, FALLBACK
+from hasten.sim.observation_function import planned_rtt_ms
 from hasten.sim.stages import settle
 from hasten.sim.steps import execute, lane_of, look, unless_expired
 from hasten.sim.world import Shown, World
@@ -109,17 +110,19 @@ def promise(k: int, view: Shown, option: IntArray, promises: Promises, world: Wo
                 rules.payload_bits[m, j],
                 rules.edge_ms[m, j],
                 max(view.rate_bits_per_ms[a], DEAD_LINK_BITS_PER_MS),
-                rules.rtt_ms + view.unseen_wait_ms[a],
+                planned_rtt_ms(b, m, world) + view.unseen_wait_ms[a],
             )
             note(b, k, m, latency_ms, SENT if rules.payload_bits[m, j] > 0 else LOCAL, promises, world)
 
 
 @compiled
-def run_expected(first_step: int, predicts: bool, rule: Expected, promises: Promises, world: World) -> None:
-    """Let expected gains decide all tasks of all rows from step ``first_step`` on."""
+def run_expected(
+    first_step: int, end_step: int, predicts: bool, rule: Expected, promises: Promises, world: World
+) -> None:
+    """Let expected gains decide the tasks of all rows from step ``first_step`` up to ``end_step``."""
     tasks = world.tasks
     for b in range(len(tasks.first)):
-        for k in range(first_step, tasks.number[b]):
+        for k in range(first_step, min(end_step, tasks.number[b])):
             catch_up(b, k, promises, world)
             waits = look(b, k, world)
             m = tasks.stream[tasks.first[b] + k]
@@ -128,8 +131,6 @@ def run_expected(first_step: int, predicts: bool, rule: Expected, promises: Prom
             if place != DROP:
                 option = rule.column[m, place]
                 note(b, k, m, latency_ms, SENT if rule.payload_bits[m, place] > 0 else LOCAL, promises, world)
-            if world.rules.from_devices:
-                want_rate(lane_of(b, world), k, option, world)
             if predicts and option != DROP:
                 option = unless_expired(b, k, option, waits, world)
             execute(b, k, option, world)
@@ -141,22 +142,52 @@ def catch_up(b: int, k: int, promises: Promises, world: World) -> None:
     rules, tasks, state = world.rules, world.tasks, world.state
     first = tasks.first[b]
     now_ms = tasks.arrival_ms[first + k]
-    if rules.ready:
+    if rules.ready and not rules.from_devices:
         settle(lane_of(b, world), now_ms, world)
     while promises.oldest[b] < k and np.isnan(promises.slack[first + promises.oldest[b]]):
         promises.oldest[b] += 1
+    if rules.from_devices:
+        while True:  # what has ended first is heard first
+            soonest, known_ms = -1, np.nextafter(now_ms, np.inf)
+            for task in range(first + promises.oldest[b], first + k):
+                if not np.isnan(promises.slack[task]) and state.known_ms[task] < known_ms:
+                    soonest, known_ms = task, state.known_ms[task]
+            if soonest < 0:
+                break
+            hear_outcome(b, soonest, promises, world)
+        return
     for task in range(first + promises.oldest[b], first + k):
         if not np.isnan(promises.slack[task]) and state.known_ms[task] <= now_ms:
-            m = tasks.stream[task]
-            on_time = state.finish_ms[task] - tasks.arrival_ms[task] <= rules.useful_ms[m]
-            kept, told, doubt = promises.kept[b, m], promises.told[b, m], promises.doubt[b, m]
-            slack, promised = promises.slack[task], promises.share_of[task]
-            own = promises.kind[task]
-            hear(own, slack, 1.0 if on_time else 0.0, kept, told, promises.since[b, m], doubt)
-            doubt[own] = doubt_after(doubt[own], promised, on_time)
-            for kind in range(2):
-                read_shares(kept[kind], told[kind], promises.prior[m, kind], promises.share[b, m, kind])
-            promises.slack[task] = np.nan
+            hear_outcome(b, task, promises, world)
+
+
+@inlined
+def hear_outcome(b: int, task: int, promises: Promises, world: World) -> None:
+    """Take in what became of one task."""
+    rules, tasks, state = world.rules, world.tasks, world.state
+    m = tasks.stream[task]
+    in_time = state.finish_ms[task] - tasks.arrival_ms[task] <= rules.useful_ms[m]
+    on_time, got = in_time, 1.0 if in_time else 0.0
+    if rules.from_devices and world.beliefs.mark[task, FALLBACK] == 1:
+        on_time, got = False, saved_share(task, m, world) if in_time else 0.0
+    kept, told, doubt = promises.kept[b, m], promises.told[b, m], promises.doubt[b, m]
+    slack, promised = promises.slack[task], promises.share_of[task]
+    own = promises.kind[task]
+    hear(own, slack, got, kept, told, promises.since[b, m], doubt)
+    doubt[own] = doubt_after(doubt[own], promised, on_time)
+    for kind in range(2):
+        read_shares(kept[kind], told[kind], promises.prior[m, kind], promises.share[b, m, kind])
+    promises.slack[task] = np.nan
+
+
+@inlined
+def saved_share(task: int, m: int, world: World) -> float:
+    """What the answer that a device has found by itself is worth, as a share of the one decided on."""
+    mark, finishes = world.beliefs.mark[task], world.beliefs.finishes
+    accuracy = finishes.option_accuracy[m, max(world.state.option[task], 0)]
+    if mark[ANSWERED_BY] == NOBODY or accuracy <= 0.0:
+        return 0.0
+    return float(min(finishes.accuracy[m, mark[CUT], mark[ANSWERED_BY]] / accuracy, 1.0))
 
 
 @inlined

@@ -59,7 +59,6 @@ class _Replay:
         self._edge_taken_ms = edge_ms * noise.edge_factor
         self._useful_ms = useful_limit_ms(scenario.context(np.zeros(1, dtype=np.int64)))[self._stream]
         self._rtt_ms, self._ready = float(scenario.uplink.rtt_ms), scenario.uplink.order == "ready"
-        self._sees_as_devices = scenario.view.kind == "device"
         self._link = np.zeros(tasks, dtype=np.int64) if scenario.uplink.topology == "shared" else self._stream
         unknown = np.full((6, tasks), np.nan)
         self.times = StageTimes(
@@ -85,8 +84,7 @@ class _Replay:
         for i in self._in_order(np.flatnonzero(np.isfinite(ready_ms) & self._sent), ready_ms):
             link = int(self._link[i])
             start_ms = stage_start(ready_ms[i], free_ms.get(link, 0.0))
-            judged_ms = ready_ms[i] if self._sees_as_devices else start_ms
-            if not self._too_late(i, judged_ms, self._edge_ms[i] + self._rtt_ms):
+            if not self._too_late(i, start_ms, self._edge_ms[i] + self._rtt_ms):
                 free_ms[link] = realization.rates[link].transfer_end(start_ms, self._payload_bits[i])
                 self.times.uplink_start_ms[i], self.times.uplink_end_ms[i] = start_ms, free_ms[link]
 

@@ -19,7 +19,6 @@ from hasten.core.gain import task_gain
 from hasten.core.options import DROP
 from hasten.core.timing import edge_ends, half_way, stage_end, stage_start
 from hasten.sim.arrays import NOBODY, FloatArray, Rules, State
-from hasten.sim.frame_traces import trace_edge, trace_frame, trace_link
 from hasten.sim.service import extra_ms, needs_column, taken_ms, too_late, transfer
 from hasten.sim.world import Lane, World
 
@@ -77,11 +76,10 @@ def commit_granted(lane: Lane, k: int, slot: int, option: int, world: World) -> 
     edge_ms = taken_ms(needs.edge_ms[stream, column], tasks.edge_factor, task)
     device_ms = taken_ms(needs.device_ms[stream, column], tasks.device_factor, task)
     done_ms = stage_end(now_ms, state.device_free_ms[row, stream], device_ms)
-    finish_ms, start_ms, sent_ms = done_ms, 0.0, 0.0
+    finish_ms, sent_ms = done_ms, 0.0
     link = 0 if rules.shared else stream
     if payload_bits > 0:
-        start_ms = stage_start(done_ms, state.uplink_free_ms[row, link])
-        sent_ms = transfer(start_ms, payload_bits, links, row, link)
+        sent_ms = transfer(stage_start(done_ms, state.uplink_free_ms[row, link]), payload_bits, links, row, link)
         _, finish_ms = edge_ends(sent_ms, state.worker_free_ms[row, 0], edge_ms, rules.rtt_ms)
     finish_ms += extra_ms(tasks, task, payload_bits > 0)
     if not finish_ms - now_ms <= rules.useful_ms[stream]:
@@ -90,14 +88,8 @@ def commit_granted(lane: Lane, k: int, slot: int, option: int, world: World) -> 
     state.device_free_ms[row, stream] = done_ms
     if payload_bits > 0:
         state.uplink_free_ms[row, link] = sent_ms
-        arrive_ms = half_way(sent_ms, rules.rtt_ms)
-        edge_end_ms = take_worker(state.worker_free_ms[row], arrive_ms, edge_ms)
+        take_worker(state.worker_free_ms[row], half_way(sent_ms, rules.rtt_ms), edge_ms)
         state.sent[slot] = True
-        if rules.from_devices:
-            trace_frame(lane, k, stream, world.beliefs)
-            trace_link(lane, k, link, start_ms, sent_ms, world.beliefs)
-            times_ms = arrive_ms, edge_end_ms - edge_ms, edge_end_ms, finish_ms
-            trace_edge(lane, k, times_ms, state.worker_free_ms[row], world.beliefs)
     state.option[slot] = option
     state.column[slot] = column
     state.device_done_ms[slot] = done_ms
@@ -138,8 +130,6 @@ def commit_ready(lane: Lane, k: int, option: int, world: World) -> float:
         return earned(column, stream, finish_ms - now_ms, rules)
     state.due_ms[slot] = done_ms
     state.uplink_head[row] = insert(state.uplink_head[row], k, first_slot, state)
-    if rules.from_devices:
-        trace_frame(lane, k, stream, world.beliefs)
     project(lane, world)
     return 0.0
 
@@ -161,9 +151,6 @@ def settle(lane: Lane, until_ms: float, world: World) -> float:
             gain += rules.late_gain
         else:
             state.sent[slot] = True
-            if rules.from_devices:
-                link = 0 if rules.shared else tasks.stream[first_task + k]
-                trace_link(lane, k, link, state.due_ms[slot], uplink_free_ms[link], world.beliefs)
             state.due_ms[slot] = arrive_ms
             state.edge_head[row] = insert(state.edge_head[row], k, first_slot, state)
         k = after
@@ -171,16 +158,7 @@ def settle(lane: Lane, until_ms: float, world: World) -> float:
     k = state.edge_head[row]
     while k != NOBODY and state.due_ms[first_slot + k] <= until_ms:
         slot = first_slot + k
-        arrive_ms = state.due_ms[slot]
-        start_ms, finish_ms = serve(lane, k, arrive_ms, worker_free_ms, world)
-        if rules.from_devices:
-            late = np.isnan(finish_ms)  # the edge says so at once
-            back_ms = half_way(arrive_ms, rules.rtt_ms) if late else finish_ms
-            edge_end_ms = (
-                arrive_ms if late else half_way(back_ms - extra_ms(tasks, first_task + k, True), -rules.rtt_ms)
-            )
-            begin_ms = np.nan if late else start_ms
-            trace_edge(lane, k, (arrive_ms, begin_ms, edge_end_ms, back_ms), worker_free_ms, world.beliefs)
+        start_ms, finish_ms = serve(lane, k, state.due_ms[slot], worker_free_ms, world)
         if np.isnan(finish_ms):
             cancel(slot, start_ms, state)
             gain += rules.late_gain
@@ -226,19 +204,14 @@ def project(lane: Lane, world: World) -> None:
 
 @inlined
 def send(lane: Lane, k: int, uplink_free_ms: FloatArray, world: World) -> tuple[float, float]:
-    """A task's turn on the uplink: its start and its arrival at the edge, NaN when it is cancelled instead.
-
-    A device judges a frame when it is ready. What it has handed to the link it cannot take back: that is carried, late
-    or not, and others wait for it.
-    """
+    """A task's turn on the uplink: its start and its arrival at the edge, NaN when it is cancelled instead."""
     rules, tasks, links, state, _, _ = world
     row, slot, task = lane.row, lane.first_slot + k, lane.first_task + k
     stream, option = tasks.stream[task], state.option[slot]
     link = 0 if rules.shared else stream
     start_ms = stage_start(state.due_ms[slot], uplink_free_ms[link])
-    judged_ms = state.due_ms[slot] if rules.from_devices else start_ms
-    if too_late(judged_ms, rules.edge_ms[stream, option] + rules.rtt_ms, tasks.arrival_ms[task], stream, rules):
-        return judged_ms, np.nan
+    if too_late(start_ms, rules.edge_ms[stream, option] + rules.rtt_ms, tasks.arrival_ms[task], stream, rules):
+        return start_ms, np.nan
     sent_ms = transfer(start_ms, rules.payload_bits[stream, option], links, row, link)
     uplink_free_ms[link] = sent_ms
     return start_ms, half_way(sent_ms, rules.rtt_ms)

@@ -14,11 +14,13 @@ from hasten.core.options import DROP
 from hasten.core.ranking import load_share, score
 from hasten.core.timing import predict_latency
 from hasten.sim.arrays import FloatArray, IntArray, Ranked, Rules
-from hasten.sim.device_pings import want_rate
-from hasten.sim.device_view import begin_beliefs
-from hasten.sim.observation_function import unseen_wait_ms, visible_rate, visible_resources, write_log
-from hasten.sim.stages import commit_granted, commit_ready, earned, settle
-from hasten.sim.world import Ends, Lane, OptionFacts, Shown, Told, World
+from hasten.sim.descriptions import gain_of
+from hasten.sim.device_events import STAY, decide_task, expected_ms, run_events
+from hasten.sim.device_view import believed_rtt_ms
+from hasten.sim.device_warm_up import begin_beliefs
+from hasten.sim.observation_function import planned_rtt_ms, unseen_wait_ms, visible_rate, visible_resources, write_log
+from hasten.sim.stages import commit_granted, commit_ready, settle
+from hasten.sim.world import Lane, Shown, Told, World
 
 
 @inlined
@@ -43,6 +45,8 @@ def observe(k: int, view: Shown, world: World) -> None:
         for w in range(len(worker_free_ms)):
             view.edge_wait_ms[a, w] = max(worker_free_ms[w] - now, 0.0)
         view.unseen_wait_ms[a] = unseen_wait_ms(b, m, world)
+        if world.rules.from_devices:
+            view.rtt_ms[a] = planned_rtt_ms(b, m, world)
         for other in range(len(device_free_ms)):
             view.others_wait_ms[a, other] = max(device_free_ms[other] - now, 0.0)
         view.others_wait_ms[a, m] = view.device_wait_ms[a]
@@ -58,8 +62,6 @@ def commit(k: int, row: IntArray, option: IntArray, predicts: bool, world: World
     """
     for a in range(len(row)):
         chosen = option[a]
-        if world.rules.from_devices:
-            want_rate(lane_of(row[a], world), k, chosen, world)
         if predicts and chosen != DROP:
             waits = look(row[a], k, world)
             chosen = unless_expired(row[a], k, chosen, waits, world)
@@ -67,15 +69,14 @@ def commit(k: int, row: IntArray, option: IntArray, predicts: bool, world: World
 
 
 @compiled
-def run_ranked(first_step: int, predicts: bool, ranked: Ranked, world: World) -> None:
-    """Let a ranking (``core.ranking``) decide all tasks of all rows from step ``first_step`` on."""
+def run_ranked(first_step: int, end_step: int, predicts: bool, ranked: Ranked, world: World) -> None:
+    """Let a ranking (``core.ranking``) decide the tasks of all rows from step ``first_step`` up to ``end_step``."""
     rules, tasks, _, _, _, _ = world
     for b in range(len(tasks.first)):
-        for k in range(first_step, tasks.number[b]):
+        for k in range(first_step, min(end_step, tasks.number[b])):
             waits = look(b, k, world)
-            option = best_ranked(tasks.stream[tasks.first[b] + k], waits, ranked, rules)
-            if rules.from_devices:
-                want_rate(lane_of(b, world), k, option, world)
+            m = tasks.stream[tasks.first[b] + k]
+            option = best_ranked(m, waits, ranked, planned_rtt_ms(b, m, world), rules)
             if predicts and option != DROP:
                 option = unless_expired(b, k, option, waits, world)
             execute(b, k, option, world)
@@ -95,17 +96,22 @@ def look(b: int, k: int, world: World) -> tuple[float, float, float, float, floa
     uplink_wait_ms = max(uplink_free_ms - now, 0.0)
     edge_wait_ms = max(worker_free_ms[0] - now, 0.0)
     rate = visible_rate(b, m, now, tasks.rate_factor[task], world)
-    rtt_ms = world.rules.rtt_ms + unseen_wait_ms(b, m, world)
+    rtt_ms = planned_rtt_ms(b, m, world) + unseen_wait_ms(b, m, world)
     return device_wait_ms, uplink_wait_ms, edge_wait_ms, max(rate, DEAD_LINK_BITS_PER_MS), rtt_ms
 
 
 @inlined
-def best_ranked(m: int, waits: tuple[float, float, float, float, float], ranked: Ranked, rules: Rules) -> int:
-    """The option of the best score, the first of equals; DROP when all are ruled out."""
+def best_ranked(
+    m: int, waits: tuple[float, float, float, float, float], ranked: Ranked, empty_rtt_ms: float, rules: Rules
+) -> int:
+    """The option of the best score, the first of equals; DROP when all are ruled out.
+
+    In an empty system an offloaded task spends ``empty_rtt_ms`` beside its stages.
+    """
     device_wait_ms, uplink_wait_ms, edge_wait_ms, rate, rtt_ms = waits
     load = load_share(device_wait_ms, uplink_wait_ms, edge_wait_ms, rules.deadline_ms[m])
     if not ranked.sees_queues:
-        device_wait_ms, uplink_wait_ms, edge_wait_ms, rtt_ms = 0.0, 0.0, 0.0, rules.rtt_ms
+        device_wait_ms, uplink_wait_ms, edge_wait_ms, rtt_ms = 0.0, 0.0, 0.0, empty_rtt_ms
     best, best_score = DROP, -np.inf
     for j in range(ranked.device_ms.shape[1]):
         if load < ranked.low_load[m, j] or load >= ranked.high_load[m, j]:
@@ -130,10 +136,18 @@ def best_ranked(m: int, waits: tuple[float, float, float, float, float], ranked:
 def unless_expired(b: int, k: int, option: int, waits: tuple[float, float, float, float, float], world: World) -> int:
     """The option, or DROP if it is predicted to be useless by its end.
 
-    What others may bring to the edge on average is a reason to choose otherwise, and none to refuse a task.
+    What others may bring to the edge on average is a reason to choose otherwise, and none to refuse a task. Devices
+    that see by themselves judge by the round trip of the moment: a task that is late only by that stays (STAY).
     """
     rules, tasks, _, _, _, _ = world
     m = tasks.stream[tasks.first[b] + k]
+    if rules.from_devices:
+        now_ms = tasks.arrival_ms[tasks.first[b] + k]
+        lane = lane_of(b, world)
+        if expected_ms(lane, m, now_ms, option, believed_rtt_ms(b, m, world), world) <= rules.useful_ms[m]:
+            return option
+        planned_ms = expected_ms(lane, m, now_ms, option, planned_rtt_ms(b, m, world), world)
+        return STAY - option if planned_ms <= rules.useful_ms[m] else DROP
     device_wait_ms, uplink_wait_ms, edge_wait_ms, rate, _ = waits
     latency_ms = predict_latency(
         device_wait_ms,
@@ -154,7 +168,9 @@ def execute(b: int, k: int, option: int, world: World) -> None:
     tasks = world.tasks
     lane = lane_of(b, world)
     task = lane.first_task + k
-    if world.rules.ready:
+    if world.rules.from_devices:
+        decide_task(lane, k, option, world)
+    elif world.rules.ready:
         settle(lane, tasks.arrival_ms[task], world)
         commit_ready(lane, k, option, world)
     else:
@@ -163,9 +179,20 @@ def execute(b: int, k: int, option: int, world: World) -> None:
 
 
 @compiled
+def pass_time(k: int, row: IntArray, world: World) -> None:
+    """Let everything happen to devices that see by themselves until the k-th decision of each of the rows (A,).
+
+    At -1 that is all that is left to happen.
+    """
+    for a in range(len(row)):
+        lane = lane_of(row[a], world)
+        run_events(lane, world.tasks.arrival_ms[lane.first_task + k] if k >= 0 else np.inf, world)
+
+
+@compiled
 def finish(world: World) -> None:
-    """Serve everything that is still waiting; in grant order nothing is."""
-    if world.rules.ready:
+    """Serve everything that is still waiting; in grant order nothing is, nor of devices that were left time enough."""
+    if world.rules.ready and not world.rules.from_devices:
         for b in range(len(world.tasks.first)):
             settle(lane_of(b, world), np.inf, world)
 
@@ -183,7 +210,7 @@ def collect(k: int, row: IntArray, told: Told, world: World) -> int:
         b = row[a]
         first = tasks.first[b]
         now = tasks.arrival_ms[first + k]
-        if rules.ready:
+        if rules.ready and not rules.from_devices:
             settle(lane_of(b, world), now, world)
         while oldest[b] < k and reported[first + oldest[b]]:
             oldest[b] += 1
@@ -216,7 +243,7 @@ def restart(world: World) -> None:
 @compiled
 def run_plan(option: IntArray, world: World, gain: FloatArray) -> float:
     """Run all rows with given decisions (T,) from empty resources; fills the gains (T,) and returns their sum."""
-    rules, tasks, _, state, _, _ = world
+    rules, tasks, _, _, _, _ = world
     restart(world)
     total = 0.0
     for b in range(len(tasks.first)):
@@ -230,24 +257,6 @@ def run_plan(option: IntArray, world: World, gain: FloatArray) -> float:
                 commit_granted(lane, k, task, option[task], world)
     finish(world)
     for task in range(len(option)):
-        latency_ms = state.finish_ms[task] - tasks.arrival_ms[task]
-        gain[task] = earned(state.column[task], tasks.stream[task], latency_ms, rules)
+        gain[task] = gain_of(task, world)
         total += gain[task]
     return total
-
-
-@compiled
-def describe(table: OptionFacts, world: World, ends: Ends) -> None:
-    """Tell, in ``ends``, what became of every task."""
-    rules, tasks, _, state, _, _ = world
-    for b in range(len(tasks.first)):
-        for task in range(tasks.first[b], tasks.first[b] + tasks.number[b]):
-            option, column, m = state.option[task], state.column[task], tasks.stream[task]
-            finish_ms = state.finish_ms[task]
-            dropped = option == DROP
-            ends.pair[task, 0] = 0 if dropped else table.exit[m, option]
-            ends.pair[task, 1] = 0 if dropped else table.partition[m, option]
-            ends.accuracy[task] = table.accuracy[m, column] if np.isfinite(finish_ms) else 0.0
-            ends.gain[task] = earned(column, m, finish_ms - tasks.arrival_ms[task], rules)
-            if state.sent[task]:
-                ends.uplink_bits[b] += rules.payload_bits[m, option]

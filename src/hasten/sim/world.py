@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
+import numpy as np
+
 from hasten.core.decision import View
 from hasten.sim.arrays import BoolArray, FloatArray, IntArray, Links, Log, Rules, State, Tasks
 from hasten.sim.beliefs import StreamBeliefs
@@ -38,6 +40,8 @@ class Shown(NamedTuple):
     uplink_wait_ms: FloatArray
     edge_wait_ms: FloatArray
     unseen_wait_ms: FloatArray
+    rtt_ms: FloatArray
+    """Empty where it is the context's."""
     rate_bits_per_ms: FloatArray
     others_wait_ms: FloatArray
 
@@ -53,6 +57,7 @@ def shown(view: View) -> Shown:
         uplink_wait_ms=view.uplink_wait_ms,
         edge_wait_ms=view.edge_wait_ms,
         unseen_wait_ms=view.unseen_wait_ms,
+        rtt_ms=np.zeros(0) if view.rtt_ms is None else view.rtt_ms,
         rate_bits_per_ms=view.rate_bits_per_ms,
         others_wait_ms=view.others_wait_ms,
     )
@@ -86,6 +91,8 @@ class Ends(NamedTuple):
     pair: IntArray
     """(T, 2): exit and partition; zeros for a task that was dropped."""
     accuracy: FloatArray
+    exit: IntArray
+    """(T,): the exit that has answered; 0 without an answer."""
     gain: FloatArray
     uplink_bits: FloatArray
     """(B,)"""

@@ -18,7 +18,7 @@ from typing import Any
 
 from hasten.core.errors import InputError
 
-CACHE_SCHEMA = "hasten.cells/4"
+CACHE_SCHEMA = "hasten.cells/5"
 """Raised when simulator, solver, schedulers or learner change what they answer: old results are then left unused."""
 AT_ONCE = 500
 """SQLite takes so many parameters in one statement anywhere."""

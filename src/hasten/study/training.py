@@ -23,7 +23,7 @@ Init = Literal["none", "greedy", "dp", "mixed"]
 Replay = Literal["uniform", "prioritized"]
 Values = Literal["actions", "backlogs"]
 
-LEARNER_VERSION: dict[Values, int] = {"backlogs": 7, "actions": 6}
+LEARNER_VERSION: dict[Values, int] = {"backlogs": 8, "actions": 7}
 """For either kind of values, changes with whatever changes what a training ends with, so that results of another
 learner are not taken for it."""
 FEW, MANY = 2, max(STREAM_COUNTS)

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from hasten.core.errors import HastenError
-from hasten.core.ping_schedule import WATCH_EVERY_MS
+from hasten.core.ping_schedule import WATCH_EVERY_MS, probe_bytes
 from hasten.core.profile import Profile
 from hasten.runtime.clock import Clock
 from hasten.runtime.device.beliefs import Beliefs
@@ -20,7 +20,7 @@ from hasten.runtime.device.chosen_option import ChosenOption
 from hasten.runtime.device.edge_answers import EdgeAnswers
 from hasten.runtime.device.endings import Endings, Teller
 from hasten.runtime.device.flights import Flights
-from hasten.runtime.device.probing import Prober, probe_bytes
+from hasten.runtime.device.probing import Prober
 from hasten.runtime.device.rescue import Rescue
 from hasten.runtime.device.scheduler_adapter import SchedulerAdapter
 from hasten.runtime.device.settings import AgentSettings

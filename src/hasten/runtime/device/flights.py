@@ -10,6 +10,7 @@ import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
+from hasten.core.rescue import GRACE_MS
 from hasten.runtime.clock import Clock
 from hasten.runtime.device.backlog_estimate import Transfer
 from hasten.runtime.device.beliefs import Beliefs
@@ -24,8 +25,6 @@ from hasten.split.manifest import Cut
 MOST_FLIGHTS = 512
 """So many frames without an answer are remembered."""
 FORGOTTEN_MS = 60_000.0
-GRACE_MS = 1000.0
-"""So long after its last useful moment a task still waits for its answer, to log how late it was."""
 
 
 @dataclass(eq=False, slots=True)

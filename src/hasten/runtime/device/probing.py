@@ -9,23 +9,21 @@ import asyncio
 import contextlib
 from dataclasses import dataclass
 
-import numpy as np
-
 from hasten.core import ping_schedule
-from hasten.core.ping_schedule import BUDGET_BYTES, MOST_PROBE_BYTES, probe_padding_bytes
-from hasten.core.profile import Profile
+from hasten.core.ping_schedule import (
+    BUDGET_BYTES,
+    WARM_UP_MS,
+    WARM_UP_PAUSE_MS,
+    WARM_UP_PINGS,
+    WARM_UP_PROBES,
+    probe_padding_bytes,
+)
 from hasten.runtime.clock import Clock
 from hasten.runtime.device.backlog_estimate import BacklogEstimator, Transfer
 from hasten.runtime.device.estimate import LinkEstimate
 from hasten.runtime.device.uplink import Uplink
 from hasten.runtime.wire.frames import HEADER, MOST_TASK
 from hasten.runtime.wire.load import LoadReport, pong_bytes
-
-WARM_UP_PINGS = 8
-WARM_UP_PROBES = 3
-WARM_UP_TIMEOUT_S = 3.0
-PING_PAUSE_S = 0.02
-"""Between warm-up pings, so that they find threads and caches as cold as a task does that comes now and then."""
 
 
 @dataclass(slots=True)
@@ -79,12 +77,12 @@ class Prober:
     async def warm_up(self) -> None:
         """Measure round trip and rate, one ping after the other; give up quietly on a link too slow for it."""
         with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(WARM_UP_TIMEOUT_S):
+            async with asyncio.timeout(WARM_UP_MS / 1000.0):
                 for padding in [0] * WARM_UP_PINGS + [self._probe_bytes] * WARM_UP_PROBES:
                     if self._uplink is None or not self._uplink.connected:
                         return
                     await asyncio.wait([self._send(padding)])  # whose future is cancelled if the connection breaks
-                    await asyncio.sleep(PING_PAUSE_S)
+                    await asyncio.sleep(WARM_UP_PAUSE_MS / 1000.0)
 
     def ahead(self, now: float) -> None:
         """A frame is about to be sent."""
@@ -170,9 +168,3 @@ class Prober:
             self._clean_ms = now
         self._uplink.ping(self._sequence, padding_bytes)
         return answered
-
-
-def probe_bytes(profile: Profile) -> int:
-    """Padding of the first probes of a link: a typical payload."""
-    sizes = [profile.input_bytes, *(block.output_bytes for block in profile.blocks)]
-    return int(min(max(np.median(sizes), 1500.0), MOST_PROBE_BYTES))

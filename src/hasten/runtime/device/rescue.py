@@ -1,9 +1,6 @@
 """Finishing a task on the device when the edge fails it, or will not answer in time; the first answer counts.
 
-A task that is away is looked at again at the last moment of each way in which the device could still finish it. How
-likely its answer is to come in time is read off the answers before it: of those that were not there so long after
-their predicted time, how many came before this one's deadline. An idle device then computes an answer of its own in
-case none comes, and gives it when the deadline is near; a busy one does so when that is worth more than waiting.
+When a task that is away is taken back is the law of :mod:`hasten.core.rescue`, which the simulator shares.
 """
 
 from __future__ import annotations
@@ -11,22 +8,13 @@ from __future__ import annotations
 from collections import deque
 from typing import Any
 
+from hasten.core.rescue import HOPELESS, LAST_WORD_MS, LATENESS_KEPT, answer_chance, look_ms, takes_back
 from hasten.runtime.clock import Clock
 from hasten.runtime.device.endings import Endings
 from hasten.runtime.device.stages import DeviceStage, reason_of
 from hasten.runtime.device.tasks import Fallback, Outcome, Reason, Task
 from hasten.runtime.device.ways import LocalFinish
 from hasten.runtime.outputs import ExitAnswer
-
-LATENESS_KEPT = 32
-MARGIN_MS, MARGIN_SHARE = 15.0, 0.1
-"""A task is taken back so much before the last moment (at most this share of its deadline)."""
-SURE, HOPELESS = 0.97, 0.1
-"""An answer this likely is waited for; one less likely than the latter is not."""
-LAST_WORD_MS = 3.0
-"""An answer found here is given so much before the deadline, when the edge's has not come."""
-RUNNING_LATE_MS, RUNNING_LATE_SHARE = 5.0, 0.5
-"""Without experience an answer is still likely until it is so much later than predicted, or this share of it."""
 
 
 class Punctuality:
@@ -40,17 +28,8 @@ class Punctuality:
         self._late_ms.append(late_ms)
 
     def chance(self, late_ms: float, slack_ms: float, away_ms: float) -> float:
-        """Share of answers that come within ``slack_ms`` of their predicted time, of those not here at ``late_ms``.
-
-        ``away_ms`` is how long the answer was predicted to take.
-        """
-        if slack_ms <= late_ms:
-            return 0.0
-        still_away = [late for late in self._late_ms if late > late_ms]
-        if not still_away:  # as late as none before
-            usual_ms = max(RUNNING_LATE_MS, RUNNING_LATE_SHARE * away_ms)
-            return 1.0 if late_ms < usual_ms else 0.0
-        return sum(late <= slack_ms for late in still_away) / len(still_away)
+        """See :func:`hasten.core.rescue.answer_chance`."""
+        return answer_chance(self._late_ms, len(self._late_ms), late_ms, slack_ms, away_ms)
 
 
 class Rescue:
@@ -62,9 +41,8 @@ class Rescue:
     def watch(self, task: Task) -> None:
         """A task has been sent: look at it again while it could still be finished here."""
         ways = self._stage.ways(task)
-        margin_ms = min(MARGIN_MS, MARGIN_SHARE * task.deadline_ms)
         ends_ms = task.arrived_ms + task.deadline_ms
-        moments = [(ends_ms - way.device_ms - margin_ms, way) for way in reversed(ways)]
+        moments = [(look_ms(ends_ms, way.device_ms, task.deadline_ms), way) for way in reversed(ways)]
         self._look_again(task, [moment for moment in moments if moment[0] > task.sent_ms])
 
     def _look_again(self, task: Task, moments: list[tuple[float, LocalFinish]]) -> None:
@@ -75,13 +53,11 @@ class Rescue:
         if task.ended or task.fallback or task.rescuing:
             return
         chance = self._chance(task)
-        if chance < SURE:
-            way, next_worth = moments[0][1], moments[1][1].accuracy if len(moments) > 1 else 0.0
-            waiting = chance * self._edge_accuracy(task) + (1.0 - chance) * next_worth
-            if self._stage.idle or way.accuracy > waiting:
-                self._take_back(task, None if chance > HOPELESS else Fallback.SILENT)
-                if task.rescuing or task.ended:
-                    return
+        next_accuracy = moments[1][1].accuracy if len(moments) > 1 else 0.0
+        if takes_back(chance, moments[0][1].accuracy, self._edge_accuracy(task), next_accuracy, self._stage.idle):
+            self._take_back(task, None if chance > HOPELESS else Fallback.SILENT)
+            if task.rescuing or task.ended:
+                return
         self._look_again(task, moments[1:])
 
     def _chance(self, task: Task) -> float:

@@ -16,6 +16,7 @@ from hasten.core.decision import (
     Selective,
     View,
 )
+from hasten.core.estimators import REPLAN_LEAST_MS, REPLAN_SHARE, has_moved
 from hasten.core.gain import useful_until_ms
 from hasten.core.options import DROP, StreamCosts, option_table
 from hasten.core.profile import Profile
@@ -29,9 +30,6 @@ from hasten.runtime.device.scheduler_host import START_PATIENCE_MS, SchedulerHos
 from hasten.runtime.device.settings import AgentSettings
 from hasten.runtime.device.tasks import Fallback, Reason, Task
 from hasten.runtime.device.ways import BuildTime, building
-
-REPLAN_LEAST_MS, REPLAN_SHARE, REPLAN_TRIP_SHARE = 2.0, 0.04, 0.1
-"""A scheduler begins anew when times beside its plan differ by this, this share of the deadline and of the trip."""
 
 
 class SchedulerAdapter:
@@ -209,9 +207,9 @@ class SchedulerAdapter:
     def _moved(self) -> bool:
         """Whether round trip or service times have changed noticeably since they were planned with."""
         rtt_ms, device_ms, edge_ms = self._planned
-        least_ms = max(REPLAN_LEAST_MS, REPLAN_SHARE * self._settings.deadline_ms)
-        if abs(self._beliefs.rtt_ms - rtt_ms) > max(least_ms, REPLAN_TRIP_SHARE * rtt_ms):
+        if has_moved(self._beliefs.rtt_ms, rtt_ms, self._settings.deadline_ms):
             return True
+        least_ms = max(REPLAN_LEAST_MS, REPLAN_SHARE * self._settings.deadline_ms)
         now = self._now
         moved_ms = max(np.abs(now.device_ms - device_ms).max(), np.abs(now.edge_ms - edge_ms).max())
         return bool(moved_ms > least_ms)

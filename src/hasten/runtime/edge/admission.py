@@ -10,13 +10,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
+from hasten.core.estimators import UNFAIR
 from hasten.runtime.edge.queue import QueueLimits, TaskQueue, Ticket
 from hasten.runtime.edge.served import Refusal
 from hasten.runtime.edge.together import WINDOW, all_in_time
 from hasten.runtime.wire.frames import Code
-
-UNFAIR = 1.5
-"""A task gives way when its device has still asked for so many times as much as the other would have."""
 
 
 @dataclass(frozen=True)
