@@ -70,7 +70,9 @@ def test_lean_features_are_those_of_the_batch(contexts, gain, streams, workers, 
         streams=streams,
         ready_order=ready_order,
     )
-    options = type(table)(**{name: values[:streams] for name, values in vars(table).items()})
+    options = type(table)(
+        **{name: None if values is None else values[:streams] for name, values in vars(table).items()}
+    )
     rng = np.random.default_rng(seed)
     batch, single = Features(context, options), SingleFeatures(context, options)
     many, one = AfterstateFeatures(context, options), SingleAfterstates(context, options)

@@ -50,7 +50,7 @@ class PlayedEdge:
 
     def __init__(self, user, reaction, connected=True):
         self.user, self.reaction, self.connected = user, reaction, connected
-        self.trouble, self.heard_ms, self.gave_up = "played", 0.0, []
+        self.trouble, self.heard_ms, self.gave_up, self.where = "played", 0.0, [], "played"
 
     async def start(self):
         if self.connected:
