@@ -14,9 +14,9 @@ def test_pings_are_the_fewer_the_longer_nothing_was_sent():
 
 @pytest.mark.parametrize(("frames_wait", "after_ms"), [(True, 100.0), (False, 1000.0)])
 def test_a_ping_is_due_sooner_while_frames_wait(frames_wait, after_ms):
-    assert not schedule.is_due(after_ms - 0.1, 0.0, 10.0, frames_wait)
-    assert schedule.is_due(after_ms, 0.0, 10.0, frames_wait)
-    assert not schedule.is_due(after_ms, 0.0, after_ms + 1.0, frames_wait)
+    assert not schedule.is_due(after_ms - 2.0 * schedule.SAME_MS, 0.0, 10.0, frames_wait)
+    assert schedule.is_due(after_ms - 0.5 * schedule.SAME_MS, 0.0, 10.0, frames_wait)
+    assert not schedule.is_due(after_ms, 0.0, after_ms + 2.0 * schedule.SAME_MS, frames_wait)
 
 
 def test_idle_probing_saves_up_a_bounded_budget():

@@ -22,7 +22,7 @@ import sys
 import time
 from collections.abc import Callable
 from contextlib import suppress
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 from typing import Any, TypeVar, cast
 
@@ -67,16 +67,25 @@ def compiled_sums(function: F) -> F:
 
 
 def inlined(function: F) -> F:
-    """Compile ``function`` into its callers: handing dozens of arrays over costs more than many a function does.
-
-    As with :func:`shared` only kernels call it.
-    """
-    return _kernel(function, {**_ALLOCATES_NOTHING, "forceinline": True, **_NO_WRAPPERS})
+    """Compile ``function`` into its callers: handing dozens of arrays over costs more than many a function does."""
+    return _kernel(function, {**_ALLOCATES_NOTHING, "forceinline": True})
 
 
 def shared(function: F) -> F:
-    """Compile as :func:`compiled` what only kernels call: code that reads Python's arguments takes long to make."""
-    return _kernel(function, {**_ALLOCATES_NOTHING, **_NO_WRAPPERS})
+    """Compile as :func:`compiled` what only kernels call: code that reads Python's arguments takes long to make.
+
+    A call from Python is a :class:`TypeError`.
+    """
+    kernel: Any = _kernel(function, {**_ALLOCATES_NOTHING, **_NO_WRAPPERS})
+    if kernel is not function:
+        # numba would jump to the wrapper that is not there: it must not find this machine code, and not ask for it.
+        kernel.add_overload = lambda made: kernel.overloads.update({tuple(made.signature.args): made})
+        kernel._compile_for_args = partial(_refuse_python, function.__qualname__)
+    return cast(F, kernel)
+
+
+def _refuse_python(name: str, *arguments: Any, **named: Any) -> None:
+    raise TypeError(f"{name} is called by kernels only: compile it with hasten.core.compiled.compiled instead")
 
 
 def direct(kernel: Callable[..., R], *arguments: Any) -> Callable[..., R]:
