@@ -56,6 +56,7 @@ NAMES = [
     "simulate",
     "simulate_batch",
     "solve_offline",
+    "summary_frame",
     "train",
 ]
 FOR_AUTHORS = [

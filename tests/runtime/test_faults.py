@@ -100,8 +100,8 @@ def test_a_second_outcome_is_noticed():
 def test_an_answer_of_another_task_is_noticed():
     answered = Flights.answered
 
-    def newest(self, number, answer):
-        return answered(self, max(self._waiting, default=number), answer)
+    def newest(self, number, *answer):
+        return answered(self, max(self._waiting, default=number), *answer)
 
     with mock.patch.object(Flights, "answered", newest):
         assert "of something else" in broken(one("delays", seed=seed, lasts_ms=2000.0) for seed in range(10))
@@ -178,9 +178,11 @@ def test_faults_are_left_out_as_long_as_it_fails():
 
 
 def test_nothing_that_serves_reads_a_clock_that_may_be_set():
-    """A wall clock that jumps is no fault to play: there is none in it."""
+    """A wall clock that jumps is no fault to play: there is none in it. Traces bear the world's time; none decides."""
     root = Path(hasten.runtime.__file__).parent
     for file in [file for part in ("device", "edge", "library", "wire") for file in (root / part).glob("*.py")]:
+        if file.name == "traces.py":
+            continue
         tree = ast.parse(file.read_text(encoding="utf-8"))
         names = {(node.value.id, node.attr) for node in ast.walk(tree)
                  if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name)}  # fmt: skip
