@@ -39,7 +39,7 @@ from hasten.runtime.virtual.network import VirtualLink
 
 CAMERAS = Path(__file__).parents[1] / "examples" / "three-cameras.yaml"
 SCHEDULERS = ("greedy", "greedy:point")
-COMPARED = ("greedy", "greedy:point", "edgent", "neurosurgeon", "fixed:1,1")
+COMPARED = ("greedy", "greedy:point", "edgent", "neurosurgeon", "fixed:3,1")
 COMPARED_SEEDS = (0, 1, 2, 3)
 TIGHT_DEADLINE_MS = 120.0
 
