@@ -18,7 +18,7 @@ from pathlib import Path
 import numpy as np
 
 from hasten.core.scenario import Scenario, scenario_from
-from hasten.fidelity.conform import conform
+from hasten.fidelity.conform import compare
 from hasten.fidelity.overhead import with_overhead
 from hasten.fidelity.profiling import measure
 from hasten.networks.default import build_default
@@ -92,7 +92,7 @@ def main() -> None:
         print(f"{'load':>5} {'scheduler':12} {'seed':>4} " + " ".join(f"{head:>9}" for head in heads) + "  within")
         for load in [float(text) for text in arguments.loads.split(",")]:
             scenario = scenario_of(package.path, slowdowns, 1000.0 * load / alone_ms, arguments.seconds)
-            for entry in conform(scenario, names, range(arguments.seeds), None, quiet)["results"]:
+            for entry in compare(scenario, names, range(arguments.seeds), None, quiet).document["results"]:
                 simulated, real = entry["simulated"], entry["real"]
                 accuracy = [side["on_time_accuracy"] for side in (simulated, real)]
                 latency = [

@@ -30,7 +30,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
-from edge_order import EventClock
+from edge_order import EventClock, OneWorker
 from numpy.typing import NDArray
 
 from hasten.core.profile import Profile, SegmentBatches, read_profile
@@ -95,16 +95,8 @@ class Alone(Segments):
         return (1,)
 
 
-class OneWorker:
-    """Takes as long as measured."""
-
-    count = 1
-
-    def __init__(self, clock: EventClock) -> None:
-        self._clock = clock
-
-    def start(self) -> None:
-        """Nothing to get ready."""
+class MeasuredWorker(OneWorker):
+    """Takes as long as measured, for one task and for several."""
 
     def execute(self, worker: int, request: Request, done: Callable[[Any], None]) -> None:
         """Answer a task after its time."""
@@ -118,14 +110,11 @@ class OneWorker:
         computed = [Computed(Status.DONE, 0, 1.0, 0.0, alone_ms) for _ in requests]
         self._clock.call_at(self._clock.now_ms() + took_ms, lambda: done(computed))
 
-    def close(self, wait_s: float) -> None:
-        """Nothing is left."""
-
 
 def in_time(network: Any, chosen: Sequence[tuple[int, int]], load: float, tasks: int, seed: int) -> float:
     """The share of tasks answered in time, in per cent; each is of one of the ``chosen`` segments."""
     clock, rng = EventClock(), np.random.default_rng(seed)
-    core = EdgeCore([network], OneWorker(clock), clock)
+    core = EdgeCore([network], MeasuredWorker(clock), clock)
     mean_ms = float(np.mean([network.edge_ms(*segment) for segment in chosen]))
     devices = [CarriedWork() for _ in range(DEVICES)]
     counted = [0]
@@ -149,7 +138,7 @@ def in_time(network: Any, chosen: Sequence[tuple[int, int]], load: float, tasks:
 def exits_by_devices(network: Any, accuracy: Sequence[float], gaps_ms: NDArray[Any], deadline_ms: float) -> float:
     """On-time accuracy when each device takes the best exit that the edge's report lets it expect in time."""
     clock = EventClock()
-    core = EdgeCore([network], OneWorker(clock), clock)
+    core = EdgeCore([network], MeasuredWorker(clock), clock)
     devices = itertools.cycle(CarriedWork() for _ in range(DEVICES))
     gained = [0.0]
     order = sorted(range(1, len(accuracy) + 1), key=lambda exit_: -accuracy[exit_ - 1])

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import shutil
-
 import pytest
-from playwright.sync_api import expect, sync_playwright
+from chromium import browser, needs_chromium
+from playwright.sync_api import expect
 from report_results import HOSTILE, result, scenario
 
 from hasten.report.run_report import write_run_report
 
-CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
-pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="no Chromium on PATH (apt-get install chromium)")
+pytestmark = needs_chromium
+__all__ = ["browser"]
 
 
 @pytest.fixture(scope="module")
@@ -21,14 +20,6 @@ def address(tmp_path_factory):
         path, scenario(HOSTILE), [result(), result(HOSTILE)], f"hasten simulate {HOSTILE}", {HOSTILE: HOSTILE}
     )
     return path.as_uri()
-
-
-@pytest.fixture(scope="module")
-def browser():
-    with sync_playwright() as playwright:
-        running = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
-        yield running
-        running.close()
 
 
 @pytest.fixture

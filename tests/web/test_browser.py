@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 import json
-import shutil
 import time
 
 import pytest
-from playwright.sync_api import expect, sync_playwright
+from chromium import browser, needs_chromium
+from playwright.sync_api import expect
 from web_logs import told_round
 
 from hasten.web.folder import RunFolder
 from hasten.web.server import WebPlace, WebServer
 
-CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
-pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="no Chromium on PATH (apt-get install chromium)")
+pytestmark = needs_chromium
+__all__ = ["browser"]
 
 
 class Dial:
@@ -29,14 +29,6 @@ class Dial:
     def do(self, order):
         self.orders.append(order)
         return f"rate set to {order['value']}"
-
-
-@pytest.fixture(scope="module")
-def browser():
-    with sync_playwright() as playwright:
-        running = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
-        yield running
-        running.close()
 
 
 @pytest.fixture

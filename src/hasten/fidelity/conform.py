@@ -42,18 +42,6 @@ class Conformed(NamedTuple):
     """Simulated and run, for each entry of the document's results."""
 
 
-def conform(
-    scenario: Scenario,
-    schedulers: Sequence[str],
-    seeds: Sequence[int],
-    out_dir: Path | None,
-    progress: ProgressCall,
-    virtual: bool = False,
-) -> dict[str, Any]:
-    """The document of :func:`compare` alone."""
-    return compare(scenario, schedulers, seeds, out_dir, progress, virtual).document
-
-
 def compare(
     scenario: Scenario,
     schedulers: Sequence[str],

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import threading
 import time
+from abc import ABC, abstractmethod
 from collections import deque
 from dataclasses import dataclass, field
 from types import TracebackType
-from typing import Any, Protocol, Self
+from typing import Any, Self
 
 from hasten.runtime.edge.connections import Guest
 from hasten.runtime.edge.server import EdgeServer
@@ -16,6 +17,8 @@ from hasten.web.track import quantile
 Plain = dict[str, Any]
 SAMPLE_S, KEPT = 0.25, 241
 """A minute of samples."""
+PATIENCE_S = 5.0
+"""A sample that takes longer is given up."""
 NOW = 21
 """So many samples, five seconds, are the present."""
 MOST_DEVICES, MOST_EVENTS = 500, 200
@@ -36,30 +39,22 @@ class EdgeSample:
     """Of each device, in the order of coming: its tasks so far, and its share of a worker."""
 
 
-class EdgeWatch:
-    """A source for the page, as a context manager: an edge that listens, and what it tells its operator."""
+class SampledEdge(ABC):
+    """A source for the page, as a context manager: an edge by samples that a thread takes until it ends."""
 
     kind = "edge"
 
     def __init__(self) -> None:
-        self.rounds: dict[str, EdgeWatch] = {"edge": self}
+        self.rounds: dict[str, SampledEdge] = {"edge": self}
         self._began_s = time.monotonic()
         self._samples: deque[EdgeSample] = deque(maxlen=KEPT)
         self._events: deque[Plain] = deque(maxlen=MOST_EVENTS)
         self._told = 0
-        self._guests: dict[Guest, None] = {}
         self._stop = threading.Event()
-        self._server: EdgeServer
         self._thread = threading.Thread(target=self._run, name="watch-edge", daemon=True)
 
-    def begin(self, server: EdgeServer) -> Self:
-        """Watch this edge."""
-        self._server = server
-        self._thread.start()
-        return self
-
     def __enter__(self) -> Self:
-        """Watching has begun."""
+        """Watching begins when there is an edge."""
         return self
 
     def __exit__(
@@ -67,15 +62,9 @@ class EdgeWatch:
     ) -> None:
         """Watch no longer."""
         self._stop.set()
-        self._thread.join(1.0)
+        self._thread.join(PATIENCE_S)
 
-    def hear(self, text: str) -> None:
-        """The edge tells its operator something; from any thread."""
-        self._told += 1
-        event = {"number": self._told, "at_ms": self._now_ms(), "stream": -1, "kind": "note", "text": text, "count": 1}
-        self._events.append(event)
-
-    def refresh(self) -> None:
+    def refresh(self) -> None:  # noqa: B027 - it is for sources that have to look
         """Samples come by themselves."""
 
     def summaries(self) -> list[Plain]:
@@ -93,6 +82,42 @@ class EdgeWatch:
     def events(self, after: int) -> list[Plain]:
         """Those after a number."""
         return [event for event in list(self._events) if event["number"] > after]
+
+    def rows(self, first: EdgeSample, last: EdgeSample) -> list[Plain]:
+        """Each device, with what it had between two samples, where that is known."""
+        return []
+
+    @abstractmethod
+    def head(self, sample: EdgeSample) -> Plain:
+        """What there is to say of the edge as a whole."""
+
+    def hear(self, text: str) -> None:
+        """A note for whoever looks; from any thread."""
+        self._told += 1
+        event = {"number": self._told, "at_ms": self._now_ms(), "stream": -1, "kind": "note", "text": text, "count": 1}
+        self._events.append(event)
+
+    @abstractmethod
+    def _run(self) -> None:
+        """Take samples until it is time to stop."""
+
+    def _now_ms(self) -> float:
+        return round(1000.0 * (time.monotonic() - self._began_s), 1)
+
+
+class EdgeWatch(SampledEdge):
+    """An edge that listens, and what it tells its operator."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._guests: dict[Guest, None] = {}
+        self._server: EdgeServer
+
+    def begin(self, server: EdgeServer) -> Self:
+        """Watch this edge."""
+        self._server = server
+        self._thread.start()
+        return self
 
     def rows(self, first: EdgeSample, last: EdgeSample) -> list[Plain]:
         """Each device, with what it had between two samples."""
@@ -150,30 +175,11 @@ class EdgeWatch:
         busy = sum(backlog_ms > 0.0 for backlog_ms in report.backlog_ms)
         self._samples.append(EdgeSample(self._now_ms(), backlog_ms, report.waiting, busy, totals, devices))
 
-    def _now_ms(self) -> float:
-        return round(1000.0 * (time.monotonic() - self._began_s), 1)
-
-
-class WatchedEdge(Protocol):
-    """An edge whose counters are sampled."""
-
-    def samples(self, since_ms: float) -> list[EdgeSample]:
-        """Those after a time."""
-
-    def events(self, after: int) -> list[Plain]:
-        """Those after a number."""
-
-    def rows(self, first: EdgeSample, last: EdgeSample) -> list[Plain]:
-        """Each device, with what it had between two samples."""
-
-    def head(self, sample: EdgeSample) -> Plain:
-        """What there is to say of the edge as a whole."""
-
 
 class EdgeUpdates:
     """What one page is sent of an edge."""
 
-    def __init__(self, watch: WatchedEdge) -> None:
+    def __init__(self, watch: SampledEdge) -> None:
         self._watch = watch
         self._sent_ms, self._event = -1.0, 0
         self._rows: list[Plain] = []
