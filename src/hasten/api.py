@@ -21,7 +21,7 @@ def simulate(scenario: Scenario, scheduler: Scheduler | str, seed: int = 0) -> R
     Raises:
         InputError: no scenario (a path, say), no scheduler, or no seed.
 
-    Example:
+    Examples:
         >>> import hasten as hs
         >>> hs.simulate(hs.load_scenario("examples/three-cameras.yaml"), "greedy").on_time_accuracy  # doctest: +SKIP
         0.69

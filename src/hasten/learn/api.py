@@ -63,7 +63,7 @@ def train(
         InputError: an unknown setting, a scenario in which nothing can be learned, a file that cannot be written.
         Interrupted: a Ctrl-C; its ``training`` holds the best policy so far.
 
-    Example:
+    Examples:
         >>> import hasten as hs
         >>> scheduler = hs.train(hs.load_scenario("examples/three-cameras.yaml"), seed=0)  # doctest: +SKIP
         >>> scheduler.save("policy.onnx")  # doctest: +SKIP

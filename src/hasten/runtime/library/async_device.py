@@ -26,7 +26,7 @@ class AsyncDevice:
 
     hasten does not run in your event loop but in its own thread, so neither holds the other up.
 
-    Example:
+    Examples:
         >>> import hasten as hs
         >>> async def main(frame):
         ...     async with hs.AsyncDevice("my.hasten", edge="192.0.2.7:7700", deadline_ms=80) as device:

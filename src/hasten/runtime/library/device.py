@@ -77,7 +77,7 @@ class Device:
     Raises:
         InputError: something given cannot be used.
 
-    Example:
+    Examples:
         >>> import hasten as hs
         >>> with hs.Device("my.hasten", edge="192.0.2.7:7700", deadline_ms=80) as device:  # doctest: +SKIP
         ...     print(device.infer(frame).label)

@@ -62,7 +62,7 @@ class Edge:
     Raises:
         InputError: something given cannot be used, or the port is taken.
 
-    Example:
+    Examples:
         >>> import hasten as hs
         >>> with hs.Edge(["my.hasten"], port=0) as edge:  # doctest: +SKIP
         ...     print(edge.address)
