@@ -54,3 +54,11 @@ def sent_until(trace, end):
     rest = end - cycles * trace.period_ms if cycles else end
     whole = sum(b * (t1 - t0) for b, t0, t1 in zip(bits, starts, ends, strict=True)) if cycles else 0.0
     return cycles * whole + sum(b * max(min(t1, rest) - t0, 0.0) for b, t0, t1 in zip(bits, starts, ends, strict=True))
+
+
+def test_changes_come_again_with_each_period():
+    trace = rate_trace(np.array([0.0, 1000.0]), np.array([1.0, 8.0]), 2000.0)
+    expected = [(0.0, 1.0), (1000.0, 8.0), (2000.0, 1.0), (3000.0, 8.0), (4000.0, 1.0)]
+    assert list(trace.changes(4500.0)) == expected
+    assert [trace.at(at_ms) for at_ms, _ in expected] == [rate for _, rate in expected]
+    assert list(rate_trace(np.zeros(1), np.array([5.0])).changes(1e9)) == [(0.0, 5.0)]

@@ -58,3 +58,10 @@ def test_runs_without_a_single_task_or_answer_have_a_report(tmp_path):
     for number, one in enumerate((empty, lost)):
         page, *_ = write_run_report(tmp_path / f"{number}.html", scenario(), [one], COMMAND)
         assert "before their deadline: 0.000" in page.read_text(encoding="utf-8")
+
+
+def test_the_best_may_have_failed_on_the_first_seed(tmp_path):
+    page = tmp_path / "report.html"
+    best, other = result("best", seed=1), result("other", gain=np.zeros(8))
+    write_run_report(page, scenario(), [best, other, result("other", seed=1, gain=np.zeros(8))], COMMAND)
+    assert "best answers the largest share" in page.read_text(encoding="utf-8")

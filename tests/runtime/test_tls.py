@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import ssl
+from pathlib import Path
 
 import pytest
 from certificates import Authority
@@ -105,7 +106,7 @@ def test_an_expired_certificate_is_said_by_the_device_and_when_the_edge_starts(p
     (trouble, *_), _, ended = meeting(package, expired, client_tls(authority.certificate))
     assert trouble.startswith("the edge's certificate has expired: renew it on the edge; this device's date is 20")
     assert ended["tls_left"] >= 1
-    said = own_certificate(expired.certificate, server_tls(*expired))
+    said = own_certificate(expired.certificate, expired.certificate.read_text(), server_tls(*expired))
     assert "is not valid (certificate has expired): renew it, or set this machine's clock" in said
 
 
@@ -201,10 +202,15 @@ def test_a_certificate_of_tomorrow_is_a_question_of_the_devices_clock():
 
 
 def test_what_an_edge_says_of_its_certificate(authority, edge):
-    told = own_certificate(edge.certificate, server_tls(*edge, client_ca=authority.certificate))
+    told = own_certificate(
+        edge.certificate, edge.certificate.read_text(), server_tls(*edge, client_ca=authority.certificate)
+    )
     assert "is of DNS:localhost, IP:127.0.0.1, valid until" in told
+    shown, context = edge.certificate.read_text(), server_tls(*edge)
+    for renewed in (authority.identity("nameless").certificate, Path("gone.pem")):  # devices still see the old one
+        assert "valid until" in own_certificate(renewed, shown, context)
     nameless = authority.identity("nameless")
-    told = own_certificate(nameless.certificate, server_tls(*nameless))
+    told = own_certificate(nameless.certificate, nameless.certificate.read_text(), server_tls(*nameless))
     assert "has no subjectAltName: devices will refuse it" in told
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from stopping import LOSS, stopping_profile
@@ -9,8 +11,10 @@ from stopping import LOSS, stopping_profile
 from hasten.api import simulate
 from hasten.core.scenario import scenario_from
 from hasten.core.timing import is_on_time
+from hasten.runtime.device.device_times import DeviceTimes
 from hasten.schedulers import make_scheduler
 from hasten.sim import replay, simulate_realizations
+from hasten.sim.finishes import finishes_of
 
 
 def scenario(folder, order="grant", stops=True, **given):
@@ -115,3 +119,24 @@ def test_greedy_and_the_views_of_devices_run_with_stops(tmp_path):
         with_stops, without = (scenario(tmp_path, "ready", stops, **changes) for stops in (True, False))
         gained = simulate(with_stops, make_scheduler("greedy")).on_time_accuracy
         assert gained > simulate(without, make_scheduler("greedy")).on_time_accuracy
+
+
+def test_where_nothing_is_known_of_a_task_it_goes_all_the_way(tmp_path):
+    """Realizations drawn elsewhere: by themselves, and beside one that knows."""
+    loaded = scenario(tmp_path)
+    known = loaded.realize(1)
+    unknown = replace(known, ease=None)
+    (hard,) = simulate_realizations(loaded, make_scheduler("greedy"), [replace(known, ease=np.ones(known.tasks))])
+    for drawn in ([unknown], [known, unknown]):
+        found = simulate_realizations(loaded, make_scheduler("greedy"), drawn)[-1]
+        assert np.array_equal(found.finish_ms, hard.finish_ms)
+        assert np.array_equal(found.answered_exit, hard.answered_exit)
+
+
+def test_a_device_that_finishes_a_task_runs_the_heads_on_its_way(tmp_path):
+    loaded = scenario(tmp_path, view={"kind": "device"})
+    finishes, times = finishes_of(loaded, loaded.options), DeviceTimes(loaded.devices[0].profile, 1.0)
+    for cut in range(finishes.ways.shape[1]):
+        for i in range(finishes.ways[0, cut]):
+            exit_ = int(finishes.exit[0, cut, i])
+            assert finishes.device_ms[0, cut, i] == pytest.approx(times.profiled_ms((cut, exit_)))

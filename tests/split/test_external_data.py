@@ -115,6 +115,11 @@ def test_sizes_are_counted_before_any_file_is_looked_at(place):
     huge.dims[0] = -1
     with pytest.raises(InputError, match=r"weight w: dims: got \[-1, 8\]"):
         read_onnx(saved(place, huge))
+    for kind in (0, 99):
+        unknown = outside(WEIGHT, "w", location="all.bin")
+        unknown.data_type = kind
+        with pytest.raises(InputError, match=f"weight w: data_type: got {kind}, expected a type"):
+            read_onnx(saved(place, unknown))
     with pytest.raises(InputError, match="expected at most 100 bytes"):
         read_onnx(saved(place, outside(WEIGHT, "w", location="all.bin")), limit=100)
 

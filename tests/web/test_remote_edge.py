@@ -31,6 +31,8 @@ def test_the_text_of_an_edge():
     figures, totals = edge_figures(TEXT)
     assert totals == {"answered": 42, "late": 3, "refused": 7}
     assert figures["hasten_edge_backlog_seconds"] == 0.0125 and figures["hasten_edge_devices"] == 3.0
+    many = TEXT.replace('outcome="done"} 40.0', 'outcome="done"} 1.234567e+06')
+    assert many != TEXT and edge_figures(many)[1]["answered"] == 1234567 + 2
     with pytest.raises(ValueError, match="no metrics of an edge"):
         edge_figures("process_cpu_seconds_total 3.0\n")
 

@@ -22,7 +22,7 @@ T = TypeVar("T")
 
 DATA_HELP = "digits, cifar10, a folder of arrays or of pictures by class, an .npz file, or MODULE:FUNCTION."
 NARROW_HELP = "Learn to send so few features behind this layer."
-STOP_HELP = "Let tasks stop early where confident, for at most this loss (0.005)."
+STOP_HELP = "Let tasks stop early where confident, for at most this loss, e.g. 0.005; without it never."
 TRAIN_HELP = "none, heads or all; auto: what does not answer better than guessing yet."
 
 

@@ -58,8 +58,9 @@ def run(
         check_folder(out, "--out")
     specs = split_specs(schedulers)
     with ExitStack() as stack:
-        temporary = tempfile.TemporaryDirectory(prefix="hasten-run-")
-        kept = Path(stack.enter_context(temporary)) if out is None and trace is not None else out
+        kept = out
+        if kept is None and trace is not None:
+            kept = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="hasten-run-")))
         with page_of_run(web, web_token_file, kept, console) as (folder, changes), progress_bar(console) as progress:
             outcome = run_scenario(loaded, specs, range(seeds), out_dir=folder, progress=progress, changes=changes)
         lines = _write_trace(trace, kept, outcome.results) if trace is not None and kept is not None else []

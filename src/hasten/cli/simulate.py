@@ -41,6 +41,10 @@ def simulate(
     chosen = make_schedulers(schedulers)
     check_outputs(json=json_to, report=report, trace=trace)
     check_report(report)
+    if trace is not None:
+        from hasten.report.timeline_sources import require_times
+
+        require_times(loaded)
     results = []
     with progress_bar(console) as progress, suppress(KeyboardInterrupt):
         for i, scheduler in enumerate(until_asked(chosen)):

@@ -6,6 +6,7 @@ transfer's end is one search (:func:`hasten.core.timing.transfer_end`).
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import lru_cache
 from itertools import accumulate
@@ -42,6 +43,16 @@ class RateTrace:
     def at(self, now_ms: float) -> float:
         """The rate in force at ``now_ms``, bits per millisecond."""
         return float(rate_at(now_ms, self.from_ms, self.bits_per_ms, self.period_ms))
+
+    def changes(self, until_ms: float) -> Iterator[tuple[float, float]]:
+        """When the rate changes up to a time, and to what, the first at 0; periods follow each other."""
+        begin_ms = 0.0
+        while begin_ms <= until_ms:
+            for after_ms, rate in zip(self.from_ms, self.bits_per_ms, strict=True):
+                if begin_ms + after_ms > until_ms:
+                    return
+                yield float(begin_ms + after_ms), float(rate)
+            begin_ms += self.period_ms
 
     def transfer_end(self, start_ms: float, payload_bits: float) -> float:
         """When a transfer of this size that starts at ``start_ms`` ends (infinity: never)."""

@@ -38,7 +38,7 @@ def write_run_report(
 
 def run_blocks(scenario: Scenario, results: Sequence[Result], adaptive: str) -> list[Block]:
     """What every run has: accuracy, latency, and the choices of the scheduler ``adaptive`` over time."""
-    first = min(result.seed for result in results)
+    first = min(result.seed for result in results if result.scheduler == adaptive)
     one_seed = [result for result in results if result.seed == first]
     rates = rates_chart(scenario, first)
     chosen = next(result for result in one_seed if result.scheduler == adaptive)

@@ -1,4 +1,4 @@
-"""The numbers beside a page, as CSV: its runs, and their tasks. Plain CSV (RFC 4180), a row each, with a head."""
+"""The numbers beside a page, as CSV: its runs, and their tasks. Plain CSV, a row each, with a head."""
 
 from __future__ import annotations
 

@@ -26,9 +26,7 @@ def simulated_round(scenario: Scenario, result: Result) -> TracedRound:
     Raises:
         InputError: devices do, as they see by themselves.
     """
-    if scenario.view.kind == "device":
-        expected = "fresh, or a run in virtual time: what devices finish by themselves the simulator keeps no times of"
-        raise InputError(scenario.name, "view.kind", "device", expected)
+    require_times(scenario)
     from hasten.sim.stage_times import stage_times
 
     realization = scenario.realize(result.seed)
@@ -61,6 +59,13 @@ def simulated_round(scenario: Scenario, result: Result) -> TracedRound:
         tasks.append(TracedTask(f"{stream} #{number}", tracks[0], arrival_ms, deadline_ms, ended, stages, told))
     until_ms = float(result.arrival_ms.max(initial=0.0))
     return TracedRound(f"{result.scheduler}, seed {result.seed}", tasks, _rates(realization.rates, names, until_ms))
+
+
+def require_times(scenario: Scenario) -> None:
+    """Raise an :class:`InputError` where simulated tasks have no times of stages."""
+    if scenario.view.kind == "device":
+        expected = "fresh, or a run in virtual time: what devices finish by themselves the simulator keeps no times of"
+        raise InputError(scenario.name, "view.kind", "device", expected)
 
 
 def logged_rounds(path: Path, only: Collection[str] | None = None) -> list[TracedRound]:
@@ -123,13 +128,9 @@ def _told(stream: str, number: int, decision: Sequence[int], latency_ms: float |
 
 
 def _rates(rates: Sequence[RateTrace], names: Sequence[str], until_ms: float) -> dict[str, list[tuple[float, float]]]:
-    """Where each link's rate changes, up to a time; a rate that comes again is told once."""
+    """Where each link's rate changes, up to a time."""
     called = ["uplink"] if len(rates) == 1 else [f"uplink of {name}" for name in names]
     return {
-        name: [
-            (float(at_ms), float(rate) / BITS_PER_MS_PER_MBPS)
-            for at_ms, rate in zip(trace.from_ms, trace.bits_per_ms, strict=True)
-            if at_ms <= until_ms
-        ]
+        name: [(at_ms, rate / BITS_PER_MS_PER_MBPS) for at_ms, rate in trace.changes(until_ms)]
         for name, trace in zip(called, rates, strict=True)
     }

@@ -8,7 +8,7 @@ from __future__ import annotations
 import socket
 import threading
 from collections.abc import Iterable, Mapping
-from socketserver import TCPServer
+from socketserver import TCPServer, ThreadingMixIn
 from typing import Any
 from wsgiref.simple_server import WSGIRequestHandler, WSGIServer
 
@@ -64,9 +64,9 @@ class MetricsServer:
 
     def close(self) -> None:
         """Answer nobody any more."""
-        self._server.shutdown()
-        self._server.server_close()
+        threading.Thread(target=self._server.shutdown, daemon=True).start()
         self._thread.join(1.0)
+        self._server.server_close()
 
 
 class _Handler(WSGIRequestHandler):
@@ -79,7 +79,8 @@ class _Handler(WSGIRequestHandler):
 def _server(place: ListenPlace) -> WSGIServer:
     found = socket.getaddrinfo(place.host, place.port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)[0]
 
-    class Server(WSGIServer):
+    class Server(ThreadingMixIn, WSGIServer):  # one who asks slowly keeps nobody waiting
+        daemon_threads, block_on_close = True, False
         address_family = found[0]
 
         def server_bind(self) -> None:

@@ -209,21 +209,26 @@ def pack_ranking(ranking: Ranking) -> Ranked:
 def pack_tasks(realizations: Sequence[Realization]) -> Tasks:
     """Lay the tasks of all rows one behind the other."""
     number = np.array([realization.tasks for realization in realizations], dtype=np.int64)
-    first = np.concatenate([[0], np.cumsum(number)[:-1]]).astype(np.int64)
     return Tasks(
-        first=first,
+        first=np.concatenate([[0], np.cumsum(number)[:-1]]).astype(np.int64),
         number=number,
         arrival_ms=np.concatenate([realization.arrival_ms for realization in realizations]),
         stream=np.concatenate([realization.stream for realization in realizations]),
         rate_factor=np.concatenate([realization.rate_factor for realization in realizations]),
         **_pack_noise(realizations),
-        ease=np.concatenate([np.zeros(0) if it.ease is None else it.ease for it in realizations]),
+        ease=_pack_ease(realizations),
     )
+
+
+def _pack_ease(realizations: Sequence[Realization]) -> FloatArray:
+    """How easy the tasks of all rows are; empty where it is known of none, 1 (they go all the way) where of some."""
+    eases = [np.ones(it.tasks) if it.ease is None else it.ease for it in realizations]
+    return np.concatenate(eases) if any(it.ease is not None for it in realizations) else np.zeros(0)
 
 
 def _pack_noise(realizations: Sequence[Realization]) -> dict[str, FloatArray]:
     """The noise of all rows; empty where none has any."""
-    if all(realization.noise is None for realization in realizations):
+    if all(it.noise is None for it in realizations):
         return {name: np.zeros(0) for name in Noise.__dataclass_fields__}
     noises = [no_noise(it.tasks) if it.noise is None else it.noise for it in realizations]
     return {name: np.concatenate([getattr(it, name) for it in noises]) for name in Noise.__dataclass_fields__}

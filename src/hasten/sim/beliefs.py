@@ -67,7 +67,7 @@ NO_JOB, BEGIN, FINISH, ALONE = range(4)
 # The edge's numbers: work begun lately for all; gain that is certain since it was asked for; when each of W workers
 # began, and how long that was predicted to take
 ALL_LOAD, ALL_RESIDUAL_MS, ALL_MS, GAINED, EDGE_WORKERS = range(5)
-# Its counts: the first task that waits, how many do; tasks without an outcome; events due, and ever; who is served
+# Its counts: the first task that waits; tasks without an outcome; events due, and ever; who is served
 WAITS_FIRST, OPEN, EVENTS, EVENTS_EVER, SERVED = range(5)
 
 EVENTS_PER_TASK = 5
@@ -87,7 +87,7 @@ class StreamBeliefs(NamedTuple):
     mark: IntArray
     """(T, MARKS)"""
     edge: FloatArray
-    """(B, EDGE_WORKERS + 4 W): with room to lay waiting tasks out over the workers."""
+    """(B, EDGE_WORKERS + 3 W): with room to lay waiting tasks out over the workers."""
     served: IntArray
     """(B, SERVED + W)"""
     event_ms: FloatArray
@@ -114,7 +114,7 @@ def new_beliefs(
         pending=np.zeros((rows, streams, MOST_PENDING, PING_REPORT + report)),
         frame=np.zeros((slots, REPORT + report)),
         mark=np.zeros((slots, MARKS), dtype=np.int64),
-        edge=np.zeros((rows, EDGE_WORKERS + 4 * workers)),
+        edge=np.zeros((rows, EDGE_WORKERS + 3 * workers)),
         served=np.zeros((rows, SERVED + workers), dtype=np.int64),
         event_ms=np.zeros((rows, events)),
         event=np.zeros((rows, events), dtype=np.int64),

@@ -22,6 +22,7 @@ from hasten.sim.beliefs import (
     DUE_MS,
     EVENTS,
     FALLBACK,
+    FINISH,
     FIRST,
     GAINED,
     HELD,
@@ -52,11 +53,11 @@ from hasten.sim.beliefs import (
     WORKERS,
 )
 from hasten.sim.device_jobs import backlog_ms, begin_job, best_within, end_task, queue_job
-from hasten.sim.device_pings import want_rate, watch, workers_of
+from hasten.sim.device_pings import want_rate, watch
 from hasten.sim.device_projection import project
 from hasten.sim.device_rescue import finished, last_word, look, rescue_now
 from hasten.sim.device_view import believed_rtt_ms, forget, hand_over, hear_answer, hear_nothing, hear_pong
-from hasten.sim.edge_side import arrive, end_service, make_report, pass_last_start
+from hasten.sim.edge_side import arrive, end_service, make_report, pass_last_start, workers_of
 from hasten.sim.event_heap import (
     AT_EDGE_NOW,
     BACK,
@@ -144,6 +145,8 @@ def end_job(lane: Lane, m: int, now_ms: float, world: World) -> None:
         begin_job(lane, m, now_ms, world)
     mark, column = beliefs.mark[lane.first_slot + k], world.state.column[lane.first_slot + k]
     is_frame = mark[JOB] == BEGIN and mark[WAY] != NOBODY and world.rules.needs.payload_bits[m, column] > 0
+    if mark[JOB] != FINISH and mark[WAY] != NOBODY:  # a way of finishing is spent beside what was decided
+        world.state.device_done_ms[lane.first_slot + k] = now_ms
     later_ms = 0.0 if is_frame else extra_ms(tasks, lane.first_task + k, False)
     if later_ms == 0.0:
         take_result(lane, k, now_ms, world)
@@ -164,8 +167,6 @@ def take_result(lane: Lane, k: int, now_ms: float, world: World) -> None:
     mark[JOB] = NO_JOB
     planned, done = rules.payload_bits[m, option] > 0, mark[WAY] != NOBODY
     sends = rules.needs.payload_bits[m, state.column[slot]] > 0
-    if done:
-        state.device_done_ms[slot] = now_ms
     if sends and done:
         mark[CUT] = beliefs.finishes.partition[m, option]
         hand_over(lane, k, now_ms, world)

@@ -35,22 +35,15 @@ from hasten.sim.beliefs import (
     SAVED_BYTES,
     SAVED_MS,
     SENT_MS,
-    SERVED,
     TRIPS,
     USED_MS,
     WAITED_MS,
     WANTED_MS,
-    StreamBeliefs,
 )
+from hasten.sim.edge_side import workers_of
 from hasten.sim.event_heap import PING, TICK, push
 from hasten.sim.service import transfer
 from hasten.sim.world import Lane, World
-
-
-@inlined
-def workers_of(beliefs: StreamBeliefs) -> int:
-    """How many workers the edge has."""
-    return int(beliefs.served.shape[1]) - SERVED
 
 
 @inlined

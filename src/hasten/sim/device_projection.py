@@ -31,7 +31,8 @@ from hasten.sim.beliefs import (
     UNSEEN_MS,
     WORKERS,
 )
-from hasten.sim.device_pings import forgotten, workers_of
+from hasten.sim.device_pings import forgotten
+from hasten.sim.edge_side import workers_of
 from hasten.sim.world import Lane, World
 
 

@@ -76,7 +76,7 @@ from hasten.sim.beliefs import (
 from hasten.sim.device_jobs import end_task
 from hasten.sim.device_pings import link_idle, reckon_trip, send_ping
 from hasten.sim.device_rescue import rescue_now, watch_task
-from hasten.sim.edge_side import edge_workers
+from hasten.sim.edge_side import workers_of
 from hasten.sim.event_heap import AT_EDGE_NOW, OVERDUE, push
 from hasten.sim.service import too_late, transfer
 from hasten.sim.world import Lane, World
@@ -194,7 +194,7 @@ def hear_pong(lane: Lane, m: int, at: int, now_ms: float, world: World) -> None:
         learn_rate(own, sent_ms, now_ms, 0.0, bits - PING_BITS)
     elif clean:
         learn_trip(lane, m, sent_ms, now_ms, world)
-    longest_ms = ping[PING_REPORT + REPORT_MS + edge_workers(lane.row, world) - 1]
+    longest_ms = ping[PING_REPORT + REPORT_MS + workers_of(world.beliefs) - 1]
     reported_ms = reported_at(now_ms, own[RTT_MS])
     k = beliefs.counts[lane.row, m, FIRST]
     while k != NOBODY:

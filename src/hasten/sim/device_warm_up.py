@@ -49,7 +49,7 @@ from hasten.sim.beliefs import (
     WAITS_FIRST,
     WANTED_MS,
 )
-from hasten.sim.device_pings import workers_of
+from hasten.sim.edge_side import workers_of
 from hasten.sim.event_heap import PING, TICK, push
 from hasten.sim.world import World
 

@@ -1,7 +1,8 @@
 """The edge of simulated devices, compiled: whom it takes, when each runs, and the load that it tells.
 
-The law is that of ``runtime.edge``: a task that could not be in time beside those already here is told LATE at once,
-unless one of a device that has asked for much more gives way to it.
+The law is that of ``runtime.edge`` in order of arrival, with tasks run one by one and room for all that wait. A task
+that could not be in time beside those already here is told LATE at once, unless one of a device that has asked for
+much more gives way to it.
 """
 
 from __future__ import annotations
@@ -36,6 +37,7 @@ from hasten.sim.beliefs import (
     WAITS_FIRST,
     WITHIN_MS,
     WORD,
+    StreamBeliefs,
 )
 from hasten.sim.event_heap import BACK, EDGE_END, LAST_START, push
 from hasten.sim.service import extra_ms, taken_ms
@@ -43,9 +45,9 @@ from hasten.sim.world import Lane, World
 
 
 @inlined
-def edge_workers(row: int, world: World) -> int:
+def workers_of(beliefs: StreamBeliefs) -> int:
     """How many workers the edge has."""
-    return int(world.beliefs.served.shape[1]) - SERVED
+    return int(beliefs.served.shape[1]) - SERVED
 
 
 @inlined
@@ -133,7 +135,7 @@ def serve_now(lane: Lane, k: int, worker: int, now_ms: float, world: World) -> N
     edge[ALL_MS], own[BEGUN_MS] = now_ms, now_ms
     beliefs.mark[lane.first_slot + k, WORD] = RUNS
     served[SERVED + worker] = k
-    workers = edge_workers(lane.row, world)
+    workers = workers_of(world.beliefs)
     edge[EDGE_WORKERS + worker], edge[EDGE_WORKERS + workers + worker] = now_ms, work_ms
     needs_ms = world.rules.needs.edge_ms[m, world.state.column[lane.first_slot + k]]
     end_ms = now_ms + taken_ms(needs_ms, tasks.edge_factor, lane.first_task + k)
@@ -149,7 +151,7 @@ def arrive(lane: Lane, k: int, now_ms: float, world: World) -> None:
     frame[ARRIVED_MS] = now_ms
     beliefs.numbers[lane.row, m, WITHIN_MS] = frame[LATEST_MS] - now_ms
     free = NOBODY
-    for w in range(edge_workers(lane.row, world)):
+    for w in range(workers_of(world.beliefs)):
         if served[SERVED + w] == NOBODY:
             free = w
     in_time = now_ms <= last_start_ms(lane, k, world) if free != NOBODY else make_way(lane, k, now_ms, world)
@@ -225,7 +227,7 @@ def make_way(lane: Lane, k: int, now_ms: float, world: World) -> bool:
 def fits(lane: Lane, k: int, now_ms: float, world: World) -> bool:
     """Whether a task would start in time behind all that wait and do not give way."""
     beliefs = world.beliefs
-    workers = edge_workers(lane.row, world)
+    workers = workers_of(world.beliefs)
     free_ms = beliefs.edge[lane.row, EDGE_WORKERS + 2 * workers : EDGE_WORKERS + 3 * workers]
     lay_out_running(lane.row, now_ms, free_ms, world)
     at = beliefs.served[lane.row, WAITS_FIRST]

@@ -10,7 +10,8 @@ DECIDED, JOB_END, JOB_DONE, AT_EDGE_NOW, EDGE_END, LAST_START, BACK, LOOK_NOW, L
     range(13)
 )
 """Kinds of events."""
-INDEX_BITS, KIND_BITS = 24, 4
+INDEX_BITS, KIND_BITS = 25, 4
+"""An index is a task's number in its run, at most ``core.arrivals.MAX_TASKS``; or a worker's, a stream's, a ping's."""
 INDICES, KINDS = 1 << INDEX_BITS, 1 << KIND_BITS
 
 

@@ -1,4 +1,7 @@
-"""How devices can finish tasks that they have sent, or begun: times and accuracies of every way, as flat arrays."""
+"""How devices can finish tasks that they have sent, or begun: times and accuracies of every way, as flat arrays.
+
+Where tasks may stop early a way's time has the heads that it passes, as the runtime's; it goes on to its exit, though.
+"""
 
 from __future__ import annotations
 
@@ -89,11 +92,18 @@ def _fill(made: Finishes, m: int, scenario: Scenario) -> None:
     stream = scenario.devices[m]
     profile = stream.profile
     ends_ms = np.concatenate([[0.0], np.cumsum([block.device_ms for block in profile.blocks])])
+
+    def way_ms(cut: int, number: int) -> float:
+        head = profile.exits[number - 1]
+        passed_ms = profile.passed_ms("device", cut, head.after_block, number)
+        blocks_ms = float(ends_ms[head.after_block] - ends_ms[cut])
+        return stream.slowdown * (blocks_ms + head.device_ms) + stream.slowdown * passed_ms
+
     for cut in range(len(profile.blocks) + 1):
         ways = sorted(
             (
                 head.accuracy_at(head.after_block),
-                stream.slowdown * float(ends_ms[head.after_block] - ends_ms[cut] + head.device_ms),
+                way_ms(cut, number),
                 number,
                 head.after_block,
             )

@@ -13,7 +13,7 @@ from hasten.core.timing import rate_at
 from hasten.sim.arrays import FloatArray
 from hasten.sim.beliefs import PLANNED_RTT_MS, SEEN_RATE, UNSEEN_MS, WORKERS
 from hasten.sim.device_events import see
-from hasten.sim.device_pings import workers_of
+from hasten.sim.edge_side import workers_of
 from hasten.sim.stages import copy
 from hasten.sim.world import Lane, World
 

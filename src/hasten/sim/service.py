@@ -25,8 +25,9 @@ def transfer(start_ms: float, payload_bits: float, links: Links, row: int, link:
 def needs_column(task: int, stream: int, option: int, tasks: Tasks, rules: Rules) -> int:
     """The column of ``rules.needs`` of a task with ``option``: where it stops, it knows by itself."""
     exits = rules.needs.until.shape[2]
+    ease = tasks.ease[task] if len(tasks.ease) > 0 else 1.0  # none is easy
     k = 0
-    while k < exits - 1 and tasks.ease[task] >= rules.needs.until[stream, option, k]:
+    while k < exits - 1 and ease >= rules.needs.until[stream, option, k]:
         k += 1
     return int(option * exits + k)
 

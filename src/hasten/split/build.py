@@ -5,7 +5,7 @@ from __future__ import annotations
 import tempfile
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from pathlib import Path
 
@@ -234,27 +234,28 @@ def _verify_against(reference: nn.Module, executor: Executor, samples: Inputs, r
     manifest = executor.package.manifest
     with torch.no_grad():
         answers = [named_outputs(call(reference, batch_like(samples, frame))) for frame in inputs]
-    options = manifest.options()
-    for done, (exit_, partition) in enumerate(options, start=1):
-        whole = [{name: tensor[0].numpy() for name, tensor in answer[exit_ - 1].items()} for answer in answers]
-        option_error(executor, exit_, partition, inputs, whole)
-        report(done / len(options))
     whole_of = {
         number: [{name: tensor[0].numpy() for name, tensor in answer[number - 1].items()} for answer in answers]
         for number in range(1, len(manifest.exits) + 1)
     }
+    options = manifest.options()
+    for done, (exit_, partition) in enumerate(options, start=1):
+        option_error(executor, exit_, partition, inputs, whole_of[exit_])
+        report(done / len(options))
     stop_error(executor, inputs, whole_of)
 
 
 @contextmanager
 def _untimed_package(content: Content, path: Path) -> Iterator[Package]:
     """The package without times, in a file without a name beside ``path``."""
-    try:
-        with tempfile.TemporaryFile(dir=path.parent) as file:
+    with ExitStack() as stack:
+        try:
+            file = stack.enter_context(tempfile.TemporaryFile(dir=path.parent))
             content.write(file, _untimed(content.manifest()))
-            yield package_in(file, path)
-    except OSError as error:
-        raise InputError(path, "output", str(path), f"a writable file ({error.strerror})") from None
+            package = package_in(file, path)
+        except OSError as error:
+            raise InputError(path, "output", str(path), f"a writable file ({error.strerror})") from None
+        yield package
 
 
 def _untimed(manifest: PackageManifest) -> Profile:

@@ -62,6 +62,7 @@ class Executor:
         options: the (exit, partition) pairs that will be asked for (default: all). Only their segments are built by
             :meth:`warm`, and no other takes their place.
         role: whose part of these options runs here; None: both.
+        stops: whether tasks may stop early, where the package knows of that.
         make: makes a session (for tests).
         clock: seconds, to measure how long that takes.
     """
@@ -74,6 +75,7 @@ class Executor:
         options: Iterable[tuple[int, int]] | None = None,
         role: Role | None = None,
         *,
+        stops: bool = True,
         make: Callable[[Package, Key, int], Session] = make_session,
         clock: Callable[[], float] = time.perf_counter,
     ) -> None:
@@ -92,7 +94,9 @@ class Executor:
         self._build_ms: dict[Key, float] = {}
         self._calls = 0
         self._often: dict[Key, tuple[float, int]] = {}
-        self._wanted = segments_of(package.manifest, package.manifest.options() if options is None else options, role)
+        self._stops = stops
+        asked = package.manifest.options() if options is None else options
+        self._wanted = segments_of(package.manifest, asked, role, stops)
 
     def prefix(self, partition: int, inputs: Sequence[Array]) -> list[Array]:
         """Run blocks 1..``partition`` (at least 1) on the network's input; return the cut's tensors (1, *shape)."""
@@ -151,13 +155,9 @@ class Executor:
         What does not fit into the memory beside those before it is left out; :meth:`shortfall` tells.
         """
         if options is not None:
-            self._wanted = segments_of(self.package.manifest, options, self.role)
+            self._wanted = segments_of(self.package.manifest, options, self.role, self._stops)
         for key in self._wanted:
-            if (
-                key in self._sessions
-                or not self._sessions
-                or self._held_bytes() + self.segment_bytes(key) <= self.memory_bytes
-            ):
+            if not self._sessions or self.has_room(key):
                 self._run_once(key)
 
     def hold(self, keys: Sequence[Key]) -> None:

@@ -36,6 +36,8 @@ def read_external(model: onnx.ModelProto, path: Path, limit: int) -> LightModel:
     for item in outside:
         if min(item.dims, default=0) < 0:
             raise InputError(f"{path}: weight {item.name}", "dims", list(item.dims), "sizes from 0")
+        if item.data_type not in onnx.helper.get_all_tensor_dtypes():
+            raise InputError(f"{path}: weight {item.name}", "data_type", item.data_type, "a type of ONNX tensors")
     size = model.ByteSize() + sum(map(nbytes, outside))
     if size > limit:
         raise InputError(path, "weights", f"{size} bytes", f"at most {limit} bytes")

@@ -122,12 +122,14 @@ def new_tensors(begin: Cut, end: Cut) -> tuple[TensorSpec, ...]:
     return tuple(spec for spec in end.tensors if spec.name not in known)
 
 
-def segments_of(manifest: PackageManifest, options: Iterable[tuple[int, int]], role: Role | None = None) -> list[Key]:
+def segments_of(
+    manifest: PackageManifest, options: Iterable[tuple[int, int]], role: Role | None = None, stops: bool = True
+) -> list[Key]:
     """The segments that (exit, partition) pairs need where ``role`` runs, those needed most first.
 
     A device runs a whole exit, or a prefix; what finishes an offloaded task there when the edge fails comes last. An
-    edge finishes what is offloaded. None stands for both parts of every pair. Where tasks may stop early, that comes
-    after what the pairs need in any case.
+    edge finishes what is offloaded. None stands for both parts of every pair. Where tasks may stop early
+    (``stops``), what that needs comes after the pairs, and before what a device needs only when the edge fails.
     """
     first: list[Key] = []
     rescue: list[Key] = []
@@ -142,8 +144,9 @@ def segments_of(manifest: PackageManifest, options: Iterable[tuple[int, int]], r
         if partition and role != "edge":
             first.append(Key("prefix", partition, 0))
         (rescue if role == "device" else first).append(Key("finish", partition, exit_))
-    first += [Key("check", *pair) for pair in manifest.checks()]
-    if role != "edge":
+    if stops:
+        first += [Key("check", *pair) for pair in manifest.checks()]
+    if stops and role != "edge":
         first += [Key("onward", *pair) for pair in manifest.onwards()]
     return list(dict.fromkeys(first + rescue))
 

@@ -16,7 +16,7 @@ from hasten.web.edge import PATIENCE_S, EdgeSample, SampledEdge
 Plain = dict[str, Any]
 ASK_S = 0.5
 MOST_BYTES = 1 << 20
-LINE = re.compile(r"(?P<name>[a-zA-Z_:][\w:]*)(?:\{(?P<labels>.*)\})? (?P<value>[-+.\dinfNa]+)")
+LINE = re.compile(r"(?P<name>[a-zA-Z_:][\w:]*)(?:\{(?P<labels>.*)\})? (?P<value>\S+)")
 OUTCOME = re.compile(r'outcome="(\w+)"')
 NOT_ONE = "an edge's metrics: HOST:PORT of `hasten edge --metrics [HOST:]PORT`"
 

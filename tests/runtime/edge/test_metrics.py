@@ -107,8 +107,8 @@ def test_the_dashboard_is_laid_out_without_overlaps():
 
 def test_tasks_that_are_run_together_are_work_once():
     counts = EdgeCounts()
-    counts.ran(1.0, 10.0, 1)
+    counts.ran(1.0, 10.0)
     for _ in range(4):
-        counts.ran(1.0, 16.0, 4)
+        counts.ran(1.0, 16.0, 0.25)
     assert counts.work_ms == 26.0
     assert counts.services.summary().sum_ms == 74.0

@@ -226,11 +226,16 @@ def test_one_that_cannot_be_decoded_is_refused_and_the_others_are_answered(batch
     def broken():
         raise CodecError("not a payload")
 
-    asked = requests(batching, 2, 0, 3)
+    def too_large():
+        raise MemoryError
+
+    asked = requests(batching, 2, 0, 4)
     asked[1] = Request(batching, 0, 2, broken, 100, math.inf)
-    first, second, third = compute_together(asked)
+    asked[2] = Request(batching, 0, 2, too_large, 100, math.inf)
+    first, second, third, fourth = compute_together(asked)
     assert second == Refusal(Code.PAYLOAD, "not a payload")
-    assert first.status is third.status is Status.DONE
+    assert isinstance(third, Refusal) and third.code is Code.FAILED
+    assert first.status is fourth.status is Status.DONE
 
 
 def test_a_batch_that_fails_is_run_one_by_one(batching, monkeypatch):

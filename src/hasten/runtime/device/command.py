@@ -8,7 +8,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from hasten.core.errors import HastenError, InputError
+from hasten.core.errors import InputError
 from hasten.core.output import write_bytes
 from hasten.runtime.device.answer_sinks import open_answers
 from hasten.runtime.device.answers import Answers
@@ -114,12 +114,12 @@ def run_device(
                     await work.run(line, plan.deadline_ms, log, tell)
             finally:
                 tally.failure = line.agent.failure
+                if stream.profile is not None:
+                    write_bytes(stream.profile, line.agent.learnt_profile().to_json().encode())
                 for task in beside:
                     task.cancel()
                     with contextlib.suppress(asyncio.CancelledError):
                         await task
-                if stream.profile is not None:
-                    write_bytes(stream.profile, line.agent.learnt_profile().to_json().encode())
 
     try:
         if learning is not None and stream.log is not None:
@@ -144,5 +144,5 @@ async def _follow_file(files: WatchedFiles, plan: DevicePlan, line: AgentLine, n
                 if version.package.digest != line.digest:
                     await line.switch(version)
                     note(f"device: {version.package.manifest.name} {version.package.digest[:12]} from now on")
-            except HastenError as error:
+            except Exception as error:  # of whatever kind: the version before serves
                 note(f"device: goes on with the version before: {error}")

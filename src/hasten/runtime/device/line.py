@@ -98,7 +98,7 @@ class AgentLine:
 
     @asynccontextmanager
     async def taking(self, start_ms: float, log: TaskLog, told: Told) -> AsyncIterator[None]:
-        """Within, tasks may be taken one by one; at the end those that have arrived get a second to end."""
+        """Within, tasks may be taken one by one; at the end those that have arrived get 0.7 s to end."""
 
         def begin(version: _Version) -> AbstractAsyncContextManager[None]:
             on_task = told(version.prepared)

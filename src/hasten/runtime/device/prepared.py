@@ -116,7 +116,8 @@ class PreparedDevice:
         if not named and not isinstance(self._scheduler, Scheduler):
             expected = "a name such as 'greedy', or an object with name, reset and decide"
             raise InputError("device", "scheduler", plan.scheduler, expected)
-        self._executor = Executor(self.package, memory_bytes=plan.memory_mb << 20, role="device")
+        stops = self.times.confidence is not None
+        self._executor = Executor(self.package, memory_bytes=plan.memory_mb << 20, role="device", stops=stops)
 
     @asynccontextmanager
     async def agent(

@@ -15,6 +15,7 @@ import threading
 import time
 from collections.abc import Callable, Mapping
 from typing import NamedTuple
+from urllib.parse import urlsplit
 
 from opentelemetry.context import Context
 from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
@@ -171,8 +172,9 @@ def open_traces(otel: str | TracerProvider, note: Callable[[str], None]) -> Task
         return TaskTraces(tracer, tracer, lambda: None)
     if not otel.startswith(("http://", "https://")):
         raise InputError("device", "otel", otel, "http://HOST:PORT of a collector, for example http://localhost:4318")
-    url = otel if otel.count("/") > 2 else f"{otel}/v1/traces"
-    trouble = _Trouble(url, note)
+    parts = urlsplit(otel)
+    url = otel if parts.path.strip("/") else f"{otel.rstrip('/')}/v1/traces"
+    trouble = _Trouble(f"{parts.hostname}:{parts.port}" if parts.port else str(parts.hostname), note)
     services = os.environ.get("OTEL_SERVICE_NAME", "hasten-device"), "hasten-edge"
     providers = [_provider(service, url) for service in services]
 
@@ -199,12 +201,12 @@ def _provider(service: str, url: str) -> SdkTracerProvider:
 class _Trouble(logging.Handler):
     """Hears what the exporter has to say, and tells it once."""
 
-    def __init__(self, url: str, note: Callable[[str], None]) -> None:
+    def __init__(self, where: str, note: Callable[[str], None]) -> None:
         super().__init__(logging.WARNING)
-        self._url, self._note, self._told = url, note, False
+        self._where, self._note, self._told = where, note, False
 
     def emit(self, record: logging.LogRecord) -> None:
         """Something is wrong."""
         if not self._told:
             self._told = True
-            self._note(f"traces cannot be sent to {self._url} ({record.getMessage()[:200]}); tasks go on")
+            self._note(f"traces cannot be sent to {self._where} ({record.getMessage()[:200]}); tasks go on")

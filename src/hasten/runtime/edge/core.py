@@ -279,7 +279,7 @@ class EdgeCore:
             for ticket, one in zip(tickets, computed, strict=True):
                 if isinstance(one, Computed):
                     took_ms = one.decode_ms + one.compute_ms
-                    self.counts.ran(ticket.started_ms - ticket.arrived_ms, took_ms, len(tickets))
+                    self.counts.ran(ticket.started_ms - ticket.arrived_ms, took_ms, ticket.share(len(tickets)))
                     self._correction.measured(*ticket.request.ran(one.stopped, ticket.profiled_ms), took_ms, now)
             start = self._next(worker, now, told)
             told += [(ticket, self._told_of(ticket, one, now)) for ticket, one in zip(tickets, computed, strict=True)]

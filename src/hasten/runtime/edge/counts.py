@@ -37,8 +37,8 @@ class EdgeCounts:
                 ended = _ANSWERED[outcome.status] if isinstance(outcome, EdgeAnswer) else _REFUSED[outcome.code]
                 self.totals[ended] += 1
 
-    def ran(self, waited_ms: float, took_ms: float, together: int) -> None:
-        """A task was run, ``together`` of them at once."""
+    def ran(self, waited_ms: float, took_ms: float, share: float = 1.0) -> None:
+        """A task was run; this share of its time alone was the worker's, if others ran along."""
         self.waits.add(waited_ms)
         self.services.add(took_ms)
-        self.work_ms += took_ms / together
+        self.work_ms += took_ms * share

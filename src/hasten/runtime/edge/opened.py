@@ -98,6 +98,7 @@ class OpenedEdge:
         if plan.queue not in QUEUES:
             raise InputError("edge", "queue", plan.queue, " or ".join(QUEUES))
         self._tls = _tls(plan)
+        self._certificate = Path(plan.tls_cert).read_text(encoding="ascii", errors="replace") if plan.tls_cert else ""
         self._quota = Quota(plan.quota_tasks, plan.quota_queue, plan.quota_mb << 20)
         if plan.token and plan.token_file:
             raise InputError("edge", "token", "a token and a file", "one of them")
@@ -160,7 +161,7 @@ class OpenedEdge:
         """Tell what devices find of the edge's certificate, and again when that has changed: it may expire."""
         if self._plan.tls_cert is None or self._tls is None:
             return
-        told = own_certificate(Path(self._plan.tls_cert), self._tls)
+        told = own_certificate(Path(self._plan.tls_cert), self._certificate, self._tls)
         if told != before:
             self._notes.tell("certificate", told)
         loop = asyncio.get_running_loop()

@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Sequence
 from pathlib import Path
 
-from hasten.core.errors import HastenError, InputError
+from hasten.core.errors import InputError
 from hasten.core.profile import Profile
 from hasten.runtime.edge.core import EdgeCore
 from hasten.runtime.edge.served import Served
@@ -126,7 +126,7 @@ class PackageFolder:
         for path in changed:
             try:
                 digest = await packages.add(path)
-            except HastenError as error:
+            except Exception as error:  # the other files of this look would not be looked at again
                 self._refused(error)
                 continue
             before, self._served[path] = self._served.get(path), digest
@@ -141,5 +141,5 @@ class PackageFolder:
     def _listed(self) -> list[Path]:
         return [path for path in self._folder.glob("*.hasten") if not path.name.startswith(".")]
 
-    def _refused(self, error: HastenError) -> None:
+    def _refused(self, error: Exception) -> None:
         self._notes.tell("package", f"edge: left out until it changes: {error}")

@@ -51,6 +51,10 @@ class Ticket:
         request = self.request
         return request.served.batch_factor(request.cut, request.exit, count) if count > 1 else 1.0
 
+    def share(self, count: int) -> float:
+        """The part of its time alone that each of so many takes of the worker's."""
+        return self.factor(count) / count
+
     @property
     def last_start_ms(self) -> float:
         """Started later, it could not be in time."""

@@ -73,7 +73,6 @@ class Served:
         self.reader, self.payloads = OutputReader(package.manifest), OutputPayloads(package.manifest)
         self.codecs = {cut.codec: make_codec(cut.codec) for cut in package.manifest.cuts}
         self.types = [types_bytes(cut.tensors) for cut in package.manifest.cuts]
-        """What is served, and where its tasks may stop early."""
         plain = self.profile.stopping(None)
         self._edge_ms, self._stopping_ms = (
             _edge_times(option_table([StreamCosts(times, edge_slowdown=slowdown)])) for times in (plain, self.profile)

@@ -75,15 +75,20 @@ def tls_trouble(error: BaseException) -> tuple[str, str]:
     return TROUBLES.get(reason, ("tls", f"no TLS connection ({reason})"))
 
 
-def own_certificate(certificate: Path, context: ssl.SSLContext) -> str:
+def own_certificate(certificate: Path, shown: str, context: ssl.SSLContext) -> str:
     """What devices will find of the edge's certificate, in words: whom it names, until when, and what is wrong.
 
-    Asked of a handshake in memory, as a device would make it that trusts this very file.
+    Asked of a handshake in memory, as a device would make it that trusts what is shown.
+
+    Args:
+        certificate: the file, for the words.
+        shown: its text when the edge began, which is what devices see until it starts again.
+        context: the edge's.
     """
     device = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     device.check_hostname = False
     device.verify_flags |= ssl.VERIFY_X509_PARTIAL_CHAIN
-    device.load_verify_locations(certificate)
+    device.load_verify_locations(cadata=shown)
     try:
         found = _shaken(context, device)
     except ssl.SSLCertVerificationError as error:

@@ -79,6 +79,8 @@ def compute_together(requests: Sequence[Request]) -> list[Computed | Refusal]:
             tensors.append(request.tensors())
         except CodecError as error:
             refused[i] = Refusal(Code.PAYLOAD, str(error))
+        except BaseException as error:  # as of one task alone: whatever it is, the worker goes on
+            refused[i] = failed(error)
     decoded_ms = now_ms() - started_ms
     if not tensors:
         return [refused[i] for i in range(len(requests))]

@@ -140,7 +140,7 @@ class DeviceProcess:
         self._package = open_package(message["package"])
         profile = read_profile(Path(message["profile"])) if message["profile"] else self._package.profile
         self._profile = profile.stopping(message["max_accuracy_loss"])
-        self._executor = Executor(self._package, role="device")
+        self._executor = Executor(self._package, role="device", stops=self._profile.confidence is not None)
         self._executor.warm()
         return {}
 

@@ -232,6 +232,18 @@ def test_sizes_are_checked_before_anything_is_received(edge):
         connection.close()
 
 
+def test_a_body_may_not_be_longer_than_announced(edge):
+    """With both headers chunks win, and could go on for ever."""
+    connection = http.client.HTTPConnection(edge.addresses["oip"].removeprefix("http://"), timeout=20)
+    connection.putrequest("POST", "/v2/models/tiny/infer")
+    for name, value in {**BEARER, "Content-Length": "10", "Transfer-Encoding": "chunked"}.items():
+        connection.putheader(name, value)
+    connection.endheaders(b"20\r\n" + bytes(32) + b"\r\n")  # the last chunk never comes
+    answer = connection.getresponse()
+    assert answer.status == 400 and "more than the 10 bytes" in json.loads(answer.read())["error"]
+    connection.close()
+
+
 def test_paths_that_are_none(edge):
     assert ask(edge, "GET", "/v2/models/other")[0] == 404
     assert ask(edge, "GET", "/v3")[0] == 404

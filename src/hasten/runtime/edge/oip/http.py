@@ -139,6 +139,8 @@ async def _received(request: Request, size: int) -> bytearray:
         async with asyncio.timeout(RECEIVE_S):
             async for part in request.stream():
                 body += part
+                if len(body) > size:  # sent in chunks, whatever was announced
+                    raise AskError(Trouble.WRONG, f"body: got more than the {size} bytes of its Content-Length")
     except TimeoutError:
         raise AskError(Trouble.WRONG, f"body: got {len(body)} bytes in {RECEIVE_S:.0f} s, expected {size}") from None
     except ClientDisconnect:

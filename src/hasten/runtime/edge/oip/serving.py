@@ -109,7 +109,7 @@ class OipServer:
         try:
             self.grpc = ListenPlace(place.host, self._bind(server, ListenPlace(place.host, self._grpc_port(place))))
             await server.start()
-        except InputError as error:
+        except Exception as error:  # whatever it is, who opens the door must hear of it
             self._error = error
             return
         finally:
