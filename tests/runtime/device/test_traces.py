@@ -128,7 +128,7 @@ def test_a_collector_is_sent_two_services(package, monkeypatch):
 
 def test_a_collector_that_is_not_there_costs_one_line(package):
     notes = []
-    plan = DevicePlan(deadline_ms=5000.0, otel="http://127.0.0.1:9")
+    plan = DevicePlan(deadline_ms=5000.0, otel="http://me:secret@127.0.0.1:9/")
     result = run_device(package.path, plan, DeviceStream(arrivals="periodic:100", tasks=3), on_note=notes.append)
     assert result.tasks == 3
     assert len([note for note in notes if "traces cannot be sent to http://127.0.0.1:9/v1/traces" in note]) == 1

@@ -172,9 +172,9 @@ def open_traces(otel: str | TracerProvider, note: Callable[[str], None]) -> Task
         return TaskTraces(tracer, tracer, lambda: None)
     if not otel.startswith(("http://", "https://")):
         raise InputError("device", "otel", otel, "http://HOST:PORT of a collector, for example http://localhost:4318")
-    parts = urlsplit(otel)
-    url = otel if parts.path.strip("/") else f"{otel.rstrip('/')}/v1/traces"
-    trouble = _Trouble(f"{parts.hostname}:{parts.port}" if parts.port else str(parts.hostname), note)
+    url = otel if urlsplit(otel).path.strip("/") else f"{otel.rstrip('/')}/v1/traces"
+    parts = urlsplit(url)
+    trouble = _Trouble(parts._replace(netloc=parts.netloc.rpartition("@")[2]).geturl(), note)  # without a password
     services = os.environ.get("OTEL_SERVICE_NAME", "hasten-device"), "hasten-edge"
     providers = [_provider(service, url) for service in services]
 
