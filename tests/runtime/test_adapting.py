@@ -8,11 +8,13 @@ from __future__ import annotations
 
 import itertools
 import random
+from dataclasses import replace
 
 import pytest
 from virtual_cases import alone, between, offloaded, run, told, worth
 
 from hasten.runtime.wire.frames import Kind
+from hasten.runtime.wire.tasks import Status
 
 LEAST = 0.95
 LEARNING_S = 2.0
@@ -25,6 +27,27 @@ def test_with_a_good_edge_everything_goes_there():
     assert world.notes == ["edge connected"]
     for record in records[5:]:
         assert record["latency_ms"] == pytest.approx(record["predicted_ms"], abs=1.0)
+
+
+@pytest.mark.parametrize("deadline_ms", [100.0, 27.0], ids=["answers itself", "cannot answer itself"])
+def test_an_edge_that_says_when_to_try_again_is_left_alone_until_then(deadline_ms):
+    """Two tasks a second; one that the device cannot answer in time is sent all the same."""
+
+    def setting(world):
+        def late(answer):
+            first, last = world.edge.ran == 11, world.edge.ran == 12
+            return replace(answer, status=Status.LATE, retry_ms=1800.0) if first or last else answer
+
+        world.edge.answer = late
+
+    records, world = run(setting, tasks=30, rate_hz=2, scheduler="fixed:4,0", deadline_ms=deadline_ms)
+    sent = [bool(record["bytes"]) for record in records]
+    if deadline_ms < 28.0:  # what the shortest way takes here
+        assert all(sent) and world.edge.ran == 30
+        return
+    assert sent == [True] * 11 + [False] * 3 + [True] + [False] * 3 + [True] * 12
+    kept = [record for record in records if not record["bytes"]]
+    assert told(kept) == {("on_time", "answered", "refused"): 6}
 
 
 @pytest.mark.parametrize(("rate_hz", "tasks"), [(10, 450), (1, 45)])

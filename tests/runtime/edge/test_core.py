@@ -214,6 +214,31 @@ def test_a_task_that_has_become_late_does_not_wait_for_its_turn(edge, clock):
     assert clock.due == []
 
 
+def test_who_is_not_taken_is_told_when_a_task_like_it_would_be(edge, clock):
+    """To the moment: one that comes then is in time, one that comes before is not."""
+    within_ms = 2.5 * edge.task_ms
+    for tag in ("runs", "waits"):
+        edge.submit(tag)
+    for tag in ("next", "too many"):
+        edge.submit(tag, within_ms=within_ms)
+    retry_ms = edge.told[-1][2].retry_ms
+    assert edge.outcomes == {"too many": Status.LATE} and retry_ms == pytest.approx(0.5 * edge.task_ms)
+    clock.run(retry_ms - 0.1)
+    edge.submit("too early", within_ms=within_ms)
+    clock.run(0.2)
+    edge.submit("as told", within_ms=within_ms)
+    clock.run(FOREVER_MS)
+    late = [tag for tag, outcome in edge.outcomes.items() if outcome is Status.LATE]
+    assert late == ["too many", "too early"] and edge.outcomes["as told"] is Status.DONE
+
+
+def test_one_with_too_little_time_for_an_idle_edge_is_not_told_to_come_again(edge, clock):
+    edge.submit("runs")
+    edge.submit("hopeless", within_ms=0.5 * edge.task_ms)
+    (told,) = edge.told
+    assert (told[2].status, told[2].retry_ms) == (Status.LATE, 0.0)
+
+
 def test_a_stuck_worker_is_reckoned_with_and_told_of(edge, clock):
     edge.workers.factor = math.inf
     edge.submit("stuck")
@@ -248,6 +273,7 @@ def test_the_queue_is_bounded_also_for_tasks_that_never_expire(package, clock, l
     refused = [outcome for _, _, outcome in edge.told]
     assert [refusal.code for refusal in refused] == [Code.BUSY] * 2
     assert code in refused[0].text
+    assert refused[0].retry_ms == pytest.approx(edge.task_ms)  # then the next one starts, and leaves its place
     clock.run(FOREVER_MS)
     assert Counter(edge.outcomes.values()) == {Status.DONE: 4, Code.BUSY: 2}
     edge.submit("later")

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from hasten.runtime.wire.frames import (
     HEADER,
     MAGIC,
+    MOST_RETRY_MS,
     MOST_TASK,
     VERSION,
     Code,
@@ -72,6 +73,20 @@ def test_a_sealed_frame_that_is_damaged_is_not_believed(task, body, bits):
     except WireError:
         return
     assert found == []  # it still waits for the rest of a frame that seems to be larger
+
+
+@pytest.mark.parametrize(("retry_ms", "told"), [(0.0, 0), (0.2, 1), (12.0, 12), (1e9, MOST_RETRY_MS)])
+@pytest.mark.parametrize("size", [3, 100_000])
+def test_a_frame_says_when_to_try_again(retry_ms, told, size):
+    parser = FrameParser(LIMITS)
+    data, found = sealed(frame_bytes(Kind.SUBMIT, 7, bytes(size), retry_ms)), []
+    while data:
+        buffer = parser.buffer()
+        count = min(len(buffer), len(data))
+        buffer[:count] = data[:count]
+        data = data[count:]
+        found += parser.received(count)
+    assert [(frame.task, frame.retry_ms, len(frame.body)) for frame in found] == [(7, told, size)]
 
 
 def test_head_and_payload_are_sealed_together():

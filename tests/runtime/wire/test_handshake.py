@@ -27,8 +27,8 @@ def test_round_trips():
     assert parse_hello(body(hello_frame(hello))) == hello
     welcome = Welcome(123.5, 4.0, 2)
     assert parse_welcome(body(welcome_frame(welcome))) == welcome
-    refuse = parse_refuse(body(refuse_frame(1, Code.CUT, "no such cut")))
-    assert (refuse.code, refuse.text) == (Code.CUT, "no such cut")
+    refuse = parse_refuse(body(refuse_frame(1, Code.CUT, "no such cut", 3.0)), 3)
+    assert (refuse.code, refuse.text, refuse.retry_ms) == (Code.CUT, "no such cut", 3)
 
 
 @given(st.binary(max_size=400))

@@ -33,8 +33,8 @@ def body(frame: bytes) -> memoryview:
 
 
 def test_an_answer_comes_out_as_it_went_in():
-    answer = EdgeAnswer(Status.LATE, 3, 9, 0.5, 10, 20, 30, REPORT, 77.25)
-    assert parse_answer(body(answer_frame(1, answer))) == answer
+    answer = EdgeAnswer(Status.LATE, 3, 9, 0.5, 10, 20, 30, REPORT, 77.25, retry_ms=12)
+    assert parse_answer(body(answer_frame(1, answer)), 12) == answer
     answer.outputs = b"of the exit"
     assert parse_answer(body(answer_frame(1, answer))).outputs == b"of the exit"
 

@@ -199,8 +199,7 @@ class DeviceAgent:
         if deadline_ms is None:
             deadline_ms = self._settings.deadline_ms
         now = self._clock.now_ms()
-        arrived_ms = self._start_ms + arrival.at_ms
-        adapter = self._adapter
+        arrived_ms, adapter = self._start_ms + arrival.at_ms, self._adapter
         task = Task(number, arrival, arrived_ms, deadline_ms, arrived_ms + adapter.limit_ms(deadline_ms))
         self._endings.arrived(task)
         task.parts["wake"] = now - arrived_ms
@@ -226,6 +225,8 @@ class DeviceAgent:
             self._decide_alone(task, Fallback.UNREACHABLE)
         elif choice is None:
             self._drop(task, Reason.SCHEDULER)
+        elif choice.offloads and self._contact.asked_to_wait(task, now):
+            self._decide_alone(task, Fallback.REFUSED)
         elif task.arrived_ms + task.predicted_ms <= task.limit_ms:
             self._begin(task, choice, now)
             stays = not choice.offloads

@@ -7,6 +7,7 @@ teach, failures hand tasks to the rescue, a silent link is given up, and where t
 from __future__ import annotations
 
 import asyncio
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -26,7 +27,7 @@ from hasten.runtime.device.scheduler_adapter import SchedulerAdapter
 from hasten.runtime.device.settings import AgentSettings
 from hasten.runtime.device.stages import DeviceStage
 from hasten.runtime.device.tasks import Fallback, Outcome, Reason, Task
-from hasten.runtime.device.trials import Avoidance, Trials
+from hasten.runtime.device.trials import Avoidance, Retry, Trials
 from hasten.runtime.device.uplink import Uplink, UplinkUser
 from hasten.runtime.service_times import Segment
 from hasten.runtime.wire.handshake import Refuse, Welcome
@@ -72,7 +73,7 @@ class Contact:
         self._adapter, self._stage = parts.adapter, parts.stage
         self._flights, self._rescue = parts.flights, parts.rescue
         self._endings, self._teller = parts.endings, parts.teller
-        self._trials, self._avoidance = Trials(parts.settings.deadline_ms), Avoidance()
+        self._trials, self._avoidance, self._retry = Trials(parts.settings.deadline_ms), Avoidance(), Retry()
         self._edge, self._where = (1.0, 1), ""
         self._uplink = connect(self) if connect else None
         if self._uplink is not None:
@@ -110,6 +111,10 @@ class Contact:
     def usable(self, now: float) -> bool:
         """Whether anything should be sent: connected, heard of, and not left alone for a while."""
         return self.connected and self._link.knows_clock and not self._avoidance.avoids(now)
+
+    def asked_to_wait(self, task: Task, now: float) -> bool:
+        """Whether the edge has said that it is too early for such a task, which can be answered here as well."""
+        return self._retry.holds(now, task.deadline_ms) and self._stage.best_way(task, urgent=False) is not None
 
     def send(self, task: Task, payload: bytes) -> None:
         """Hand a task's frame to the link, if it still makes sense."""
@@ -189,7 +194,7 @@ class Contact:
         self._prober.connected(welcome.workers)
         self._flights.workers = welcome.workers
         if another:
-            self._avoidance = Avoidance()
+            self._avoidance, self._retry = Avoidance(), Retry()
         if another or (welcome.slowdown, welcome.workers) != self._edge:
             self._edge = (welcome.slowdown, welcome.workers)
             self._times.forget()
@@ -234,6 +239,7 @@ class Contact:
             transfer_ms = 8.0 * waits.wire_bytes / waits.seen.rate_bits_per_ms
             self._overheads.offload(now - waits.sent_ms - answer.edge_total_ms - self._link.rtt_ms - transfer_ms)
         if answer.status is Status.LATE:
+            self._retry.refused(now + answer.retry_ms - self._link.rtt_ms, waits.deadline_ms)
             self._rescue.now(waits, Fallback.LATE, Reason.CANCELLED_EDGE)
         elif answer.status is Status.INVALID:
             self._endings.end(waits, Outcome.INVALID, Reason.INVALID)
@@ -261,6 +267,8 @@ class Contact:
         kind = "".join(letter for letter in refuse.text if not letter.isdigit())
         self._teller.once(f"refused {kind}", f"edge refused: {refuse.text}")
         flight = self._flights.refused(task)
+        if refuse.retry_ms:
+            self._retry.refused(self._clock.now_ms() + refuse.retry_ms - self._link.rtt_ms, math.inf)
         if flight is not None and flight.task is not None:
             self._rescue.now(flight.task, Fallback.REFUSED, Reason.NO_EXIT_IN_TIME)
 

@@ -78,6 +78,7 @@ class Fallback(Enum):
     LATE = "late"
     """Link or edge, or the device's own part at its turn, would have been too late."""
     REFUSED = "refused"
+    """The edge did not take it, or had said when to try again and it was too early for that."""
     BAD_ANSWER = "bad_answer"
     """The answer cannot be true: of another exit, of no class, or without a probability."""
 

@@ -1,4 +1,4 @@
-"""When to send a frame for no task's sake: to learn whether an edge that was too slow, or hung, is worth it again.
+"""When to leave an edge alone, and when to send a frame for no task's sake: whether it is worth it again.
 
 A task that is kept on the device because the edge is not trusted is no risk: a copy of its input goes to the edge, and
 the times in the answer are all that is used of it. Trials come the more seldom the more often they were in vain.
@@ -64,3 +64,18 @@ class Avoidance:
     def avoids(self, now: float) -> bool:
         """Whether nothing should be sent."""
         return now < self._until_ms
+
+
+class Retry:
+    """Until when an edge that was too busy has asked to be left alone, by tasks with no more time than it refused."""
+
+    def __init__(self) -> None:
+        self._until_ms = self._deadline_ms = -1.0
+
+    def refused(self, until_ms: float, deadline_ms: float) -> None:
+        """A task with this deadline was; what the edge says last counts."""
+        self._until_ms, self._deadline_ms = until_ms, deadline_ms
+
+    def holds(self, now: float, deadline_ms: float) -> bool:
+        """Whether a task with this deadline would come too early."""
+        return now < self._until_ms and deadline_ms <= self._deadline_ms

@@ -157,7 +157,7 @@ class Uplink:
     def _handle(self, frame: Frame, answered: asyncio.Future[None]) -> None:
         self.heard_ms = self._clock_ms()
         if frame.kind is Kind.ANSWER:
-            self._user.edge_answered(frame.task, parse_answer(frame.body))
+            self._user.edge_answered(frame.task, parse_answer(frame.body, frame.retry_ms))
         elif frame.kind is Kind.PONG:
             self._user.edge_ponged(frame.task, *parse_pong(frame.body))
         elif frame.kind is Kind.WELCOME:
@@ -167,7 +167,7 @@ class Uplink:
                 answered.set_result(None)
                 self._user.edge_connected(welcome)
         else:
-            refuse = parse_refuse(frame.body)
+            refuse = parse_refuse(frame.body, frame.retry_ms)
             if frame.task:
                 self._user.edge_refused(frame.task, refuse)
             elif not answered.done():

@@ -53,6 +53,19 @@ class Admission:
             gone.append(victim)
         return Admitted(True, None, gone)
 
+    def retry_ms(self, ticket: Ticket, busy_ms: Sequence[float], now: float) -> float:
+        """In how long a task like one that cannot be in time would be, if nothing else came.
+
+        The wait before it grows shorter as time passes. Where it would be in time and others late for it, that is when
+        a worker gets free; 0 if a task with so little time would be late at an idle edge, too.
+        """
+        slack_ms = ticket.last_start_ms - ticket.arrived_ms
+        if slack_ms < 0.0:
+            return 0.0
+        within_ms = ticket.request.latest_ms - ticket.arrived_ms
+        beyond_ms = self._queue.forecast(busy_ms, now, within_ms)[0] - slack_ms
+        return beyond_ms if beyond_ms > 0.0 else min(busy_ms)
+
     def _hindrance(
         self, new: Ticket, busy_ms: Sequence[float], gone: list[Ticket]
     ) -> tuple[Refusal | None, list[Ticket]] | None:
@@ -62,11 +75,11 @@ class Admission:
         queue, limits = self._queue, self._limits
         if len(queue) - len(gone) >= limits.tasks:
             text = f"{len(queue)} tasks wait, which is all that may"
-            return Refusal(Code.BUSY, text), queue.waiting(gone)
+            return Refusal(Code.BUSY, text, min(busy_ms)), queue.waiting(gone)
         size_bytes, more_bytes = queue.size_bytes - sum(it.request.size_bytes for it in gone), new.request.size_bytes
         if size_bytes + more_bytes > limits.size_bytes:
             text = f"{queue.size_bytes} bytes wait and {more_bytes} came, expected {limits.size_bytes} at most"
-            return Refusal(Code.BUSY, text), queue.waiting(gone)
+            return Refusal(Code.BUSY, text, min(busy_ms)), queue.waiting(gone)
         in_the_way = queue.hindered(new, busy_ms, gone)
         if in_the_way is None or self._fit_together(new, busy_ms, gone):
             return None

@@ -7,6 +7,7 @@ connection goes on. What one device may have under way is bounded, so that no de
 from __future__ import annotations
 
 import asyncio
+import math
 from collections.abc import Callable
 from functools import partial
 from typing import Any
@@ -132,13 +133,20 @@ class EdgeConnection(asyncio.BufferedProtocol):
             request = task_request(self._served, parse_submit(frame.body))
             self._quota.require(len(self._tickets), self._guest.carried.waiting, self._bytes, request)
         except WireError as error:
-            refusal = Refusal(error.code, str(error))
+            retry_ms = self._soonest_end_ms() if error.code is Code.QUOTA else 0.0
+            refusal = Refusal(error.code, str(error), retry_ms)
             self._core.counts.ended(refusal)
             self._refuse(frame.task, refusal)
             return
         ticket = self._core.submit(request, self._replier(frame.task), self._guest.carried)
         self._tickets[ticket] = None
         self._bytes += request.size_bytes
+
+    def _soonest_end_ms(self) -> float:
+        """In how long the first of this device's tasks that run should be done; 0 if none runs."""
+        now = self._core.clock.now_ms()
+        ends_ms = [it.started_ms + it.predicted_ms - now for it in self._tickets if math.isfinite(it.started_ms)]
+        return max(min(ends_ms, default=0.0), 0.0)
 
     def _replier(self, task: int) -> Callable[[Ticket, EdgeAnswer | Refusal], None]:
         def reply(ticket: Ticket, outcome: EdgeAnswer | Refusal) -> None:
@@ -176,7 +184,7 @@ class EdgeConnection(asyncio.BufferedProtocol):
     def _refuse(self, task: int, refusal: Refusal) -> None:
         self._guest.refused += 1
         self._connections.refused(self._guest, refusal)
-        self._write(refuse_frame(task, refusal.code, refusal.text))
+        self._write(refuse_frame(task, refusal.code, refusal.text, refusal.retry_ms))
         self._count_idle_frame()
 
     def _count_idle_frame(self) -> None:

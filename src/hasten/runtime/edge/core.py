@@ -230,7 +230,8 @@ class EdgeCore:
         return LoadReport(self._sequence, len(self._queue), tuple(backlog_ms), *others)
 
     def _late(self, ticket: Ticket, now: float) -> EdgeAnswer:
-        return late(ticket, now, self._report(ticket.device, now))
+        retry_ms = self._admission.retry_ms(ticket, self._left_ms(now), now)
+        return late(ticket, now, self._report(ticket.device, now), retry_ms)
 
     def _told_of(self, ticket: Ticket, one: Computed | Refusal, now: float) -> EdgeAnswer | Refusal:
         return one if isinstance(one, Refusal) else answered(ticket, one, self._report(ticket.device, now))
@@ -243,7 +244,6 @@ class EdgeCore:
             self.clock.call_at(next_ms, partial(self._last_start_passed, next_ms))
 
     # Without the lock
-
     def _last_start_passed(self, awaited_ms: float) -> None:
         """Those that wait and could not be in time any more are told so."""
         told: Told = []

@@ -8,9 +8,10 @@ from hasten.runtime.wire.load import LoadReport
 from hasten.runtime.wire.tasks import EdgeAnswer, Status
 
 
-def late(ticket: Ticket, now: float, report: LoadReport) -> EdgeAnswer:
-    """It could not have been in time, and was not run."""
-    return EdgeAnswer(Status.LATE, ticket.request.exit, 0, 0.0, _us(now - ticket.arrived_ms), 0, 0, report)
+def late(ticket: Ticket, now: float, report: LoadReport, retry_ms: float) -> EdgeAnswer:
+    """It could not have been in time, and was not run; one with as much time may be in ``retry_ms``."""
+    waited_us = _us(now - ticket.arrived_ms)
+    return EdgeAnswer(Status.LATE, ticket.request.exit, 0, 0.0, waited_us, 0, 0, report, retry_ms=retry_ms)
 
 
 def answered(ticket: Ticket, computed: Computed, report: LoadReport) -> EdgeAnswer:

@@ -195,10 +195,12 @@ class Computed:
 
 @dataclass(frozen=True, slots=True)
 class Refusal:
-    """A task, or a connection, that is not taken: why."""
+    """A task, or a connection, that is not taken: why, and when one like it may be."""
 
     code: Code
     text: str
+    retry_ms: float = 0.0
+    """In so many ms, if nothing else comes; 0: nothing is known of that, or waiting does not help."""
 
 
 def compute(request: Request) -> Computed | Refusal:

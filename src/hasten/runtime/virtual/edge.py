@@ -172,8 +172,9 @@ class _EdgeSide:
     def write(self, data: bytes) -> None:
         """A whole frame; that is how the edge writes."""
         if Kind(data[5]) is Kind.ANSWER:
-            task = HEADER.unpack_from(data)[4]
-            data = answer_frame(task, self._edge.answer(parse_answer(memoryview(data)[HEADER.size :])))
+            _, _, _, retry_ms, task, _, _ = HEADER.unpack_from(data)
+            answer = parse_answer(memoryview(data)[HEADER.size :], retry_ms)
+            data = answer_frame(task, self._edge.answer(answer))
         self._connection.deliver(data)
 
     def close(self) -> None:

@@ -1,8 +1,11 @@
 """Frames between device and edge: a fixed header, then a body whose size was checked before it was received.
 
-All numbers are little-endian. Header (20 bytes): magic ``HSTN``, version u8, kind u8, reserved u16, task u32, body
+All numbers are little-endian. Header (20 bytes): magic ``HSTN``, version u8, kind u8, retry u16, task u32, body
 size u32, checksum u32. What is in the bodies: ``handshake`` (HELLO, WELCOME, REFUSE), ``tasks`` (SUBMIT, ANSWER) and
 ``load`` (PING, PONG).
+
+``retry`` says of a task that was not taken (REFUSE, or ANSWER with LATE) in how many ms one like it may be, if nothing
+else comes; 0 says nothing, as with every other frame.
 
 The checksum is the CRC-32 of all of the frame but the checksum itself; 0 stands for none, as where TLS sees to it.
 
@@ -11,6 +14,7 @@ The parser does no I/O. Frames larger than its staging buffer are received strai
 
 from __future__ import annotations
 
+import math
 import struct
 import zlib
 from collections.abc import Iterator, Mapping
@@ -25,6 +29,8 @@ OTHER_VERSION = "device and edge need the same version of hasten"
 HEADER = struct.Struct("<4sBBHIII")
 MOST_TASK = 0xFFFFFFFF
 """The largest task number."""
+MOST_RETRY_MS = 0xFFFF
+"""The longest that an edge can ask to wait."""
 
 _CHECKSUM = struct.Struct("<I")
 _SUMMED = HEADER.size - _CHECKSUM.size
@@ -88,6 +94,7 @@ class Frame:
     kind: Kind
     task: int
     body: memoryview
+    retry_ms: int = 0
 
 
 class FrameParser:
@@ -106,7 +113,7 @@ class FrameParser:
         self._filled = 0
         self._large: memoryview | None = None
         self._large_filled = 0
-        self._large_head = (Kind.PING, 0)
+        self._large_head = (Kind.PING, 0, 0)
         self._large_sums = (0, 0)
 
     def buffer(self) -> memoryview:
@@ -120,8 +127,8 @@ class FrameParser:
         if self._large is not None:
             self._large_filled += count
             if self._large_filled == len(self._large):
-                kind, task = self._large_head
-                frame = Frame(kind, task, self._large)
+                kind, task, retry_ms = self._large_head
+                frame = Frame(kind, task, self._large, retry_ms)
                 self._large = None
                 _require_sound(*self._large_sums, frame)
                 yield frame
@@ -130,7 +137,7 @@ class FrameParser:
         start = 0
         try:
             while self._filled - start >= HEADER.size:
-                magic, version, number, _, task, size, checksum = HEADER.unpack_from(self._staging, start)
+                magic, version, number, retry_ms, task, size, checksum = HEADER.unpack_from(self._staging, start)
                 limit = self.limits.get(number)
                 if magic != MAGIC or version != VERSION or limit is None or size > limit:
                     raise self._damage(magic, version, number, size, limit)
@@ -138,13 +145,13 @@ class FrameParser:
                 body_start = start + HEADER.size
                 end = body_start + size
                 if end <= self._filled:
-                    frame = Frame(kind, task, memoryview(bytes(self._staging[body_start:end])))
+                    frame = Frame(kind, task, memoryview(bytes(self._staging[body_start:end])), retry_ms)
                     _require_sound(checksum, self._head_sum(start), frame)
                     start = end
                     yield frame
                 elif HEADER.size + size > _STAGING_BYTES:
                     self._large_sums = checksum, self._head_sum(start)
-                    self._begin_large(kind, task, size, start)
+                    self._begin_large((kind, task, retry_ms), size, start)
                     start = self._filled
                     break
                 else:
@@ -171,16 +178,17 @@ class FrameParser:
             return WireError(Code.MALFORMED, f"frame: got kind {kind}, expected one of {accepted}")
         return WireError(Code.TOO_LARGE, f"frame: got a {_KINDS[kind].name} of {size} bytes, expected at most {limit}")
 
-    def _begin_large(self, kind: Kind, task: int, size: int, start: int) -> None:
+    def _begin_large(self, head: tuple[Kind, int, int], size: int, start: int) -> None:
         body = memoryview(bytearray(size))
         have = self._filled - start - HEADER.size
         body[:have] = self._staging[start + HEADER.size : self._filled]
-        self._large, self._large_filled, self._large_head = body, have, (kind, task)
+        self._large, self._large_filled, self._large_head = body, have, head
 
 
-def frame_bytes(kind: Kind, task: int, body: bytes) -> bytes:
-    """A whole frame, without a checksum."""
-    return HEADER.pack(MAGIC, VERSION, kind, 0, task, len(body), 0) + body
+def frame_bytes(kind: Kind, task: int, body: bytes, retry_ms: float = 0.0) -> bytes:
+    """A whole frame, without a checksum. ``retry_ms`` is rounded up: who waits for so long does not come early."""
+    retry = min(math.ceil(retry_ms), MOST_RETRY_MS)
+    return HEADER.pack(MAGIC, VERSION, kind, retry, task, len(body), 0) + body
 
 
 def sealed(begin: bytes, rest: bytes = b"") -> bytes:

@@ -52,6 +52,8 @@ class Refuse:
 
     code: int
     text: str
+    retry_ms: int = 0
+    """In how many ms a task like the one that was refused may be taken; 0: nothing is said."""
 
 
 def hello_frame(hello: Hello) -> bytes:
@@ -84,15 +86,15 @@ def parse_welcome(body: memoryview) -> Welcome:
     return welcome
 
 
-def refuse_frame(task: int, code: Code, text: str) -> bytes:
+def refuse_frame(task: int, code: Code, text: str, retry_ms: float = 0.0) -> bytes:
     """A REFUSE frame."""
-    return frame_bytes(Kind.REFUSE, task, bytes([code]) + text.encode()[:MAX_TEXT_BYTES])
+    return frame_bytes(Kind.REFUSE, task, bytes([code]) + text.encode()[:MAX_TEXT_BYTES], retry_ms)
 
 
-def parse_refuse(body: memoryview) -> Refuse:
-    """Read a REFUSE body."""
+def parse_refuse(body: memoryview, retry_ms: int = 0) -> Refuse:
+    """Read a REFUSE body; ``retry_ms`` is its header's."""
     require_size(body, 1, Kind.REFUSE)
-    return Refuse(body[0], _text(body[1:]))
+    return Refuse(body[0], _text(body[1:]), retry_ms)
 
 
 def _text(data: memoryview) -> str:

@@ -93,6 +93,8 @@ class EdgeAnswer:
     """The edge's clock when the answer was sent."""
     outputs: bytes | memoryview = b""
     """What the exit gave, as :class:`~hasten.runtime.wire.outputs.OutputPayloads` codes it; empty if not wanted."""
+    retry_ms: float = 0.0
+    """Of a LATE one: in how many ms a task with as much time may be in time; 0: nothing is said."""
 
     @property
     def edge_total_ms(self) -> float:
@@ -193,15 +195,16 @@ def answer_frame(task: int, answer: EdgeAnswer) -> bytes:
         answer.decode_us,
         answer.clock_ms,
     )
-    return frame_bytes(Kind.ANSWER, task, b"".join((head, report_bytes(answer.report), answer.outputs)))
+    body = b"".join((head, report_bytes(answer.report), answer.outputs))
+    return frame_bytes(Kind.ANSWER, task, body, answer.retry_ms)
 
 
-def parse_answer(body: memoryview) -> EdgeAnswer:
-    """Read an ANSWER body."""
+def parse_answer(body: memoryview, retry_ms: int = 0) -> EdgeAnswer:
+    """Read an ANSWER body; ``retry_ms`` is its header's."""
     require_size(body, _ANSWER.size, Kind.ANSWER)
     number, exit_, class_index, confidence, queue_us, compute_us, decode_us, clock_ms = _ANSWER.unpack_from(body)
     require_clock(clock_ms, Kind.ANSWER)
     status = _STATUSES.get(number, Status.UNKNOWN)
     report, end = parse_report(body, _ANSWER.size)
     times_us = queue_us, compute_us, decode_us
-    return EdgeAnswer(status, exit_, class_index, confidence, *times_us, report, clock_ms, body[end:])
+    return EdgeAnswer(status, exit_, class_index, confidence, *times_us, report, clock_ms, body[end:], retry_ms)

@@ -19,6 +19,8 @@ from tritonclient.utils import InferenceServerException
 
 import hasten as hs
 from hasten.core.errors import InputError
+from hasten.runtime.edge.oip.asking import AskError, Trouble
+from hasten.runtime.edge.oip.door import InferenceDoor
 from hasten.runtime.edge.oip.http import JSON_LENGTH
 from hasten.split.executor import Executor
 from hasten.split.package import with_profile
@@ -242,6 +244,25 @@ def test_a_body_may_not_be_longer_than_announced(edge):
     answer = connection.getresponse()
     assert answer.status == 400 and "more than the 10 bytes" in json.loads(answer.read())["error"]
     connection.close()
+
+
+def test_who_asks_too_much_is_told_when_to_try_again(edge, package, monkeypatch):
+    async def busy(self, ask, address):
+        raise AskError(Trouble.BUSY, "512 tasks wait, which is all that may", 1200.5)
+
+    monkeypatch.setattr(InferenceDoor, "infer", busy)
+    connection = http.client.HTTPConnection(edge.addresses["oip"].removeprefix("http://"), timeout=20)
+    connection.request("POST", "/v2/models/tiny/infer", json.dumps({"inputs": []}), BEARER)
+    answer = connection.getresponse()
+    told = answer.status, answer.getheader("Retry-After"), answer.getheader("Retry-After-Ms")
+    connection.close()
+    assert told == (503, "2", "1201")
+    with grpcio.insecure_channel(edge.addresses["oip grpc"]) as channel:
+        call = channel.unary_unary("/inference.GRPCInferenceService/ModelInfer")
+        with pytest.raises(grpcio.RpcError) as refused:
+            call(b"", metadata=tuple(BEARER.items()), timeout=20)
+    assert refused.value.code() is grpcio.StatusCode.RESOURCE_EXHAUSTED
+    assert dict(refused.value.trailing_metadata())["grpc-retry-pushback-ms"] == "1201"
 
 
 def test_paths_that_are_none(edge):

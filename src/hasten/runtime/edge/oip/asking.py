@@ -37,11 +37,11 @@ class Trouble(Enum):
 
 
 class AskError(HastenError):
-    """A request that is not answered."""
+    """A request that is not answered; one like it may be in ``retry_ms``, if that is not 0."""
 
-    def __init__(self, trouble: Trouble, text: str) -> None:
+    def __init__(self, trouble: Trouble, text: str, retry_ms: float = 0.0) -> None:
         super().__init__(text)
-        self.trouble = trouble
+        self.trouble, self.retry_ms = trouble, retry_ms
 
 
 @dataclass(frozen=True, slots=True)

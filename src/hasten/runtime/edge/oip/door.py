@@ -129,9 +129,10 @@ def _wanted(names: Sequence[str], specs: Sequence[TensorSpec]) -> list[TensorSpe
 
 def _inferred(served: Served, partition: int, specs: Sequence[TensorSpec], outcome: EdgeAnswer | Refusal) -> Inferred:
     if isinstance(outcome, Refusal):
-        raise AskError(_TROUBLES.get(outcome.code, Trouble.FAILED), outcome.text)
+        raise AskError(_TROUBLES.get(outcome.code, Trouble.FAILED), outcome.text, outcome.retry_ms)
     if outcome.status is Status.LATE:
-        raise AskError(Trouble.LATE, "it could not have been answered by its deadline; it was not run")
+        text = "it could not have been answered by its deadline; it was not run"
+        raise AskError(Trouble.LATE, text, outcome.retry_ms)
     if outcome.status is Status.INVALID:
         raise AskError(Trouble.FAILED, "the network's output is not finite")
     told: dict[str, int | float] = {"exit": outcome.exit, "partition": partition}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from dataclasses import asdict
 from typing import Any
@@ -77,7 +78,7 @@ class GrpcDoor:
                     self._require_token(context)
                 return await call(_message(name, data), context)
             except AskError as error:
-                await context.abort(CODES[error.trouble], str(error))
+                await context.abort(CODES[error.trouble], str(error), _pushback(error))
 
         answer = MESSAGES[f"{name}Response"]
         return grpc.unary_unary_rpc_method_handler(answered, None, answer.SerializeToString)
@@ -126,6 +127,11 @@ def _message(call: str, data: bytes) -> Any:
         return MESSAGES[f"{call}Request"].FromString(data)
     except DecodeError:
         raise AskError(Trouble.WRONG, f"{call}: got other bytes, expected its request as protobuf") from None
+
+
+def _pushback(error: AskError) -> tuple[tuple[str, str], ...]:
+    """When to try again, as gRPC's own retries read it."""
+    return (("grpc-retry-pushback-ms", str(math.ceil(error.retry_ms))),) if error.retry_ms > 0.0 else ()
 
 
 def _parameter(value: Any) -> object:

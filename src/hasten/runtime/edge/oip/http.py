@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import math
 from collections.abc import Callable
 from dataclasses import asdict
 from typing import Any
@@ -24,6 +25,7 @@ Admits = Callable[[str], bool]
 """Whether a token is one of this edge's."""
 
 JSON_LENGTH = "Inference-Header-Content-Length"
+RETRY_MS = "Retry-After-Ms"
 RECEIVED_BYTES = 64 << 20
 """Requests that are being received and worked on may hold so much, or two of the largest."""
 RECEIVE_S = 30.0
@@ -187,7 +189,9 @@ def _plain(array: np.ndarray[Any, Any]) -> list[Any]:
 
 async def _refused(request: Request, error: Exception) -> Response:
     assert isinstance(error, AskError)  # it is handled for these
-    headers = {"WWW-Authenticate": "Bearer"} if error.trouble is Trouble.TOKEN else None
+    headers = {"WWW-Authenticate": "Bearer"} if error.trouble is Trouble.TOKEN else {}
+    if error.retry_ms > 0.0:  # the standard's is in seconds
+        headers |= {"Retry-After": str(math.ceil(error.retry_ms / 1000.0)), RETRY_MS: str(math.ceil(error.retry_ms))}
     return JSONResponse({"error": str(error)}, STATUSES[error.trouble], headers)
 
 
