@@ -29,6 +29,7 @@ NAMES = [
     "DeviceStats",
     "Domain",
     "Edge",
+    "EdgeChoosing",
     "EdgeEvent",
     "HastenError",
     "InputError",

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from hasten.core.decision import Clairvoyant as Clairvoyant
     from hasten.core.decision import Context as Context
     from hasten.core.decision import Decision as Decision
+    from hasten.core.decision import EdgeChoosing as EdgeChoosing
     from hasten.core.decision import Noting as Noting
     from hasten.core.decision import Observer as Observer
     from hasten.core.decision import Outcomes as Outcomes
@@ -71,6 +72,7 @@ _HOMES = {
     "DeviceStats": "hasten.runtime.device.stats",
     "Domain": "hasten.learn.domain",
     "Edge": "hasten.runtime.library.edge",
+    "EdgeChoosing": "hasten.core.decision",
     "EdgeEvent": "hasten.runtime.device.events",
     "HastenError": "hasten.core.errors",
     "InputError": "hasten.core.errors",

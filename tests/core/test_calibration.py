@@ -147,20 +147,20 @@ def test_what_was_not_seen_for_long_is_promised_again() -> None:
     curves = Curves()
     for _ in range(50):
         tell(curves, 0.1, True, False)
-    assert curves.promised(0.1, sends=True) < 0.05
+    assert curves.promised(0.1, SENT) < 0.05
     for _ in range(2000):
         tell(curves, 0.5, True, True)
-    assert curves.promised(0.1, sends=True) > 0.99
+    assert curves.promised(0.1, SENT) > 0.99
 
 
 def test_a_kind_that_is_not_tried_any_more_is_soon_promised_again() -> None:
     curves = Curves()
     for _ in range(10):
         tell(curves, 0.6, True, False)
-    assert counted_share(curves.promised(0.6, sends=True)) < 0.5
+    assert counted_share(curves.promised(0.6, SENT)) < 0.5
     for _ in range(120):
         tell(curves, 0.5, False, True)
-    assert counted_share(curves.promised(0.6, sends=True)) == 1.0
+    assert counted_share(curves.promised(0.6, SENT)) == 1.0
 
 
 def test_promises_that_are_kept_stay_exactly_sure() -> None:
@@ -190,6 +190,22 @@ def test_shares_count_in_steps_upwards() -> None:
     np.testing.assert_allclose(
         counted_share(np.array([1.0, 0.95, 0.901, 0.899, 0.5, 0.0])), [1.0, 1.0, 1.0, 0.9, 0.5, 0.0], atol=1e-12
     )
+
+
+def test_every_edge_has_a_curve_of_its_own() -> None:
+    curves, alone = Curves(prior_shares(edges=2)), Curves()
+    for k in range(60):
+        on_time = k % 3 > 0
+        curves.tell(0.3, LOCAL, 1.0, True)
+        alone.tell(0.3, LOCAL, 1.0, True)
+        curves.tell(0.3, SENT + 1, curves.promised(0.3, SENT + 1), on_time)
+        alone.tell(0.3, SENT, alone.promised(0.3, SENT), on_time)
+    assert curves.share.shape == (1, 3, NODES)
+    assert curves.promised(0.3, SENT) == 1.0
+    np.testing.assert_array_equal(curves.share[0, [LOCAL, SENT + 1]], alone.share[0])
+    view, kind = a_view(curves.share), np.array([[LOCAL, SENT, SENT + 1]])
+    slow = [share_at(0.3, curves.shares[each]) for each in kind[0]]
+    np.testing.assert_array_equal(expected_share(view, np.full((1, 3), 0.3), kind)[0], slow)
 
 
 def test_promises_of_a_stream_that_nothing_is_known_of_are_sure() -> None:

@@ -1,9 +1,9 @@
 """Kept promises: the share of tasks predicted with so much slack that are on time, learnt from a stream's own outcomes.
 
 A prediction is not a promise: others overtake, rates change, machines vary. A stream has one curve for local options
-and one for offloaded ones, each a share at a few nodes of slack, linear in between. Slack is the latency that is left
-until an answer is worthless, as a share of the deadline; its nodes are even in its root, so that they are close where
-it is small. An outcome counts at the two nodes next to its slack. Each fades as more come, so that about the last
+and one for those sent to each edge, each a share at a few nodes of slack, linear in between. Slack is the latency that
+is left until an answer is worthless, as a share of the deadline; its nodes are even in its root, so that they are close
+where it is small. An outcome counts at the two nodes next to its slack. Each fades as more come, so that about the last
 ``MEMORY`` of them count. What was not seen for long goes back to the prior, and quickly so where a whole kind of
 options was not tried for ``PATIENCE`` outcomes: one bad moment must not rule it out for ever. A share never falls
 with slack: the reading is the isotonic regression of the nodes' shares, by pooling adjacent violators (Zadrozny and
@@ -35,13 +35,15 @@ from hasten.core.jit import jitable
 
 if TYPE_CHECKING:
     from hasten.core.decision import View
+    from hasten.core.options import OptionTable
 
 FloatArray = NDArray[np.float64]
 BoolArray = NDArray[np.bool_]
+IntArray = NDArray[np.int64]
 
-Shares = tuple[tuple[float, ...], tuple[float, ...]]
+Shares = tuple[tuple[float, ...], ...]
 LOCAL, SENT = 0, 1
-"""The kinds of options: a stream's curves in this order."""
+"""The kinds of options: a stream's curves in this order. Options sent to edge e are of kind ``SENT + e``."""
 INTERVALS = 8
 NODES = INTERVALS + 1
 SLACK_NODES = (np.arange(NODES) / INTERVALS) ** 2
@@ -71,9 +73,10 @@ def node_below(slack: float) -> tuple[int, float]:
 def hear(kind: int, slack: float, got: float, kept: Any, told: Any, since: Any, doubt: Any) -> None:
     """One outcome of a stream, of this kind and slack: ``got`` is 1 if it was on time, else the share that was saved.
 
-    ``kept`` and ``told`` (2, K) are weights of outcomes, ``since`` (2,) counts outcomes since each kind's last one.
+    ``kept`` and ``told`` (1 + edges, K) are weights of outcomes, ``since`` (1 + edges,) counts outcomes since the last
+    one of each kind.
     """
-    for each in range(2):
+    for each in range(len(since)):
         since[each] = 0 if each == kind else since[each] + 1
         untried = since[each] >= PATIENCE
         keep = KEEP_UNTRIED if untried else KEEP
@@ -137,16 +140,22 @@ def counted_share(share: Any) -> Any:
     return 1.0 - np.floor((1.0 - share) / RESOLUTION) * RESOLUTION
 
 
-def prior_shares() -> FloatArray:
-    """(2, K): the shares of a stream that nothing is known of. Its promises are taken at their word."""
-    return np.ones((2, NODES))
+def prior_shares(edges: int = 1) -> FloatArray:
+    """(1 + edges, K): the shares of a stream that nothing is known of. Its promises are taken at their word."""
+    return np.ones((SENT + edges, NODES))
 
 
-def expected_share(view: View, slack: FloatArray, sends: BoolArray) -> FloatArray:
+def kinds(table: OptionTable) -> IntArray:
+    """(M, J): the kind of each option."""
+    return np.where(table.payload_bits > 0, SENT + table.edge, LOCAL)
+
+
+def expected_share(view: View, slack: FloatArray, kind: IntArray | BoolArray) -> FloatArray:
     """(B, J): the share of tasks on time to expect of options with these slacks (B, J) in deadlines.
 
-    ``sends`` (B, J) or (1, J) tells which are offloaded. A view without curves promises what it predicts. What an
-    option of negative slack has to expect is not told: it is taken for one without slack.
+    ``kind`` (B, J) or (1, J) is that of each: where there is one edge, whether it is sent. A view without curves
+    promises what it predicts. What an option of negative slack has to expect is not told: it is taken for one without
+    slack.
     """
     if view.kept_share is None:
         return np.ones_like(slack)
@@ -154,45 +163,42 @@ def expected_share(view: View, slack: FloatArray, sends: BoolArray) -> FloatArra
     node = np.minimum(place.astype(np.int64), INTERVALS - 1)
     part = place - node
     flat = view.kept_share.reshape(-1)
-    at = NODES * (2 * np.arange(len(slack))[:, None] + sends) + node
+    at = NODES * (view.kept_share.shape[1] * np.arange(len(slack))[:, None] + kind) + node
     share: FloatArray = flat[at] * (1.0 - part) + flat[at + 1] * part
     return share
 
 
 class Curves:
-    """The two curves of one stream on a device.
+    """The curves of one stream on a device.
 
     Attributes:
-        share: (1, 2, K), always up to date: part of a view.
-        shares: the same two curves as tuples that never change.
+        share: (1, 1 + edges, K), always up to date: part of a view.
+        shares: the same curves as tuples that never change.
     """
 
     def __init__(self, prior: FloatArray | None = None) -> None:
         self._prior = (prior_shares() if prior is None else prior).tolist()
-        self._kept = [[0.0] * NODES, [0.0] * NODES]
-        self._told = [[0.0] * NODES, [0.0] * NODES]
-        self._since, self._doubt = [0, 0], [0.0, 0.0]
+        self._kept, self._told = ([[0.0] * NODES for _ in self._prior] for _ in range(2))
+        self._since, self._doubt = [0] * len(self._prior), [0.0] * len(self._prior)
         self._share = [list(shares) for shares in self._prior]
         self.share = np.array([self._share])
         self.shares = self._copied()
 
-    def tell(self, slack: float, sends: bool, promised: float, on_time: bool, saved: float = 0.0) -> None:
+    def tell(self, slack: float, kind: int, promised: float, on_time: bool, saved: float = 0.0) -> None:
         """An option predicted with this slack in deadlines, of which this share was promised, has come to its end.
 
         Of one that was not on time as decided the share ``saved`` of its worth was had otherwise.
         """
-        kind = SENT if sends else LOCAL
         hear(kind, slack, 1.0 if on_time else saved, self._kept, self._told, self._since, self._doubt)
         self._doubt[kind] = doubt_after(self._doubt[kind], promised, on_time)
-        for each in (LOCAL, SENT):
+        for each in range(len(self._prior)):
             read_shares(self._kept[each], self._told[each], self._prior[each], self._share[each])
         self.share[0] = self._share
         self.shares = self._copied()
 
     def _copied(self) -> Shares:
-        return tuple(self._share[LOCAL]), tuple(self._share[SENT])
+        return tuple(tuple(share) for share in self._share)
 
-    def promised(self, slack: float, sends: bool) -> float:
-        """The share of tasks on time to tell of an option with this slack in deadlines."""
-        kind = SENT if sends else LOCAL
+    def promised(self, slack: float, kind: int) -> float:
+        """The share of tasks on time to tell of an option of this kind with this slack in deadlines."""
         return doubted(share_at(slack, self._share[kind]), self._doubt[kind])

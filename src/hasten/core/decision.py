@@ -100,7 +100,8 @@ class View:
     further_edges: tuple[EdgeView, ...] = ()
     """Edges 1, 2, ... of the options' ``edge``, where a device may choose; the fields above are those of edge 0."""
     kept_share: FloatArray | None = None
-    """(B, 2, K): the deciding stream's calibration curves, local and offloaded: see :mod:`hasten.core.calibration`."""
+    """(B, 1 + edges, K): the deciding stream's calibration curves, local and of each edge: see
+    :mod:`hasten.core.calibration`."""
 
     unseen_wait_ms: FloatArray | None = None
     """What an own frame waits at edge 0, on average, for work of others that no backlog holds yet."""
@@ -186,6 +187,13 @@ class Selective(ABC):
     @abstractmethod
     def usable(self) -> list[list[int]]:
         """The options (columns of the table) that each stream may get, once it was reset."""
+
+
+class EdgeChoosing:
+    """Inherited by a scheduler that can choose among several edges: it knows the options' ``edge`` and further edges.
+
+    Any other is shown one edge only.
+    """
 
 
 class Clairvoyant:

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from hasten.core.calibration import counted_share, expected_share, share_at
+from hasten.core.calibration import counted_share, expected_share, kinds, share_at
 from hasten.core.decision import (
     DEAD_LINK_BITS_PER_MS,
     Context,
@@ -39,7 +39,7 @@ class ExpectedGain:
         self.table, self.column = table, column
         self._context = context
         self._limit_ms = useful_limit_ms(context)
-        self._sends = table.payload_bits > 0
+        self._kind = kinds(table)
         terms = context.gain_terms
         timed = terms.time_weight > 0.0 or terms.fade > 0.0
         self._single = None if timed else [_OneStream(self, context, m) for m in range(table.streams)]
@@ -52,7 +52,7 @@ class ExpectedGain:
         stream = slice(None) if self.table.streams == 1 else view.stream  # one row broadcasts, which is cheaper
         deadline_ms = self._context.deadline_ms[stream][:, None]
         slack = (self._limit_ms[stream][:, None] - latency_ms) / deadline_ms
-        share = expected_share(view, slack, self._sends[stream])
+        share = expected_share(view, slack, self._kind[stream])
         terms = self._context.gain_terms
         gain = task_gain(self.table.worth[stream], latency_ms, deadline_ms, *terms)
         expected = np.where(slack >= 0.0, expected_gain(gain, terms.late_gain, share), -np.inf)

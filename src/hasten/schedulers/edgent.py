@@ -10,12 +10,12 @@ from __future__ import annotations
 
 import numpy as np
 
-from hasten.core.decision import Context
+from hasten.core.decision import Context, EdgeChoosing
 from hasten.core.errors import InputError
 from hasten.core.ranking import RankedScheduler, Ranking, rank_bonus_ms
 
 
-class Edgent(RankedScheduler):
+class Edgent(RankedScheduler, EdgeChoosing):
     """Deepest exit in time at its fastest cut, by unloaded latencies; else the fastest option."""
 
     def __init__(self, argument: str = "") -> None:

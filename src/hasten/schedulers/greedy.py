@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from hasten.core.decision import Context, Decision, IntArray, View, predicted_latency, useful_limit_ms
+from hasten.core.decision import Context, Decision, EdgeChoosing, IntArray, View, predicted_latency, useful_limit_ms
 from hasten.core.errors import InputError
 from hasten.core.expected_gain import ExpectedGain
 from hasten.core.gain import task_gain
@@ -18,7 +18,7 @@ from hasten.core.options import DROP, OptionTable
 from hasten.core.ranking import DecisionRule, RankedScheduler, Ranking, rank_bonus_ms
 
 
-class Greedy(RankedScheduler):
+class Greedy(RankedScheduler, EdgeChoosing):
     """Largest expected gain among the options predicted to be useful, at the visible backlogs and rate."""
 
     def __init__(self, argument: str = "") -> None:

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import numpy as np
 
-from hasten.core.decision import Context
+from hasten.core.decision import Context, EdgeChoosing
 from hasten.core.ranking import RankedScheduler, Ranking
 from hasten.schedulers import no_argument
 
 
-class MinLatency(RankedScheduler):
+class MinLatency(RankedScheduler, EdgeChoosing):
     """Earliest predicted finish, whatever it is worth; DROP when even that is useless."""
 
     name = "min-latency"

@@ -8,12 +8,12 @@ from __future__ import annotations
 
 import numpy as np
 
-from hasten.core.decision import Context
+from hasten.core.decision import Context, EdgeChoosing
 from hasten.core.ranking import RankedScheduler, Ranking
 from hasten.schedulers import no_argument
 
 
-class Neurosurgeon(RankedScheduler):
+class Neurosurgeon(RankedScheduler, EdgeChoosing):
     """The cut of least device + upload + edge time for the whole network."""
 
     name = "neurosurgeon"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from hasten.core.decision import Context, Decision, FloatArray, View, predicted_latency, useful_limit_ms
+from hasten.core.decision import Context, Decision, EdgeChoosing, FloatArray, View, predicted_latency, useful_limit_ms
 from hasten.core.errors import InputError
 from hasten.core.options import DROP
 
@@ -12,7 +12,7 @@ BLOCK = 1024
 """Random numbers drawn at once for each row of the batch."""
 
 
-class RandomChoice:
+class RandomChoice(EdgeChoosing):
     """Each row of the batch draws from a generator of its own, so a batch and single runs choose alike."""
 
     def __init__(self, argument: str = "") -> None:

@@ -10,7 +10,6 @@ import math
 from collections import deque
 from dataclasses import dataclass
 
-from hasten.core.calibration import Shares
 from hasten.core.estimators import (
     due_at_edge,
     hold_up,
@@ -147,10 +146,10 @@ class BacklogEstimator:
         self.uplink_wait_ms = max(free_ms - now_ms, 0.0)
         self.edge_wait_ms = sorted(worker - now_ms for worker in workers)
 
-    def seen(self, now_ms: float, kept_share: Shares) -> Seen:
+    def seen(self, now_ms: float, kept_share: tuple[tuple[float, ...], tuple[float, ...]]) -> Seen:
         """What was last projected, for the log: unrounded, so that a decision can be made again from it.
 
-        ``now_ms`` counts from the start of the run; ``kept_share`` are the stream's calibration curves.
+        ``now_ms`` counts from the start of the run; ``kept_share`` are the stream's curves, local and of this edge.
         """
         return Seen(
             now_ms=now_ms,

@@ -8,7 +8,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from hasten.core.calibration import Curves, Shares
+from hasten.core.calibration import LOCAL, SENT, Curves
 from hasten.core.decision import (
     DEAD_LINK_BITS_PER_MS,
     Context,
@@ -166,9 +166,9 @@ class SchedulerAdapter:
         return [(int(table.exit[0, j]), int(table.partition[0, j])) for j in columns]
 
     @property
-    def kept_share(self) -> Shares:
+    def kept_share(self) -> tuple[tuple[float, ...], tuple[float, ...]]:
         """The stream's calibration curves, local and offloaded, as they are now."""
-        return self._curves.shares
+        return self._curves.shares[LOCAL], self._curves.shares[SENT]
 
     def profiled_edge_ms(self, option: int) -> float:
         """The profiled service time of an option at this edge, uncorrected."""
