@@ -61,12 +61,15 @@ def check_size(scenario: Scenario, where: str | Path) -> None:
     if arrival_steps > MAX_ARRIVAL_STEPS:
         expected = f"arrivals of at most {MAX_ARRIVAL_STEPS} steps in all, not {arrival_steps:.3g}"
         raise InputError(where, length, asked, expected)
-    rate = scenario.uplink.rate
-    if isinstance(rate, GaussMarkovRate):
-        devices = sum(spec.count for spec in scenario.streams)
-        links = devices if scenario.uplink.topology == "dedicated" else 1
-        slack_ms = SLACK_AFTER_LAST_ARRIVAL * max(spec.deadline_ms for spec in scenario.streams)
-        steps = links * (longest_ms + slack_ms) / rate.step_ms
-        if steps > MAX_RATE_STEPS:
-            expected = f"at most {MAX_RATE_STEPS} steps in a run, not {steps:.3g}"
-            raise InputError(where, "uplink.rate.step_ms", rate.step_ms, expected)
+    slack_ms = SLACK_AFTER_LAST_ARRIVAL * max(spec.deadline_ms for spec in scenario.streams)
+    devices = sum(spec.count for spec in scenario.streams)
+    steps = 0.0
+    for i, way in enumerate(scenario.every_edge):
+        rate = way.uplink.rate
+        if isinstance(rate, GaussMarkovRate):
+            links = devices if way.uplink.topology == "dedicated" else 1
+            steps += links * (longest_ms + slack_ms) / rate.step_ms
+            if steps > MAX_RATE_STEPS:
+                field = "uplink.rate.step_ms" if scenario.edges is None else f"edges[{i}].uplink.rate.step_ms"
+                expected = f"at most {MAX_RATE_STEPS} steps in a run, not {steps:.3g}"
+                raise InputError(where, field, rate.step_ms, expected)

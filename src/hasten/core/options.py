@@ -66,13 +66,15 @@ class OptionTable:
         pairs[option == DROP] = 0
         return pairs
 
-    def index(self, stream: int, exit_number: int, partition: int) -> int:
-        """Option index of a pair in one stream's row; raises :class:`HastenError` for a pair that does not exist."""
+    def index(self, stream: int, exit_number: int, partition: int, edge: int = 0) -> int:
+        """Option index of a pair at an edge in one stream's row; :class:`HastenError` for one that does not exist."""
         if exit_number == 0 and partition == 0:
             return DROP
-        hits = np.flatnonzero((self.exit[stream] == exit_number) & (self.partition[stream] == partition))
+        pair = (self.exit[stream] == exit_number) & (self.partition[stream] == partition)
+        hits = np.flatnonzero(pair & (self.edge[stream] == edge))
         if len(hits) == 0:
-            raise HastenError(f"stream {stream} has no option (exit {exit_number}, partition {partition})")
+            at = f", edge {edge}" if edge else ""
+            raise HastenError(f"stream {stream} has no option (exit {exit_number}, partition {partition}{at})")
         return int(hits[0])
 
     def undominated(self) -> tuple[OptionTable, NDArray[np.int64]]:
@@ -183,7 +185,7 @@ def option_table(streams: Sequence[StreamCosts]) -> OptionTable:
 def of_several_edges(tables: Sequence[OptionTable]) -> OptionTable:
     """One table for streams that may choose among edges, from their table at each edge; local options come once.
 
-    Early stops are left out.
+    Of equal exit and payload the earlier edge comes first. Early stops are left out.
     """
     first = tables[0]
     kept = [
@@ -200,7 +202,8 @@ def of_several_edges(tables: Sequence[OptionTable]) -> OptionTable:
         **columns,
         count=np.full(first.streams, sum(part.exit.shape[1] for part in parts)),
     )
-    real = [np.flatnonzero(joined.device_ms[m] < np.inf).tolist() for m in range(first.streams)]
+    order = np.lexsort((joined.edge, joined.partition, joined.payload_bits, joined.exit), axis=1)
+    real = [row[joined.device_ms[m, row] < np.inf].tolist() for m, row in enumerate(order)]
     return joined.columns(real)[0]
 
 

@@ -24,7 +24,8 @@ class Realization:
     stream: IntArray
     """(N,): index of each task's stream."""
     rates: tuple[RateTrace, ...]
-    """One trace for a shared uplink, one for each stream otherwise."""
+    """One trace for a shared uplink, one for each stream otherwise; of several edges one after the other, as
+    ``Scenario.links`` says."""
     rate_factor: FloatArray
     """(N,): what the estimated rate at each decision is multiplied by."""
     noise: Noise | None = None

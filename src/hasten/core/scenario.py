@@ -1,4 +1,4 @@
-"""A scenario: streams, uplink, edge, gain and length; and its realization, the same for every scheduler.
+"""A scenario: streams, edges and the ways to them, gain and length; and its realization, the same for every scheduler.
 
 The file format is ``hasten.scenario/1`` (YAML). A realization fixes everything random about a run beforehand:
 arrivals, link rates, errors of the estimated rate. Schedulers compared on it meet the very same tasks.
@@ -6,90 +6,41 @@ arrivals, link rates, errors of the estimated rate. Schedulers compared on it me
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import Field, PrivateAttr, model_validator
+from pydantic import Field, PrivateAttr, SerializerFunctionWrapHandler, model_serializer, model_validator
 
-from hasten.core.arrivals import MAX_TASKS, Arrivals, ExplicitArrivals
+from hasten.core.arrivals import MAX_TASKS, ExplicitArrivals
 from hasten.core.confidence import ConfidenceSpec, draw_ease
 from hasten.core.decision import Context
 from hasten.core.errors import HastenError, InputError
-from hasten.core.files import Factor, FileName, Milliseconds, Name, PositiveMs, Record, read_record, validated
+from hasten.core.files import Milliseconds, Record, read_record, validated
 from hasten.core.gain import Gain, OnTimeAccuracy
 from hasten.core.limits import MAX_OPTION_VALUES, SLACK_AFTER_LAST_ARRIVAL, check_seed, check_size
 from hasten.core.noise import draw_noise, tell_stated
-from hasten.core.options import OptionTable, StreamCosts, option_table
-from hasten.core.profile import Profile
+from hasten.core.options import OptionTable, StreamCosts, of_several_edges, option_table
 from hasten.core.profile_names import load_profile
-from hasten.core.rates import Rate, RateTrace
+from hasten.core.rates import RateTrace
 from hasten.core.realization import Realization as Realization
+from hasten.core.scenario_parts import (
+    MAX_EDGES,
+    EdgeSpec,
+    NamedEdge,
+    Stream,
+    StreamSpec,
+    UplinkSpec,
+    ViewSpec,
+    all_differ,
+    check_ways,
+    links_of,
+)
 
 FloatArray = NDArray[np.float64]
 IntArray = NDArray[np.int64]
-
-
-class StreamSpec(Record):
-    """One entry of ``streams``: ``count`` devices alike, each with a stream of its own."""
-
-    name: Name
-    count: Annotated[int, Field(ge=1, le=100_000)] = 1
-    profile: FileName
-    deadline_ms: PositiveMs
-    arrivals: Arrivals
-    slowdown: Factor = 1.0
-
-
-class UplinkSpec(Record):
-    """The way from the devices to the edge."""
-
-    topology: Literal["shared", "dedicated"] = "shared"
-    order: Literal["grant", "ready"] = "grant"
-    rtt_ms: Milliseconds = 0.0
-    rate: Rate
-
-
-class EdgeSpec(Record):
-    """The edge node; ``slowdown`` multiplies every profile's edge times."""
-
-    workers: Annotated[int, Field(ge=1, le=1024)] = 1
-    slowdown: Factor = 1.0
-
-
-class ViewSpec(Record):
-    """What a scheduler sees: the system itself (``fresh``), or what a real device believes of it (``device``).
-
-    Of ``fresh``, backlogs that other devices share are ``age_ms`` old; the link's rate is as old and off by a factor
-    ``exp(rate_error * standard normal)``. A device's own backlog is always exact.
-    """
-
-    kind: Literal["fresh", "device"] = "fresh"
-    age_ms: Milliseconds = 0.0
-    rate_error: Annotated[float, Field(ge=0, le=10)] = 0.0
-
-    @model_validator(mode="after")
-    def _one_kind(self) -> ViewSpec:
-        made_up = [name for name in ("age_ms", "rate_error") if getattr(self, name) > 0]
-        if self.kind == "device" and made_up:
-            raise ValueError(f"no {made_up[0]} with kind device, whose estimates are as old and wrong as they are")
-        return self
-
-
-@dataclass(frozen=True)
-class Stream:
-    """One device's stream after ``count`` has been unrolled."""
-
-    name: str
-    profile: Profile
-    deadline_ms: float
-    slowdown: float
-    spec: StreamSpec
-    position: float
-    """Where in a recording this stream starts, as a share of its length."""
 
 
 class Scenario(Record):
@@ -97,7 +48,9 @@ class Scenario(Record):
 
     schema_id: Literal["hasten.scenario/1"] = Field(alias="schema")
     streams: Annotated[tuple[StreamSpec, ...], Field(min_length=1)]
+    edges: Annotated[tuple[NamedEdge, ...], Field(min_length=1, max_length=MAX_EDGES)] | None = None
     uplink: UplinkSpec
+    """The way to the edge; of several edges, to the first. Likewise ``edge``."""
     edge: EdgeSpec = EdgeSpec()
     gain: Gain = OnTimeAccuracy()
     tasks_per_stream: Annotated[int, Field(ge=0, le=MAX_TASKS)] | None = None
@@ -108,16 +61,42 @@ class Scenario(Record):
     _folder: Path | None = PrivateAttr(default=None)
     _where: str = PrivateAttr(default="scenario")
 
+    @model_validator(mode="before")
+    @classmethod
+    def _first_edge(cls, data: Any) -> Any:
+        """Take ``uplink`` and ``edge`` from the first of several edges."""
+        if not isinstance(data, dict) or data.get("edges") is None:
+            return data
+        for name in ("uplink", "edge"):
+            if data.get(name) is not None:
+                raise ValueError(f"either edges or {name}, not both")
+        first = data["edges"][0] if isinstance(data["edges"], list | tuple) and data["edges"] else None
+        given = {name: first[name] for name in ("uplink", "edge") if name in first} if isinstance(first, dict) else {}
+        return {**data, **given}
+
+    @model_serializer(mode="wrap")
+    def _as_given(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """Either ``edges``, or ``uplink`` and ``edge``."""
+        data: dict[str, Any] = handler(self)
+        left_out = ("edges",) if self.edges is None else ("uplink", "edge")
+        return {name: value for name, value in data.items() if name not in left_out}
+
+    @model_validator(mode="after")
+    def _ways(self) -> Scenario:
+        if self.view.kind == "device":  # nobody knows the order of decisions
+            ways = [way.model_copy(update={"uplink": way.uplink.in_ready_order()}) for way in self.edges or ()]
+            object.__setattr__(self, "uplink", self.uplink.in_ready_order())
+            object.__setattr__(self, "edges", tuple(ways) or None)
+        check_ways(self.every_edge, self.view)
+        if len(self.every_edge) > 1 and self.confidence is not None:
+            raise ValueError("no confidence with several edges: options at several edges know of no early stops")
+        return self
+
     @model_validator(mode="after")
     def _one_length(self) -> Scenario:
         if (self.tasks_per_stream is None) == (self.horizon_ms is None):
             raise ValueError("exactly one of tasks_per_stream and horizon_ms")
-        if self.view.kind == "device":  # nobody knows the order of decisions
-            object.__setattr__(self, "uplink", self.uplink.model_copy(update={"order": "ready"}))
-        names = [spec.name for spec in self.streams]
-        if len(set(names)) != len(names):
-            twice = next(name for i, name in enumerate(names) if name in names[:i])
-            raise ValueError(f"different names for the streams, not {twice!r} again")
+        all_differ("streams", [spec.name for spec in self.streams])
         for i, spec in enumerate(self.streams):
             given = len(spec.arrivals.times_ms) if isinstance(spec.arrivals, ExplicitArrivals) else None
             if given is not None and self.tasks_per_stream is not None and given < self.tasks_per_stream:
@@ -136,6 +115,16 @@ class Scenario(Record):
     def folder(self) -> Path | None:
         """The folder that relative file names start from."""
         return self._folder
+
+    @property
+    def every_edge(self) -> tuple[NamedEdge, ...]:
+        """All edges that devices choose among, in the order of the options' ``edge``."""
+        return self.edges or (NamedEdge(name="edge", uplink=self.uplink, edge=self.edge),)
+
+    @property
+    def links(self) -> IntArray:
+        """(E, M): which of a realization's rates each stream's way to each edge has."""
+        return links_of(self.every_edge, len(self.devices))
 
     @cached_property
     def devices(self) -> tuple[Stream, ...]:
@@ -164,26 +153,35 @@ class Scenario(Record):
                     weight,
                     f"0, because profile {stream.profile.name!r} has no device_power_mw",
                 )
-        widest = max(stream.profile.options for stream in self.devices)
+        widest = max(stream.profile.options for stream in self.devices) * len(self.every_edge)
         if widest * len(self.devices) > MAX_OPTION_VALUES:
             asked = f"{len(self.devices)} streams with up to {widest} options"
             raise InputError(self._where, "streams", asked, f"at most {MAX_OPTION_VALUES} options in all")
-        return option_table([StreamCosts(s.profile, s.slowdown, self.edge.slowdown, weight) for s in self.devices])
+        tables = [
+            option_table([StreamCosts(s.profile, s.slowdown, way.edge.slowdown, weight) for s in self.devices])
+            for way in self.every_edge
+        ]
+        return tables[0] if len(tables) == 1 else of_several_edges(tables)
 
     @cached_property
     def deadlines_ms(self) -> FloatArray:
         """(M,): each stream's relative deadline."""
         return np.array([stream.deadline_ms for stream in self.devices])
 
-    @property
-    def sure_rate(self) -> RateTrace | None:
-        """The trace of every link where nothing about it is random, else None; one object as long as it is the same."""
-        if self.uplink.rate.drawn:
-            return None
-        return self.uplink.rate.realize(np.random.default_rng(0), 0.0, self._folder)
+    def _rates(self, seed: int, covered_ms: float) -> tuple[RateTrace, ...]:
+        """The rates of all links, in the order of ``links``; one object for those about which nothing is random."""
+        rates: list[RateTrace] = []
+        for way, links in zip(self.every_edge, self.links, strict=True):
+            rate, until_ms = way.uplink.rate, covered_ms if way.uplink.rate.drawn else 0.0
+            rates += [
+                rate.realize(np.random.default_rng([seed, 1, link]), until_ms, self._folder)
+                for link in range(int(links.min()), int(links.max()) + 1)
+            ]
+        return tuple(rates)
 
     def context(self, seeds: IntArray) -> Context:
-        """The facts a scheduler is told before runs with these seeds (B,)."""
+        """The facts a scheduler is told before runs with these seeds (B,); those of an edge are of the first."""
+        rates = [way.uplink.rate.constant_bits_per_ms() for way in self.every_edge]
         return Context(
             options=self.options,
             deadline_ms=self.deadlines_ms,
@@ -197,7 +195,7 @@ class Scenario(Record):
             batch=len(seeds),
             seeds=seeds,
             arrivals=tuple(s.spec.arrivals for s in self.devices),
-            uplink_bits_per_ms=self.uplink.rate.constant_bits_per_ms(),
+            uplink_bits_per_ms=rates[0] if len(rates) == 1 else None,
             from_devices=self.view.kind == "device",
             exact=self._predicts_exactly,
         )
@@ -208,8 +206,15 @@ class Scenario(Record):
         alone = len(self.devices) == 1  # nobody else's tasks can overtake
         fresh = self.view == ViewSpec()
         in_turn = alone or self.uplink.order == "grant"
-        sure = self.noise == "none" and self.uplink.rate.constant_bits_per_ms() is not None
+        steady = all(way.uplink.rate.constant_bits_per_ms() is not None for way in self.every_edge)
+        sure = self.noise == "none" and steady
         return in_turn and fresh and sure
+
+    def need_one_edge(self, what: str) -> None:
+        """Raise :class:`InputError` where devices choose among several edges, for ``what`` cannot."""
+        if len(self.every_edge) > 1:
+            names = [way.name for way in self.every_edge]
+            raise InputError(self._where, "edges", names, f"one edge: {what} knows no choice among several")
 
     def realize(self, seed: int = 0) -> Realization:
         """Draw arrivals, rates, estimation errors, noise and how easy tasks are; each from a random stream of its own.
@@ -229,14 +234,6 @@ class Scenario(Record):
         stream_of = np.repeat(np.arange(len(arrivals)), [len(times) for times in arrivals])
         order = np.argsort(arrival_ms, kind="stable")  # streams lie in order, so ties are in stream order
         covered_ms = float(arrival_ms.max(initial=0.0)) + SLACK_AFTER_LAST_ARRIVAL * float(self.deadlines_ms.max())
-        links = 1 if self.uplink.topology == "shared" else len(self.devices)
-        if (sure_rate := self.sure_rate) is not None:
-            rates = (sure_rate,) * links
-        else:
-            rates = tuple(
-                self.uplink.rate.realize(np.random.default_rng([seed, 1, link]), covered_ms, self._folder)
-                for link in range(links)
-            )
         rate_factor = np.ones(len(arrival_ms))
         if self.view.rate_error > 0:
             errors = np.random.default_rng([seed, 2]).standard_normal(len(arrival_ms))
@@ -250,7 +247,7 @@ class Scenario(Record):
             seed=seed,
             arrival_ms=np.ascontiguousarray(arrival_ms[order], dtype=np.float64),
             stream=np.ascontiguousarray(stream_of[order], dtype=np.int64),
-            rates=rates,
+            rates=self._rates(seed, covered_ms),
             rate_factor=rate_factor,
             noise=noise,
             ease=ease,
@@ -288,7 +285,8 @@ def _checked(scenario: Scenario, where: str | Path) -> Scenario:
     try:
         check_size(scenario, where)
         _ = scenario.options, scenario.context(np.zeros(1, dtype=np.int64))
-        scenario.uplink.rate.realize(np.random.default_rng(0), 1.0, scenario.folder)
+        for way in scenario.every_edge:
+            way.uplink.rate.realize(np.random.default_rng(0), 1.0, scenario.folder)
     except InputError as error:
         if error.where == str(where):
             raise

@@ -23,8 +23,10 @@ def check_trainable(scenario: Scenario, domain: Domain) -> None:
     """Refuse scenarios in which there is nothing to learn, wherever in the domain.
 
     Raises:
-        InputError: no task arrives; or none could be on time, or gain anything, even alone on idle machines.
+        InputError: several edges; no task arrives; or none could be on time, or gain anything, even alone on idle
+            machines.
     """
+    scenario.need_one_edge("training")
     _check_tasks(scenario)
     best = changed(
         scenario,

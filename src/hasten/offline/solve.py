@@ -85,6 +85,7 @@ def solve_offline(
         stated = scenario.confidence.max_accuracy_loss
         expected = "none, to be solved: plans and bounds are not modelled with tasks that stop early"
         raise InputError(scenario.name, "confidence.max_accuracy_loss", stated, expected)
+    scenario.need_one_edge("the solver")
     _warn_of_batches(scenario)
     limit = TimeLimit(time_limit_s)
     realization = scenario.realize(seed)

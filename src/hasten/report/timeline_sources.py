@@ -63,6 +63,7 @@ def simulated_round(scenario: Scenario, result: Result) -> TracedRound:
 
 def require_times(scenario: Scenario) -> None:
     """Raise an :class:`InputError` where simulated tasks have no times of stages."""
+    scenario.need_one_edge("a timeline")
     if scenario.view.kind == "device":
         expected = "fresh, or a run in virtual time: what devices finish by themselves the simulator keeps no times of"
         raise InputError(scenario.name, "view.kind", "device", expected)

@@ -30,6 +30,7 @@ def stream_settings(scenario: Scenario, seed: int, m: int) -> AgentSettings:
 
 def check_machines(scenario: Scenario) -> None:
     """Refuse with an :class:`InputError` machines that no device or edge of the runtime can play."""
+    scenario.need_one_edge("a run")
     slowdowns = {f"streams ({stream.name}).slowdown": stream.slowdown for stream in scenario.devices}
     for key, value in {"edge.slowdown": scenario.edge.slowdown, **slowdowns}.items():
         if value < 1.0:

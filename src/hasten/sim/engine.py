@@ -13,9 +13,9 @@ from dataclasses import replace
 
 import numpy as np
 
-from hasten.core.calibration import NODES, prior_shares
+from hasten.core.calibration import prior_shares
 from hasten.core.compiled import direct
-from hasten.core.decision import Context, Noting, Observer, Outcomes, Scheduler, View, is_clairvoyant
+from hasten.core.decision import Context, Noting, Observer, Outcomes, Scheduler, is_clairvoyant
 from hasten.core.errors import HastenError
 from hasten.core.expected_gain import ExpectedGain
 from hasten.core.options import DROP
@@ -39,7 +39,7 @@ from hasten.sim.descriptions import describe
 from hasten.sim.finishes import finishes_of
 from hasten.sim.promises import Promises, new_promises, pack_expected, promise, recall, run_expected
 from hasten.sim.steps import collect, commit, finish, observe, pass_time, restart, run_plan, run_ranked
-from hasten.sim.world import Ends, OptionFacts, Told, World, shown
+from hasten.sim.world import Ends, OptionFacts, Told, World, new_view, shown
 
 TIMED_DECISIONS = 128
 TIMED_STEPS = 16
@@ -109,6 +109,7 @@ class _Batch:
 
     def __init__(self, scenario: Scenario, realizations: Sequence[Realization], plans: bool = False) -> None:
         """With ``plans``, decisions are given: devices do nothing by themselves."""
+        scenario.need_one_edge("the simulator")
         self.scenario = scenario
         rules, tasks = pack_rules(scenario, scenario.options), pack_tasks(realizations)
         rules = rules._replace(from_devices=rules.from_devices and not plans)
@@ -148,7 +149,7 @@ class _Batch:
         told = _Outcomes(world, chosen) if isinstance(scheduler, Observer) else None
         ends = set(tasks.number.tolist())
         row = np.arange(self.rows)
-        view = _new_view(row, context)
+        view = new_view(row, context)
         arrays = shown(view)
         observe_now = direct(observe, 0, arrays, world)
         commit_now = direct(commit, 0, row, row, predicts, world)
@@ -157,7 +158,7 @@ class _Batch:
         for k in range(steps):
             if k in ends:
                 row = np.flatnonzero(tasks.number > k)
-                view = _new_view(row, context)
+                view = new_view(row, context)
                 arrays = shown(view)
             if alone:
                 pass_now(k, row, world)
@@ -214,24 +215,6 @@ class _Outcomes:
             device_done_ms=state.device_done_ms[task] - tasks.arrival_ms[task],
             latency_ms=state.finish_ms[task] - tasks.arrival_ms[task],
         )
-
-
-def _new_view(row: IntArray, context: Context) -> View:
-    """A view of these rows, to be filled."""
-    rows = len(row)
-    return View(
-        row=row.copy(),
-        now_ms=np.zeros(rows),
-        stream=np.zeros(rows, dtype=np.int64),
-        device_wait_ms=np.zeros(rows),
-        uplink_wait_ms=np.zeros(rows),
-        edge_wait_ms=np.zeros((rows, context.workers)),
-        unseen_wait_ms=np.zeros(rows),
-        rate_bits_per_ms=np.zeros(rows),
-        others_wait_ms=np.zeros((rows, context.streams)),
-        kept_share=np.ones((rows, 2, NODES)),
-        rtt_ms=np.full(rows, context.rtt_ms) if context.from_devices else None,
-    )
 
 
 def _checked(who: str, option: IntArray, decisions: int, scenario: Scenario) -> IntArray:

@@ -25,6 +25,7 @@ class Fleet:
     """``rows`` environments of one scenario, each playing a realization of its own."""
 
     def __init__(self, scenario: Scenario, rows: int) -> None:
+        scenario.need_one_edge("an environment")
         self.options, self.column = scenario.options.undominated()
         self._rules = pack_rules(scenario, self.options)
         self._finishes = finishes_of(scenario, self.options)

@@ -6,7 +6,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from hasten.core.decision import View
+from hasten.core.calibration import NODES
+from hasten.core.decision import Context, View
 from hasten.sim.arrays import BoolArray, FloatArray, IntArray, Links, Log, Rules, State, Tasks
 from hasten.sim.beliefs import StreamBeliefs
 
@@ -60,6 +61,24 @@ def shown(view: View) -> Shown:
         rtt_ms=np.zeros(0) if view.rtt_ms is None else view.rtt_ms,
         rate_bits_per_ms=view.rate_bits_per_ms,
         others_wait_ms=view.others_wait_ms,
+    )
+
+
+def new_view(row: IntArray, context: Context) -> View:
+    """A view of these rows, to be filled."""
+    rows = len(row)
+    return View(
+        row=row.copy(),
+        now_ms=np.zeros(rows),
+        stream=np.zeros(rows, dtype=np.int64),
+        device_wait_ms=np.zeros(rows),
+        uplink_wait_ms=np.zeros(rows),
+        edge_wait_ms=np.zeros((rows, context.workers)),
+        unseen_wait_ms=np.zeros(rows),
+        rate_bits_per_ms=np.zeros(rows),
+        others_wait_ms=np.zeros((rows, context.streams)),
+        kept_share=np.ones((rows, 2, NODES)),
+        rtt_ms=np.full(rows, context.rtt_ms) if context.from_devices else None,
     )
 
 

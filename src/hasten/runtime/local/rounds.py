@@ -19,7 +19,8 @@ from hasten.core.errors import InputError
 from hasten.core.files import FileName, Mbps, Milliseconds, Name, PositiveMs, Record, parse_json, read_text, validated
 from hasten.core.output import write_text
 from hasten.core.rates import BITS_PER_MS_PER_MBPS, RateTrace, rate_trace
-from hasten.core.scenario import Realization, Scenario, Stream
+from hasten.core.scenario import Realization, Scenario
+from hasten.core.scenario_parts import Stream
 
 SUFFIX = ".round.json"
 EVENTS_SUFFIX = ".events.log"
