@@ -51,6 +51,7 @@ class AnyPackage:
     slowdown = 1.0
     types = (TYPES,)
     codecs: ClassVar = {DEFAULT_CODEC: Uint8Zstd()}
+    payloads = SimpleNamespace(max_bytes=0)
     max_submit_bytes = max(SIZES) + len(HEAD)
     package = SimpleNamespace(manifest=SimpleNamespace(cuts=[SimpleNamespace(tensors=())]))
 
@@ -68,9 +69,9 @@ class AnyPackage:
 class AnsweringCore(EdgeCore):
     """Answers at once, so that only the transport takes time."""
 
-    def submit(self, request, reply):
+    def submit(self, request, reply, device):
         """Answer."""
-        ticket = Ticket(request, reply, self.clock.now_ms(), 0.0, 0.0)
+        ticket = Ticket(request, reply, device, self.clock.now_ms(), 0.0, 0.0)
         reply(ticket, EdgeAnswer(Status.DONE, request.exit, 0, 1.0, 0, 0, 0, REPORT))
         return ticket
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import math
+import threading
 from collections.abc import Callable
 from functools import partial
 from typing import Any
@@ -53,7 +54,7 @@ class EdgeConnection(asyncio.BufferedProtocol):
         self._bytes = 0
         self._max_unsent_bytes = MAX_UNSENT_BYTES
         self._idle_frames, self._counting_since_ms = 0, 0.0
-        self._loop = asyncio.get_running_loop()
+        self._loop, self._thread = asyncio.get_running_loop(), threading.get_ident()
         self._transport: Any = None
         self._plain = True
 
@@ -150,6 +151,9 @@ class EdgeConnection(asyncio.BufferedProtocol):
 
     def _replier(self, task: int) -> Callable[[Ticket, EdgeAnswer | Refusal], None]:
         def reply(ticket: Ticket, outcome: EdgeAnswer | Refusal) -> None:
+            if threading.get_ident() == self._thread:  # as of what is not taken: no need to wake the loop
+                self._loop.call_soon(self._answer, ticket, task, outcome)
+                return
             try:
                 self._loop.call_soon_threadsafe(self._answer, ticket, task, outcome)
             except RuntimeError:
