@@ -7,7 +7,7 @@ it when they lose their link, until none has been there for a while.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from hasten.core.errors import InputError
 from hasten.runtime.edge.served import Served
@@ -19,7 +19,11 @@ MOST_NAMED = 3
 
 
 class Services:
-    """Packages by digest. All calls are made in the event loop, but for :attr:`all` and :attr:`kept`."""
+    """Packages by digest. All calls are made in the event loop, but for :attr:`all` and :attr:`kept`.
+
+    Attributes:
+        on_added: called when one has been taken into service.
+    """
 
     def __init__(self, services: Sequence[Served]) -> None:
         if not services:
@@ -28,6 +32,7 @@ class Services:
         self._sessions: Counter[bytes] = Counter()
         self._retired: dict[bytes, float] = {}
         """Since when nobody has been there, at the earliest."""
+        self.on_added: Callable[[], object] = lambda: None
 
     @property
     def all(self) -> list[Served]:
@@ -51,6 +56,7 @@ class Services:
         """Take one into service, or back into it."""
         self._served.setdefault(served.digest, served)
         self._retired.pop(served.digest, None)
+        self.on_added()
 
     def retire(self, digest: bytes, now_ms: float) -> None:
         """Let one go once no device uses it."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import http.client
 import json
 import shutil
@@ -15,6 +16,7 @@ import numpy as np
 import pytest
 import tritonclient.grpc as triton_grpc
 import tritonclient.http as triton_http
+from tiny_package import Tiny
 from tritonclient.utils import InferenceServerException
 
 import hasten as hs
@@ -22,11 +24,20 @@ from hasten.core.errors import InputError
 from hasten.runtime.edge.oip.asking import AskError, Trouble
 from hasten.runtime.edge.oip.door import InferenceDoor
 from hasten.runtime.edge.oip.http import JSON_LENGTH
+from hasten.split.build import build_package
 from hasten.split.executor import Executor
 from hasten.split.package import with_profile
 
 TOKEN = "a token of this edge"
 BEARER = {"authorization": f"Bearer {TOKEN}"}
+
+
+@pytest.fixture(scope="module")
+def wide(tmp_path_factory):
+    """A package with larger frames than the others have."""
+    frames = np.random.default_rng(0).integers(0, 256, (6, 1, 320, 320), dtype=np.uint8)
+    labels, path = np.arange(6) % 5, tmp_path_factory.mktemp("package") / "wide.hasten"
+    return build_package(Tiny().eval(), frames, labels, name="wide", exit_names=["a", "b"], path=path)
 
 
 @pytest.fixture(scope="module")
@@ -279,6 +290,29 @@ def test_a_message_that_is_too_large_is_refused_by_grpc(edge):
         with pytest.raises(InferenceServerException, match="larger than max") as refused:
             client.infer("tiny", [given], headers=dict(BEARER))
         assert refused.value.status() == "StatusCode.RESOURCE_EXHAUSTED"
+
+
+def test_a_larger_package_that_comes_later_may_be_asked_for_over_grpc(package, wide):
+    """A server of gRPC's has one limit for all its life, so it is another one afterwards, at the same port."""
+    frame = frame_of(wide)["input"]
+    request = triton_grpc.service_pb2.ModelInferRequest(model_name="wide")
+    request.inputs.add(name="input", datatype="UINT8", shape=list(frame.shape))
+    request.raw_input_contents.append(frame.tobytes())
+    with (
+        hs.Edge([package], port=0, oip="127.0.0.1:0") as edge,
+        grpcio.insecure_channel(edge.addresses["oip grpc"]) as channel,
+    ):
+        call = channel.unary_unary("/inference.GRPCInferenceService/ModelInfer")
+        with pytest.raises(grpcio.RpcError, match="larger than max"):
+            call(request.SerializeToString(), timeout=20)
+        edge.add_package(wide)
+        for _ in range(100):
+            with contextlib.suppress(grpcio.RpcError):  # while the port is opened anew
+                told = call(request.SerializeToString(), timeout=20, wait_for_ready=True)
+                break
+    answer = triton_grpc.service_pb2.ModelInferResponse.FromString(told)
+    wanted = Executor(wide).outputs(0, 2, [frame])["logits"]
+    np.testing.assert_array_equal(np.frombuffer(answer.raw_output_contents[0], np.float32), wanted)
 
 
 def test_other_bytes_than_protobuf_are_a_wrong_request(edge):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import ssl
 import threading
 from typing import Any
@@ -26,6 +27,8 @@ END_S = 0.5
 MAX_CONNECTIONS = 256
 MAX_CALLS = 64
 """Of gRPC at a time; fewer where they are large."""
+BIND_EVERY_S = 0.02
+"""Where gRPC's port is opened anew, it is tried so often until the system lets it go."""
 
 
 class _Prompt(H11Protocol):
@@ -58,6 +61,7 @@ class OipServer:
 
     def __init__(self, place: ListenPlace, edge: EdgeServer, tls: TlsFiles | None = None) -> None:
         self._door, self._admits, self._tls = InferenceDoor(edge.core, edge.quota), edge.admits, tls
+        self._services = edge.core.services
         if place.port == 65535:
             raise InputError("oip", "port", place.port, "at most 65534: gRPC is at the next")
         self._sockets = listen(place.host, place.port)
@@ -104,20 +108,50 @@ class OipServer:
         asyncio.run(self._serve(place))
 
     async def _serve(self, place: ListenPlace) -> None:
-        server = grpc.aio.server(options=self._options(), maximum_concurrent_rpcs=self._most_calls())
-        server.add_generic_rpc_handlers(tuple(GrpcDoor(self._door, self._admits).handlers()))
+        loop, grown = asyncio.get_running_loop(), asyncio.Event()
         try:
-            self.grpc = ListenPlace(place.host, self._bind(server, ListenPlace(place.host, self._grpc_port(place))))
-            await server.start()
+            self._grpc_bytes = self._most_bytes()
+            self._grpc_server = await self._opened_grpc(ListenPlace(place.host, self._grpc_port(place)))
+            self._services.on_added = lambda: loop.call_soon_threadsafe(grown.set)
         except Exception as error:  # whatever it is, who opens the door must hear of it
             self._error = error
             return
         finally:
             self._opened.set()
+        keeping = asyncio.create_task(self._keep_large_enough(grown))
         try:
             await self._web.serve(sockets=self._sockets)
         finally:
-            await server.stop(END_S)
+            self._services.on_added = lambda: None
+            keeping.cancel()
+            await self._grpc_server.stop(END_S)
+
+    async def _opened_grpc(self, place: ListenPlace) -> Any:
+        """A server of gRPC's that takes requests as large as any package now in service can need."""
+        server = grpc.aio.server(options=self._options(), maximum_concurrent_rpcs=self._most_calls())
+        server.add_generic_rpc_handlers(tuple(GrpcDoor(self._door, self._admits).handlers()))
+        self.grpc = ListenPlace(place.host, self._bind(server, place))
+        await server.start()
+        return server
+
+    async def _keep_large_enough(self, grown: asyncio.Event) -> None:
+        """Open gRPC's port anew when a package has come that needs more: a server's limit stays what it was.
+
+        What is under way is answered; clients connect again by themselves.
+        """
+        while True:
+            await grown.wait()
+            grown.clear()
+            if self._most_bytes() <= self._grpc_bytes:
+                continue
+            self._grpc_bytes = self._most_bytes()
+            ending = asyncio.create_task(self._grpc_server.stop(END_S))
+            while True:
+                await asyncio.sleep(BIND_EVERY_S)
+                with contextlib.suppress(InputError):
+                    self._grpc_server = await self._opened_grpc(self.grpc)
+                    break
+            await ending
 
     def _grpc_port(self, place: ListenPlace) -> int:
         return place.port + 1 if place.port else 0
