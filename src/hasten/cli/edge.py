@@ -68,6 +68,15 @@ def edge(
         str | None,
         typer.Option("--oip", metavar="[HOST:]PORT", help="Open Inference Protocol there; over gRPC at the next port."),
     ] = None,
+    ray: Annotated[
+        str | None,
+        typer.Option(
+            "--ray", metavar="ADDRESS", help="Compute on this Ray cluster: local (starts one), auto or HOST:PORT."
+        ),
+    ] = None,
+    replicas: Annotated[
+        str, typer.Option("--replicas", metavar="MIN[:MAX]", help="Replicas on Ray, by the predicted backlog.")
+    ] = "1",
     log_format: LogFormatOption = "text",
     web: WebOption = None,
     web_token_file: WebTokenOption = None,
@@ -98,6 +107,8 @@ def edge(
         health=health,
         watch=watch,
         oip=oip,
+        ray=ray,
+        replicas=replicas,
     )
     plain = log_format == "text"
     beside, hear = page_of_edge(web, web_token_file, say_on_stderr if plain else lambda text: None)

@@ -147,7 +147,7 @@ def test_one_that_is_late_anyhow_keeps_nobody_out(edge, clock):
     edge.submit("waits", within_ms=2.5 * edge.task_ms)
     edge.workers.factor = 1.0
     clock.run(0.5 * edge.task_ms)
-    edge.core._running[0].predicted_ms += 5.0 * edge.task_ms  # it turns out to take longer
+    edge.core._slots._running[0].predicted_ms += 5.0 * edge.task_ms  # it turns out to take longer
     edge.submit("soon after", within_ms=1.9 * edge.task_ms)
     edge.submit("in time", within_ms=20.0 * edge.task_ms)
     assert edge.outcomes == {"soon after": Status.LATE}
@@ -510,3 +510,38 @@ def test_only_work_that_begins_counts(edge, clock):
     clock.run(1.5 * edge.task_ms)
     fade = math.exp(-1.5 * edge.task_ms / FORECAST_MEMORY_MS), math.exp(-0.5 * edge.task_ms / FORECAST_MEMORY_MS)
     assert edge.core.report().others_load == pytest.approx(edge.task_ms / FORECAST_MEMORY_MS * sum(fade))
+
+
+def test_more_workers_begin_at_once_and_fewer_finish_what_they_run(package, clock):
+    edge = Edge(package, clock, workers=3)
+    edge.core.resize(1)
+    assert edge.core.workers == 1
+    start_ms = clock.now_ms()
+    for tag in range(5):
+        edge.submit(tag)
+    assert len(edge.workers.under_way) == 1
+    assert len(edge.core.report().backlog_ms) == 1
+    edge.core.resize(3)
+    assert len(edge.workers.under_way) == 3
+    assert edge.core.report().backlog_ms == pytest.approx((edge.task_ms, 2 * edge.task_ms, 2 * edge.task_ms))
+    edge.core.resize(1)
+    clock.run(FOREVER_MS)
+    ends = [when_ms - start_ms for when_ms, _, _ in edge.told]
+    assert ends == pytest.approx([edge.task_ms] * 3 + [2 * edge.task_ms, 3 * edge.task_ms])
+    assert edge.core.report().backlog_ms == (0.0,)
+    edge.core.resize(2)
+    assert edge.core.report().backlog_ms == (0.0, 0.0)
+
+
+@pytest.mark.parametrize("count", [0, 3])
+def test_there_are_only_so_many_workers(package, clock, count):
+    with pytest.raises(InputError, match=r"workers: got \d, expected 1..2"):
+        Edge(package, clock, workers=2).core.resize(count)
+
+
+def test_work_offered_is_counted_whether_taken_or_not(edge):
+    edge.submit("runs")
+    edge.submit("waits")
+    edge.submit("not in time beside them", within_ms=1.5 * edge.task_ms)
+    edge.submit("in time nowhere", within_ms=0.5 * edge.task_ms)
+    assert edge.core.counts.offered_ms == pytest.approx(3 * edge.task_ms)

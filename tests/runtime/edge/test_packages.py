@@ -9,7 +9,7 @@ import pytest
 
 from hasten.core.errors import InputError
 from hasten.runtime.edge.opened import EdgePlan, OpenedEdge
-from hasten.runtime.edge.packages import EdgePackages, PackageFolder
+from hasten.runtime.edge.packages import EdgePackages, PackageFolder, executing
 from hasten.runtime.edge.server import real_core
 from hasten.runtime.edge.services import LINGERS_MS
 from hasten.runtime.notes import Notes
@@ -22,7 +22,7 @@ class Served:
         self.said = []
         notes = Notes(self.said.append)
         self.core = real_core(packages, notes=notes, memory_bytes=memory_bytes)
-        self.packages = EdgePackages(self.core, memory_bytes, None, notes)
+        self.packages = EdgePackages(self.core, memory_bytes, executing(1.0, None), notes)
         self.ahead_ms = 0.0
         now_ms = self.core.clock.now_ms
         self.core.clock.now_ms = lambda: now_ms() + self.ahead_ms

@@ -115,6 +115,7 @@ class Flights:
         beside_ms = answer.edge_total_ms + self._overheads.profiled_offload_ms  # handling is no part of the transfer
         self._backlogs.transfer_answered(flight.transfer, now, beside_ms)
         self._backlogs.edge_reported(answer.report, now)
+        self.workers = max(self.workers, len(answer.report.backlog_ms))  # an edge may get more while it serves
         if answer.status is Status.DONE:
             part_ms = stopped_ms(flight.segment, answer.exit)
             if part_ms is None:

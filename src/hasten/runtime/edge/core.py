@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import math
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 
 from hasten.runtime.clock import Clock
@@ -24,6 +24,7 @@ from hasten.runtime.edge.outcomes import answered, late
 from hasten.runtime.edge.queue import LastStarts, QueueLimits, Reply, ServiceOrder, TaskQueue, Ticket, earliest_deadline
 from hasten.runtime.edge.served import Computed, Refusal, Request, Served
 from hasten.runtime.edge.services import Services
+from hasten.runtime.edge.slots import WorkerSlots
 from hasten.runtime.edge.together import WINDOW, companions
 from hasten.runtime.edge.workers import Workers
 from hasten.runtime.notes import Notes
@@ -36,10 +37,8 @@ OVERDUE_MS = 5_000.0
 LONGEST_WAIT_MS = 3_600_000.0
 """What may start later than in so long is not watched for its last moment."""
 
-Start = tuple[int, list[Ticket]]
-"""A worker, and what it is to run at once."""
-Told = list[tuple[Ticket, EdgeAnswer | Refusal]]
-"""Who is told what once the lock is let go."""
+Start = tuple[int, list[Ticket]]  # a worker, and what it is to run at once
+Told = list[tuple[Ticket, EdgeAnswer | Refusal]]  # who is told what once the lock is let go
 
 
 class EdgeCore:
@@ -70,7 +69,6 @@ class EdgeCore:
     ) -> None:
         self.services = Services(services)
         self.clock = clock
-        self.workers = workers.count
         self.slowdown = services[0].slowdown
         self.counts = EdgeCounts()
         self.totals = self.counts.totals
@@ -79,8 +77,7 @@ class EdgeCore:
         self._queue = TaskQueue(order)
         self._admission = Admission(self._queue, limits or QueueLimits())
         self._lock = threading.Lock()
-        self._running: list[Ticket | None] = [None] * workers.count
-        self._free = list(range(workers.count))
+        self._slots = WorkerSlots(workers.count)
         self._last_starts = LastStarts()
         self._awaited_ms = math.inf
         self._correction = ServiceCorrection()
@@ -88,6 +85,11 @@ class EdgeCore:
         self._sequence = 0
         self._closing: Refusal | None = None
         self._when_idle: Callable[[], None] | None = None
+
+    @property
+    def workers(self) -> int:
+        """How many tasks run at a time."""
+        return self._slots.count
 
     def start(self) -> None:
         """Warm every segment up, then have the workers get ready."""
@@ -109,10 +111,9 @@ class EdgeCore:
             self._closing = Refusal(Code.CLOSING, why)
             left = [self._queue.take() for _ in range(len(self._queue))]
             self.counts.ended(*[self._closing] * len(left))
-            busy = len(self._free) < self.workers
+            busy = not self._slots.idle
             self._when_idle = when_idle if busy else None
-        for ticket in left:
-            self._tell(ticket, self._closing)
+        self._tell((ticket, self._closing) for ticket in left)
         if not busy:
             when_idle()
 
@@ -131,18 +132,29 @@ class EdgeCore:
             ticket = Ticket(request, reply, device, now, profiled_ms, profiled_ms * ratio, sizes)
             told: Told = []
             start = None
+            self.counts.came(ticket.predicted_ms, in_time=now <= ticket.last_start_ms)
             outcome = self._objection(ticket, now, told)
             if outcome is not None:
                 told.append((ticket, outcome))
-            elif self._free:
-                start = self._start(self._free.pop(), [ticket], now)
+            elif (worker := self._slots.take()) is not None:
+                start = self._start(worker, [ticket], now)
             else:
                 self._wait(ticket, now)
             self.counts.ended(*(outcome for _, outcome in told))
-        for other, outcome in told:
-            self._tell(other, outcome)
+        self._tell(told)
         self._run(start)
         return ticket
+
+    def resize(self, workers: int) -> None:
+        """Run so many tasks at a time from now on, of the workers there are; what runs is finished."""
+        told: Told = []
+        with self._lock:
+            now = self.clock.now_ms()
+            starts = [self._next(worker, now, told) for worker in self._slots.resize(workers)]
+            self.counts.ended(*(outcome for _, outcome in told))
+        for start in starts:
+            self._run(start)
+        self._tell(told)
 
     def abandon(self, ticket: Ticket) -> None:
         """Nobody waits for this task any more: unless it runs already it will not."""
@@ -162,13 +174,10 @@ class EdgeCore:
     def check(self) -> None:
         """Tell of tasks that run for far longer than predicted; to be called now and then."""
         with self._lock:
-            now = self.clock.now_ms()
-            running = [ticket for ticket in self._running if ticket is not None]
-        for ticket in running:
-            overdue_ms = now - ticket.started_ms - ticket.predicted_ms
-            if overdue_ms > OVERDUE_MS:
-                text = f"edge: a task runs for {overdue_ms / 1000.0:.0f} s longer than predicted; its worker is stuck"
-                self.notes.tell("stuck", text)
+            overdue_ms = self._slots.overdue_ms(self.clock.now_ms())
+        for by_ms in (it for it in overdue_ms if it > OVERDUE_MS):
+            text = f"edge: a task runs for {by_ms / 1000.0:.0f} s longer than predicted; its worker is stuck"
+            self.notes.tell("stuck", text)
 
     # Up to the next heading with the lock held
     def _objection(self, ticket: Ticket, now: float, told: Told) -> EdgeAnswer | Refusal | None:
@@ -179,7 +188,7 @@ class EdgeCore:
         if not request.served.has(request.cut, request.exit):
             text = f"SUBMIT: got cut {request.cut} for exit {request.exit}, expected one that this package has"
             return Refusal(Code.CUT, text)
-        admitted = self._admission.judge(ticket, self._left_ms(now))
+        admitted = self._admission.judge(ticket, self._slots.left_ms(now))
         for other in admitted.gave_way:
             self._queue.remove(other)
             told.append((other, self._late(other, now)))
@@ -200,40 +209,34 @@ class EdgeCore:
             self._carried.began(share_ms, now)
             ticket.device.began(share_ms, now)
         head.predicted_ms *= factor
-        self._running[worker] = head
+        self._slots.begins(worker, head)
         return worker, tickets
 
     def _next(self, worker: int, now: float, told: Told) -> Start | None:
         """What a worker that has become free does next; those whose turn comes too late are told so."""
-        while len(self._queue):
+        while len(self._queue) and self._slots.stays(worker):
             ticket = self._queue.take()
             if now <= ticket.last_start_ms:
-                others_ms = self._left_ms(now, besides=worker)
+                others_ms = self._slots.left_ms(now, besides=worker)
                 members = companions(ticket, self._queue.first(WINDOW), now, others_ms)
                 for member in members:
                     self._queue.remove(member)
                 return self._start(worker, [ticket, *members], now)
             told.append((ticket, self._late(ticket, now)))
-        self._running[worker] = None
-        self._free.append(worker)
+        self._slots.waits(worker)
         return None
-
-    def _left_ms(self, now: float, besides: int = -1) -> list[float]:
-        """Of what runs, ascending, ``besides`` one worker's. What is overdue is expected to take as long again."""
-        running = [it for worker, it in enumerate(self._running) if worker != besides]
-        return sorted(0.0 if it is None else abs(it.started_ms + it.predicted_ms - now) for it in running)
 
     def _report(self, device: CarriedWork, now: float) -> LoadReport:
         self._sequence += 1
         others = others_work(self._carried, device, now)
-        backlog_ms = self._queue.forecast(self._left_ms(now), now, device.within_ms)
+        backlog_ms = self._queue.forecast(self._slots.left_ms(now), now, device.within_ms)
         return LoadReport(self._sequence, len(self._queue), tuple(backlog_ms), *others)
 
     def _late(self, ticket: Ticket, now: float) -> EdgeAnswer:
         retry_ms = self._admission.retry_ms(ticket, self._left_ms(now), now)
         return late(ticket, now, self._report(ticket.device, now), retry_ms)
 
-    def _told_of(self, ticket: Ticket, one: Computed | Refusal, now: float) -> EdgeAnswer | Refusal:
+    def _outcome(self, ticket: Ticket, one: Computed | Refusal, now: float) -> EdgeAnswer | Refusal:
         return one if isinstance(one, Refusal) else answered(ticket, one, self._report(ticket.device, now))
 
     def _await_last_start(self) -> None:
@@ -246,19 +249,16 @@ class EdgeCore:
     # Without the lock
     def _last_start_passed(self, awaited_ms: float) -> None:
         """Those that wait and could not be in time any more are told so."""
-        told: Told = []
         with self._lock:
             if awaited_ms != self._awaited_ms:
                 return  # an earlier one came to be awaited meanwhile
             now = self.clock.now_ms()
-            for ticket in self._last_starts.passed(now):
-                if self._queue.remove(ticket):
-                    told.append((ticket, self._late(ticket, now)))
+            passed = [ticket for ticket in self._last_starts.passed(now) if self._queue.remove(ticket)]
+            told = [(ticket, self._late(ticket, now)) for ticket in passed]
             self._awaited_ms = math.inf
             self._await_last_start()
             self.counts.ended(*(outcome for _, outcome in told))
-        for ticket, outcome in told:
-            self._tell(ticket, outcome)
+        self._tell(told)
 
     def _run(self, start: Start | None) -> None:
         """Have a worker begin."""
@@ -282,19 +282,19 @@ class EdgeCore:
                     self.counts.ran(ticket.started_ms - ticket.arrived_ms, took_ms, ticket.share(len(tickets)))
                     self._correction.measured(*ticket.request.ran(one.stopped, ticket.profiled_ms), took_ms, now)
             start = self._next(worker, now, told)
-            told += [(ticket, self._told_of(ticket, one, now)) for ticket, one in zip(tickets, computed, strict=True)]
+            told += [(it, self._outcome(it, one, now)) for it, one in zip(tickets, computed, strict=True)]
             self.counts.ended(*(outcome for _, outcome in told))
-            if len(self._free) == self.workers:
+            if self._slots.idle:
                 idle, self._when_idle = self._when_idle, None
         self._run(start)
-        for other, outcome in reversed(told):
-            self._tell(other, outcome)
+        self._tell(reversed(told))
         if idle is not None:
             idle()
 
-    def _tell(self, ticket: Ticket, outcome: EdgeAnswer | Refusal) -> None:
+    def _tell(self, told: Iterable[tuple[Ticket, EdgeAnswer | Refusal]]) -> None:
         """Reply; a reply that fails is its asker's trouble and nobody else's."""
-        try:
-            ticket.reply(ticket, outcome)
-        except Exception as error:
-            self.notes.tell("reply", f"edge: an answer could not be handed over: {type(error).__name__}: {error}")
+        for ticket, outcome in told:
+            try:
+                ticket.reply(ticket, outcome)
+            except Exception as error:
+                self.notes.tell("reply", f"edge: an answer could not be handed over: {type(error).__name__}: {error}")

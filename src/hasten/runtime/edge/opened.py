@@ -11,12 +11,16 @@ from pathlib import Path
 from hasten.core.errors import InputError
 from hasten.core.profile import read_profile
 from hasten.runtime.edge.connections import ConnectionLimits, fitting
+from hasten.runtime.edge.core import EdgeCore
 from hasten.runtime.edge.doors import EdgeDoors
 from hasten.runtime.edge.health import HealthServer
 from hasten.runtime.edge.listening import free_descriptors
-from hasten.runtime.edge.packages import EdgePackages, PackageFolder
+from hasten.runtime.edge.packages import EdgePackages, Make, PackageFolder, executing
 from hasten.runtime.edge.queue import QUEUES
 from hasten.runtime.edge.quota import Quota
+from hasten.runtime.edge.ray_serve.application import Application, application_name
+from hasten.runtime.edge.ray_serve.replicated import Replicated
+from hasten.runtime.edge.ray_serve.scaling import replica_range
 from hasten.runtime.edge.server import EdgeAccess, EdgeServer, real_core, start_edge
 from hasten.runtime.edge.tls import TlsFiles, own_certificate, server_tls
 from hasten.runtime.edge.tokens import Tokens
@@ -55,6 +59,9 @@ class EdgePlan:
         health: ``[HOST:]PORT`` where it answers whether it lives and is ready.
         watch: a folder; the packages in it are served, too, as they come and go.
         oip: ``[HOST:]PORT`` where the Open Inference Protocol is spoken over HTTP, and over gRPC at the next.
+        ray: tasks are executed by replicas on this Ray cluster instead of workers here: ``local``, which starts one,
+            ``auto`` or ``HOST:PORT``.
+        replicas: how many, ``MIN`` or ``MIN:MAX``; ``memory_mb`` is that of each.
     """
 
     host: str = "127.0.0.1"
@@ -77,6 +84,8 @@ class EdgePlan:
     health: str | None = None
     watch: str | Path | None = None
     oip: str | None = None
+    ray: str | None = None
+    replicas: str = "1"
 
 
 class OpenedEdge:
@@ -106,6 +115,8 @@ class OpenedEdge:
         self._health_place = parse_place(plan.health, "--health") if plan.health is not None else None
         self.health: HealthServer | None = None
         self._doors = EdgeDoors(plan.metrics, plan.oip, _tls_files(plan))
+        self._application = _application(plan)
+        self._replicated: Replicated | None = None
         if isinstance(packages, str | Path | Package) or not (packages or plan.watch):
             raise InputError("edge", "packages", packages, "a list of packages")
         self.packages = [given if isinstance(given, Package) else open_package(given) for given in packages]
@@ -118,7 +129,7 @@ class OpenedEdge:
         self._plan, self._notes = plan, notes
         self.server: EdgeServer
         self.served: EdgePackages
-        self._keeping: asyncio.Task[None] | None = None
+        self._keeping: list[asyncio.Task[None]] = []
         self._next_look: asyncio.TimerHandle | None = None
 
     async def start(self) -> EdgeServer:
@@ -127,21 +138,20 @@ class OpenedEdge:
         Raises:
             InputError: a number is out of range, or the port is taken.
         """
+        try:
+            return await self._started()
+        except BaseException:
+            if self._replicated is not None:
+                await self._replicated.close()
+            raise
+
+    async def _started(self) -> EdgeServer:
         plan, notes = self._plan, self._notes
-        profiles = [self._times] * len(self.packages) if self._times else None
-        core = real_core(
-            self.packages,
-            plan.workers,
-            plan.slowdown,
-            profiles,
-            notes=notes,
-            memory_bytes=plan.memory_mb << 20,
-            order=QUEUES[plan.queue],
-        )
+        core, make = await self._core()
         limits = fitting(plan.max_devices, free_descriptors(plan.max_devices + 2 * ConnectionLimits.strangers))
         access = EdgeAccess(self._tokens, self._tls, limits, self._quota)
         self.server = await start_edge(core, plan.host, plan.port, access)
-        self.served = EdgePackages(core, plan.memory_mb << 20, self._times, notes)
+        self.served = EdgePackages(core, plan.memory_mb << 20, make, notes)
         for shortfall in core.services.shortfalls():
             notes.tell("memory", shortfall)
         if limits.devices < plan.max_devices:
@@ -154,8 +164,29 @@ class OpenedEdge:
         except BaseException:
             await self.close()
             raise
-        self._keeping = asyncio.create_task(self.served.keep(self._folder))
+        self._keeping.append(asyncio.create_task(self.served.keep(self._folder)))
+        if self._replicated is not None:
+            self._keeping.append(asyncio.create_task(self._replicated.keep(core)))
         return self.server
+
+    async def _core(self) -> tuple[EdgeCore, Make]:
+        """What is served, and what makes of a package one that is served, too."""
+        plan, order = self._plan, QUEUES[self._plan.queue]
+        if plan.ray is not None and self._application is not None:
+            self._replicated = Replicated(self._application, plan.slowdown, self._times, self._notes)
+            return await self._replicated.core(plan.ray, self.packages, order), self._replicated.served
+        profiles = [self._times] * len(self.packages) if self._times else None
+        memory_bytes = plan.memory_mb << 20
+        core = real_core(
+            self.packages,
+            plan.workers,
+            plan.slowdown,
+            profiles,
+            notes=self._notes,
+            memory_bytes=memory_bytes,
+            order=order,
+        )
+        return core, executing(plan.slowdown, self._times)
 
     def _tell_certificate(self, before: str = "") -> None:
         """Tell what devices find of the edge's certificate, and again when that has changed: it may expire."""
@@ -177,15 +208,27 @@ class OpenedEdge:
         """Answer what runs, refuse what waits, end; its health can be asked for until then."""
         if self._next_look is not None:
             self._next_look.cancel()
-        if self._keeping is not None:
-            self._keeping.cancel()
+        for keeping in self._keeping:
+            keeping.cancel()
         doors = asyncio.create_task(asyncio.to_thread(self._doors.close))
         try:
             await self.server.close()
         finally:
             await doors
+            if self._replicated is not None:
+                await self._replicated.close()
             if self.health is not None:
                 await self.health.close()
+
+
+def _application(plan: EdgePlan) -> Application | None:
+    if plan.ray is None:
+        if plan.replicas != EdgePlan.replicas:
+            raise InputError("edge", "replicas", plan.replicas, "a Ray cluster with it (ray)")
+        return None
+    if plan.workers != EdgePlan.workers:
+        raise InputError("edge", "workers", plan.workers, "replicas in the place of workers with ray")
+    return Application(application_name(plan.port), replica_range(plan.replicas), plan.memory_mb << 20)
 
 
 def _tls(plan: EdgePlan) -> ssl.SSLContext | None:

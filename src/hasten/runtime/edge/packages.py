@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from hasten.core.errors import InputError
@@ -16,13 +16,25 @@ from hasten.runtime.watched import LOOK_EVERY_S, WatchedFiles
 from hasten.split.executor import Executor
 from hasten.split.package import Package, open_package
 
+Make = Callable[[Package, int], Served]
+"""Makes what serves a package within so many bytes of memory."""
+
+
+def executing(slowdown: float, profile: Profile | None) -> Make:
+    """With executors in this process; ``profile`` replaces every package's own."""
+
+    def make(package: Package, memory_bytes: int) -> Served:
+        return Served(package, Executor(package, memory_bytes=memory_bytes, role="edge"), slowdown, profile)
+
+    return make
+
 
 class EdgePackages:
     """The packages of ``core``, which share ``memory_bytes`` evenly. All calls are made in the event loop."""
 
-    def __init__(self, core: EdgeCore, memory_bytes: int, profile: Profile | None, notes: Notes) -> None:
-        """``profile`` replaces every package's own."""
-        self._core, self._memory_bytes, self._profile, self._notes = core, memory_bytes, profile, notes
+    def __init__(self, core: EdgeCore, memory_bytes: int, make: Make, notes: Notes) -> None:
+        """``make`` is for those that come."""
+        self._core, self._memory_bytes, self._make, self._notes = core, memory_bytes, make, notes
         self._adding = asyncio.Lock()
 
     async def add(self, package: str | Path | Package) -> str:
@@ -61,6 +73,7 @@ class EdgePackages:
         """Let go of what nobody uses any more; to be called now and then."""
         gone = self._core.let_go()
         for served in gone:
+            served.end()
             self._notes.tell("package", f"edge: {named(served)} is served no longer")
         if gone:
             self._share(len(self._core.services.all))
@@ -80,8 +93,7 @@ class EdgePackages:
         count = len(self._core.services.all)
         self._share(count + 1)
         try:
-            runner = Executor(package, memory_bytes=self._memory_bytes // (count + 1), role="edge")
-            served = Served(package, runner, self._core.slowdown, self._profile)
+            served = self._make(package, self._memory_bytes // (count + 1))
             await asyncio.to_thread(served.warm)
         except BaseException:
             self._share(count)

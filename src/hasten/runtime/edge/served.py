@@ -86,6 +86,9 @@ class Served:
             kept = batchable(self.runner, self._batches)
             self._batches = {segment: it for segment, it in self._batches.items() if segment in kept}
 
+    def end(self) -> None:
+        """It is served no longer."""
+
     def batch_sizes(self, cut: int, exit_: int, may_stop: bool = False) -> tuple[int, ...]:
         """The measured numbers of tasks that may be run from ``cut`` to ``exit_`` at once, ascending from 1 on.
 

@@ -40,6 +40,8 @@ class EdgeOptions(TypedDict, total=False):
     health: str | None
     watch: str | Path | None
     oip: str | None
+    ray: str | None
+    replicas: str
 
 
 class Edge:
@@ -52,8 +54,8 @@ class Edge:
         workers: tasks executed at once, each on one thread.
         options: ``token`` that devices must know, or a ``token_file``; ``tls_cert`` and ``tls_key``, PEM files, which
             turn TLS on, and ``client_ca``; ``profile``, ``slowdown``, ``max_devices``, ``memory_mb``, ``queue``,
-            ``metrics``, ``oip``, ``quota_tasks``, ``quota_queue``, ``quota_mb``, ``health`` and ``watch`` as for
-            ``hasten edge``.
+            ``metrics``, ``oip``, ``quota_tasks``, ``quota_queue``, ``quota_mb``, ``health``, ``watch``, ``ray`` and
+            ``replicas`` as for ``hasten edge``.
 
     Attributes:
         address: ``HOST:PORT`` where it listens, as :class:`Device` takes it.

@@ -1,0 +1,1 @@
+"""An edge whose tasks are computed by replicas on Ray Serve."""

@@ -1,0 +1,138 @@
+"""An edge whose tasks are computed by replicas on a Ray cluster of this machine, with devices as ever."""
+
+from __future__ import annotations
+
+import time
+
+import numpy as np
+import pytest
+
+import hasten as hs
+from hasten.core.errors import InputError
+from hasten.core.profile import SegmentBatches
+from hasten.runtime.edge.ray_serve.application import application_name
+from hasten.split.executor import Executor
+
+pytest.importorskip("ray.serve")
+
+LONG_MS = 60_000.0
+SLOWDOWN = 40.0
+PATIENCE_S = 60.0
+
+
+@pytest.fixture(scope="module")
+def times(package, tmp_path_factory):
+    """A profile by which the network takes a while, two at once little longer than one."""
+    batches = (SegmentBatches(exit=2, partition=0, sizes=(1, 2, 4), ms=(1.0, 1.1, 1.2)),)
+    heads = tuple(head.model_copy(update={"edge_ms": 0.5}) for head in package.profile.exits)
+    path = tmp_path_factory.mktemp("times") / "profile.json"
+    path.write_text(package.profile.model_copy(update={"edge_batches": batches, "exits": heads}).to_json())
+    return path
+
+
+@pytest.fixture(scope="module")
+def edge(package, newer, times):
+    """One replica, which may become two."""
+    options = {"ray": "local", "replicas": "1:2", "slowdown": SLOWDOWN, "profile": times}
+    with hs.Edge([package, newer], port=0, **options) as opened:
+        yield opened
+
+
+@pytest.fixture(scope="module")
+def frames(package):
+    return package.samples()[0]
+
+
+def core_of(edge):
+    return edge._edge.server.core
+
+
+def right(package, frames):
+    """What the network gives for each frame at each exit."""
+    executor = Executor(package)
+    return {exit_: [executor.finish(0, exit_, [frame[None]]) for frame in frames] for exit_ in (1, 2)}
+
+
+@pytest.mark.parametrize("option", [(1, 0), (1, 1), (2, 0), (2, 1), (2, 2)])
+def test_answers_are_those_of_an_edge_without_ray_to_the_bit(edge, package, newer, frames, option):
+    exit_, partition = option
+    for served in (package, newer):
+        found = []
+        with hs.Edge([served], port=0) as embedded:
+            for address in (edge.address, embedded.address):
+                with hs.Device(served, address, f"fixed:{exit_},{partition}", LONG_MS, outputs=True) as device:
+                    answers = [device.infer(frame) for frame in frames[:3]]
+                assert {(it.exit, it.partition, it.fallback) for it in answers} == {(exit_, partition, None)}
+                found.append([(it.label, it.confidence, it.outputs["logits"].tobytes()) for it in answers])
+        assert found[0] == found[1]
+
+
+def test_frames_that_wait_are_sent_to_a_replica_at_once(edge, package, frames, monkeypatch):
+    sizes, (served, _) = [], core_of(edge).services.all
+    at_once = served.runner.outputs_of
+
+    def counted(partition, exit_, samples):
+        sizes.append(len(samples))
+        return at_once(partition, exit_, samples)
+
+    monkeypatch.setattr(served.runner, "outputs_of", counted)
+    labels = [int(logits.argmax()) for logits in right(package, frames)[2]]
+    with hs.Device(package, edge.address, "fixed:2,0", LONG_MS) as device:
+        answers = [it.result() for it in [device.submit(frame) for frame in frames]]
+    assert [answer.label for answer in answers] == labels and {answer.ran_on for answer in answers} == {"edge"}
+    assert 2 <= max(sizes) <= 4
+
+
+def busy_until(edge, package, frames, come):
+    """Keep the edge busy until ``come``; every answer that was given, with its frame's number."""
+    answers, end_s = [], time.monotonic() + PATIENCE_S
+    with hs.Device(package, edge.address, "fixed:2,1", LONG_MS) as device:
+        while not come(len(answers)):
+            assert time.monotonic() < end_s
+            futures = [device.submit(frame) for frame in frames]
+            answers += [(number, future.result()) for number, future in enumerate(futures)]
+    return answers
+
+
+def test_a_backlog_brings_a_replica_and_one_that_dies_costs_no_task(edge, package, frames):
+    import ray
+    from ray.util import list_named_actors
+
+    core, labels = core_of(edge), [int(logits.argmax()) for logits in right(package, frames)[2]]
+    assert core.workers == 1
+    answers = busy_until(edge, package, frames, lambda count: core.workers == 2)
+
+    def kill_once(count):
+        if count == len(frames):
+            name = next(it["name"] for it in list_named_actors(all_namespaces=True) if "#replica#" in it["name"])
+            ray.kill(ray.get_actor(name, namespace="serve"))
+        return count >= 5 * len(frames)
+
+    answers += busy_until(edge, package, frames, kill_once)
+    assert [answer.label for _, answer in answers] == [labels[number] for number, _ in answers]
+    assert {answer.outcome for _, answer in answers} == {"on_time"}
+    assert core.totals["refused (failed)"] == 0, "the other replica had them"
+
+
+def test_what_a_replica_raises_is_what_the_segment_raises(edge):
+    served = core_of(edge).services.all[0]
+    with pytest.raises(InputError, match="exit: got 7"):
+        served.runner.outputs(0, 7, [np.zeros((1, 1, 32, 32), np.float32)])
+
+
+def test_an_edge_in_the_same_place_keeps_its_name():
+    assert application_name(7700) == application_name(7700) != application_name(7701)
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        ({"replicas": "2"}, r"replicas: got '2', expected a Ray cluster"),
+        ({"ray": "local", "replicas": "0"}, r"replicas: got '0', expected MIN or MIN:MAX"),
+        ({"ray": "local", "workers": 2}, r"workers: got 2, expected replicas"),
+        ({"ray": "ray://127.0.0.1:1"}, r"ray: got 'ray://127.0.0.1:1', expected local, auto, or"),
+    ],
+)
+def test_what_cannot_be(package, options, said):
+    with pytest.raises(InputError, match=said):
+        hs.Edge([package], port=0, **options)
