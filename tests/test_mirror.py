@@ -20,6 +20,8 @@ TESTED_IN = {
     "runtime/certificates": "runtime/test_tls",
     "runtime/clock": "runtime/local/test_link",
     "runtime/same_network": "runtime/local/test_run",
+    "runtime/edge/ray_serve/rep*": "runtime/edge/ray_serve/test_application",
+    "runtime/edge/ray_serve/router": "runtime/edge/ray_serve/test_application",
     "runtime/library/edge": "runtime/library/test_device",
     "runtime/local/roles": "runtime/local/test_run",
     "runtime/needs": "cli/test_extras",

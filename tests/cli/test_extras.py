@@ -31,7 +31,7 @@ for line in sys.argv[1:]:
         try:
             main()
         except SystemExit as leaving:
-            said[line.split()[0]] = [leaving.code, errors.getvalue().splitlines()]
+            said[" ".join(line.split()[: 2 if "--ray" in line else 1])] = [leaving.code, errors.getvalue().splitlines()]
 print(json.dumps(said))
 """
 
@@ -60,6 +60,7 @@ def test_one_line_names_the_extra(small: Path, tmp_path: Path) -> None:
         f"study deadline --quick --out {tmp_path}/study",
         f"web --run {tmp_path}",
         "edge absent.hasten --metrics 0",
+        "edge --ray local absent.hasten",
         "device absent.hasten --edge h:1 --deadline-ms 5",
     ]
     done = subprocess.run([sys.executable, "-c", CODE, *lines], capture_output=True, text=True, check=True, timeout=100)
@@ -70,5 +71,7 @@ def test_one_line_names_the_extra(small: Path, tmp_path: Path) -> None:
         assert f"pip install 'hasten[{extra}]'" in line, line
     code, (line,) = said["edge"]
     assert code == 2 and "pip install 'hasten[metrics]'" in line
+    code, (line,) = said["edge --ray"]
+    assert code == 2 and "`--ray` needs ray: pip install 'hasten[serve]'" in line
     code, (line,) = said["device"]  # needs none of them
     assert "absent.hasten" in line

@@ -54,6 +54,15 @@ def note(number: int) -> None:
     _asked = signal.Signals(number)
 
 
+def renew() -> None:
+    """Have Python's handlers called again, where a library has put its own in their place without Python's knowing."""
+    for number in ENDING:
+        handler = signal.getsignal(number)
+        if handler is not None:
+            with suppress(ValueError):  # signals belong to the main thread
+                signal.signal(number, handler)
+
+
 def forget() -> None:
     """Nothing was cut short: being asked is how this command ends, as a server does. Its exit code is 0."""
     global _asked

@@ -233,7 +233,7 @@ class EdgeCore:
         return LoadReport(self._sequence, len(self._queue), tuple(backlog_ms), *others)
 
     def _late(self, ticket: Ticket, now: float) -> EdgeAnswer:
-        retry_ms = self._admission.retry_ms(ticket, self._left_ms(now), now)
+        retry_ms = self._admission.retry_ms(ticket, self._slots.left_ms(now), now)
         return late(ticket, now, self._report(ticket.device, now), retry_ms)
 
     def _outcome(self, ticket: Ticket, one: Computed | Refusal, now: float) -> EdgeAnswer | Refusal:

@@ -10,10 +10,11 @@ import pytest
 import hasten as hs
 from hasten.core.errors import InputError
 from hasten.core.profile import SegmentBatches
-from hasten.runtime.edge.ray_serve.application import application_name
+from hasten.runtime.edge.ray_serve.application import Application, application_name
 from hasten.split.executor import Executor
 
 pytest.importorskip("ray.serve")
+pytestmark = pytest.mark.timeout(300)  # a machine with much else to do starts Ray slowly
 
 LONG_MS = 60_000.0
 SLOWDOWN = 40.0
@@ -122,6 +123,15 @@ def test_what_a_replica_raises_is_what_the_segment_raises(edge):
 
 def test_an_edge_in_the_same_place_keeps_its_name():
     assert application_name(7700) == application_name(7700) != application_name(7701)
+    assert application_name(0) != application_name(0)
+
+
+def test_a_second_edge_in_the_same_place_leaves_the_first_alone(edge, package, frames):
+    first = edge._edge._application
+    with pytest.raises(InputError, match=r"ray: got 'local', expected a Ray cluster for hasten-.*already taken"):
+        Application(first._name, first.allowed, 1 << 20).connect("local")
+    with hs.Device(package, edge.address, "fixed:2,0", LONG_MS) as device:
+        assert device.infer(frames[0]).ran_on == "edge"
 
 
 @pytest.mark.parametrize(

@@ -6,6 +6,7 @@ import logging
 import os
 import socket
 import threading
+import uuid
 from collections.abc import Sequence
 from contextlib import suppress
 from typing import Any
@@ -26,8 +27,8 @@ CALLS = ("outputs", "outputs_of", "check")
 
 
 def application_name(port: int) -> str:
-    """The name of an edge's application: the same when it is started again in its place."""
-    return f"hasten-{socket.gethostname()}-{port or f'pid{os.getpid()}'}"
+    """The name of an edge's application: the same when it is started again in its place, if that is known (not 0)."""
+    return f"hasten-{socket.gethostname()}-{port or uuid.uuid4().hex[:8]}"
 
 
 class Application:
@@ -86,7 +87,7 @@ class Application:
             board = self._ray.remote(num_cpus=0)(Board)
             self._board = board.options(name=self._board_name, namespace=NAMESPACE).remote(self.allowed.fewest)
             self._ray.get(self._board.wanted.remote())
-        except (ConnectionError, RuntimeError, ValueError) as error:
+        except Exception as error:  # Ray raises many kinds, also plain ones
             self.close()
             raise InputError("edge", "ray", address, f"a Ray cluster for {self._name} ({error})") from None
 
@@ -142,11 +143,11 @@ class Application:
 
     def close(self) -> None:
         """Delete the replicas, and the cluster if it was started for them."""
-        if self._ray.is_initialized():
+        if self._board is not None and self._ray.is_initialized():  # else its name may be another edge's
             with suppress(Exception):  # the cluster may have gone
                 self._serve.delete(self._name, _blocking=False)
-            if self._board is not None:
-                self._ray.kill(self._board)
+            self._ray.kill(self._board)
+            self._board = None
         if self._connected:
             self._connected = False
             self._ray.shutdown()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Sequence
 
+from hasten.core import signals
 from hasten.core.profile import Profile
 from hasten.runtime.clock import SystemClock
 from hasten.runtime.edge.core import EdgeCore
@@ -46,6 +47,7 @@ class Replicated:
             InputError: the cluster is not reached.
         """
         await asyncio.to_thread(self._application.connect, address)
+        signals.renew()  # Ray's would end the process where it stands
         clock, threads = SystemClock(asyncio.get_running_loop()), WorkerThreads(self._allowed.most)
         served = [self.served(package) for package in packages]
         core = EdgeCore(served, threads, clock, order=order, notes=self._notes)
