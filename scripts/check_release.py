@@ -4,7 +4,8 @@
 
 Every Python given gets a fresh environment for every set of extras (an empty one is a device's install). There the
 package is used by a user who may not write to it: versions, doctor, a device that answers, and, where the extra is
-there, a simulation, a plan and a training. Needs ``build`` and ``twine``; ends with 1 at the first thing that fails.
+there, a simulation, a plan, a training, a report, a frame of pandas and a live page. Needs ``build`` and ``twine``;
+ends with 1 at the first thing that fails.
 """
 
 from __future__ import annotations
@@ -27,6 +28,20 @@ frames, _ = package.samples()
 with hs.Device(package, deadline_ms=1000) as device:
     print(device.infer(frames[0]).label)
 """
+FRAME = """
+import hasten as hs
+print(hs.simulate(hs.load_scenario("scenario.yaml"), "greedy").to_frame().describe())
+"""
+PAGE = """
+import subprocess, sys, urllib.request
+command = [sys.executable, "-u", "-m", "hasten", "edge", "tiny.hasten", "--port", "0", "--web", "0"]
+edge = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+try:
+    address = next(line.split()[-1] for line in edge.stdout if "http://" in line)
+    assert b"<title>" in urllib.request.urlopen(address, timeout=60).read()
+finally:
+    edge.terminate()
+"""
 USES: dict[str, tuple[list[str], ...]] = {
     "": (
         ["-m", "hasten", "--version"],
@@ -39,7 +54,12 @@ USES: dict[str, tuple[list[str], ...]] = {
         ["-m", "hasten", "solve", "scenario.yaml"],
     ),
     "learn": (["-m", "hasten", "train", "scenario.yaml", "-o", "new.onnx", "--updates", "20", "--streams", "2:2"],),
+    "report": (["-m", "hasten", "simulate", "scenario.yaml", "--schedulers", "greedy", "--report", "report.html"],),
+    "notebook": (["-c", FRAME],),
+    "web": (["-c", PAGE],),
 }
+BRINGS = {"learn": {"plan"}, "notebook": {"plan", "report"}, "study": {"plan", "report"}}
+"""What extras bring of others."""
 
 
 def main() -> None:
@@ -82,8 +102,10 @@ def tried(folder: Path, python: str, wheel: Path, extras: str) -> None:
     shutil.copytree(FILES, work)
     work.chmod(0o777)
     stranger = can_be_nobody(inside)
+    asked_for = set(extras.split(","))
+    there = asked_for.union(*(BRINGS.get(name, ()) for name in asked_for))
     for name, commands in USES.items():
-        if name and name not in extras.split(",") and not (name == "plan" and "learn" in extras):
+        if name and name not in there:
             continue
         for command in commands:
             run([inside, *command], work, as_nobody=stranger)

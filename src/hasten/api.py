@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from hasten.core.decision import Scheduler
 from hasten.core.errors import InputError
 from hasten.core.limits import check_seed
+from hasten.core.progress import shown
 from hasten.core.results import Result
 from hasten.core.scenario import Scenario, check_scenario
 from hasten.schedulers import make_scheduler
@@ -47,4 +48,7 @@ def simulate_batch(scenario: Scenario, scheduler: Scheduler | str, seeds: Sequen
         raise InputError(
             "simulate", "scheduler", scheduler, "a name such as 'greedy', or an object with name, reset and decide"
         )
-    return simulate_realizations(scenario, scheduler, [scenario.realize(seed) for seed in seeds])
+    what = f"simulating {scheduler.name}"
+    with shown(what) as tell:
+        realizations = [scenario.realize(seed) for seed in seeds]
+        return simulate_realizations(scenario, scheduler, realizations, lambda done: tell(what, done))

@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from rich import box
 from rich.console import Console
-from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
+
+from hasten.core.progress import alone, terminal_bar
 
 if TYPE_CHECKING:
     from hasten.offline import OfflinePlan
@@ -48,8 +49,7 @@ def progress_bar(console: Console) -> Iterator[ProgressCall]:
 
         yield say
         return
-    columns = (TextColumn("{task.description}"), BarColumn(), TimeElapsedColumn())
-    with Progress(*columns, console=terminal, transient=True) as bar:
+    with alone(), terminal_bar(terminal) as bar:
         task = bar.add_task("starting", total=1.0)
         yield lambda what, done: bar.update(task, description=what, completed=done)
 

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import ExitStack
 from dataclasses import fields, replace
-from functools import partial
 from pathlib import Path
 from typing import Any
 
 from hasten.core.errors import InputError
+from hasten.core.progress import shown
 from hasten.core.scenario import Scenario
 from hasten.learn.curve import CurvePoint, TrainedScheduler
 from hasten.learn.demonstrations import Init
@@ -71,25 +72,21 @@ def train(
     _check_kinds(scenario, domain, start)
     refuse_unknown(settings, [*(field.name for field in fields(Settings)), *OWN_ARGUMENTS])
     chosen = Settings.usual(values, init=init, replay=replay, seed=seed, **settings)
-    run = partial(
-        train_policy,
-        scenario,
-        domain,
-        chosen,
-        logs=logs,
-        start=start,
-        checkpoint=None if checkpoint is None else Path(checkpoint),
-    )
-    if tensorboard is None:
-        return TrainedScheduler(run(on_point=on_point))
-    with EventWriter(tensorboard) as events:
+    with ExitStack() as stack:
+        tell = stack.enter_context(shown("training: demonstrations and validation runs"))
+        events = None if tensorboard is None else stack.enter_context(EventWriter(tensorboard))
 
-        def write(point: CurvePoint) -> None:
-            events(point)
+        def on_every(point: CurvePoint) -> None:
+            tell(f"training: {point}", point.updates / chosen.updates)
+            if events is not None:
+                events(point)
             if on_point is not None:
                 on_point(point)
 
-        training = run(on_point=write)
+        kept = None if checkpoint is None else Path(checkpoint)
+        training = train_policy(scenario, domain, chosen, logs=logs, start=start, checkpoint=kept, on_point=on_every)
+    if events is None:
+        return TrainedScheduler(training)
     notes = (*training.notes, events.failure) if events.failure else training.notes
     return TrainedScheduler(replace(training, notes=notes))
 

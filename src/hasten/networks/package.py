@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any, TypedDict, Unpack
 
@@ -11,6 +12,7 @@ from numpy.typing import NDArray
 from torch import nn
 
 from hasten.core.errors import InputError
+from hasten.core.progress import shown
 from hasten.networks.attach import MultiExit, OwnExits
 from hasten.networks.build import kept_on_failure, tell_harm
 from hasten.networks.data import own_dataset
@@ -87,7 +89,23 @@ def build_package(
         exit_names = _names_of(module, inputs)
     if train != "none" and others.get("metric", ACCURACY) != ACCURACY and not others.get("class_names"):
         raise InputError("build", "train", train, "none: exits for another metric than accuracy come trained")
-    packed: dict[str, Any] = {"name": name, "exit_names": exit_names, "path": path, **others}
+    with ExitStack() as stack:
+        progress = others.get("progress") or stack.enter_context(shown(f"building {name}"))
+        packed: dict[str, Any] = {"name": name, "exit_names": exit_names, "path": path, **others, "progress": progress}
+        return _trained_and_packed(module, inputs, labels, train, train_data, settings, max_accuracy_loss, packed)
+
+
+def _trained_and_packed(
+    module: nn.Module,
+    inputs: Inputs,
+    labels: NDArray[np.generic],
+    train: str,
+    train_data: object,
+    settings: TrainSettings | None,
+    max_accuracy_loss: float | None,
+    packed: dict[str, Any],
+) -> Package:
+    """``packed``: what the package is packed with."""
     if train == "none" and max_accuracy_loss is None:
         return packing.build_package(module, inputs, labels, **packed)
     if train_data is None:
@@ -95,10 +113,10 @@ def build_package(
         raise InputError("build", "train_data", None, f"data to {why}")
     names = tuple(inputs) if isinstance(inputs, Mapping) else ()
     dataset = own_dataset(train_data, "train_data", (settings or TrainSettings()).seed, names)
-    path = check_path(path)
-    packing.rehearse(module, dataset.test_x, exit_names)
-    fitted = fit(module, dataset, train, settings, others.get("progress"))
-    tell_harm(fitted, others.get("on_note"))
+    packed["path"] = path = check_path(packed["path"])
+    packing.rehearse(module, dataset.test_x, packed["exit_names"])
+    fitted = fit(module, dataset, train, settings, packed["progress"])
+    tell_harm(fitted, packed.get("on_note"))
     with kept_on_failure(module, fitted, path):
         if max_accuracy_loss is not None:
             packed["stop"] = chosen_rule(fitted.module, dataset, max_accuracy_loss)

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from hasten.core.errors import InputError
 from hasten.core.options import DROP
+from hasten.core.progress import shown
 from hasten.core.scenario import Realization, Scenario, check_scenario
 from hasten.offline.exact.search import DEFAULT_MEMORY_MB, Search, beam_search, exact_search
 from hasten.offline.instance import GAIN_STEPS, Instance, evaluate, grant_like, instance_of
@@ -51,6 +52,7 @@ class _Unproven:
     """Why it is not proven."""
 
 
+@shown("solving: plan and bound")
 def solve_offline(
     scenario: Scenario,
     seed: int = 0,
@@ -111,7 +113,7 @@ def _warn_of_batches(scenario: Scenario) -> None:
     names = sorted({stream.profile.name for stream in scenario.devices if stream.profile.edge_batches})
     if names:
         told = "the bound is of an edge that serves tasks one by one; one that batches may gain more"
-        warnings.warn(f"{', '.join(names)}: {told}", stacklevel=3)
+        warnings.warn(f"{', '.join(names)}: {told}", stacklevel=4)  # solve_offline and its decorator between
 
 
 def verify(scenario: Scenario, realization: Realization, plan: OfflinePlan, at_once: IntArray) -> None:

@@ -8,7 +8,7 @@ company. All randomness is drawn beforehand by ``Scenario.realize``: schedulers 
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -44,10 +44,15 @@ from hasten.sim.world import Ends, OptionFacts, Told, World, new_view, shown
 TIMED_DECISIONS = 128
 TIMED_STEPS = 16
 """So many decisions of a batch, and steps, are always left to ``decide`` and timed."""
+STEPS_PER_REPORT = 64
+"""After so many steps progress is told."""
 
 
 def simulate_realizations(
-    scenario: Scenario, scheduler: Scheduler, realizations: Sequence[Realization]
+    scenario: Scenario,
+    scheduler: Scheduler,
+    realizations: Sequence[Realization],
+    progress: Callable[[float], None] | None = None,
 ) -> list[Result]:
     """Run ``scheduler`` on realizations of the scenario, all at once; bit for bit what single runs give.
 
@@ -55,14 +60,14 @@ def simulate_realizations(
     do beyond deciding it declares (``Clairvoyant``, ``Observer``, ``Noting`` of ``core.decision``).
 
     The scheduler is reset once, for a batch of as many rows. The arrays of the views that it gets are valid until its
-    next decision.
+    next decision. ``progress`` is told the fraction of the steps done.
     """
     check_scenario(scenario, "simulate")
     if not realizations:
         return []
     batch = _Batch(scenario, realizations, is_clairvoyant(scheduler))
     seeds = np.array([realization.seed for realization in realizations], dtype=np.int64)
-    step_us = batch.run(scheduler, scenario.context(seeds))
+    step_us = batch.run(scheduler, scenario.context(seeds), progress)
     results = _results(scheduler.name, batch, realizations, step_us)
     if isinstance(scheduler, Noting):
         results = [replace(result, notes=scheduler.notes(row)) for row, result in enumerate(results)]
@@ -125,7 +130,9 @@ class _Batch:
             beliefs=new_beliefs(rules, self.rows, slots, self.steps, workers, finishes),
         )
 
-    def run(self, scheduler: Scheduler, context: Context) -> FloatArray:
+    def run(
+        self, scheduler: Scheduler, context: Context, progress: Callable[[float], None] | None = None
+    ) -> FloatArray:
         """Run all rows to their end; returns the time of each step's decisions, each row's share.
 
         What a ranking or expected gains decide needs no view: after some steps, which are timed, compiled code does
@@ -156,6 +163,8 @@ class _Batch:
         alone = world.rules.from_devices
         pass_now = direct(pass_time, 0, row, world) if alone else pass_time
         for k in range(steps):
+            if progress is not None and k % STEPS_PER_REPORT == 0:
+                progress(k / self.steps)
             if k in ends:
                 row = np.flatnonzero(tasks.number > k)
                 view = new_view(row, context)
