@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 from collections.abc import Callable
@@ -225,3 +226,17 @@ def test_a_dead_link_gives_no_warnings(
     small.write_text(yaml.safe_dump(data))
     assert hasten("simulate", small, "--schedulers", "priced") == 0
     assert [str(warning.message) for warning in recwarn if warning.category is RuntimeWarning] == []
+
+
+@pytest.mark.parametrize(
+    ("typed", "offered"),
+    [("hasten sim", ["simulate"]), ("hasten train --in", ["--init"]), ("hasten train --replay u", ["uniform"])],
+)
+def test_a_shell_completes_commands_options_and_choices(typed, offered):
+    words = typed.split()
+    asked = {"_HASTEN_COMPLETE": "complete_bash", "COMP_WORDS": typed, "COMP_CWORD": str(len(words) - 1)}
+    done = subprocess.run(
+        [sys.executable, "-c", "from hasten.cli import main; import sys; sys.argv = ['hasten']; main()"],
+        env={**os.environ, **asked}, capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert done.stdout.split() == offered

@@ -4,12 +4,17 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import socket
+import tomllib
 from importlib import metadata
+from pathlib import Path
 
 import pytest
 
 from hasten.fidelity import doctor
+
+ROOT = Path(__file__).parents[2]
 
 
 def found(what):
@@ -28,6 +33,19 @@ def test_a_machine_that_runs_the_tests_has_no_problem(monkeypatch):
     assert not [one for one in examined if one.health == "problem"]
     assert f"hasten {metadata.version('hasten')}" in found("versions").found
     assert all(one.do for one in examined if one.health != "ok" and "not needed" not in one.found)
+
+
+def test_every_extra_is_known_with_its_own_packages():
+    asked = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["optional-dependencies"]
+    own = {
+        extra: {re.split(r"[>=<;\[ ]", need)[0] for need in needs} - {"hasten"}
+        for extra, needs in asked.items()
+        if extra not in ("all", "dev", "fuzz", "ray")  # collections, and what only development and clusters need
+    }
+    assert set(doctor.EXTRAS) == set(own)
+    assert not {
+        extra: own[extra] - set(doctor.EXTRAS[extra]) for extra in own if own[extra] - set(doctor.EXTRAS[extra])
+    }
 
 
 def test_a_missing_extra_is_named_with_the_command(monkeypatch):

@@ -26,10 +26,15 @@ EXTRAS = {
     "build": ("torch", "onnx", "onnxscript", "onnx-ir", "scikit-learn", "pillow"),
     "learn": ("numba", "threadpoolctl"),
     "report": ("matplotlib",),
+    "notebook": ("pandas", "matplotlib"),
     "study": ("pyarrow", "scipy"),
     "web": ("starlette", "uvicorn"),
     "camera": ("opencv-python-headless",),
     "mqtt": ("paho-mqtt",),
+    "metrics": ("prometheus-client",),
+    "otel": ("opentelemetry-sdk", "opentelemetry-exporter-otlp-proto-http"),
+    "oip": ("grpcio", "protobuf", "starlette", "uvicorn"),
+    "fast": ("uvloop",),
 }
 """What each extra of the installation brings."""
 SLEEPS, SLEEP_MS, LATE_MS = 50, 1.0, 1.0
