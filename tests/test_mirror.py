@@ -26,7 +26,7 @@ TESTED_IN = {
     "runtime/local/roles": "runtime/local/test_run",
     "runtime/needs": "cli/test_extras",
     "runtime/outputs": "runtime/library/test_outputs",
-    "runtime/version": "runtime/edge/test_metrics",
+    "core/version": "runtime/edge/test_metrics",
     "runtime/watched": "runtime/edge/test_packages",
     "schedulers/*": "schedulers/test_classical",
     "split/codecs/*": "split/codecs/test_all_codecs",

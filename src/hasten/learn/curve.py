@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import dataclasses
 from dataclasses import dataclass
-from importlib.metadata import version
 
 from hasten.core.scenario import Scenario
+from hasten.core.version import own_version
 from hasten.learn.domain import Domain, training_range_of
 from hasten.learn.settings import Settings
 from hasten.learn.validation import Score
@@ -101,7 +101,7 @@ def manifest_of(
     """What the file of a policy with layers of these widths will say, but for how good it is: see :func:`judged`."""
     chosen = {name: value for name, value in dataclasses.asdict(settings).items() if name not in ("hidden", "values")}
     return PolicyManifest(
-        hasten=version("hasten"),
+        hasten=own_version(),
         values=settings.values,
         hidden=hidden,
         leads=margins,

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from importlib.metadata import version
 
 import numpy as np
 from numpy.typing import NDArray
 
+from hasten.core.version import own_version
 from hasten.fidelity.real.points import AXES, PlayedConditions, PlayedPanel
 from hasten.fidelity.real.run import GREEDY, LEARNED, POINT, SCHEDULERS, WORLDS, Done, World
 from hasten.report.document import Block, Bullets, Heading, Paragraph, TableBlock
@@ -24,7 +24,7 @@ def blocks_of(done: Done, command: str) -> list[Block]:
     blocks: list[Block] = [
         Heading(1, "What is left of it in real processes"),
         Paragraph(
-            f"Made by `{command}` with hasten {version('hasten')}. The same tasks and links simulated, played in "
+            f"Made by `{command}` with hasten {own_version()}. The same tasks and links simulated, played in "
             "virtual time (the runtime's own objects on a clock that jumps) and run in real processes and sockets on "
             f"one machine, {plan.seconds:g} s each; {plan.other_seeds} seeds, {plan.real_seeds} of them in real "
             "processes. The simulator sees what a device sees and draws times from the profile's spread. Intervals "

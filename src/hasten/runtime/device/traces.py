@@ -26,9 +26,9 @@ from opentelemetry.trace import SpanKind, Status, StatusCode, Tracer, TracerProv
 from opentelemetry.util.types import AttributeValue
 
 from hasten.core.errors import InputError
+from hasten.core.version import own_version
 from hasten.runtime.device.tasks import Outcome, Task
 from hasten.runtime.pace import now_ms
-from hasten.runtime.version import own_version
 
 MOST_WAITING = 1000
 """So many ended tasks wait for their spans; what comes beyond has none."""

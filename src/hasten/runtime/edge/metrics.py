@@ -7,10 +7,10 @@ from collections.abc import Iterator
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, InfoMetricFamily, Metric
 from prometheus_client.registry import Collector
 
+from hasten.core.version import own_version
 from hasten.runtime.edge.core import EdgeCore
 from hasten.runtime.edge.server import EdgeServer
 from hasten.runtime.metrics import counter_family, seconds_family
-from hasten.runtime.version import own_version
 
 OUTCOMES = ("done", "late", "invalid", "abandoned")
 REFUSED = "refused ("

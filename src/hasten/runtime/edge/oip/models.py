@@ -7,10 +7,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from hasten.core.version import own_version
 from hasten.runtime.edge.oip.asking import DATATYPES, AskError, Trouble, batch_shape, version_of
 from hasten.runtime.edge.served import Served
 from hasten.runtime.edge.services import Services
-from hasten.runtime.version import own_version
 from hasten.split.manifest import TensorSpec
 
 JSON_BYTES = 64 * 1024
