@@ -117,7 +117,7 @@ def showing(shown: Shown) -> Iterator[None]:
         *_, link, clock = given
         made = station(*given)
         world = worlds.setdefault(id(clock), World(clock))
-        estimator = made.agent._beliefs.backlogs
+        estimator = made.agent._beliefs[0].backlogs
         world.links[estimator], world_of[estimator] = link, world
         return made
 

@@ -23,7 +23,7 @@ def profile(package) -> Profile:
 def adapter(profile: Profile, scheduler: str, build_ms=None) -> SchedulerAdapter:
     host = SchedulerHost(make_scheduler(scheduler), HelperThread(), print)
     settings = AgentSettings(100.0, 10.0)
-    return SchedulerAdapter(host, profile, settings, first_beliefs(profile, 1.0), build_ms)
+    return SchedulerAdapter(host, profile, settings, [first_beliefs(profile, 1.0)], build_ms)
 
 
 def test_a_scheduler_of_one_option_needs_that_one_only(profile):

@@ -298,7 +298,7 @@ def _grown(device: DeviceHost) -> dict[str, int]:
     """How much there is of what could grow on a device."""
     agent = device.agent
     assert agent is not None  # checked by the caller
-    contact = agent._contact
+    contact = agent._contacts._contacts[0]
     compute: Any = agent._machine.compute
     return {
         "open tasks": len(agent._endings.open),

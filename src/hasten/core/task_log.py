@@ -27,6 +27,19 @@ _FINITE = ConfigDict(allow_inf_nan=False)
 
 
 @dataclass(frozen=True)
+class SeenEdge(StrictNumbers):
+    """What a view shows of a further edge; ``kept_share`` is its calibration curve."""
+
+    __pydantic_config__: ClassVar[ConfigDict] = _FINITE
+
+    uplink_wait_ms: NotNegative
+    edge_wait_ms: Annotated[tuple[NotNegative, ...], Field(min_length=1)]
+    rate_bits_per_ms: NotNegative
+    rtt_ms: NotNegative
+    kept_share: Curve
+
+
+@dataclass(frozen=True)
 class Seen(StrictNumbers):
     """The view of a decision; waits and times in ms."""
 
@@ -45,6 +58,8 @@ class Seen(StrictNumbers):
 
     None in logs of before there were any.
     """
+    further_edges: tuple[SeenEdge, ...] = ()
+    """Edges 1, 2, ..., where a device may choose; the fields above are of edge 0."""
 
 
 @dataclass(frozen=True)
@@ -65,6 +80,8 @@ class Facts(StrictNumbers):
     shared_uplink: bool
     gain_terms: GainTerms
     energy_weight_per_mj: NotNegative
+    further_edge_slowdowns: tuple[Annotated[float, Field(gt=0)], ...] = ()
+    """Of edges 1, 2, ..."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -82,6 +99,8 @@ class LoggedTask(StrictNumbers):
     option: Annotated[int, Field(ge=DROP)]
     exit: Annotated[int, Field(ge=0)]
     partition: Annotated[int, Field(ge=0)]
+    edge: Annotated[int, Field(ge=0)] = 0
+    """The edge decided for, by its number among the device's; 0 where nothing was to be sent."""
     predicted_ms: float | None = None
     """Latency as predicted at the decision."""
     promised: Share | None = None
@@ -104,6 +123,8 @@ class LoggedTask(StrictNumbers):
     """0 without an answer."""
     answered_partition: Annotated[int, Field(ge=0)] | None = None
     """None in logs of before there was such a field."""
+    answered_by: str | None = None
+    """The edge that answered; None where the device did, or nobody, and in logs of before there was such a field."""
     class_index: Annotated[int | None, Field(alias="class")] = None
     """``class`` in the file."""
     confidence: float | None = None
@@ -126,8 +147,16 @@ class LoggedTask(StrictNumbers):
         seen = vars(self.seen) | {
             "edge_wait_ms": list(self.seen.edge_wait_ms),
             "kept_share": None if shares is None else [list(curve) for curve in shares],
+            "further_edges": [
+                vars(it) | {"edge_wait_ms": list(it.edge_wait_ms), "kept_share": list(it.kept_share)}
+                for it in self.seen.further_edges
+            ],
         }
-        line = vars(self) | {"seen": seen, "facts": vars(self.facts) | {"gain_terms": list(self.facts.gain_terms)}}
+        facts = vars(self.facts) | {
+            "gain_terms": list(self.facts.gain_terms),
+            "further_edge_slowdowns": list(self.facts.further_edge_slowdowns),
+        }
+        line = vars(self) | {"seen": seen, "facts": facts}
         line["class"] = line.pop("class_index")
         return line
 

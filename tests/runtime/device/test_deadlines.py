@@ -45,7 +45,7 @@ class Alone(Fussy):
 def adapter_of(deadline_ms, scheduler=Greedy):
     helper, beliefs = HelperThread(), first_beliefs(PROFILE, 1.0)
     host = SchedulerHost(scheduler(), helper, print)
-    return SchedulerAdapter(host, PROFILE, AgentSettings(deadline_ms, 10.0), beliefs), beliefs.backlogs
+    return SchedulerAdapter(host, PROFILE, AgentSettings(deadline_ms, 10.0), [beliefs]), beliefs.backlogs
 
 
 def show(backlogs, device_ms, uplink_ms, edge_ms, rate):

@@ -20,7 +20,7 @@ DEADLINE_MS = 100.0
 def test_what_others_may_bring_takes_slack_and_does_not_make_an_option_too_late(unseen_ms):
     beliefs = first_beliefs(profile(), 1.0)
     host = SchedulerHost(Cycle([(4, 0), (4, 4)]), InPlace(SimpleNamespace(now_ms=lambda: 0.0)), print)
-    adapter = SchedulerAdapter(host, profile(), AgentSettings(DEADLINE_MS, 10.0), beliefs)
+    adapter = SchedulerAdapter(host, profile(), AgentSettings(DEADLINE_MS, 10.0), [beliefs])
     beliefs.backlogs.rate_bits_per_ms, beliefs.backlogs.unseen_wait_ms = 1000.0, unseen_ms
     sent, local = adapter.decide(0.0, DEADLINE_MS), adapter.decide(0.0, DEADLINE_MS)
     assert sent.planned_ms == sent.latency_ms == pytest.approx(0.03 + 28.0 + 10.3 + 0.4)

@@ -5,31 +5,31 @@ computing happens in one event loop, so the agent's state needs no locks. When t
 from the tensors at hand, through the best exit that still meets the deadline.
 
 The agent is wiring: what it believes of its machine, the link and the edge is in ``beliefs``, decisions in
-``scheduler_adapter``, the processor's work in ``stages``, dealings with the edge in ``contact``, frames under way in
+``scheduler_adapter``, the processor's work in ``stages``, dealings with edges in ``contacts``, frames under way in
 ``flights``, failing over in ``rescue``, and what happens at a task's end in ``endings``.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Iterable
+from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 from contextlib import asynccontextmanager
 from typing import Any
 
 from hasten.core.decision import Scheduler
 from hasten.core.profile import Profile
-from hasten.runtime.device.beliefs import first_beliefs
+from hasten.runtime.device.beliefs import beliefs_of_edges
 from hasten.runtime.device.chosen_option import ChosenOption
 from hasten.runtime.device.compute import DeviceRunner
-from hasten.runtime.device.contact import Contact, Parts
+from hasten.runtime.device.contacts import Connect, Contacts
 from hasten.runtime.device.departures import Departures
 from hasten.runtime.device.edge_answers import EdgeAnswers
 from hasten.runtime.device.endings import Endings, Teller
 from hasten.runtime.device.events import EdgeListener
-from hasten.runtime.device.flights import Flights
 from hasten.runtime.device.known_arrivals import Replay
 from hasten.runtime.device.learnt_profile import learnt_profile
 from hasten.runtime.device.machine import Machine, real_machine
+from hasten.runtime.device.parts import Parts
 from hasten.runtime.device.rescue import Punctuality, Rescue
 from hasten.runtime.device.scheduler_adapter import SchedulerAdapter
 from hasten.runtime.device.scheduler_host import FAILED, PLANNING, SchedulerHost
@@ -37,10 +37,8 @@ from hasten.runtime.device.settings import AgentSettings
 from hasten.runtime.device.stages import DeviceStage, reason_of
 from hasten.runtime.device.tasklog import TaskLog
 from hasten.runtime.device.tasks import Arrival, Fallback, Outcome, Reason, Task
-from hasten.runtime.device.uplink import Uplink, UplinkUser
 from hasten.runtime.device.ways import LocalFinish
 from hasten.runtime.outputs import ExitAnswer
-from hasten.runtime.wire.tasks import submit_overhead_bytes
 from hasten.split.executor import Executor
 from hasten.split.package import Package
 
@@ -58,7 +56,7 @@ class DeviceAgent:
         runner: DeviceRunner,
         scheduler: Scheduler,
         settings: AgentSettings,
-        connect: Callable[[UplinkUser], Uplink] | None,
+        connect: Connect | Sequence[Connect] | None,
         profile: Profile | None = None,
         on_note: Callable[[str], None] | None = None,
         machine: Machine | None = None,
@@ -70,9 +68,9 @@ class DeviceAgent:
             runner: its executor.
             scheduler: decides.
             settings: the stream.
-            connect: makes the uplink for this agent; None works without an edge.
+            connect: makes the uplink to the edge, or (several) to each edge to choose from; None works without one.
             profile: replaces the package's own profile; tasks may stop early (``core.confidence``) where it says so.
-            on_note: told, in words, when the connection to the edge comes and goes.
+            on_note: told, in words, when connections to edges come and go.
             machine: clock, processor and helper; by default this computer's.
 
         Raises:
@@ -83,34 +81,33 @@ class DeviceAgent:
         self._machine = machine or real_machine()
         self._clock = self._machine.clock
         self._teller = Teller(on_note)
-        beliefs = self._beliefs = first_beliefs(self._profile, settings.slowdown)
-        self._backlogs, punctuality = beliefs.backlogs, Punctuality()
+        connects = [] if connect is None else [connect] if callable(connect) else list(connect)
+        beliefs = self._beliefs = beliefs_of_edges(self._profile, settings.slowdown, len(connects))
+        self._device, self._overhead = beliefs[0].device, beliefs[0].task
+        punctuality = [Punctuality() for _ in beliefs]
         cuts = package.manifest.cuts
-        self._frame_bits = [8.0 * (cut.payload_bytes + submit_overhead_bytes(cut)) for cut in cuts]
         host = SchedulerHost(scheduler, self._machine.helper, self._teller.tell)
         build_ms = runner.build_ms if isinstance(runner, Executor) else None
         self._adapter = SchedulerAdapter(host, self._profile, settings, beliefs, build_ms)
         answers = EdgeAnswers(package.manifest, settings.wants_outputs)
-        self._stage = DeviceStage(self._machine, runner, self._profile, cuts, beliefs.device, answers.reader, build_ms)
+        self._stage = DeviceStage(self._machine, runner, self._profile, cuts, self._device, answers.reader, build_ms)
         self._endings = Endings(self._teller, Departures(beliefs, self._adapter, self._teller).learn)
         rescue = Rescue(self._clock, self._stage, self._endings, punctuality)
-        wants = answers.wants_outputs, self._profile.confidence is not None
-        flights = Flights(self._clock, beliefs, punctuality, cuts, wants, self._endings.unanswered)
         parts = Parts(
             clock=self._clock,
             settings=settings,
             profile=self._profile,
             answers=answers,
-            frame_bits=self._frame_bits,
+            cuts=cuts,
             beliefs=beliefs,
+            punctuality=punctuality,
             adapter=self._adapter,
             stage=self._stage,
-            flights=flights,
             rescue=rescue,
             endings=self._endings,
             teller=self._teller,
         )
-        self._contact, self._rescue = Contact(parts, connect), rescue
+        self._contacts, self._rescue = Contacts(parts, connects), rescue
         self._start_ms = 0.0
 
     @property
@@ -124,7 +121,7 @@ class DeviceAgent:
 
     async def prepare(self) -> None:
         """Connect, measure the link, and reset the scheduler with what was learned."""
-        await self._contact.start()
+        await self._contacts.start()
 
     async def run(
         self,
@@ -155,7 +152,7 @@ class DeviceAgent:
         """Within, tasks may be taken one by one; at the end those that have arrived get 0.7 s to end."""
         self._start_ms = start_ms
         self._endings.begin(start_ms, log, on_task)
-        watch = asyncio.create_task(self._contact.watch())
+        watch = asyncio.create_task(self._contacts.watch())
         try:
             yield
         finally:
@@ -176,12 +173,13 @@ class DeviceAgent:
 
     @property
     def edge_connected(self) -> bool:
-        """Whether there is a connection to the edge."""
-        return self._contact.connected
+        """Whether there is a connection to an edge."""
+        return self._contacts.connected
 
     def learnt_profile(self) -> Profile:
-        """The profile with the times that were measured while running."""
-        return learnt_profile(self._profile, self._beliefs, self._contact.edge_slowdown)
+        """The profile with the times that were measured while running; of several edges at the one used most."""
+        edge, slowdown = self._contacts.busiest
+        return learnt_profile(self._profile, self._beliefs[edge], slowdown)
 
     def take_over(self, scheduler: Scheduler) -> None:
         """Have another scheduler decide from the next task on; :class:`InputError` if it is not for this network."""
@@ -189,7 +187,7 @@ class DeviceAgent:
 
     async def close(self) -> None:
         """Disconnect and end the threads."""
-        await self._contact.close()
+        await self._contacts.close()
         await self._machine.close()
 
     # Arrivals and decisions
@@ -204,28 +202,31 @@ class DeviceAgent:
         self._endings.arrived(task)
         task.parts["wake"] = now - arrived_ms
         task.tensors = list(arrival.frame)
-        if self._beliefs.device.task_arrived():
-            self._beliefs.overheads.forget_device()
-        awake_ms = max(arrived_ms + self._beliefs.overheads.task_ms - now, 0.0)
-        usable = self._contact.usable(now)
-        self._backlogs.update(now, usable, max(self._stage.backlog_ms(now), awake_ms))
+        if self._device.task_arrived():
+            self._overhead.forget()
+        wait_ms = max(self._stage.backlog_ms(now), arrived_ms + self._overhead.ms - now, 0.0)
+        usable = self._contacts.usable(now, deadline_ms)
+        for beliefs, there in zip(self._beliefs, usable, strict=True):
+            beliefs.backlogs.update(now, there, wait_ms)
         choice = adapter.decide(now - self._start_ms, deadline_ms)
         task.decision_us, task.facts, task.choice = adapter.decision_us, adapter.facts, choice
         task.planned_for_ms = adapter.planned_for_ms
         if choice is not None:
-            task.option, task.exit, task.partition = choice.option, choice.exit, choice.partition
+            task.option, task.edge = choice.option, choice.edge
+            task.exit, task.partition = choice.exit, choice.partition
             task.predicted_ms = now - arrived_ms + choice.latency_ms
         self._note_decision(task, now)
         self._follow(task, choice, usable, now)
 
-    def _follow(self, task: Task, choice: ChosenOption | None, usable: bool, now: float) -> None:
+    def _follow(self, task: Task, choice: ChosenOption | None, usable: list[bool], now: float) -> None:
         """Do what was decided, as far as it makes sense; of a task that stays here, for whatever reason, learn more."""
         stays = True
-        if not usable and (choice is None or choice.offloads):
+        reachable = any(usable) if choice is None else usable[choice.edge] or not choice.offloads
+        if not reachable:
             self._decide_alone(task, Fallback.UNREACHABLE)
         elif choice is None:
             self._drop(task, Reason.SCHEDULER)
-        elif choice.offloads and self._contact.asked_to_wait(task, now):
+        elif choice.offloads and self._contacts.of(task).asked_to_wait(task, now):
             self._decide_alone(task, Fallback.REFUSED)
         elif task.arrived_ms + task.predicted_ms <= task.limit_ms:
             self._begin(task, choice, now)
@@ -234,12 +235,11 @@ class DeviceAgent:
             self._decide_alone(task, Fallback.LATE)
         else:
             self._drop(task, Reason.EXPIRED)
-        if usable and stays:
-            self._contact.learn_more(task, None if choice is None or choice.offloads else choice, now)
+        self._contacts.learn_more(task, choice, stays, now)
 
     def _note_decision(self, task: Task, now: float) -> None:
         """For the log: what the scheduler saw, and what it has to tell, of which each kind is told in words once."""
-        task.seen = self._backlogs.seen(now - self._start_ms, self._adapter.kept_share)
+        task.seen = self._adapter.seen(now - self._start_ms)
         task.note = note = self._adapter.note
         if note is not None and note not in (PLANNING, FAILED):
             self._teller.once(note, f"task {task.number}: {note}; greedy decides while that is so")
@@ -270,13 +270,7 @@ class DeviceAgent:
         """Queue the device's part; the link's part is planned with it."""
         queued_ms = self._clock.now_ms()
         task.parts["decide"] = queued_ms - seen_ms
-        rest_ms = 0.0
-        if choice.offloads:
-            rest_ms = choice.edge_ms + self._beliefs.rtt_ms
-            ready_ms = queued_ms + self._backlogs.device_wait_ms + choice.device_ms
-            segment = choice.partition, choice.exit
-            edge_ms = self._beliefs.edge.service_ms(segment, self._adapter.profiled_edge_ms(choice.option))
-            task.transfer = self._backlogs.plan_transfer(self._frame_bits[choice.partition], ready_ms, edge_ms)
+        rest_ms = self._contacts.of(task).plan(task, choice, queued_ms) if choice.offloads else 0.0
         task.device_idle = self._stage.idle
         self._stage.begin(task, choice, rest_ms, self._computed)
 
@@ -284,12 +278,12 @@ class DeviceAgent:
         """The device's part is done, cancelled (None) or failed."""
         task.device_done_ms = self._clock.now_ms()
         if task.device_idle and isinstance(result, bytes | ExitAnswer):
-            self._beliefs.overheads.task(task.device_overhead_ms)
+            self._overhead.took(task.device_overhead_ms)
         if isinstance(result, bytes):
-            self._contact.send(task, result)
+            self._contacts.of(task).send(task, result)
             return
         if task.transfer is not None:
-            self._backlogs.transfer_gone(task.transfer)
+            self._beliefs[task.edge].backlogs.transfer_gone(task.transfer)
         if isinstance(result, ExitAnswer):
             self._endings.answer(task, task.device_done_ms, self._stage.after_block(result.exit), result)
         elif result is not None:

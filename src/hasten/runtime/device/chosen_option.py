@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from hasten.core.calibration import LOCAL, SENT
+
 
 @dataclass(frozen=True, slots=True)
 class ChosenOption:
@@ -12,6 +14,8 @@ class ChosenOption:
     option: int
     exit: int
     partition: int
+    edge: int
+    """Its number among the device's edges; 0 where nothing is sent."""
     device_ms: float
     edge_ms: float
     payload_bits: float
@@ -24,6 +28,11 @@ class ChosenOption:
     promised: float | None
     """The share of tasks with so much slack that were on time lately; None without slack."""
     accuracy: float
+
+    @property
+    def kind(self) -> int:
+        """Which of the stream's calibration curves is of such options."""
+        return SENT + self.edge if self.offloads else LOCAL
 
     @property
     def offloads(self) -> bool:

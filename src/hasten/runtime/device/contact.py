@@ -1,4 +1,4 @@
-"""An agent's dealings with its edge: what is sent and probed, what comes back, and whether the edge is to be trusted.
+"""An agent's dealings with one edge: what is sent and probed, what comes back, and whether the edge is to be trusted.
 
 The connection itself is the uplink's, frames under way are the flights'. Here their news meet: answers end tasks and
 teach, failures hand tasks to the rescue, a silent link is given up, and where the edge is not trusted, trials go out.
@@ -6,33 +6,23 @@ teach, failures hand tasks to the rescue, a silent link is given up, and where t
 
 from __future__ import annotations
 
-import asyncio
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Any
 
 from hasten.core.errors import HastenError
-from hasten.core.ping_schedule import WATCH_EVERY_MS, probe_bytes
-from hasten.core.profile import Profile
-from hasten.runtime.clock import Clock
-from hasten.runtime.device.beliefs import Beliefs
+from hasten.core.ping_schedule import probe_bytes
 from hasten.runtime.device.chosen_option import ChosenOption
-from hasten.runtime.device.edge_answers import EdgeAnswers
-from hasten.runtime.device.endings import Endings, Teller
 from hasten.runtime.device.flights import Flights
+from hasten.runtime.device.parts import Parts
 from hasten.runtime.device.probing import Prober
-from hasten.runtime.device.rescue import Rescue
-from hasten.runtime.device.scheduler_adapter import SchedulerAdapter
-from hasten.runtime.device.settings import AgentSettings
-from hasten.runtime.device.stages import DeviceStage
 from hasten.runtime.device.tasks import Fallback, Outcome, Reason, Task
 from hasten.runtime.device.trials import Avoidance, Retry, Trials
 from hasten.runtime.device.uplink import Uplink, UplinkUser
 from hasten.runtime.service_times import Segment
 from hasten.runtime.wire.handshake import Refuse, Welcome
 from hasten.runtime.wire.load import LoadReport
-from hasten.runtime.wire.tasks import EdgeAnswer, Status
+from hasten.runtime.wire.tasks import EdgeAnswer, Status, submit_overhead_bytes
 
 SILENT_AT_LEAST_MS = 500.0
 SILENT_DEADLINES = 3.0
@@ -43,38 +33,31 @@ TRIAL_DEADLINES, TRIAL_MS = 10.0, 5000.0
 """A trial's answer is of interest for so many deadlines, at least the latter."""
 
 
-@dataclass(frozen=True)
-class Parts:
-    """What of an agent its dealings with the edge have to do with."""
-
-    clock: Clock
-    settings: AgentSettings
-    profile: Profile
-    answers: EdgeAnswers
-    frame_bits: list[float]
-    beliefs: Beliefs
-    adapter: SchedulerAdapter
-    stage: DeviceStage
-    flights: Flights
-    rescue: Rescue
-    endings: Endings
-    teller: Teller
-
-
 class Contact:
-    """One agent's edge, or that there is none; told by its uplink what comes (:class:`UplinkUser`)."""
+    """One of an agent's edges, or that there is none; told by its uplink what comes (:class:`UplinkUser`).
 
-    def __init__(self, parts: Parts, connect: Callable[[UplinkUser], Uplink] | None) -> None:
+    Attributes:
+        edge: its number among the agent's edges.
+        slowdown: what it said of its speed.
+    """
+
+    def __init__(self, parts: Parts, edge: int, connect: Callable[[UplinkUser], Uplink] | None) -> None:
+        self.edge = edge
         self._clock, self._settings, self._profile = parts.clock, parts.settings, parts.profile
-        self._answers, self._frame_bits = parts.answers, parts.frame_bits
-        beliefs = parts.beliefs
+        self._answers = parts.answers
+        self._frame_bits = [8.0 * (cut.payload_bytes + submit_overhead_bytes(cut)) for cut in parts.cuts]
+        beliefs = parts.beliefs[edge]
         self._link, self._times, self._backlogs = beliefs.link, beliefs.edge, beliefs.backlogs
-        self._beliefs, self._overheads = beliefs, beliefs.overheads
+        self._beliefs, self._offload = beliefs, beliefs.offload
         self._adapter, self._stage = parts.adapter, parts.stage
-        self._flights, self._rescue = parts.flights, parts.rescue
-        self._endings, self._teller = parts.endings, parts.teller
+        self._rescue, self._endings, self._teller = parts.rescue, parts.endings, parts.teller
+        wants = parts.answers.wants_outputs, parts.profile.confidence is not None
+        self._flights = Flights(
+            self._clock, beliefs, parts.punctuality[edge], parts.cuts, wants, parts.endings.unanswered
+        )
         self._trials, self._avoidance, self._retry = Trials(parts.settings.deadline_ms), Avoidance(), Retry()
-        self._edge, self._where = (1.0, 1), ""
+        self.slowdown, self._workers, self._where = 1.0, 1, ""
+        self._several = len(parts.beliefs) > 1
         self._uplink = connect(self) if connect else None
         if self._uplink is not None:
             self._uplink.limits = parts.answers.limits
@@ -83,20 +66,30 @@ class Contact:
         link = self._uplink, self._link, self._backlogs
         self._prober = Prober(self._clock, *link, probe_bytes(parts.profile), may_offload)
 
-    async def start(self) -> None:
-        """Connect, measure the link, and have the scheduler plan with what was found."""
-        if self._uplink is not None:
-            if await self._uplink.start():
-                await self._prober.warm_up()
-            elif self._uplink.trouble == "not connected yet":
-                self._teller.edge("unreachable", "edge not reached yet; working alone until it is")
-        self._adapter.plan(*self._edge)
-        await self._adapter.rehearse()
+    async def connect(self) -> None:
+        """Begin to keep a connection; waits for the first attempt, if that does not take long."""
+        uplink = self._uplink
+        if uplink is not None and not await uplink.start() and uplink.trouble == "not connected yet":
+            self._teller.edge("unreachable", f"{self._name} not reached yet; {self._without} until it is")
+
+    async def warm_up(self) -> None:
+        """Measure the link, if there is one."""
+        if self.connected:
+            await self._prober.warm_up()
 
     @property
-    def edge_slowdown(self) -> float:
-        """What the edge said of its speed."""
-        return self._edge[0]
+    def _name(self) -> str:
+        return f"edge {self._uplink.where}" if self._several and self._uplink is not None else "edge"
+
+    @property
+    def _without(self) -> str:
+        """What is done while it is not there."""
+        return "left out" if self._several else "working alone"
+
+    @property
+    def answers(self) -> int:
+        """How many of its answers taught how long it takes."""
+        return self._times.calls()
 
     async def close(self) -> None:
         """Disconnect."""
@@ -108,13 +101,25 @@ class Contact:
         """Whether the edge has welcomed this device on the present connection."""
         return self._uplink is not None and self._uplink.connected
 
-    def usable(self, now: float) -> bool:
-        """Whether anything should be sent: connected, heard of, and not left alone for a while."""
-        return self.connected and self._link.knows_clock and not self._avoidance.avoids(now)
+    def usable(self, now: float, deadline_ms: float = math.inf) -> bool:
+        """Whether a task with this deadline should be sent: connected, heard of, and not left alone for a while.
+
+        Where there are others to go to, that is also while it has asked to wait.
+        """
+        waits = self._several and self._retry.holds(now, deadline_ms)
+        return self.connected and self._link.knows_clock and not self._avoidance.avoids(now) and not waits
 
     def asked_to_wait(self, task: Task, now: float) -> bool:
         """Whether the edge has said that it is too early for such a task, which can be answered here as well."""
         return self._retry.holds(now, task.deadline_ms) and self._stage.best_way(task, urgent=False) is not None
+
+    def plan(self, task: Task, choice: ChosenOption, queued_ms: float) -> float:
+        """A task is to be sent there; returns how long what follows the device's part should take."""
+        ready_ms = queued_ms + self._backlogs.device_wait_ms + choice.device_ms
+        profiled_ms = self._adapter.profiled_edge_ms(choice.option)
+        edge_ms = self._times.service_ms((choice.partition, choice.exit), profiled_ms)
+        task.transfer = self._backlogs.plan_transfer(self._frame_bits[choice.partition], ready_ms, edge_ms)
+        return choice.edge_ms + self._beliefs.rtt_ms
 
     def send(self, task: Task, payload: bytes) -> None:
         """Hand a task's frame to the link, if it still makes sense."""
@@ -132,41 +137,39 @@ class Contact:
             self._prober.ahead(now)
             profiled_ms = self._adapter.profiled_edge_ms(task.option)
             cut, exit_ = task.partition, task.exit
-            limit_ms = task.limit_ms - 0.5 * self._overheads.offload_ms  # handling on the way back
+            limit_ms = task.limit_ms - 0.5 * self._offload.ms  # handling on the way back
             self._flights.send(self._uplink, payload, cut, exit_, limit_ms, task.transfer, profiled_ms, task)
             self._rescue.watch(task)
 
-    async def watch(self) -> None:
-        """Notice a dead link, and keep the estimates as fresh as they need to be."""
-        patience_ms = max(SILENT_AT_LEAST_MS, SILENT_DEADLINES * self._settings.deadline_ms)
-        while True:
-            await asyncio.sleep(WATCH_EVERY_MS / 1000.0)
-            if self._uplink is None or not self._uplink.connected:
-                continue
-            now = self._clock.now_ms()
-            self._flights.expire(now)
-            self._prober.watch(now, self._flights.any)
-            oldest_ms = self._prober.oldest_ms()
-            if oldest_ms is not None:
-                silent_ms = now - max(self._uplink.heard_ms, oldest_ms)
-                if silent_ms > patience_ms + min(self._backlogs.link_wait_ms(now), SLOW_LINK_MS):
-                    self._uplink.give_up(f"nothing heard for {now - self._uplink.heard_ms:.0f} ms")
+    def look(self) -> None:
+        """Now and then: notice a dead link, and keep the estimates as fresh as they need to be."""
+        if self._uplink is None or not self._uplink.connected:
+            return
+        now = self._clock.now_ms()
+        self._flights.expire(now)
+        self._prober.watch(now, self._flights.any)
+        oldest_ms = self._prober.oldest_ms()
+        if oldest_ms is not None:
+            patience_ms = max(SILENT_AT_LEAST_MS, SILENT_DEADLINES * self._settings.deadline_ms)
+            silent_ms = now - max(self._uplink.heard_ms, oldest_ms)
+            if silent_ms > patience_ms + min(self._backlogs.link_wait_ms(now), SLOW_LINK_MS):
+                self._uplink.give_up(f"nothing heard for {now - self._uplink.heard_ms:.0f} ms")
 
     def learn_more(self, task: Task, choice: ChosenOption | None, now: float) -> None:
-        """A task stays here: where a better edge might have had it, find out whether the edge is better by now."""
+        """A task does not go there: where it might have been better off, find out whether the edge is better by now."""
         distrusted = self._times.slower or self._backlogs.held_up
         if not distrusted:
             self._trials.trusted()
         if distrusted and self._trials.due(now):
-            if self._adapter.better_elsewhere(choice, task.deadline_ms):
+            if self._adapter.better_at(self.edge, choice, task.deadline_ms):
                 self._try_edge(task, now)
-        elif self._prober.may_want(now) and self._adapter.better_elsewhere(choice, task.deadline_ms):
+        elif self._prober.may_want(now) and self._adapter.better_at(self.edge, choice, task.deadline_ms):
             self._prober.wanted(now)
 
     def _try_edge(self, task: Task, now: float) -> None:
         """Send a copy of the task's input for the sake of the times in its answer."""
         self._trials.sent(now)
-        option = self._adapter.whole_network
+        option = self._adapter.whole_network(self.edge)
         bits, rate = self._frame_bits[0], self._link.rate_bits_per_ms
         profiled_ms, exit_ = self._adapter.profiled_edge_ms(option), len(self._profile.exits)
         if rate <= 0 or bits / rate > self._settings.deadline_ms or not task.tensors:
@@ -189,21 +192,23 @@ class Contact:
         assert self._uplink is not None  # it tells
         another = self._where not in ("", self._uplink.where)
         self._where = self._uplink.where
-        self._teller.edge("connected", f"another edge connected, {self._where}" if another else "edge connected")
+        self._teller.edge(
+            "connected", f"another edge connected, {self._where}" if another else f"{self._name} connected"
+        )
         self._link.forget()
         self._prober.connected(welcome.workers)
         self._flights.workers = welcome.workers
         if another:
             self._avoidance, self._retry = Avoidance(), Retry()
-        if another or (welcome.slowdown, welcome.workers) != self._edge:
-            self._edge = (welcome.slowdown, welcome.workers)
+        if another or (welcome.slowdown, welcome.workers) != (self.slowdown, self._workers):
+            self.slowdown, self._workers = welcome.slowdown, welcome.workers
             self._times.forget()
-            self._overheads.forget_edge()
-            self._adapter.plan(*self._edge)
+            self._offload.forget()
+            self._adapter.plan(self.edge, self.slowdown, self._workers)
 
     def edge_lost(self, reason: str) -> None:
         """Take back everything that was under way."""
-        self._teller.edge("lost", f"edge lost: {reason}")
+        self._teller.edge("lost", f"{self._name} lost: {reason}")
         now = self._clock.now_ms()
         self._backlogs.disconnected(now)
         self._prober.disconnected()
@@ -217,7 +222,7 @@ class Contact:
 
     def edge_unreachable(self, reason: str) -> None:
         """Say why there is no connection."""
-        self._teller.edge("unreachable", f"edge not reached ({reason}); working alone until it is")
+        self._teller.edge("unreachable", f"{self._name} not reached ({reason}); {self._without} until it is")
 
     def edge_answered(self, task: int, answer: EdgeAnswer) -> None:
         """Learn from an answer and end its task."""
@@ -237,7 +242,7 @@ class Contact:
         waits.came_back(now, answer, 0.5 * self._link.rtt_ms)
         if waits.link_idle and waits.seen is not None and waits.seen.rate_bits_per_ms > 0:
             transfer_ms = 8.0 * waits.wire_bytes / waits.seen.rate_bits_per_ms
-            self._overheads.offload(now - waits.sent_ms - answer.edge_total_ms - self._link.rtt_ms - transfer_ms)
+            self._offload.took(now - waits.sent_ms - answer.edge_total_ms - self._link.rtt_ms - transfer_ms)
         if answer.status is Status.LATE:
             self._retry.refused(now + answer.retry_ms - self._link.rtt_ms, waits.deadline_ms)
             self._rescue.now(waits, Fallback.LATE, Reason.CANCELLED_EDGE)
@@ -250,7 +255,7 @@ class Contact:
                 self._teller.once("bad answer", f"task {waits.number}: got an answer that cannot be true ({error})")
                 self._rescue.now(waits, Fallback.BAD_ANSWER, Reason.BAD_ANSWER)
             else:
-                waits.fallback = None
+                waits.fallback, waits.answered_by = None, self._where
                 self._endings.answer(waits, self._clock.now_ms(), waits.partition, found)
 
     def _stops(self, partition: int, exit_: int) -> list[int]:
@@ -260,12 +265,16 @@ class Contact:
     def _stopped_ms(self, segment: Segment, exit_: int) -> float | None:
         """What an edge needs for ``segment`` as profiled when the task stops at ``exit_``; None: it may not."""
         partition, last = segment
-        return self._adapter.profiled_segment_ms(partition, exit_) if exit_ in self._stops(partition, last) else None
+        return (
+            self._adapter.profiled_segment_ms(self.edge, partition, exit_)
+            if exit_ in self._stops(partition, last)
+            else None
+        )
 
     def edge_refused(self, task: int, refuse: Refuse) -> None:
         """Finish a refused task here."""
         kind = "".join(letter for letter in refuse.text if not letter.isdigit())
-        self._teller.once(f"refused {kind}", f"edge refused: {refuse.text}")
+        self._teller.once(f"refused {kind}", f"{self._name} refused: {refuse.text}")
         flight = self._flights.refused(task)
         if refuse.retry_ms:
             self._retry.refused(self._clock.now_ms() + refuse.retry_ms - self._link.rtt_ms, math.inf)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from hasten.core.options import DROP
 from hasten.runtime.device.beliefs import Beliefs
 from hasten.runtime.device.endings import Teller
@@ -11,10 +13,10 @@ from hasten.runtime.service_times import Segment
 
 
 class Departures:
-    """Looks at what each task has run."""
+    """Looks at what each task has run; ``beliefs`` are by edge."""
 
-    def __init__(self, beliefs: Beliefs, adapter: SchedulerAdapter, teller: Teller) -> None:
-        self._device, self._edge = beliefs.device, beliefs.edge
+    def __init__(self, beliefs: Sequence[Beliefs], adapter: SchedulerAdapter, teller: Teller) -> None:
+        self._device, self._edges = beliefs[0].device, [of_edge.edge for of_edge in beliefs]
         self._adapter, self._teller = adapter, teller
 
     def learn(self, task: Task) -> None:
@@ -28,8 +30,10 @@ class Departures:
             self._tell("device", here, self._device.profiled_ms(here), self._device.run_ms(here))
         if offloaded:
             there, profiled_ms = (task.partition, task.exit), self._adapter.profiled_edge_ms(task.option)
-            if self._edge.departs(there, profiled_ms):
-                self._tell("edge", there, profiled_ms, self._edge.service_ms(there, profiled_ms))
+            edge = self._edges[task.edge]
+            if edge.departs(there, profiled_ms):
+                role = f"edge {task.edge + 1}" if len(self._edges) > 1 else "edge"
+                self._tell(role, there, profiled_ms, edge.service_ms(there, profiled_ms))
 
     def _tell(self, role: str, segment: Segment, profiled_ms: float, measured_ms: float) -> None:
         partition, exit_ = segment

@@ -41,7 +41,7 @@ class Flight:
 
 
 class Flights:
-    """All frames without an answer, oldest first."""
+    """All frames to one edge without an answer, oldest first."""
 
     def __init__(
         self,
@@ -60,7 +60,7 @@ class Flights:
         self._wants_outputs, self._may_stop = wants
         self._on_overdue = on_overdue
         self._clock, self._link, self._times, self._backlogs = clock, beliefs.link, beliefs.edge, beliefs.backlogs
-        self._punctuality, self._overheads = punctuality, beliefs.overheads
+        self._punctuality, self._offload = punctuality, beliefs.offload
         self._heads = [payload_head(cut) for cut in cuts]
         self._waiting: dict[int, Flight] = {}
         self._number = 0
@@ -112,7 +112,7 @@ class Flights:
         if flight is None:
             return None
         self._link.heard(now, answer.clock_ms)
-        beside_ms = answer.edge_total_ms + self._overheads.profiled_offload_ms  # handling is no part of the transfer
+        beside_ms = answer.edge_total_ms + self._offload.profiled_ms  # handling is no part of the transfer
         self._backlogs.transfer_answered(flight.transfer, now, beside_ms)
         self._backlogs.edge_reported(answer.report, now)
         self.workers = max(self.workers, len(answer.report.backlog_ms))  # an edge may get more while it serves

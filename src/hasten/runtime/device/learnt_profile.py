@@ -29,8 +29,8 @@ def learnt_profile(profile: Profile, beliefs: Beliefs, edge_slowdown: float) -> 
     blocks = [block.model_dump() for block in profile.blocks]
     heads = [head.model_dump() for head in profile.exits]
     changed: dict[str, object] = {
-        "task_ms": round(beliefs.overheads.task_ms, 4),
-        "offload_ms": round(beliefs.overheads.offload_ms, 4),
+        "task_ms": round(beliefs.task.ms, 4),
+        "offload_ms": round(beliefs.offload.ms, 4),
     }
     learnt = []
     if device.runs.calls():

@@ -6,6 +6,7 @@ When a task that is away is taken back is the law of :mod:`hasten.core.rescue`, 
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Sequence
 from typing import Any
 
 from hasten.core.rescue import HOPELESS, LAST_WORD_MS, LATENESS_KEPT, answer_chance, look_ms, takes_back
@@ -35,7 +36,8 @@ class Punctuality:
 class Rescue:
     """Takes tasks back."""
 
-    def __init__(self, clock: Clock, stage: DeviceStage, endings: Endings, punctuality: Punctuality) -> None:
+    def __init__(self, clock: Clock, stage: DeviceStage, endings: Endings, punctuality: Sequence[Punctuality]) -> None:
+        """``punctuality`` is that of each edge."""
         self._clock, self._stage, self._endings, self._punctuality = clock, stage, endings, punctuality
 
     def watch(self, task: Task) -> None:
@@ -63,7 +65,8 @@ class Rescue:
     def _chance(self, task: Task) -> float:
         due_ms = task.arrived_ms + task.predicted_ms
         late_ms = self._clock.now_ms() - due_ms
-        return self._punctuality.chance(late_ms, task.arrived_ms + task.deadline_ms - due_ms, due_ms - task.sent_ms)
+        slack_ms = task.arrived_ms + task.deadline_ms - due_ms
+        return self._punctuality[task.edge].chance(late_ms, slack_ms, due_ms - task.sent_ms)
 
     @staticmethod
     def _edge_accuracy(task: Task) -> float:

@@ -4,32 +4,33 @@ from __future__ import annotations
 
 import math
 import time
+from collections.abc import Sequence
 from dataclasses import replace
 
 import numpy as np
 
-from hasten.core.calibration import LOCAL, SENT, Curves
+from hasten.core.calibration import LOCAL, SENT, Curves, prior_shares
 from hasten.core.decision import (
     DEAD_LINK_BITS_PER_MS,
     Context,
     Scheduler,
     Selective,
-    View,
 )
 from hasten.core.estimators import REPLAN_LEAST_MS, REPLAN_SHARE, has_moved
 from hasten.core.gain import useful_until_ms
-from hasten.core.options import DROP, StreamCosts, option_table
+from hasten.core.options import DROP
 from hasten.core.profile import Profile
-from hasten.core.task_log import Facts
+from hasten.core.task_log import Facts, Seen
 from hasten.core.timing import ON_TIME_TOLERANCE_MS, predict_latency
 from hasten.runtime.device.beliefs import Beliefs
 from hasten.runtime.device.chosen_option import ChosenOption
 from hasten.runtime.device.deadlines import DeadlineSchedulers, PlannedScheduler
-from hasten.runtime.device.option_times import OptionTimes
+from hasten.runtime.device.known_options import KnownOptions
+from hasten.runtime.device.own_view import OwnView
 from hasten.runtime.device.scheduler_host import START_PATIENCE_MS, SchedulerHost
 from hasten.runtime.device.settings import AgentSettings
 from hasten.runtime.device.tasks import Fallback, Reason, Task
-from hasten.runtime.device.ways import BuildTime, building
+from hasten.runtime.device.ways import BuildTime
 
 
 class SchedulerAdapter:
@@ -49,48 +50,51 @@ class SchedulerAdapter:
         host: SchedulerHost,
         profile: Profile,
         settings: AgentSettings,
-        beliefs: Beliefs,
+        beliefs: Sequence[Beliefs],
         build_ms: BuildTime | None = None,
     ) -> None:
+        """``beliefs`` are by edge; one where there is none."""
         self.decision_us = 0.0
         self.facts: Facts
         self._profile, self._settings = profile, settings
         self._own = PlannedScheduler(host, settings.deadline_ms)
         self._by_deadline = DeadlineSchedulers(self._own, self._begin)
         self._asked = self._own
-        self._beliefs, self._link, self._backlogs = beliefs, beliefs.link, beliefs.backlogs
-        self._build_ms = build_ms
-        self._curves = Curves()
+        self._beliefs, self._build_ms = beliefs, build_ms
+        self._curves = Curves(prior_shares(len(beliefs)))
         self._plans = self._version = 0
         self._last_ms = 0.0
-        self._edge_slowdown, self._workers = 1.0, 1
+        self._edge_slowdowns, self._workers = [1.0] * len(beliefs), [1] * len(beliefs)
         self._plan(START_PATIENCE_MS)
 
-    def plan(self, edge_slowdown: float, workers: int) -> None:
-        """Another edge, or the same again: have the scheduler begin anew with what is known of it."""
-        self._edge_slowdown, self._workers = edge_slowdown, workers
-        self._backlogs.planned_for(workers)
+    def plan(self, edge: int, slowdown: float, workers: int) -> None:
+        """An edge is another one, or not as before: have the scheduler begin anew with what is known of it."""
+        self._edge_slowdowns[edge], self._workers[edge] = slowdown, workers
+        self._beliefs[edge].backlogs.planned_for(workers)
+        self._plan()
+
+    def begin(self) -> None:
+        """Have the scheduler plan with what is known before the first task."""
+        for beliefs, workers in zip(self._beliefs, self._workers, strict=True):
+            beliefs.backlogs.planned_for(workers)
         self._plan()
 
     async def rehearse(self) -> None:
         """Have the scheduler compile what it needs, before the first task."""
-        await self._own.host.rehearse(self._view)
+        await self._own.host.rehearse(self._own_view.view)
 
     def _plan(self, patience_ms: float | None = None) -> None:
-        s, beliefs = self._settings, self._beliefs
-        profiled = option_table([StreamCosts(self._profile, s.slowdown, self._edge_slowdown, s.energy_weight_per_mj)])
-        building_ms = building(profiled, self._profile, self._build_ms)
-        self._profiled_ms = profiled.edge_ms[0]
-        self._now = OptionTimes(profiled, building_ms, beliefs.device, beliefs.edge)
-        self._planned = beliefs.rtt_ms, self._now.device_ms, self._now.edge_ms
-        self._table = replace(profiled, device_ms=self._now.device_ms[None], edge_ms=self._now.edge_ms[None])
+        s, beliefs = self._settings, self._beliefs[0]
+        now = self._now = KnownOptions(self._profile, s, self._beliefs, self._edge_slowdowns, self._build_ms)
+        self._planned = beliefs.rtt_ms, now.device_ms, now.edge_ms
+        self._table = replace(now.profiled, device_ms=now.device_ms[None], edge_ms=now.edge_ms[None])
         self._context = Context(
             options=self._table,
             deadline_ms=np.array([s.deadline_ms]),
             rate_hz=np.array([s.rate_hz]),
             gain_terms=s.gain_terms,
             rtt_ms=beliefs.rtt_ms,
-            workers=self._workers,
+            workers=self._workers[0],
             shared_uplink=s.shared_uplink,
             streams=s.streams,
             seeds=np.array([s.seed * s.streams + s.stream]),
@@ -98,25 +102,18 @@ class SchedulerAdapter:
             uplink_bits_per_ms=s.uplink_bits_per_ms,
             from_devices=True,
         )
-        offloads = self._table.payload_bits[0] > 0
-        self._best_worth = float(self._table.worth[0][offloads].max(initial=-math.inf))
-        self._view = View(
-            row=np.zeros(1, np.int64),
-            now_ms=np.zeros(1),
-            stream=np.zeros(1, np.int64),
-            device_wait_ms=np.zeros(1),
-            uplink_wait_ms=np.zeros(1),
-            edge_wait_ms=np.zeros((1, self._workers)),
-            rate_bits_per_ms=np.zeros(1),
-            others_wait_ms=np.zeros((1, s.streams)),
-            kept_share=self._curves.share,
-        )
+        self._best_worth = float(self._table.worth[0][now.sent].max(initial=-math.inf))
+        self._own_view = OwnView(self._beliefs, self._workers, s.streams, self._curves)
         self._facts = Facts(
             plan=0,
             from_ms=0.0,
             rtt_ms=self._context.rtt_ms,
-            workers=self._workers,
-            edge_slowdown=self._edge_slowdown * beliefs.edge.factor,
+            workers=self._workers[0],
+            edge_slowdown=self._edge_slowdowns[0] * beliefs.edge.factor,
+            further_edge_slowdowns=tuple(
+                slowdown * further.edge.factor
+                for slowdown, further in zip(self._edge_slowdowns[1:], self._beliefs[1:], strict=True)
+            ),
             slowdown=s.slowdown * beliefs.device.runs.factor,
             rate_hz=s.rate_hz,
             stream=s.stream,
@@ -163,25 +160,24 @@ class SchedulerAdapter:
         """The (exit, partition) pairs that the scheduler may choose, as far as it tells."""
         scheduler, table = self._own.host.scheduler, self._table
         columns = scheduler.usable()[0] if isinstance(scheduler, Selective) else range(int(table.count[0]))
-        return [(int(table.exit[0, j]), int(table.partition[0, j])) for j in columns]
+        pairs = [(int(table.exit[0, j]), int(table.partition[0, j])) for j in columns]
+        return list(dict.fromkeys(pairs))  # edges have the same ones
 
-    @property
-    def kept_share(self) -> tuple[tuple[float, ...], tuple[float, ...]]:
-        """The stream's calibration curves, local and offloaded, as they are now."""
-        return self._curves.shares[LOCAL], self._curves.shares[SENT]
+    def seen(self, now_ms: float) -> Seen:
+        """What the last decision saw, for the log; ``now_ms`` counts from the start of the run."""
+        return self._own_view.logged(now_ms)
 
     def profiled_edge_ms(self, option: int) -> float:
-        """The profiled service time of an option at this edge, uncorrected."""
-        return float(self._profiled_ms[option])
+        """The profiled service time of an option at its edge, uncorrected."""
+        return float(self._now.profiled.edge_ms[0, option])
 
-    def profiled_segment_ms(self, partition: int, exit_: int) -> float:
+    def profiled_segment_ms(self, edge: int, partition: int, exit_: int) -> float:
         """The same of what an edge does from ``partition`` to ``exit_``."""
-        return float(self._profiled_ms[self._table.index(0, exit_, partition)])
+        return float(self._now.profiled.edge_ms[0, self._now.option(edge, exit_, partition)])
 
-    @property
-    def whole_network(self) -> int:
-        """The option that computes all up to the last exit at the edge."""
-        return self._table.index(0, int(self._table.exit[0].max()), 0)
+    def whole_network(self, edge: int) -> int:
+        """The option that computes all up to the last exit at this edge."""
+        return self._now.option(edge, len(self._profile.exits), 0)
 
     def limit_ms(self, deadline_ms: float) -> float:
         """Latency beyond which an answer is worthless to a task with this deadline."""
@@ -198,7 +194,7 @@ class SchedulerAdapter:
             self.facts = replace(asked.facts, plan=self._plans)
         self._last_ms = now_ms
         asked.tell()
-        view = self._shown(max(asked.deadline_ms - deadline_ms, 0.0))
+        view = self._own_view.fill(max(asked.deadline_ms - deadline_ms, 0.0))
         started = time.perf_counter()
         option = asked.decide(view, now_ms)
         self.decision_us = (time.perf_counter() - started) * 1e6
@@ -207,24 +203,12 @@ class SchedulerAdapter:
     def _moved(self) -> bool:
         """Whether round trip or service times have changed noticeably since they were planned with."""
         rtt_ms, device_ms, edge_ms = self._planned
-        if has_moved(self._beliefs.rtt_ms, rtt_ms, self._settings.deadline_ms):
+        if has_moved(self._beliefs[0].rtt_ms, rtt_ms, self._settings.deadline_ms):
             return True
         least_ms = max(REPLAN_LEAST_MS, REPLAN_SHARE * self._settings.deadline_ms)
         now = self._now
         moved_ms = max(np.abs(now.device_ms - device_ms).max(), np.abs(now.edge_ms - edge_ms).max())
         return bool(moved_ms > least_ms)
-
-    def _shown(self, waited_ms: float) -> View:
-        """The view, of a task for which all backlogs are so much longer (see ``deadlines``)."""
-        backlogs, view = self._backlogs, self._view
-        view.device_wait_ms[0] = backlogs.device_wait_ms + waited_ms
-        view.uplink_wait_ms[0] = backlogs.uplink_wait_ms + waited_ms
-        view.edge_wait_ms[0] = backlogs.edge_wait_ms
-        view.edge_wait_ms += waited_ms
-        view.unseen_wait_ms = np.array([backlogs.unseen_wait_ms])
-        view.rate_bits_per_ms[0] = backlogs.rate_bits_per_ms
-        view.others_wait_ms[0, 0] = view.device_wait_ms[0]  # the view's stream is 0, whichever of the run's it is
-        return view
 
     def learn(self, task: Task) -> None:
         """Learn how far predictions hold, and keep the outcome for a scheduler that learns, told before it decides.
@@ -239,55 +223,60 @@ class SchedulerAdapter:
             saved = 0.0
             if in_time and choice.accuracy > 0.0 and task.fallback is not Fallback.BAD_ANSWER:
                 saved = min(self._profile.exits[task.answered_exit - 1].accuracy / choice.accuracy, 1.0)
-            self._curves.tell(choice.slack, choice.offloads, choice.promised, in_time and task.fallback is None, saved)
+            self._curves.tell(choice.slack, choice.kind, choice.promised, in_time and task.fallback is None, saved)
         self._by_deadline.learn(task)
 
     def _choice(self, option: int, deadline_ms: float) -> ChosenOption:
         """The option with its latency by the timing law at the present backlogs and the times measured now."""
-        table, backlogs = self._table, self._backlogs
+        table, edge = self._table, int(self._now.edge[option])
+        backlogs, rtt_ms = self._beliefs[edge].backlogs, self._beliefs[edge].rtt_ms
         device_ms, edge_ms = float(self._now.device_ms[option]), float(self._now.edge_ms[option])
         payload_bits = float(table.payload_bits[0, option])
         rate = max(backlogs.rate_bits_per_ms, DEAD_LINK_BITS_PER_MS)
         waits = backlogs.device_wait_ms, backlogs.uplink_wait_ms, backlogs.edge_wait_ms[0]
-        latency_ms = float(predict_latency(*waits, device_ms, payload_bits, edge_ms, rate, self._beliefs.rtt_ms))
+        latency_ms = float(predict_latency(*waits, device_ms, payload_bits, edge_ms, rate, rtt_ms))
         plan_rtt_ms, plan_device_ms, plan_edge_ms = self._planned
+        plan_rtt_ms = plan_rtt_ms if edge == 0 else rtt_ms  # of further edges it is shown as it is now
         plan = float(plan_device_ms[option]), payload_bits, float(plan_edge_ms[option])
         planned_ms = float(predict_latency(*waits, *plan, rate, plan_rtt_ms))
         # What others may bring on average is a reason to choose otherwise, and none to refuse a task.
         unseen_ms = backlogs.unseen_wait_ms if payload_bits > 0 else 0.0
         slack = (self.limit_ms(deadline_ms) - planned_ms - unseen_ms) / deadline_ms
+        kind = SENT + edge if payload_bits > 0 else LOCAL
         return ChosenOption(
             option=option,
             exit=int(table.exit[0, option]),
             partition=int(table.partition[0, option]),
+            edge=edge,
             device_ms=device_ms,
             edge_ms=edge_ms,
             payload_bits=payload_bits,
             latency_ms=latency_ms,
             planned_ms=planned_ms,
             slack=slack,
-            promised=self._curves.promised(slack, payload_bits > 0) if slack >= 0.0 else None,
+            promised=self._curves.promised(slack, kind) if slack >= 0.0 else None,
             accuracy=float(table.accuracy[0, option]),
         )
 
-    def better_elsewhere(self, choice: ChosenOption | None, deadline_ms: float) -> bool:
-        """Whether a better exit could be had in time over an idle link and edge that are as fast as they may be.
+    def better_at(self, edge: int, choice: ChosenOption | None, deadline_ms: float) -> bool:
+        """Whether a better exit could be had in time at an edge if it and its link are idle and as fast as may be.
 
-        Then it is worth knowing whether they are; told only of decisions that keep a task on the device.
+        Then it is worth knowing whether they are; told only of decisions that send nothing there.
         """
-        table = self._table
+        table, beliefs = self._table, self._beliefs[edge]
         worth = float(table.worth[0, choice.option]) if choice is not None else -math.inf
-        if worth >= self._best_worth or self._link.best_rate_bits_per_ms <= 0:
+        if worth >= self._best_worth or beliefs.link.best_rate_bits_per_ms <= 0:
             return False
         latency_ms = predict_latency(
-            self._backlogs.device_wait_ms,
+            beliefs.backlogs.device_wait_ms,
             0.0,
             0.0,
             table.device_ms[0],
             table.payload_bits[0],
-            self._profiled_ms,
-            self._link.best_rate_bits_per_ms,
-            self._link.rtt_ms + self._beliefs.overheads.offload_ms,
+            self._now.profiled.edge_ms[0],
+            beliefs.link.best_rate_bits_per_ms,
+            beliefs.link.rtt_ms + beliefs.offload.ms,
         )
-        useful = (latency_ms <= deadline_ms) & (table.payload_bits[0] > 0) & (table.worth[0] > worth)
+        there = self._now.sent & (self._now.edge == edge)
+        useful = (latency_ms <= deadline_ms) & there & (table.worth[0] > worth)
         return bool(useful.any())

@@ -111,6 +111,8 @@ class Task:
     option: int = -1
     exit: int = 0
     partition: int = 0
+    edge: int = 0
+    """Where the rest was to run, by its number among the device's edges; 0 where all was to run here."""
     predicted_ms: float = math.inf
     decision_us: float = 0.0
     seen: Seen | None = None
@@ -141,6 +143,8 @@ class Task:
     answered_exit: int = 0
     answered_partition: int = 0
     """Blocks that ran on the device for this answer; all those before its exit where the device finished it."""
+    answered_by: str | None = None
+    """The edge that gave the answer; None where the device did, or there is none."""
     class_index: int | None = None
     confidence: float | None = None
     outputs: Outputs = field(default_factory=dict)
@@ -215,6 +219,7 @@ class Task:
             option=self.option,
             exit=self.exit,
             partition=self.partition,
+            edge=self.edge,
             predicted_ms=_finite(self.predicted_ms),
             promised=_share(self.choice),
             decision_us=round(self.decision_us, 2),
@@ -230,6 +235,7 @@ class Task:
             deadline_ms=self.deadline_ms,
             answered_exit=self.answered_exit,
             answered_partition=self.answered_partition,
+            answered_by=self.answered_by,
             class_index=self.class_index,
             confidence=None if self.confidence is None else round(self.confidence, 5),
             correct=self.class_index == label if self.answered and label is not None else None,
