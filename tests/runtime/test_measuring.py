@@ -41,7 +41,7 @@ def test_a_device_that_is_throttled_halfway_is_planned_with_as_it_is():
     def setting(world):
         world.at(10_000, lambda: setattr(law, "factor", 1.5))
 
-    records, world = run(setting, edge=False, law=law, deadline_ms=100.0, rate_hz=8.0, tasks=160)
+    records, world = run(setting, edges=0, law=law, deadline_ms=100.0, rate_hz=8.0, tasks=160)
     before, after = between(records, 0, 10), between(records, 10 + LEARNING_S)
     assert {r["exit"] for r in before} == {3} and {r["exit"] for r in after} == {2}  # 78 ms; 79.5 of what were 53
     assert on_time(before) == on_time(after) == 1.0 and predicted_well(after)
@@ -57,7 +57,7 @@ def test_a_throttled_device_that_recovers_is_used_again_as_profiled():
     def setting(world):
         world.at(10_000, lambda: setattr(law, "factor", 1.0))
 
-    records, _ = run(setting, edge=False, law=law, deadline_ms=100.0, rate_hz=8.0, tasks=200)
+    records, _ = run(setting, edges=0, law=law, deadline_ms=100.0, rate_hz=8.0, tasks=200)
     assert {r["exit"] for r in between(records, LEARNING_S, 10)} == {2}
     assert {r["exit"] for r in between(records, 15)} == {3}
 
@@ -68,7 +68,7 @@ def test_a_device_that_is_too_slow_for_everything_is_tried_again():
     def setting(world):
         world.at(10_000, lambda: setattr(law, "factor", 1.0))
 
-    records, _ = run(setting, edge=False, law=law, deadline_ms=100.0, rate_hz=8.0, tasks=200)
+    records, _ = run(setting, edges=0, law=law, deadline_ms=100.0, rate_hz=8.0, tasks=200)
     lost = between(records, LEARNING_S, 10)
     assert np.mean([r["outcome"] == "dropped" for r in lost]) > 0.5
     assert on_time(between(records, 15)) == 1.0
@@ -108,7 +108,7 @@ def test_one_slower_segment_changes_that_segment_only():
         return planned_ms + 40.0 if planned_ms > 100.0 else planned_ms
 
     records, world = run(
-        edge=False,
+        edges=0,
         law=law,
         scheduler=Cycle([(3, 3), (4, 4)]),
         deadline_ms=200.0,
@@ -134,7 +134,7 @@ def test_a_processor_that_clocks_down_between_rare_tasks_is_known_at_either_pace
 
     rare = [2000.0 * i for i in range(20)]
     often = [40_000.0 + 125.0 * i for i in range(80)]
-    records, _ = run(setting, edge=False, law=law, deadline_ms=100.0, times_ms=rare + often)
+    records, _ = run(setting, edges=0, law=law, deadline_ms=100.0, times_ms=rare + often)
     assert {r["exit"] for r in between(records, 10, 40)} == {2}  # 69 ms; the third exit would take 101
     assert on_time(between(records, 10, 40)) == 1.0 and predicted_well(between(records, 10, 40))
     assert on_time(between(records, 42)) == 1.0 and {r["exit"] for r in between(records, 45)} == {3}
@@ -146,7 +146,7 @@ def test_what_a_task_costs_beyond_its_work_is_followed():
     def setting(world):
         world.agent._machine.alarm.late_ms = 4.0
 
-    records, world = run(setting, edge=False, deadline_ms=100.0, tasks=60)
+    records, world = run(setting, edges=0, deadline_ms=100.0, tasks=60)
     assert world.agent.learnt_profile().task_ms == pytest.approx(4.0, abs=0.01)
     assert predicted_well(between(records, LEARNING_S))
 

@@ -58,9 +58,7 @@ def test_an_alarm_that_goes_off_late_costs_an_exit_and_not_the_task():
     def setting(world):
         world.agent._machine.alarm.late_ms = 2.0
 
-    records, _ = run(
-        setting, edge=False, rate_hz=5, tasks=10, deadline_ms=103.2, scheduler="greedy:point"
-    )  # exit 3: 103
+    records, _ = run(setting, edges=0, rate_hz=5, tasks=10, deadline_ms=103.2, scheduler="greedy:point")  # exit 3: 103
     assert told(records) == {("on_time", "answered", "late"): 10}
     assert {record["answered_exit"] for record in records} == {3}
 
@@ -83,7 +81,7 @@ def test_an_output_that_is_not_finite_is_an_outcome_of_its_own():
         def outputs(self, partition, exit_, tensors):
             return {"logits": np.full(CLASSES, np.nan, np.float32)}
 
-    local, alone = run(tasks=20, edge=False, runner=Broken())
+    local, alone = run(tasks=20, edges=0, runner=Broken())
     assert told(local) == {("invalid", "invalid", None): 20}
     assert len(alone.notes) == 1  # told once
     assert "NaN" not in json.dumps(local)

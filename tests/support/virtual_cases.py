@@ -82,7 +82,7 @@ def worth(records, network=None) -> float:
 
 def alone(**given) -> float:
     """What the same stream is worth on a device without an edge."""
-    return worth(run(edge=False, **given)[0], given.get("network"))
+    return worth(run(edges=0, **given)[0], given.get("network"))
 
 
 def between(records, from_s: float, to_s: float = np.inf):

@@ -48,6 +48,8 @@ class Answer:
     """Blocks that ran on the device for it."""
     ran_on: RanOn | None = None
     """Where those blocks and the rest ran; None without an answer."""
+    edge: str | None = None
+    """Which edge answered, ``HOST:PORT``; None where the device did by itself, and without an answer."""
     fallback: str | None = None
     """Why the device finished it otherwise than was decided, as in the task log; None if all went as decided."""
 
@@ -73,6 +75,7 @@ class Answer:
             "exit": self.exit,
             "partition": self.partition,
             "ran_on": self.ran_on,
+            "edge": self.edge,
             "fallback": self.fallback,
             "latency_ms": round(self.latency_ms, 4) if self.answered else None,
             "deadline_ms": self.deadline_ms,
@@ -115,6 +118,7 @@ class Answers:
             exit=task.answered_exit,
             partition=task.answered_partition,
             ran_on=self._ran_on(task) if task.answered else None,
+            edge=task.answered_by,
             fallback=task.fallback.value if task.fallback else None,
         )
 

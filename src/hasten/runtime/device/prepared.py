@@ -8,22 +8,24 @@ import ssl
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from hasten.core.arrivals import Arrivals
-from hasten.core.decision import Scheduler
+from hasten.core.decision import EdgeChoosing, Scheduler
 from hasten.core.errors import InputError
 from hasten.core.profile import Profile, read_profile
 from hasten.runtime.device.address import parse_addresses
 from hasten.runtime.device.agent import DeviceAgent
 from hasten.runtime.device.compute import Compute
-from hasten.runtime.device.dialing import NetworkDialer, StandbyDialer
+from hasten.runtime.device.contacts import Connect
+from hasten.runtime.device.dialing import Dialer, NetworkDialer, StandbyDialer
 from hasten.runtime.device.events import EdgeListener
 from hasten.runtime.device.machine import Machine, real_machine
 from hasten.runtime.device.settings import AgentSettings
 from hasten.runtime.device.tls import client_tls
-from hasten.runtime.device.uplink import Uplink, UplinkUser
+from hasten.runtime.device.uplink import Uplink
 from hasten.runtime.same_network import require_fit
 from hasten.runtime.sockets import MAX_TOKEN_BYTES
 from hasten.runtime.wire.handshake import Hello
@@ -42,7 +44,7 @@ class DevicePlan:
     """What a device is to be.
 
     Attributes:
-        edge: ``HOST:PORT``, or None to work alone.
+        edge: ``HOST:PORT``, several with commas to choose from for each task, or None to work alone.
         scheduler: a name, or an object that serves this device only.
         deadline_ms: of a task, from its arrival.
         rate_hz: tasks a second as expected, for schedulers that plan with it.
@@ -144,6 +146,9 @@ class PreparedDevice:
         try:
             if shortfall := self._executor.shortfall():
                 on_note(shortfall)
+            if len(self._addresses) > 1 and not self._chooses:
+                name = self._scheduler.name
+                on_note(f"scheduler {name} knows one edge: one is used at a time, the next when it is lost")
             await agent.prepare()
             yield agent
         finally:
@@ -155,7 +160,7 @@ class PreparedDevice:
             self._executor,
             self._scheduler,
             self._settings,
-            self._uplink if self._addresses else None,
+            self._connects(),
             self.times,
             on_note,
             machine,
@@ -164,9 +169,16 @@ class PreparedDevice:
             agent.listen(on_edge)
         return agent
 
-    def _uplink(self, user: UplinkUser) -> Uplink:
-        dialers = [NetworkDialer(host, port, self._tls) for host, port in self._addresses]
-        return Uplink(dialers[0] if len(dialers) == 1 else StandbyDialer(dialers), self._hello, user)
+    @property
+    def _chooses(self) -> bool:
+        return isinstance(self._scheduler, EdgeChoosing)
+
+    def _connects(self) -> list[Connect]:
+        """Of each edge that tasks may be sent to; a scheduler that knows one is given them as if they were one."""
+        dialers: list[Dialer] = [NetworkDialer(host, port, self._tls) for host, port in self._addresses]
+        if len(dialers) > 1 and not self._chooses:
+            dialers = [StandbyDialer(dialers)]
+        return [partial(Uplink, dialer, self._hello) for dialer in dialers]
 
 
 def _tls(plan: DevicePlan) -> ssl.SSLContext | None:

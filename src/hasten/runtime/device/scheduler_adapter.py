@@ -32,6 +32,9 @@ from hasten.runtime.device.settings import AgentSettings
 from hasten.runtime.device.tasks import Fallback, Reason, Task
 from hasten.runtime.device.ways import BuildTime
 
+SOONER_SHARE = 0.1
+"""An answer that is there sooner by this share of its deadline is worth looking for at another edge."""
+
 
 class SchedulerAdapter:
     """Keeps the facts that a scheduler plans with, and the one view (B = 1) that is filled anew for each decision.
@@ -261,11 +264,13 @@ class SchedulerAdapter:
     def better_at(self, edge: int, choice: ChosenOption | None, deadline_ms: float) -> bool:
         """Whether a better exit could be had in time at an edge if it and its link are idle and as fast as may be.
 
-        Then it is worth knowing whether they are; told only of decisions that send nothing there.
+        Then it is worth knowing whether they are; told only of decisions that send nothing there. Better than what is
+        sent to another edge is also an answer worth the same that is there much sooner.
         """
         table, beliefs = self._table, self._beliefs[edge]
+        sent = choice is not None and choice.offloads
         worth = float(table.worth[0, choice.option]) if choice is not None else -math.inf
-        if worth >= self._best_worth or beliefs.link.best_rate_bits_per_ms <= 0:
+        if (worth >= self._best_worth and not sent) or beliefs.link.best_rate_bits_per_ms <= 0:
             return False
         latency_ms = predict_latency(
             beliefs.backlogs.device_wait_ms,
@@ -278,5 +283,9 @@ class SchedulerAdapter:
             beliefs.link.rtt_ms + beliefs.offload.ms,
         )
         there = self._now.sent & (self._now.edge == edge)
-        useful = (latency_ms <= deadline_ms) & there & (table.worth[0] > worth)
+        better = table.worth[0] > worth
+        if choice is not None and sent:
+            sooner = latency_ms < choice.latency_ms - SOONER_SHARE * deadline_ms
+            better |= sooner & (table.worth[0] >= worth)
+        useful = (latency_ms <= deadline_ms) & there & better
         return bool(useful.any())

@@ -1,4 +1,4 @@
-"""One device against one edge in virtual time, from a profile alone: no package, no network is run."""
+"""One device and its edge, or several, in virtual time, from a profile alone: no package, no network is run."""
 
 from __future__ import annotations
 
@@ -26,22 +26,32 @@ from hasten.runtime.wire.handshake import Hello
 class PlayedWorld:
     """What a played fault may lay hands on.
 
-    ``link`` and ``edge`` are there also for a device that works alone: nothing leads to them.
+    There is an edge and a link also for a device that works alone: nothing leads to them.
     """
 
     agent: DeviceAgent
-    link: VirtualLink
-    edge: VirtualEdge
+    links: list[VirtualLink]
+    edges: list[VirtualEdge]
     at: Callable[[float, Callable[[], object]], None]
     """``at(ms, call)``: call something so long after the first task could arrive."""
     notes: list[str]
 
+    @property
+    def link(self) -> VirtualLink:
+        """To the first edge."""
+        return self.links[0]
+
+    @property
+    def edge(self) -> VirtualEdge:
+        """The first one."""
+        return self.edges[0]
+
 
 @dataclass(frozen=True)
 class Machines:
-    """What plays a device and its edge, if there is one."""
+    """What plays a device and its edges, if there are any; the edges are alike."""
 
-    edge: bool = True
+    edges: int = 1
     workers: int = 1
     edge_slowdown: float = 1.0
     law: Law = lambda planned_ms: planned_ms
@@ -69,22 +79,25 @@ def play(
         machine = virtual_machine(given.law)
         clock = machine.clock
         package = stand_in_package(profile)
-        far = VirtualEdge(clock, [package], given.workers, given.edge_slowdown)
-        link = VirtualLink(clock, far)
+        count = max(given.edges, 1)
+        edges = [VirtualEdge(clock, [package], given.workers, given.edge_slowdown) for _ in range(count)]
+        links = [VirtualLink(clock, edge) for edge in edges]
+        for number, link in enumerate(links[1:], start=2):
+            link.where = f"edge {number}"
         notes: list[str] = []
-        connect = connector(package, "virtual", link, clock)
+        connects = [connector(package, "virtual", link, clock) for link in links[: given.edges]]
         agent = DeviceAgent(
             package,
             given.runner or StandIn(),
             scheduler,
             settings,
-            connect if given.edge else None,
+            connects,
             profile,
             on_note=notes.append,
             machine=machine,
         )
         start_ms = clock.now_ms() + START_MS
-        world = PlayedWorld(agent, link, far, lambda ms, call: clock.call_at(start_ms + ms, call), notes)  # type: ignore[arg-type]
+        world = PlayedWorld(agent, links, edges, lambda ms, call: clock.call_at(start_ms + ms, call), notes)  # type: ignore[arg-type]
         if setting is not None:
             setting(world)
         written = log or TaskLog(None, keep=True)

@@ -1,0 +1,126 @@
+"""A device that may choose among edges, in virtual time: which it uses, what it believes of each, what a loss costs."""
+
+from __future__ import annotations
+
+import itertools
+
+import numpy as np
+import pytest
+from virtual_cases import between, offloaded, run, told, worth
+
+from hasten.core.calibration import SENT
+from hasten.core.task_log import logged_task
+from hasten.runtime.wire.frames import Kind
+
+NEAR, FAR = 1e4, 500.0
+"""Rates of links, bits per ms."""
+
+
+def two(near: int = 0, far_rate: float = FAR):
+    """Sets the world to two edges, one of them behind a slower link."""
+
+    def setting(world):
+        world.links[1 - near].rate_bits_per_ms = far_rate
+        world.links[1 - near].rtt(30.0)
+
+    return setting
+
+
+def used(records) -> list[int]:
+    """The edges of what was answered by one."""
+    return [r["edge"] for r in records if r["answered_by"] is not None]
+
+
+@pytest.mark.parametrize("near", [0, 1])
+def test_the_nearer_of_two_edges_is_used(near):
+    records, world = run(two(near), edges=2, tasks=100)
+    assert told(records) == {("on_time", "answered", None): 100}
+    assert used(records) == [near] * 100
+    assert world.edges[near].ran == 100 and world.edges[1 - near].ran == 0
+    assert {r["answered_by"] for r in records} == {world.links[near].where}
+    assert sorted(world.notes) == ["edge edge 2 connected", "edge edge connected"]
+    alone, _ = run(tasks=100)
+    assert [r["latency_ms"] for r in records] == pytest.approx([r["latency_ms"] for r in alone], abs=0.5)
+
+
+def test_an_edge_that_gets_slow_is_left_and_taken_again():
+    def setting(world):
+        two()(world)
+        world.at(5_000, lambda: setattr(world.links[0], "rate_bits_per_ms", 50.0))
+        world.at(15_000, lambda: setattr(world.links[0], "rate_bits_per_ms", NEAR))
+
+    records, _ = run(setting, edges=2, tasks=300)
+    assert used(between(records, 0, 5)) == [0] * 50
+    slow, again = between(records, 7, 15), between(records, 20)
+    assert offloaded(slow) > 0.9 and np.mean(used(slow)) > 0.9
+    assert offloaded(again) > 0.9 and np.mean(used(again)) < 0.2
+
+
+def test_a_killed_edge_costs_no_task_and_the_other_takes_over():
+    def setting(world):
+        two()(world)
+
+        def kill():
+            world.links[0].refuses = "no route"
+            world.links[0].cut()
+
+        world.at(5_030, kill)
+        world.at(12_000, lambda: setattr(world.links[0], "refuses", None))
+
+    records, world = run(setting, edges=2, tasks=300, rate_hz=20.0)
+    assert all(r["reason"] == "answered" for r in records) and len(records) == 300
+    assert used(between(records, 1, 5)) == [0] * 80
+    gone = between(records, 5.1, 12)
+    assert set(used(gone)) == {1} and offloaded(gone) == 1.0
+    assert set(used(between(records, 14.5))) == {0}
+    assert "edge edge not reached (no route); left out until it is" in world.notes
+
+
+def test_an_edge_that_refuses_the_package_is_left_out():
+    def setting(world):
+        world.edges[1].trouble = "another package"
+
+    records, world = run(setting, edges=2, tasks=50)
+    assert used(records) == [0] * 50
+    assert "edge edge 2 not reached (another package); left out until it is" in world.notes
+
+
+def test_promises_are_kept_by_edge():
+    """Every third answer of edge 1 is lost; what is believed of the other is as before."""
+    answers = itertools.count()
+
+    def setting(world):
+        two(near=1, far_rate=2000.0)(world)
+        fate = lambda kind, frame: None if kind is Kind.ANSWER and next(answers) % 3 == 0 else 0.0  # noqa: E731
+        world.links[1].down = fate
+
+    records, _ = run(setting, edges=2, tasks=400, deadline_ms=65.0)
+    seen = [logged_task(record, "log").seen for record in records]
+    assert min(min(it.further_edges[0].kept_share) for it in seen) < 0.9
+    assert min(min(it.kept_share[SENT]) for it in seen if it.kept_share is not None) == 1.0
+    assert np.mean(np.array(used(records)) == 0) > 0.5
+
+
+def test_a_choice_of_two_edges_beats_each_of_them_alone():
+    """Links that are good or bad for three seconds each, at random (seeded)."""
+    rates = np.random.default_rng(7).choice([2000.0, 40.0], (20, 2))
+
+    def played(which) -> float:
+        def setting(world):
+            for step, now in enumerate(rates[:, which]):
+                for link, rate in zip(world.links, now.tolist(), strict=True):
+                    world.at(3000 * step, lambda link=link, rate=rate: setattr(link, "rate_bits_per_ms", rate))
+
+        records, _ = run(setting, edges=len(which), tasks=1200, rate_hz=20.0)
+        return worth(records)
+
+    assert played([0, 1]) > max(played([0]), played([1])) + 0.02
+
+
+def test_a_line_of_the_log_says_what_was_seen_of_every_edge():
+    records, _ = run(two(1), edges=2, edge_slowdown=2.0, tasks=20)
+    task = logged_task(records[-1], "last")
+    (further,) = task.seen.further_edges
+    assert task.edge == 1 and task.facts.further_edge_slowdowns == (2.0,)
+    assert further.rate_bits_per_ms == pytest.approx(NEAR, rel=0.2)
+    assert task.seen.rate_bits_per_ms == pytest.approx(FAR, rel=0.1)
