@@ -6,8 +6,9 @@ from dataclasses import fields, replace
 import numpy as np
 import pytest
 
+from hasten.core.calibration import NODES
 from hasten.core.errors import InputError
-from hasten.core.task_log import TASKS_SCHEMA, Facts, LoggedTask, Seen, parse_task
+from hasten.core.task_log import TASKS_SCHEMA, Facts, LoggedTask, Seen, SeenEdge, parse_task
 from hasten.learn.logs import read_tasks
 from hasten.runtime.device.tasklog import TaskLog
 from hasten.runtime.device.tasks import Arrival, Task
@@ -23,6 +24,7 @@ SEEN = Seen(
 FOR_PEOPLE = {
     "schema", "sample", "label", "predicted_ms", "promised", "decision_us", "note", "parts", "bytes", "outcome", "reason",
     "answered_partition", "class", "confidence", "correct", "score",
+    "edge", "answered_by",
 }  # fmt: skip
 
 
@@ -56,6 +58,16 @@ def test_every_line_names_the_schema_and_has_every_field():
     assert set(line) == named
     assert set(line["seen"]) == {field.name for field in fields(Seen)}
     assert set(line["facts"]) == {field.name for field in fields(Facts)}
+
+
+def test_what_was_seen_of_further_edges_is_read_again():
+    curve = tuple(np.linspace(0.0, 1.0, NODES))
+    task, further = ended(0), SeenEdge(1 / 3, (0.1, 2 / 3), 1e4, 30.0, curve)
+    task.edge, task.answered_by = 1, "192.0.2.8:7700"
+    task.seen, task.facts = replace(SEEN, further_edges=(further,)), replace(FACTS, further_edge_slowdowns=(2.0,))
+    read = parse_task(json.dumps(task.record(100.0)), "log:1")
+    assert (read.seen, read.facts) == (task.seen, task.facts)
+    assert (read.edge, read.answered_by) == (1, "192.0.2.8:7700")
 
 
 def test_a_line_of_before_is_read_and_what_is_new_is_passed_over():

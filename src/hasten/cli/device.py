@@ -30,7 +30,7 @@ def device(
         typer.Option(
             "--edge",
             metavar="HOST:PORT[,HOST:PORT...]",
-            help="The edge, and others to go to when it is lost; without one it works alone.",
+            help="The edge, or several to choose from for each task; without one it works alone.",
         ),
     ] = None,
     scheduler: Annotated[str, typer.Option("--scheduler", help="A scheduler's name.")] = "greedy",

@@ -123,6 +123,8 @@ def _own(profile: Profile) -> NetworkOptions:
 def _episode(tasks: list[LoggedTask], profile: Profile, options: NetworkOptions, where: str | Path) -> Logged:
     first = tasks[0]
     facts, deadline_ms = first.facts, first.deadline_ms
+    if any(task.seen.further_edges for task in tasks):
+        raise InputError(where, "seen.further_edges", "several edges", "tasks of a device with one edge to choose")
     table = option_table([StreamCosts(profile, facts.slowdown, facts.edge_slowdown, facts.energy_weight_per_mj)])
     if fingerprint(table, 0) != options.fingerprint:
         raise InputError(where, "profile", profile.name, f"the network of {options.profile} ({options.fingerprint})")

@@ -85,7 +85,7 @@ def test_new_facts_reach_every_copy():
     adapter, backlogs = adapter_of(100.0)
     show(backlogs, 0.0, 0.0, 0.0, 1e4)
     adapter.decide(0.0, 200.0)
-    adapter.plan(2.0, 3)
+    adapter.plan(0, 2.0, 3)
     show(backlogs, 0.0, 0.0, 0.0, 1e4)
     backlogs.edge_wait_ms = [0.0, 0.0, 0.0]
     adapter.decide(1.0, 200.0)

@@ -48,6 +48,7 @@ def record(exit_: int, partition: int, answered: tuple[int, int], fallback: str 
         "reason": "answered",
         "fallback": fallback,
         "note": None,
+        "seen": {"further_edges": []},
     }
 
 

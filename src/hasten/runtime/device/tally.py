@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from hasten.core.options import DROP, StreamCosts, option_table
+from hasten.core.options import StreamCosts, option_table
 from hasten.core.profile import Profile
 from hasten.runtime.device.tasks import Outcome, Reason, Task
 
@@ -66,7 +66,10 @@ class _Costs:
 
     def __init__(self, profile: Profile, slowdown: float) -> None:
         self.profile = profile
-        self.energy_mj = option_table([StreamCosts(profile, slowdown)]).energy_mj[0]
+        table = option_table([StreamCosts(profile, slowdown)])
+        pairs = zip(table.exit[0].tolist(), table.partition[0].tolist(), strict=True)
+        self.energy_mj = dict(zip(pairs, table.energy_mj[0].tolist(), strict=True))
+        """By exit and partition: the same at every edge."""
 
 
 class Tally:
@@ -120,8 +123,8 @@ class Tally:
         self._exits[task.answered_exit] += 1
         if task.exit:
             self._partitions[task.partition] += 1
-            if task.option != DROP:
-                self._spent_mj += float(costs.energy_mj[task.option])
+            if task.choice is not None:
+                self._spent_mj += costs.energy_mj[task.choice.exit, task.choice.partition]
         else:
             self._dropped += 1
         self.uplink_bytes += task.wire_bytes
@@ -153,7 +156,8 @@ class Tally:
         if self.tasks and not self._unlabelled:
             entry["measured_on_time_accuracy"] = _share(self._right_on_time, self.tasks)
             entry["measured_accuracy_when_on_time"] = _share(self._right_on_time, self._on_time)
-        if self.tasks and not math.isnan(float(self._costs.energy_mj[0]) + self._spent_mj):
+        first_mj = next(iter(self._costs.energy_mj.values()))
+        if self.tasks and not math.isnan(first_mj + self._spent_mj):
             entry["device_energy_mj_per_task"] = _share(self._spent_mj, self.tasks)
         if self._notes:
             entry["notes"] = dict(sorted(self._notes.items()))

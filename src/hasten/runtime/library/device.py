@@ -60,9 +60,9 @@ class Device:
 
     Args:
         package: a ``.hasten`` file, or an opened one.
-        edge: ``HOST:PORT`` of an edge node, or several with commas, of which one is used at a time (the next when it is
-            lost), or None to work alone. An edge that is not there is no error: the device
-            answers alone until it is.
+        edge: ``HOST:PORT`` of an edge node, or several with commas, of which each frame goes to that which is expected
+            to serve it best, or None to work alone. An edge that is not there is no error: the device does without it
+            until it is. A scheduler that knows one edge (a trained policy) uses one at a time.
         scheduler: a name as for ``hasten simulate``, or an object of your own, which then serves this device only.
         deadline_ms: from arrival to answer, where a call says nothing else.
         on_event: called when the edge comes, goes or cannot be reached, in hasten's thread: keep it short.

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hasten.core.gain import Gain, task_gain
-from hasten.core.options import DROP, OptionTable, StreamCosts, option_table
+from hasten.core.options import DROP, OptionTable, StreamCosts, of_several_edges, option_table
 from hasten.core.profile import Profile
 from hasten.core.results import Result
 from hasten.runtime.device.tasks import Reason
@@ -44,6 +44,9 @@ def collect(scheduler: str, seed: int, streams: Sequence[StreamLog], gain: Gain)
     stream, arrival_ms = stream[order], arrival_ms[order]
     deadline_ms = np.array([log.deadline_ms for log in streams])[stream]
     table = option_table([StreamCosts(log.profile, log.slowdown) for log in streams])
+    edges = 1 + max((len(r["seen"]["further_edges"]) for r in records), default=0)
+    if edges > 1:  # of which nothing but the columns' order matters: what a device spends is the same at each
+        table = of_several_edges([table] * edges)
     latency_ms = np.array([np.inf if r["latency_ms"] is None else r["latency_ms"] for r in records], dtype=float)
     answered = np.array([r["answered_exit"] for r in records], dtype=np.int64)
     accuracy = np.array(
