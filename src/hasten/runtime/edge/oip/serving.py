@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import ssl
 import threading
+from collections.abc import Callable
 from typing import Any
 
 import grpc
@@ -69,6 +70,7 @@ class OipServer:
         self._web = uvicorn.Server(self._config())
         self._opened = threading.Event()
         self._error: Exception | None = None
+        self._end_grpc: Callable[[], object] = lambda: None
         self._thread = threading.Thread(target=self._run, args=(place,), name="oip", daemon=True)
         self._thread.start()
         self._opened.wait()
@@ -79,6 +81,7 @@ class OipServer:
     def close(self) -> None:
         """Answer what is under way, for a moment, and nobody any more."""
         self._web.should_exit = True
+        self._end_grpc()
         self._thread.join(4.0 * END_S)
         for sock in self._sockets:
             sock.close()
@@ -118,13 +121,17 @@ class OipServer:
             return
         finally:
             self._opened.set()
+        ending = asyncio.Event()
+        self._end_grpc = lambda: loop.call_soon_threadsafe(ending.set)
         keeping = asyncio.create_task(self._keep_large_enough(grown))
-        try:
-            await self._web.serve(sockets=self._sockets)
-        finally:
+
+        async def serve_grpc() -> None:
+            await ending.wait()
             self._services.on_added = lambda: None
             keeping.cancel()
             await self._grpc_server.stop(END_S)
+
+        await asyncio.gather(self._web.serve(sockets=self._sockets), serve_grpc())  # both end at the same time
 
     async def _opened_grpc(self, place: ListenPlace) -> Any:
         """A server of gRPC's that takes requests as large as any package now in service can need."""
