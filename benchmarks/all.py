@@ -1,4 +1,7 @@
-"""Run every benchmark script and print its tables. On a busy machine the ratios drift; run it alone."""
+"""Run every benchmark script but the soak, which takes half an hour, and print its tables.
+
+On a busy machine the ratios drift; run it alone.
+"""
 
 from __future__ import annotations
 
@@ -7,7 +10,7 @@ import sys
 from pathlib import Path
 
 HERE = Path(__file__).parent
-HELPERS = {"all.py", "cp_sat_peer.py", "simpy_peer.py"}
+HELPERS = {"all.py", "cp_sat_peer.py", "simpy_peer.py", "soak.py"}
 
 
 def main() -> None:

@@ -39,7 +39,7 @@ from hasten.runtime.sockets import prepare_socket, run_loop
 from hasten.runtime.wire.handshake import Hello
 from hasten.runtime.wire.tasks import payload_head, submit_head
 from hasten.schedulers import make_scheduler
-from hasten.split.codecs.uint8_zstd import Uint8Zstd
+from hasten.split.codecs import make_codec
 from hasten.split.executor import Executor
 from hasten.split.package import Package, open_package
 
@@ -61,7 +61,8 @@ def serve_hasten(path: Path) -> None:
 def serve_raw(path: Path) -> None:
     """The peer's edge: size, cut, exit and payload in; the class out."""
     package = open_package(path)
-    executor, codec = Executor(package), Uint8Zstd()
+    executor = Executor(package)
+    codecs = [make_codec(cut.codec) for cut in package.manifest.cuts]
     executor.warm()
     with socket.create_server(("127.0.0.1", 0)) as server:
         print(server.getsockname()[1], flush=True)
@@ -71,7 +72,7 @@ def serve_raw(path: Path) -> None:
             stream = connection.makefile("rb")
             while head := stream.read(8):
                 size, cut, exit_ = struct.unpack("<IHH", head)
-                tensors = codec.decode(stream.read(size), package.manifest.cuts[cut].tensors)
+                tensors = codecs[cut].decode(stream.read(size), package.manifest.cuts[cut].tensors)
                 connection.sendall(REPLY.pack(int(executor.finish(cut, exit_, tensors).argmax()), 0, 0))
 
 
@@ -108,6 +109,10 @@ class Feeder:
     def edge_lost(self, reason):
         """Nothing to do."""
 
+    def edge_refused(self, task, refuse):
+        """There is nothing to measure."""
+        raise SystemExit(refuse.text)
+
     def edge_answered(self, task, answer):
         """Keep it fed."""
         self.answers += 1
@@ -117,12 +122,12 @@ class Feeder:
 def payload_at(package: Package, cut: int) -> bytes:
     frame = package.samples()[0][:1]
     tensors = Executor(package).prefix(cut, [frame]) if cut else [frame]
-    return Uint8Zstd().encode(tensors, package.manifest.cuts[cut].tensors)
+    return make_codec(package.manifest.cuts[cut].codec).encode(tensors, package.manifest.cuts[cut].tensors)
 
 
 def bare_rate(package: Package, cut: int, exit_: int, seconds: float) -> float:
     """The peer's tasks per second."""
-    executor, codec = Executor(package), Uint8Zstd()
+    executor, codec = Executor(package), make_codec(package.manifest.cuts[cut].codec)
     specs, payload = package.manifest.cuts[cut].tensors, payload_at(package, cut)
     executor.finish(cut, exit_, codec.decode(payload, specs))
     count, start = 0, time.perf_counter()
@@ -134,7 +139,7 @@ def bare_rate(package: Package, cut: int, exit_: int, seconds: float) -> float:
 
 def raw_latencies(package: Package, port: int, cut: int, exit_: int, tasks: int) -> list[float]:
     """The peer end to end, in ms."""
-    executor, codec = Executor(package), Uint8Zstd()
+    executor, codec = Executor(package), make_codec(package.manifest.cuts[cut].codec)
     executor.warm([(exit_, cut)])
     frames, specs = package.samples()[0], package.manifest.cuts[cut].tensors
     taken = []

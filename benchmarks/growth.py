@@ -10,7 +10,8 @@
 
 Numbers are written to docs/results/growth.json, and the tables into docs/growth.md, with --write.
 
-Usage: python benchmarks/growth.py [--edges 100] [--write]
+Usage: python benchmarks/growth.py [--edges 100] [--write] [FILE.hasten]
+Without a file a residual network with random weights is built first.
 """
 
 from __future__ import annotations
@@ -46,9 +47,9 @@ from hasten.runtime.wire.load import pong_bytes
 from hasten.runtime.wire.tasks import payload_head, submit_head
 from hasten.schedulers import make_scheduler
 from hasten.sim.engine import simulate_realizations
-from hasten.split.codecs.uint8_zstd import Uint8Zstd
+from hasten.split.codecs import make_codec
 from hasten.split.executor import Executor
-from hasten.split.package import Package
+from hasten.split.package import Package, open_package
 
 DOCS = Path(__file__).parents[1] / "docs"
 FILE, PAGE = DOCS / "results" / "growth.json", DOCS / "growth.md"
@@ -147,7 +148,8 @@ async def edge_costs(package: Package, watched: Watched) -> dict[str, float]:
     last = package.manifest.exits[-1].after_block - 1
     frame = package.samples()[0][:1]
     tensors = Executor(package).prefix(last, [frame])
-    payloads = {0: Uint8Zstd().encode([frame], cuts[0].tensors), last: Uint8Zstd().encode(tensors, cuts[last].tensors)}
+    codecs = {cut: make_codec(cuts[cut].codec) for cut in (0, last)}
+    payloads = {cut: codecs[cut].encode(tensors if cut else [frame], cuts[cut].tensors) for cut in codecs}
 
     def task(cut: int, latest_ms: float) -> Any:
         def send(caller: Caller, number: int) -> None:
@@ -192,7 +194,8 @@ async def edge_costs(package: Package, watched: Watched) -> dict[str, float]:
 
 def inference_us(package: Package, cut: int, exit_: int, payload: bytes) -> float:
     """Processor time of decoding and finishing a task alone."""
-    executor, codec, specs = Executor(package), Uint8Zstd(), package.manifest.cuts[cut].tensors
+    executor, specs = Executor(package), package.manifest.cuts[cut].tensors
+    codec = make_codec(package.manifest.cuts[cut].codec)
     taken = []
     for _ in range(200):
         begun_ns = time.process_time_ns()
@@ -349,11 +352,12 @@ def report(found: dict[str, Any]) -> str:
 def main() -> None:
     """Measure, reckon, simulate, print."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--edges", type=int, default=100, help="of 100 devices each; a fifth for other numbers")
+    parser.add_argument("file", nargs="?", type=Path)
+    parser.add_argument("--edges", type=int, default=100, help="of 100 devices each; a twentieth for other numbers")
     parser.add_argument("--write", action="store_true", help="put numbers and tables into docs/")
     given = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
-        package = built_here(Path(folder))
+        package = open_package(given.file) if given.file else built_here(Path(folder))
         watched = Watched(package)
         try:
             costs: dict[str, Any] = run_loop(edge_costs(package, watched)) or {}
@@ -364,7 +368,7 @@ def main() -> None:
     print(json.dumps(costs, indent=1), flush=True)
     rows = []
     for devices in DEVICES:
-        rows.append(simulated(devices, given.edges if devices == 100 else max(given.edges // 5, 1)))
+        rows.append(simulated(devices, given.edges if devices == 100 else max(given.edges // 20, 1)))
         print(rows[-1], flush=True)
     found = {"costs": costs, "paper": paper(costs), "simulated": rows}
     shown = report(found)
