@@ -77,17 +77,20 @@ class OptionTable:
             raise HastenError(f"stream {stream} has no option (exit {exit_number}, partition {partition}{at})")
         return int(hits[0])
 
-    def undominated(self) -> tuple[OptionTable, NDArray[np.int64]]:
+    def undominated(self, more: NDArray[np.float64] | None = None) -> tuple[OptionTable, NDArray[np.int64]]:
         """The options that are worth considering, and the column (M, J') each had in this table.
 
         An option is left out when another of its stream needs no more of device, uplink and edge and is worth at
         least as much: by the timing law it can never finish earlier nor earn more. Needs of different edges cannot be
         compared; a local option needs none. Where tasks may stop early the other needs no more on average, either.
+        ``more`` (M, J), if given, is something else of which the other must not need more.
         """
         known: dict[bytes, list[int]] = {}  # thousands of streams may be alike
         kept = []
         for m in range(self.streams):
             costs, edge = self._costs(m), self.edge[m, : self.count[m]]
+            if more is not None:
+                costs = np.vstack([costs, more[m, : self.count[m]]])
             key = costs.tobytes() + edge.tobytes()
             if key not in known:
                 known[key] = _undominated_columns(costs, edge)

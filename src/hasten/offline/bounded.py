@@ -127,11 +127,11 @@ def _solve_chunk(
     """
     tasks = realization.tasks
     instance, column = instance_of(scenario, realization)
-    start = _columns_among(column[realization.stream], known)
+    start = _columns_among(column[instance.tasks.case], known)
     replayer = Replayer(scenario, realization)
 
     def in_full(chosen: IntArray) -> IntArray:
-        return np.where(chosen == DROP, DROP, column[realization.stream, np.maximum(chosen, 0)])
+        return np.where(chosen == DROP, DROP, column[instance.tasks.case, np.maximum(chosen, 0)])
 
     rounding = tasks / GAIN_STEPS
     base_gain = scenario.gain.terms().late_gain * tasks
@@ -258,7 +258,7 @@ def _ready_plan(
     gain: Callable[[IntArray], float],
 ) -> IntArray:
     """A plan (N,) for ready order on a shared uplink; ``gain`` says what a plan gains."""
-    tasks, streams = len(instance.tasks.arrival_ms), len(instance.costs.options)
+    tasks, streams = len(instance.tasks.arrival_ms), instance.costs.streams
     width, plans = beam_width(effort.ready_labels / len(DISCOUNTS), tasks), []
     if np.isfinite(limit.left_s):  # as in grant order
         start_s = limit.spent_s

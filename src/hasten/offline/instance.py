@@ -17,6 +17,7 @@ from hasten.core.options import DROP, OptionTable
 from hasten.core.rates import RateTrace
 from hasten.core.scenario import Realization, Scenario
 from hasten.core.timing import ON_TIME_TOLERANCE_MS, offload_ends, stage_end, transfer_end
+from hasten.offline.cases import Cases, cases_of
 
 FloatArray = NDArray[np.float64]
 IntArray = NDArray[np.int64]
@@ -26,20 +27,26 @@ GAIN_STEPS = 2.0**32
 
 
 class Costs(NamedTuple):
-    """What does not change over a run: options (M, J), gain, resources. Padding has infinite device time."""
+    """What does not change over a run: options (K, J), gain, resources. Padding has infinite device time.
+
+    A row is a case (``offline.cases``): a stream, or where tasks stop early those of a stream that stop alike.
+    """
 
     device_ms: FloatArray
     payload_bits: FloatArray
     edge_ms: FloatArray
     worth: FloatArray
     options: IntArray
-    """(M,): number of options that are not padding."""
+    """(K,): number of options that are not padding."""
     deadline_ms: FloatArray
+    """(K,)"""
     limit_ms: FloatArray
-    """(M,): latency beyond which an answer is expired, tolerance included."""
+    """(K, J): latency beyond which an answer is expired, tolerance included."""
     gain_terms: GainTerms
     rtt_ms: float
     workers: int
+    streams: int
+    """M"""
     links: int
     """1 for a shared uplink, M otherwise."""
     before_send_ms: FloatArray
@@ -64,6 +71,8 @@ class KnownTasks(NamedTuple):
 
     arrival_ms: FloatArray
     stream: IntArray
+    case: IntArray
+    """Row of the costs."""
     following: IntArray
     """Index of the same stream's next task, N for the last one."""
     first: IntArray
@@ -83,18 +92,23 @@ class Instance(NamedTuple):
 
 
 def instance_of(scenario: Scenario, realization: Realization) -> tuple[Instance, IntArray]:
-    """Flatten a realization; also returns the column (M, J') of each undominated option in ``scenario.options``."""
-    table, column = scenario.options.undominated()
+    """Flatten a realization; also returns the column (K, J') of each undominated option in ``scenario.options``.
+
+    Of a task that may stop early it is known where it does with each option.
+    """
+    cases, column = cases_of(scenario, realization).undominated()
     costs = costs_of(
-        table,
+        cases.table,
         scenario.deadlines_ms,
         scenario.gain.terms(),
         scenario.uplink.rtt_ms,
         scenario.edge.workers,
         shared_uplink=scenario.uplink.topology == "shared",
+        cases=cases,
     )
-    rates = rates_of(realization.rates, costs)
-    return Instance(costs, rates, tasks_of(realization.arrival_ms, realization.stream, costs, rates)), column
+    rates = rates_of(realization.rates, costs, cases.stream)
+    tasks = tasks_of(realization.arrival_ms, realization.stream, costs, rates, cases.case)
+    return Instance(costs, rates, tasks), column
 
 
 def grant_like(scenario: Scenario) -> bool:
@@ -109,29 +123,42 @@ def costs_of(
     rtt_ms: float,
     workers: int,
     shared_uplink: bool,
+    cases: Cases | None = None,
 ) -> Costs:
-    """Lay out the fixed part of an instance."""
-    sends = table.payload_bits > 0
+    """Lay out the fixed part of an instance, of streams with ``deadline_ms`` (M,); the ``table`` is theirs or that of
+    their ``cases``.
+    """
+    streams = len(deadline_ms)
+    stream, excess_ms = (np.arange(streams), 0.0) if cases is None else (cases.stream, cases.excess_ms)
+    useful_ms = useful_until_ms(deadline_ms, gain_terms.fade) + ON_TIME_TOLERANCE_MS
     return Costs(
         device_ms=np.ascontiguousarray(table.device_ms),
         payload_bits=np.ascontiguousarray(table.payload_bits),
         edge_ms=np.ascontiguousarray(table.edge_ms),
         worth=np.ascontiguousarray(table.worth),
         options=np.ascontiguousarray(table.count, dtype=np.int64),
-        deadline_ms=np.ascontiguousarray(deadline_ms, dtype=np.float64),
-        limit_ms=np.asarray(useful_until_ms(deadline_ms, gain_terms.fade) + ON_TIME_TOLERANCE_MS, dtype=np.float64),
+        deadline_ms=np.ascontiguousarray(deadline_ms[stream], dtype=np.float64),
+        limit_ms=np.ascontiguousarray(np.broadcast_to(useful_ms[stream, None], table.worth.shape) - excess_ms),
         gain_terms=GainTerms(*map(float, gain_terms)),
         rtt_ms=float(rtt_ms),
         workers=int(workers),
-        links=1 if shared_uplink else table.streams,
-        before_send_ms=np.where(sends, table.device_ms, np.inf).min(axis=1),
+        streams=streams,
+        links=1 if shared_uplink else streams,
+        before_send_ms=_least_of_sending(table.device_ms, table.payload_bits, stream, streams),
     )
 
 
-def rates_of(traces: tuple[RateTrace, ...], costs: Costs) -> Rates:
-    """Lay the traces of all links end to end."""
-    sends = costs.payload_bits > 0
-    smallest_bits = np.where(sends, costs.payload_bits, np.inf).min(axis=1)
+def _least_of_sending(values: FloatArray, payload_bits: FloatArray, stream: IntArray, streams: int) -> FloatArray:
+    """(M,): the least of ``values`` (K, J) among a stream's options that send; infinity without one."""
+    least = np.full(streams, np.inf)
+    np.minimum.at(least, stream, np.where(payload_bits > 0, values, np.inf).min(axis=1))
+    return least
+
+
+def rates_of(traces: tuple[RateTrace, ...], costs: Costs, stream: IntArray | None = None) -> Rates:
+    """Lay the traces of all links end to end; ``stream`` (K,) is that of each case, where these are not the streams."""
+    stream = np.arange(costs.streams) if stream is None else stream
+    smallest_bits = _least_of_sending(costs.payload_bits, costs.payload_bits, stream, costs.streams)
     if costs.links == 1:
         smallest_bits = smallest_bits.min(keepdims=True)
     highest = np.array([trace.bits_per_ms.max() for trace in traces])
@@ -145,13 +172,15 @@ def rates_of(traces: tuple[RateTrace, ...], costs: Costs) -> Rates:
     )
 
 
-def tasks_of(arrival_ms: FloatArray, stream: IntArray, costs: Costs, rates: Rates) -> KnownTasks:
-    """Link each task to its stream's next one and find what it could gain alone."""
-    streams = len(costs.options)
-    following, first = following_tasks(stream, streams)
-    alone = alone_gains(arrival_ms, stream, costs, rates)
+def tasks_of(
+    arrival_ms: FloatArray, stream: IntArray, costs: Costs, rates: Rates, case: IntArray | None = None
+) -> KnownTasks:
+    """Link each task to its stream's next one and find what it could gain alone; a ``case`` (N,) is else a stream."""
+    case = stream if case is None else case
+    following, first = following_tasks(stream, costs.streams)
+    alone = alone_gains(arrival_ms, stream, case, costs, rates)
     remaining = np.concatenate([np.cumsum(alone[::-1])[::-1], [0.0]])
-    return KnownTasks(arrival_ms, stream, following, first, alone, remaining)
+    return KnownTasks(arrival_ms, stream, case, following, first, alone, remaining)
 
 
 @allocating
@@ -181,30 +210,30 @@ def send(start_ms: float, payload_bits: float, rates: Rates, link: int) -> float
 
 
 @compiled
-def rounded_gain(costs: Costs, stream: int, option: int, latency_ms: float) -> Any:
-    """Gain of answering through ``option`` after ``latency_ms`` above that of dropping, a multiple of 2^-32."""
+def rounded_gain(costs: Costs, case: int, option: int, latency_ms: float) -> Any:
+    """Gain of answering a task through ``option`` after ``latency_ms`` above that of dropping, a multiple of 2^-32."""
     time_weight, late_gain, fade = costs.gain_terms
-    gain = task_gain(costs.worth[stream, option], latency_ms, costs.deadline_ms[stream], time_weight, late_gain, fade)
+    gain = task_gain(costs.worth[case, option], latency_ms, costs.deadline_ms[case], time_weight, late_gain, fade)
     return np.rint((gain - late_gain) * GAIN_STEPS) / GAIN_STEPS
 
 
 @allocating
-def alone_gains(arrival_ms: FloatArray, stream: IntArray, costs: Costs, rates: Rates) -> FloatArray:
+def alone_gains(arrival_ms: FloatArray, stream: IntArray, case: IntArray, costs: Costs, rates: Rates) -> FloatArray:
     """(N,): the best gain of each task above dropping it if it had every resource for itself."""
     best = np.zeros(len(arrival_ms))
     for k in range(len(arrival_ms)):
-        m, now_ms = stream[k], arrival_ms[k]
-        link = 0 if costs.links == 1 else m
-        for j in range(costs.options[m]):
-            end_ms = now_ms + costs.device_ms[m, j]
-            if end_ms - now_ms > costs.limit_ms[m]:
+        c, now_ms = case[k], arrival_ms[k]
+        link = 0 if costs.links == 1 else stream[k]
+        for j in range(costs.options[c]):
+            end_ms = now_ms + costs.device_ms[c, j]
+            if end_ms - now_ms > costs.limit_ms[c, j]:
                 continue
-            if costs.payload_bits[m, j] > 0:
+            if costs.payload_bits[c, j] > 0:
                 _, _, end_ms = offload_ends(
-                    end_ms, 0.0, 0.0, costs.payload_bits[m, j], costs.edge_ms[m, j], costs.rtt_ms, send, rates, link
+                    end_ms, 0.0, 0.0, costs.payload_bits[c, j], costs.edge_ms[c, j], costs.rtt_ms, send, rates, link
                 )
-            if end_ms - now_ms <= costs.limit_ms[m]:
-                best[k] = max(best[k], rounded_gain(costs, m, j, end_ms - now_ms))
+            if end_ms - now_ms <= costs.limit_ms[c, j]:
+                best[k] = max(best[k], rounded_gain(costs, c, j, end_ms - now_ms))
     return best
 
 
@@ -212,32 +241,32 @@ def alone_gains(arrival_ms: FloatArray, stream: IntArray, costs: Costs, rates: R
 def evaluate(instance: Instance, option: IntArray) -> Any:
     """Replay a plan in grant order: mean gain, and the plan (N,) in which every expired option became DROP."""
     costs, rates, tasks = instance
-    n, streams = len(tasks.arrival_ms), len(costs.options)
-    device_ms, uplink_ms, edge_ms = np.zeros(streams), np.zeros(costs.links), np.zeros(costs.workers)
+    n = len(tasks.arrival_ms)
+    device_ms, uplink_ms, edge_ms = np.zeros(costs.streams), np.zeros(costs.links), np.zeros(costs.workers)
     executed = np.full(n, DROP)
     total = 0.0
     time_weight, late_gain, fade = costs.gain_terms
     for k in range(n):
-        m, j, now_ms = tasks.stream[k], option[k], tasks.arrival_ms[k]
+        m, c, j, now_ms = tasks.stream[k], tasks.case[k], option[k], tasks.arrival_ms[k]
         link = 0 if costs.links == 1 else m
         gain = late_gain
         if j >= 0:
-            computed_ms = stage_end(now_ms, device_ms[m], costs.device_ms[m, j])
+            computed_ms = stage_end(now_ms, device_ms[m], costs.device_ms[c, j])
             answer_ms, sent_ms, edge_end_ms = computed_ms, 0.0, 0.0
             worker = np.argmin(edge_ms)
-            if costs.payload_bits[m, j] > 0:
+            if costs.payload_bits[c, j] > 0:
                 sent_ms, edge_end_ms, answer_ms = offload_ends(
-                    computed_ms, uplink_ms[link], edge_ms[worker], costs.payload_bits[m, j], costs.edge_ms[m, j],
+                    computed_ms, uplink_ms[link], edge_ms[worker], costs.payload_bits[c, j], costs.edge_ms[c, j],
                     costs.rtt_ms, send, rates, link,
                 )  # fmt: skip
-            if answer_ms - now_ms <= costs.limit_ms[m]:
+            if answer_ms - now_ms <= costs.limit_ms[c, j]:
                 executed[k] = j
                 device_ms[m] = computed_ms
-                if costs.payload_bits[m, j] > 0:
+                if costs.payload_bits[c, j] > 0:
                     uplink_ms[link] = sent_ms
                     edge_ms[worker] = edge_end_ms
                 gain = task_gain(
-                    costs.worth[m, j], answer_ms - now_ms, costs.deadline_ms[m], time_weight, late_gain, fade
+                    costs.worth[c, j], answer_ms - now_ms, costs.deadline_ms[c], time_weight, late_gain, fade
                 )
         total += gain
     return total / max(n, 1), executed

@@ -64,6 +64,9 @@ def solve_offline(
     The edge is one that serves tasks one by one. A profile with times of batches (``edge_batches``) is of an edge that
     need not, whose gain this bound does not bound: that is warned of.
 
+    Where tasks may stop early, plan and bound know of each task at which exit it stops with each option, as they know
+    its arrival: the bound is that of schedulers who know it, too, and so holds for those who do not.
+
     Args:
         scenario: what to plan for.
         seed: which realization.
@@ -76,17 +79,12 @@ def solve_offline(
         A plan that the simulator replays to exactly its ``gain``. ``optimal`` only where that is proven.
 
     Raises:
-        InputError: the scenario has noise, or tasks may stop early: plans and bounds know what the profile says of a
-            task that goes all the way, and nothing of others.
+        InputError: the scenario has noise: plans and bounds know times as profiled.
         CertificateError: an internal error: the simulator contradicts what was found.
     """
     check_scenario(scenario, "solve_offline")
     if scenario.noise != "none":
         raise InputError(scenario.name, "noise", scenario.noise, "none, to be solved: a plan knows times as profiled")
-    if scenario.confidence is not None:
-        stated = scenario.confidence.max_accuracy_loss
-        expected = "none, to be solved: plans and bounds are not modelled with tasks that stop early"
-        raise InputError(scenario.name, "confidence.max_accuracy_loss", stated, expected)
     scenario.need_one_edge("the solver")
     _warn_of_batches(scenario)
     limit = TimeLimit(time_limit_s)
@@ -184,12 +182,12 @@ def why_nothing(scenario: Scenario, instance: Instance) -> str:
 
 def _backlog_price(instance: Instance) -> float:
     """Gain per millisecond of backlog at which the beam ranks labels."""
-    return BACKLOG_SHARE * float(instance.tasks.alone_gain.mean() / instance.costs.limit_ms.mean())
+    return BACKLOG_SHARE * float(instance.tasks.alone_gain.mean() / instance.costs.limit_ms.max(axis=1).mean())
 
 
 def _full_columns(instance: Instance, column: IntArray, reduced: IntArray) -> IntArray:
     """Translate option indices (N,) of the undominated table into those of ``scenario.options``."""
-    chosen = column[instance.tasks.stream, np.maximum(reduced, 0)]
+    chosen = column[instance.tasks.case, np.maximum(reduced, 0)]
     return np.where(reduced == DROP, DROP, chosen)
 
 

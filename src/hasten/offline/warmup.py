@@ -8,6 +8,7 @@ from __future__ import annotations
 from hasten.core.scenario import Realization, Scenario
 from hasten.offline.exact.search import beam_search, exact_search
 from hasten.offline.instance import evaluate, grant_like, instance_of
+from hasten.offline.plan import all_dropped
 from hasten.offline.search.incumbent import incumbent
 from hasten.offline.time_limit import TimeLimit
 from hasten.sim import Replayer
@@ -26,12 +27,11 @@ def compile_exact(scenario: Scenario, realization: Realization) -> None:
         return
     few = realization.part(FEW)
     instance, _ = instance_of(scenario, few)
-    plan = incumbent(scenario, few)
-    Replayer(scenario, few).total_gain(plan)
+    Replayer(scenario, few).total_gain(incumbent(scenario, few))
     if exact:
         beam_search(instance, 2)
         exact_search(instance)
-        evaluate(instance, plan)
+        evaluate(instance, all_dropped(few.tasks))  # a plan is of the instance's options, fewer than the scenario's
     _warm.add(key)
 
 

@@ -177,7 +177,7 @@ def _with_worth(costs: Costs, stream: int, worth: FloatArray) -> Costs:
     of_all[stream] = worth
     return Costs(
         costs.device_ms, costs.payload_bits, costs.edge_ms, of_all, costs.options, costs.deadline_ms, costs.limit_ms,
-        costs.gain_terms, costs.rtt_ms, costs.workers, costs.links, costs.before_send_ms,
+        costs.gain_terms, costs.rtt_ms, costs.workers, costs.streams, costs.links, costs.before_send_ms,
     )  # fmt: skip
 
 
@@ -216,11 +216,11 @@ def _forecast(
         arrival_ms[k], of_stream[k] = due_ms[first], first
         due_ms[first] += gap_ms[first]
     following, first_task = following_tasks(of_stream, streams)
-    alone = alone_gains(arrival_ms, of_stream, costs, rates)
+    alone = alone_gains(arrival_ms, of_stream, of_stream, costs, rates)
     remaining = np.zeros(horizon + 2)
     for k in range(horizon, -1, -1):
         remaining[k] = remaining[k + 1] + alone[k]
-    return KnownTasks(arrival_ms, of_stream, following, first_task, alone, remaining)
+    return KnownTasks(arrival_ms, of_stream, of_stream, following, first_task, alone, remaining)
 
 
 @allocating

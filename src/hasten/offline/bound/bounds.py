@@ -59,7 +59,7 @@ class DualValue:
 
 
 def _occupancies_of(whole: IntArray, part: FloatArray, relevant: NDArray[np.bool_]) -> Occupancies:
-    """The durations of the relevant options (M, J)."""
+    """The durations of the relevant options (K, J)."""
     durations, kind = np.unique(np.stack([whole[relevant], part[relevant]], axis=1), axis=0, return_inverse=True)
     kinds = np.zeros(whole.shape, dtype=np.int64)
     kinds[relevant] = kind.ravel()
@@ -72,12 +72,13 @@ class Relaxation:
     def __init__(self, grid: Grid) -> None:
         self.grid = grid
         self._choice = np.empty((len(grid.order), grid.width), dtype=np.int8)
-        self.usable = np.repeat(grid.usable, np.diff(grid.first), axis=0)
+        self.usable = grid.usable[grid.case]
         sends = grid.usable & (grid.bits > 0)
-        if grid.cells * 2 * int(sends.sum(axis=1).max(initial=0)) > MOST_OCCUPANCY_PRICES:
-            sends[:] = False
         self.send = _occupancies_of(grid.send, grid.send_part, sends)
         self.edge = _occupancies_of(grid.edge, grid.edge_part, sends)
+        if grid.cells * (len(self.send.whole) + len(self.edge.whole)) > MOST_OCCUPANCY_PRICES:
+            sends[:] = False
+            self.send = self.edge = _occupancies_of(grid.send, grid.send_part, sends)
         shares = np.arange(THREADS + 1) * len(grid.order) / THREADS
         self.parts = np.searchsorted(grid.first[:-1], shares)
         self.parts[-1] = len(grid.first) - 1
@@ -173,9 +174,9 @@ class Relaxation:
     ) -> None:
         """Fill ``worth`` (Q, G, C): what a stream can gain from a task on if it takes a long enough option there.
 
-        That is one of the stream's options whose ``group`` (M, J) is at least the one asked for; -1 is none. ``values``
-        are those of :meth:`evaluate` at the same prices. Backlogs are in cells, so many for each of the C that C reach
-        over all ``width``; the largest worth counts. Worths that cannot be had stay.
+        That is one of its options whose ``group`` (K, J), by case, is at least the one asked for; -1 is none.
+        ``values`` are those of :meth:`evaluate` at the same prices. Backlogs are in cells, so many for each of the C
+        that C reach over all ``width``; the largest worth counts. Worths that cannot be had stay.
         """
         prices = self._time_prices(paid_before(link_price), paid_before(edge_price), 0)
         worth_of_stages(self.grid, prices, values, group, worth)

@@ -17,6 +17,7 @@ from hasten.core.options import OptionTable
 from hasten.core.rates import RateTrace
 from hasten.core.scenario import Realization, Scenario
 from hasten.core.timing import ON_TIME_TOLERANCE_MS
+from hasten.offline.cases import cases_of
 
 FloatArray = NDArray[np.float64]
 IntArray = NDArray[np.int64]
@@ -30,7 +31,7 @@ LIMIT_SLACK_CELLS = 1e-4
 class Grid(NamedTuple):
     """A realization on the grid, as kernels read it.
 
-    Tasks are ordered by stream, then by arrival; Q counts them. J options per stream.
+    Tasks are ordered by stream, then by arrival; Q counts them. J options for each of K cases (``offline.cases``).
     """
 
     cell_ms: float
@@ -51,22 +52,26 @@ class Grid(NamedTuple):
     limit_at: FloatArray
     arrival_ms: FloatArray
     """(Q,): after the origin."""
+    case: IntArray
+    """(Q,): row of the options."""
     deadline_ms: FloatArray
     """(M,)"""
     device: IntArray
-    """(M, J): whole cells of device time; likewise ``send`` (on a link of constant rate) and ``edge``."""
+    """(K, J): whole cells of device time; likewise ``send`` (on a link of constant rate) and ``edge``."""
     send: IntArray
     edge: IntArray
     send_part: FloatArray
-    """(M, J): what ``send`` left out, in cells; likewise ``edge_part`` and ``device_part``."""
+    """(K, J): what ``send`` left out, in cells; likewise ``edge_part`` and ``device_part``."""
     edge_part: FloatArray
     device_part: FloatArray
     bits: FloatArray
     worth: FloatArray
     usable: NDArray[np.bool_]
-    """(M, J): options that could be useful in an empty system."""
+    """(K, J): options that could be useful in an empty system."""
+    excess_at: FloatArray
+    """(K, J): how much before its limit a task must be answered, in cells, unrounded."""
     column: IntArray
-    """(M, J): index of each option in the scenario's table."""
+    """(K, J): index of each option in the scenario's table."""
     gain_terms: GainTerms
     rtt_half: int
     rtt_half_part: float
@@ -96,12 +101,11 @@ def make_grid(
     The first cell's number is a multiple of ``aligned``: there cells of so many times the length begin as well.
     ``dominated`` keeps options that another one beats in everything, for a bound in which taking longer may pay.
     """
-    table, column = scenario.options.undominated()
-    if dominated:
-        table, column = (
-            scenario.options,
-            np.tile(np.arange(scenario.options.exit.shape[1]), (scenario.options.streams, 1)),
-        )
+    cases = cases_of(scenario, realization)
+    column = np.tile(np.arange(cases.table.exit.shape[1]), (cases.table.streams, 1))
+    if not dominated:
+        cases, column = cases.undominated()
+    table = cases.table
     order = np.argsort(realization.stream, kind="stable")
     stream = realization.stream[order]
     arrival_ms = realization.arrival_ms[order]
@@ -114,7 +118,7 @@ def make_grid(
     steady = all(len(rate.from_ms) == 1 for rate in realization.rates)
     streams = len(useful_ms)
     link = np.zeros(streams, np.int64) if len(realization.rates) == 1 else np.arange(streams)
-    send_ms = _least_send_ms(table, realization.rates, link)
+    send_ms = _least_send_ms(table, realization.rates, link[cases.stream])
     return Grid(
         cell_ms=cell_ms,
         origin_cell=origin,
@@ -126,6 +130,7 @@ def make_grid(
         arrival_at=arrival_ms / cell_ms - origin,
         limit_at=limit_ms / cell_ms + LIMIT_SLACK_CELLS - origin,
         arrival_ms=arrival_ms - origin * cell_ms,
+        case=cases.case[order],
         deadline_ms=scenario.deadlines_ms,
         device=_whole_cells(table.device_ms, cell_ms),
         send=_whole_cells(send_ms, cell_ms),
@@ -135,7 +140,8 @@ def make_grid(
         device_part=_part_cells(table.device_ms, cell_ms),
         bits=table.payload_bits,
         worth=table.worth,
-        usable=_usable(table, realization.rates, link, useful_ms, scenario),
+        usable=_usable(table, send_ms, useful_ms[cases.stream, None] - cases.excess_ms, scenario),
+        excess_at=cases.excess_ms / cell_ms,
         column=column,
         gain_terms=scenario.gain.terms(),
         rtt_half=int(_whole_cells(np.array(0.5 * scenario.uplink.rtt_ms), cell_ms)),
@@ -162,23 +168,18 @@ def _part_cells(duration_ms: FloatArray, cell_ms: float) -> FloatArray:
 
 
 def _least_send_ms(table: OptionTable, rates: tuple[RateTrace, ...], link: IntArray) -> FloatArray:
-    """(M, J): time a payload takes at each link's highest rate, which is its only one where the rate is constant."""
+    """(K, J): time each payload takes at the highest rate of its ``link`` (K,), which may be the only one."""
     fastest = np.array([rate.bits_per_ms.max() for rate in rates])[link]
     with np.errstate(divide="ignore", invalid="ignore"):
         return np.where(table.payload_bits > 0, table.payload_bits / fastest[:, None], 0.0)
 
 
-def _usable(
-    table: OptionTable, rates: tuple[RateTrace, ...], link: IntArray, useful_ms: FloatArray, scenario: Scenario
-) -> NDArray[np.bool_]:
-    """(M, J): options whose latency in an empty system, at the link's highest rate, is useful and beats dropping."""
-    fastest = np.array([rate.bits_per_ms.max() for rate in rates])[link]
-    with np.errstate(divide="ignore", invalid="ignore"):
-        send_ms = np.where(table.payload_bits > 0, table.payload_bits / fastest[:, None], 0.0)
+def _usable(table: OptionTable, send_ms: FloatArray, useful_ms: FloatArray, scenario: Scenario) -> NDArray[np.bool_]:
+    """(K, J): options whose latency in an empty system, at the link's highest rate, is useful and beats dropping."""
     way_ms = np.where(table.payload_bits > 0, scenario.uplink.rtt_ms, 0.0)
     latency_ms = table.device_ms + send_ms + table.edge_ms + way_ms
     real = np.arange(table.exit.shape[1]) < table.count[:, None]
-    usable: NDArray[np.bool_] = real & (latency_ms <= useful_ms[:, None] + 2 * ON_TIME_TOLERANCE_MS)
+    usable: NDArray[np.bool_] = real & (latency_ms <= useful_ms + 2 * ON_TIME_TOLERANCE_MS)
     return usable & (table.worth > scenario.gain.terms().late_gain)
 
 

@@ -101,7 +101,7 @@ def _solve_stream(
 ) -> Any:
     """Backwards through a stream: fill choices and values, return what the stream gains from its first task on."""
     first, last = grid.first[m], grid.first[m + 1] - 1
-    arrival, limit, arrival_at, limit_at = grid.arrival, grid.limit, grid.arrival_at, grid.limit_at
+    arrival, limit, arrival_at = grid.arrival, grid.limit, grid.arrival_at
     device, device_part, bits = grid.device, grid.device_part, grid.bits
     multiplier, block_cells, values = prices.multiplier, prices.block_cells, optima.values
     link_paid, sent_bits = prices.link_paid[grid.link[m]], grid.sent_bits[grid.link[m]]
@@ -110,7 +110,7 @@ def _solve_stream(
     both_ways = 2.0 * (terms.rtt_half + terms.rtt_half_part)
     later[:] = 0.0
     for q in range(last, first - 1, -1):
-        a = arrival[q]
+        a, c = arrival[q], grid.case[q]
         window = limit[q] - a
         gap = arrival[q + 1] - a if q < last else 0
         choice = optima.choice[q]
@@ -121,17 +121,17 @@ def _solve_stream(
             now[i] = later[i - gap]
         choice[: window + 1] = NO_OPTION
         for j in range(device.shape[1]):
-            x = device[m, j]
+            x = device[c, j]
             if not usable[q, j] or x > window:
                 continue
             offer = offer_of(grid, m, q, j)
             # An idle device starts at the arrival itself, a busy one may start at the beginning of a cell.
-            idle = idle_end(arrival_at[q], a, x, device_part[m, j])
-            slack = limit_at[q] - a - x - device_part[m, j]
-            if bits[m, j] > 0:
+            idle = idle_end(arrival_at[q], a, x, device_part[c, j])
+            slack = offer.limit_at - a - x - device_part[c, j]
+            if bits[c, j] > 0:
                 if known:
-                    send_price = prices.send_price[prices.send.kind[m, j]]
-                    edge_price = prices.edge_price[prices.edge.kind[m, j]]
+                    send_price = prices.send_price[prices.send.kind[c, j]]
+                    edge_price = prices.edge_price[prices.edge.kind[c, j]]
                     reach = steady_values(offer, terms, send_price, edge_price, paid, block_cells, value)
                 else:
                     reach = option_values(
@@ -195,7 +195,7 @@ def _book_stream(grid: Grid, m: int, prices: TimePrices, optima: Optima, scratch
         if j == NO_OPTION:
             continue
         offer = offer_of(grid, m, q, j)
-        backlog = max(backlog, idle_end(arrival_at[q], a, offer.device, grid.device_part[m, j]))
+        backlog = max(backlog, idle_end(arrival_at[q], a, offer.device, grid.device_part[grid.case[q], j]))
         if offer.bits > 0:
             paid = prices.multiplier[q]
             option_values(offer, terms, sent_bits, link_paid, prices.edge_paid, paid, block_cells, scratch)
@@ -224,14 +224,14 @@ def worth_of_stages(grid: Grid, prices: TimePrices, values: FloatArray, group: I
     for m in range(len(first) - 1):
         link_paid, sent_bits = prices.link_paid[grid.link[m]], grid.sent_bits[grid.link[m]]
         for q in range(first[m], first[m + 1]):
-            a, last = arrival[q], q + 1 == first[m + 1]
+            a, c, last = arrival[q], grid.case[q], q + 1 == first[m + 1]
             window = limit[q] - a
             for j in range(device.shape[1]):
-                x, g = device[m, j], group[m, j]
+                x, g = device[c, j], group[c, j]
                 if g < 0 or x > window:
                     continue
                 offer = offer_of(grid, m, q, j)
-                if bits[m, j] > 0:
+                if bits[c, j] > 0:
                     reach = option_values(
                         offer, terms, sent_bits, link_paid, prices.edge_paid, prices.multiplier[q], 1, scratch
                     )

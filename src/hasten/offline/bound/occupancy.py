@@ -24,7 +24,7 @@ class Occupancies(NamedTuple):
     """(K,): whole cells; likewise what they leave out."""
     part: FloatArray
     kind: IntArray
-    """(M, J): which duration an option has."""
+    """(K, J): which duration an option of each case has."""
 
 
 @inlined

@@ -69,18 +69,19 @@ def option_scratch(width: int) -> OptionScratch:
 @inlined
 def offer_of(grid: Grid, m: int, q: int, j: int) -> Offer:
     """Option ``j`` of task ``q`` of stream ``m``."""
+    c = grid.case[q]
     return Offer(
         grid.arrival[q],
-        grid.limit_at[q],
+        grid.limit_at[q] - grid.excess_at[c, j],
         grid.arrival_ms[q],
         grid.deadline_ms[m],
-        grid.device[m, j],
-        grid.send[m, j],
-        grid.edge[m, j],
-        grid.send_part[m, j],
-        grid.edge_part[m, j],
-        grid.bits[m, j],
-        grid.worth[m, j],
+        grid.device[c, j],
+        grid.send[c, j],
+        grid.edge[c, j],
+        grid.send_part[c, j],
+        grid.edge_part[c, j],
+        grid.bits[c, j],
+        grid.worth[c, j],
     )
 
 

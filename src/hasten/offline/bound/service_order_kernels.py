@@ -194,7 +194,7 @@ def _solve_stream(
 ) -> Any:
     """Backwards through a stream: fill choices, return what the stream gains from its first task on."""
     first, end = grid.first[m], grid.first[m + 1]
-    arrival, limit, arrival_at, limit_at = grid.arrival, grid.limit, grid.arrival_at, grid.limit_at
+    arrival, limit, arrival_at = grid.arrival, grid.limit, grid.arrival_at
     device, device_part, bits = grid.device, grid.device_part, grid.bits
     usable, working_set = tried
     multiplier_paid, block_cells = prices.multiplier_paid, prices.block_cells
@@ -202,7 +202,7 @@ def _solve_stream(
     both_ways = 2.0 * (terms.rtt_half + terms.rtt_half_part)
     later[:] = 0.0
     for q in range(end - 1, first - 1, -1):
-        a = arrival[q]
+        a, c = arrival[q], grid.case[q]
         window = limit[q] - a
         gap = arrival[q + 1] - a if q + 1 < end else 0
         mine = choice[q]
@@ -210,14 +210,14 @@ def _solve_stream(
         _leave_out(gap, window, window_after, later, now, mine)
         for attempt in range(2 * device.shape[1]):
             j = attempt % device.shape[1]
-            x = device[m, j]
+            x = device[c, j]
             if not usable[q, j] or working_set[q, j] == (attempt >= device.shape[1]) or x > window:
                 continue
             offer = offer_of(grid, m, q, j)
             ready = a + x
-            slack = limit_at[q] - ready - device_part[m, j]
+            slack = offer.limit_at - ready - device_part[c, j]
             some, reach = 0, window - x + 1
-            if bits[m, j] > 0:
+            if bits[c, j] > 0:
                 service = service_of(offer, terms, ready)
                 if service.latest_start - ready + 1 <= 0:
                     continue
@@ -225,8 +225,8 @@ def _solve_stream(
                     offer,
                     terms,
                     service,
-                    prices.send_price[prices.send.kind[m, j]],
-                    prices.edge_price[prices.edge.kind[m, j]],
+                    prices.send_price[prices.send.kind[c, j]],
+                    prices.edge_price[prices.edge.kind[c, j]],
                     multiplier_paid,
                     block_cells,
                     later,
@@ -239,8 +239,9 @@ def _solve_stream(
             else:
                 device_values(offer, terms, reach, value)
             if some < reach:
-                idle = idle_end(arrival_at[q], a, x, device_part[m, j])
+                idle = idle_end(arrival_at[q], a, x, device_part[c, j])
                 sure = min(reach, int(np.floor(slack)) + 1)
+                reach = min(reach, sure + 1)  # an excess may end it before the window does
                 _take_better(some, reach, sure, idle, x - gap, j, value, later, now, mine)
         now, later = later, now
     return later[0]
@@ -265,9 +266,9 @@ def _book_stream(grid: Grid, m: int, prices: ServicePrices, optima: ServiceOptim
         backlog += beyond
         offer = offer_of(grid, m, q, j)
         if offer.bits > 0:
-            service = service_of(offer, terms, a + offer.device + backlog)
-            net_gains(offer, terms, service, prices.edge_price[prices.edge.kind[m, j]], scratch.net)
-            send_price = prices.send_price[prices.send.kind[m, j]]
+            c, service = grid.case[q], service_of(offer, terms, a + offer.device + backlog)
+            net_gains(offer, terms, service, prices.edge_price[prices.edge.kind[c, j]], scratch.net)
+            send_price = prices.send_price[prices.send.kind[c, j]]
             start, cell, block = best_service(service, send_price, prices.multiplier_paid, block_cells, scratch.net)
             book(optima.link_use, prices.link_paid, start, offer.send, offer.send_part)
             book(optima.edge_use, prices.edge_paid, cell, offer.edge, offer.edge_part)

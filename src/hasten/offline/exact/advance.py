@@ -77,11 +77,10 @@ def _expand(
     A successor whose gain could not reach ``prune_below`` even if all later tasks ran alone is left out.
     """
     costs, rates, tasks = instance
-    streams, links = len(costs.options), costs.links
-    m, now_ms = tasks.stream[k], tasks.arrival_ms[k]
+    streams, links = costs.streams, costs.links
+    m, c, now_ms = tasks.stream[k], tasks.case[k], tasks.arrival_ms[k]
     link = 0 if links == 1 else m
     uplink, edge = streams + link, streams + links
-    limit_ms = costs.limit_ms[m]
     needed = prune_below - tasks.remaining[k + 1]
     n = 0
     for i in range(count):
@@ -89,23 +88,23 @@ def _expand(
         total_ms = 0.0
         for free_ms in state:
             total_ms += max(free_ms - now_ms, 0.0) if free_ms < np.inf else 0.0
-        for j in range(DROP, costs.options[m]):
+        for j in range(DROP, costs.options[c]):
             gain, spent_ms = 0.0, 0.0
             device_ms, uplink_ms, edge_ms = state[m], state[uplink], state[edge]
             if j != DROP:
-                device_ms = stage_end(now_ms, state[m], costs.device_ms[m, j])
-                if device_ms - now_ms > limit_ms:
+                device_ms = stage_end(now_ms, state[m], costs.device_ms[c, j])
+                if device_ms - now_ms > costs.limit_ms[c, j]:
                     continue
                 answer_ms = device_ms
-                if costs.payload_bits[m, j] > 0:
+                if costs.payload_bits[c, j] > 0:
                     uplink_ms, edge_ms, answer_ms = offload_ends(
-                        device_ms, state[uplink], state[edge], costs.payload_bits[m, j], costs.edge_ms[m, j],
+                        device_ms, state[uplink], state[edge], costs.payload_bits[c, j], costs.edge_ms[c, j],
                         costs.rtt_ms, send, rates, link,
                     )  # fmt: skip
-                    if answer_ms - now_ms > limit_ms:
+                    if answer_ms - now_ms > costs.limit_ms[c, j]:
                         continue
                     spent_ms = uplink_ms - max(state[uplink], now_ms) + edge_ms - max(state[edge], now_ms)
-                gain = rounded_gain(costs, m, j, answer_ms - now_ms)
+                gain = rounded_gain(costs, c, j, answer_ms - now_ms)
                 if gain <= 0.0:
                     continue
                 spent_ms += device_ms - max(state[m], now_ms)
@@ -156,7 +155,7 @@ def advance(
     """
     costs, rates, tasks = instance
     k, count, recorded, peak, truncated_at, _, _, bound, work = progress
-    streams, width = len(costs.options), frontier.state_ms.shape[1]
+    streams, width = costs.streams, frontier.state_ms.shape[1]
     most_options = costs.worth.shape[1] + 1
     upcoming = upcoming_from(tasks, k)
     row = np.empty(width)

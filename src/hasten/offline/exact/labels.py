@@ -91,7 +91,7 @@ def clip(costs: Costs, rates: Rates, next_ms: FloatArray, state_ms: FloatArray) 
 
     ``next_ms`` (M,) is each stream's next arrival, infinity after its last.
     """
-    streams, links = len(costs.options), costs.links
+    streams, links = costs.streams, costs.links
     at_edge_ms = np.inf
     for link in range(links):
         ready_ms = np.inf
@@ -109,7 +109,7 @@ def clip(costs: Costs, rates: Rates, next_ms: FloatArray, state_ms: FloatArray) 
 def successor(instance: Instance, k: int, found: Candidates, c: int, frontier: Frontier, row: FloatArray) -> None:
     """Write the free times of candidate ``c`` for task ``k`` to ``row``, workers in ascending order."""
     costs, _, tasks = instance
-    m, streams = tasks.stream[k], len(costs.options)
+    m, streams = tasks.stream[k], costs.streams
     parent = found.parent[c]
     for d in range(len(row)):
         row[d] = frontier.state_ms[parent, d]
@@ -157,7 +157,7 @@ def drop_price(instance: Instance, k: int, next_task: IntArray, row: FloatArray,
     of several such resources the dearest pays for all.
     """
     costs, rates, tasks = instance
-    n, streams, links = len(tasks.arrival_ms), len(costs.options), costs.links
+    n, streams, links = len(tasks.arrival_ms), costs.streams, costs.links
     for m in range(streams):
         price[m], i = 0.0, next_task[m]
         while i < n and tasks.arrival_ms[i] < row[m]:

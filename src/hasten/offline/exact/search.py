@@ -62,8 +62,7 @@ class Search:
 def first_frontier(instance: Instance, free_ms: FloatArray | None = None) -> Frontier:
     """The frontier before the first task: everything idle, or free at ``free_ms`` (M + L + W,), workers ascending."""
     costs, rates, tasks = instance
-    streams = len(costs.options)
-    frontier = frontier_of(np.zeros(streams + costs.links + costs.workers) if free_ms is None else free_ms)
+    frontier = frontier_of(np.zeros(costs.streams + costs.links + costs.workers) if free_ms is None else free_ms)
     arrival_ms = np.append(tasks.arrival_ms, np.inf)
     clip(costs, rates, arrival_ms[tasks.first], frontier.state_ms[0])
     return frontier

@@ -28,14 +28,18 @@ MOST_WORTHS = 1e8
 
 
 class DecisionEpochs(NamedTuple):
-    """When tasks become ready: options of a stream by device time, of which there are G at most."""
+    """When tasks become ready: options of a case by device time, of which there are G at most."""
 
     stage_ms: FloatArray
-    """(M, G): device times, ascending; infinity beyond the last one."""
+    """(K, G): device times, ascending; infinity beyond the last one."""
+    limit_ms: FloatArray
+    """(K, G): the latest useful latency of an option with this device time."""
     group: IntArray
-    """(M, J): which of these an option has, or -1 if it is not usable."""
+    """(K, J): which of these an option has, or -1 if it is not usable."""
+    case: IntArray
+    """(Q,): row of the costs; tasks by stream, then by arrival."""
     arrival_ms: FloatArray
-    """(Q,): tasks by stream, then by arrival."""
+    """(Q,)"""
     task: IntArray
     """(Q,): their index in order of arrival."""
     worth: NDArray[np.float32]
@@ -54,13 +58,16 @@ def decision_epochs(
 ) -> DecisionEpochs:
     """Lay out the device times of all streams and what they are worth at the prices."""
     costs, _, tasks = instance
-    streams, options = costs.device_ms.shape
-    stages = [np.unique(costs.device_ms[m, heuristic.usable[m]]) for m in range(streams)]
-    stage_ms = np.full((streams, max(1, *(len(stage) for stage in stages))), np.inf)
-    group = np.full((streams, options), -1)
-    for m, stage in enumerate(stages):
-        stage_ms[m, : len(stage)] = stage
-        group[m] = np.where(heuristic.usable[m], np.searchsorted(stage, costs.device_ms[m]), -1)
+    cases, options = costs.device_ms.shape
+    stages = [np.unique(costs.device_ms[c, heuristic.usable[c]]) for c in range(cases)]
+    stage_ms = np.full((cases, max(1, *(len(stage) for stage in stages))), np.inf)
+    limit_ms = np.zeros(stage_ms.shape)
+    group = np.full((cases, options), -1)
+    for c, stage in enumerate(stages):
+        usable = heuristic.usable[c]
+        stage_ms[c, : len(stage)] = stage
+        group[c] = np.where(usable, np.searchsorted(stage, costs.device_ms[c]), -1)
+        np.maximum.at(limit_ms[c], group[c, usable], costs.limit_ms[c, usable])
     task = np.empty(len(heuristic.place), dtype=np.int64)
     task[heuristic.place] = np.arange(len(task))
     width = heuristic.values.shape[1]
@@ -70,8 +77,9 @@ def decision_epochs(
     most = float(np.max(costs.worth[heuristic.usable], initial=0.0))
     least_price = WAITING * most / float(costs.deadline_ms.min())
     return DecisionEpochs(
-        stage_ms, group, tasks.arrival_ms[task], task, worth, -(-width // cells), CHANCE * most, least_price
-    )
+        stage_ms, limit_ms, group, tasks.case[task], tasks.arrival_ms[task], task, worth, -(-width // cells),
+        CHANCE * most, least_price,
+    )  # fmt: skip
 
 
 class Standing(NamedTuple):
@@ -100,14 +108,14 @@ def standing(
     end = heuristic.stream_end[m]
     stages = epochs.stage_ms.shape[1]
     while at < end:
-        arrival_ms = epochs.arrival_ms[at]
+        arrival_ms, c = epochs.arrival_ms[at], epochs.case[at]
         base_ms = stage_start(arrival_ms, free_ms)
-        while group < stages and base_ms + epochs.stage_ms[m, group] < now_ms:
+        while group < stages and base_ms + epochs.stage_ms[c, group] < now_ms:
             group += 1
-        if group < stages and base_ms + epochs.stage_ms[m, group] <= arrival_ms + instance.costs.limit_ms[m]:
+        if group < stages and base_ms + epochs.stage_ms[c, group] <= arrival_ms + epochs.limit_ms[c, group]:
             cell = int(base_ms / heuristic.cell_ms) - heuristic.origin_cell - heuristic.first_cell[at]
             worth = epochs.worth[at, group, min(max(cell, 0) // epochs.stride, epochs.worth.shape[2] - 1)]
-            next_ms = base_ms + epochs.stage_ms[m, group]
+            next_ms = base_ms + epochs.stage_ms[c, group]
             dropped = value_to_go(heuristic, m, at + 1, max(free_ms, now_ms) if kept else free_ms)
             if not kept and at + 1 < end:
                 next_ms = min(next_ms, max(max(epochs.arrival_ms[at + 1], free_ms), now_ms))

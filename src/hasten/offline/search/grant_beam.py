@@ -106,11 +106,10 @@ def _expand(
 ) -> int:
     """Write every decision on task ``k`` from every label to ``found``, with its rank; returns how many."""
     costs, rates, tasks = instance
-    streams, links = len(costs.options), costs.links
-    m, now_ms = tasks.stream[k], tasks.arrival_ms[k]
+    streams, links = costs.streams, costs.links
+    m, c, now_ms = tasks.stream[k], tasks.case[k], tasks.arrival_ms[k]
     link = 0 if links == 1 else m
     uplink, edge = streams + link, streams + links
-    limit_ms = costs.limit_ms[m]
     n = 0
     for i in range(count):
         state = frontier.state_ms[i]
@@ -122,30 +121,30 @@ def _expand(
             rest -= price_until(heuristic, heuristic.link_paid[d], max(state[streams + d], now_ms))
         for d in range(edge, len(state)):
             rest -= price_until(heuristic, heuristic.edge_paid, max(state[d], now_ms))
-        for j in range(DROP, costs.options[m]):
+        for j in range(DROP, costs.options[c]):
             device_ms, uplink_ms, edge_ms = state[m], state[uplink], state[edge]
             gain, paid = 0.0, 0.0
             if j != DROP:
-                if not heuristic.usable[m, j]:
+                if not heuristic.usable[c, j]:
                     continue
-                device_ms = stage_end(now_ms, state[m], costs.device_ms[m, j])
-                if device_ms - now_ms > limit_ms:
+                device_ms = stage_end(now_ms, state[m], costs.device_ms[c, j])
+                if device_ms - now_ms > costs.limit_ms[c, j]:
                     continue
                 answer_ms = device_ms
-                if costs.payload_bits[m, j] > 0:
+                if costs.payload_bits[c, j] > 0:
                     start_ms = stage_start(device_ms, state[uplink])
                     uplink_ms, edge_ms, answer_ms = offload_ends(
-                        device_ms, state[uplink], state[edge], costs.payload_bits[m, j], costs.edge_ms[m, j],
+                        device_ms, state[uplink], state[edge], costs.payload_bits[c, j], costs.edge_ms[c, j],
                         costs.rtt_ms, send, rates, link,
                     )  # fmt: skip
-                    if answer_ms - now_ms > limit_ms:
+                    if answer_ms - now_ms > costs.limit_ms[c, j]:
                         continue
                     paid = multiplier_at(heuristic, k, start_ms)
                     paid += price_until(heuristic, heuristic.link_paid[link], uplink_ms)
                     paid -= price_until(heuristic, heuristic.link_paid[link], max(state[uplink], now_ms))
                     paid += price_until(heuristic, heuristic.edge_paid, edge_ms)
                     paid -= price_until(heuristic, heuristic.edge_paid, max(state[edge], now_ms))
-                gain = rounded_gain(costs, m, j, answer_ms - now_ms)
+                gain = rounded_gain(costs, c, j, answer_ms - now_ms)
                 if gain <= 0.0:
                     continue
             ahead = value_to_go(heuristic, m, position[m] + 1, device_ms) + to_collect(heuristic, k + 1, uplink_ms)
@@ -178,7 +177,7 @@ def _decide(
     The labels are in ``frontier`` and ``kept`` alternately: after an odd number of tasks they are in ``kept``.
     """
     costs, rates, tasks = instance
-    streams, upcoming = len(costs.options), upcoming_from(tasks, begin)
+    streams, upcoming = costs.streams, upcoming_from(tasks, begin)
     row = np.empty(frontier.state_ms.shape[1])
     cut = False
     for k in range(begin, end):

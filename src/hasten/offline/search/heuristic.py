@@ -34,7 +34,7 @@ class Heuristic(NamedTuple):
     values: FloatArray
     """(Q, width): what a stream can gain from this task on, by its device's backlog in cells."""
     usable: NDArray[np.bool_]
-    """(M, J)"""
+    """(K, J), by case (``offline.cases``)."""
     link_paid: FloatArray
     """(L, T + 3): price of all time of a link before each cell."""
     edge_paid: FloatArray

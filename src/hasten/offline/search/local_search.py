@@ -50,7 +50,7 @@ def improve(
 ) -> IntArray:
     """A plan (N,) at least as good as ``option``, both columns of the instance's options or DROP.
 
-    Tasks that would be late in ``option`` are dropped first. ``usable`` (M, J) are the options to consider. The
+    Tasks that would be late in ``option`` are dropped first. ``usable`` (K, J) are the options to consider. The
     temperature begins at ``hot`` times the largest worth and falls with the work done, up to ``work`` tasks followed,
     or with the time used, whichever is further.
     """
@@ -85,7 +85,7 @@ def _adopt(instance: Instance, ready: bool, plan: Schedule, trial: Trial, option
 def _worth(instance: Instance, k: int, option: int) -> Any:
     """What task ``k`` would gain if time cost nothing."""
     costs = instance.costs
-    return costs.worth[instance.tasks.stream[k], option] if option != DROP else costs.gain_terms.late_gain
+    return costs.worth[instance.tasks.case[k], option] if option != DROP else costs.gain_terms.late_gain
 
 
 @compiled
@@ -103,7 +103,7 @@ def _anneal(
         victim, changes, hoped = int(rng.random() * n), 0, 0.0
         while victim >= 0 and changes < MOST_CHANGES:
             j = int(rng.random() * (options + 1)) - 1
-            if j == plan.option[victim] or (j != DROP and not usable[instance.tasks.stream[victim], j]):
+            if j == plan.option[victim] or (j != DROP and not usable[instance.tasks.case[victim], j]):
                 break
             task[changes], to[changes] = victim, j
             changes += 1

@@ -63,11 +63,11 @@ def _move_devices(instance: Instance, plan: Schedule, trial: Trial, changes: int
             now_ms = tasks.arrival_ms[k]
             trial.gain[k] = 0.0
             if j != DROP:
-                free_ms = stage_end(now_ms, free_ms, costs.device_ms[m, j])
-                if free_ms - now_ms > costs.limit_ms[m] or moved == MOST_AFFECTED:
+                free_ms = stage_end(now_ms, free_ms, costs.device_ms[tasks.case[k], j])
+                if free_ms - now_ms > costs.limit_ms[tasks.case[k], j] or moved == MOST_AFFECTED:
                     return 0.0, k
-                if costs.payload_bits[m, j] == 0:
-                    trial.gain[k] = rounded_gain(costs, m, j, free_ms - now_ms)
+                if costs.payload_bits[tasks.case[k], j] == 0:
+                    trial.gain[k] = rounded_gain(costs, tasks.case[k], j, free_ms - now_ms)
             elif moved == MOST_AFFECTED:
                 return 0.0, k
             gained += trial.gain[k] - plan.gain[k]
@@ -109,7 +109,7 @@ def _line_up(instance: Instance, ready: bool, plan: Schedule, trial: Trial) -> i
             ):
                 begin = p
         j = trial.option[k]
-        if j != DROP and costs.payload_bits[tasks.stream[k], j] > 0:
+        if j != DROP and costs.payload_bits[tasks.case[k], j] > 0:
             at = entries
             while at > 0:
                 other = trial.entry[at - 1]
@@ -141,10 +141,10 @@ def _line_up(instance: Instance, ready: bool, plan: Schedule, trial: Trial) -> i
 def _serve_one(instance: Instance, k: int, option: int, ready_ms: float, state_ms: FloatArray) -> float:
     """Send task ``k`` and serve it at the edge, updating ``state_ms``; returns its latency."""
     costs, rates, tasks = instance
-    m, links = tasks.stream[k], costs.links
-    link = 0 if links == 1 else m
+    c, links = tasks.case[k], costs.links
+    link = 0 if links == 1 else tasks.stream[k]
     sent_ms, end_ms, answer_ms = offload_ends(
-        ready_ms, state_ms[link], state_ms[links], costs.payload_bits[m, option], costs.edge_ms[m, option],
+        ready_ms, state_ms[link], state_ms[links], costs.payload_bits[c, option], costs.edge_ms[c, option],
         costs.rtt_ms, send, rates, link,
     )  # fmt: skip
     state_ms[link] = sent_ms
@@ -192,11 +192,10 @@ def _serve(instance: Instance, ready: bool, plan: Schedule, trial: Trial, remove
         for d in range(width):
             state_ms[d] = trial.state_ms[served, d]
         latency_ms = _serve_one(instance, k, j, ready_ms, state_ms)
-        m = tasks.stream[k]
-        if not latency_ms <= costs.limit_ms[m]:
+        if not latency_ms <= costs.limit_ms[tasks.case[k], j]:
             return 0.0, k
         trial.served[served] = k
-        trial.served_gain[served] = rounded_gain(costs, m, j, latency_ms)
+        trial.served_gain[served] = rounded_gain(costs, tasks.case[k], j, latency_ms)
         gained += trial.served_gain[served] - old_gain
         served += 1
         if not enters and e == entries and removed == 0:
@@ -237,9 +236,9 @@ def commit(instance: Instance, plan: Schedule, trial: Trial) -> None:
     state_ms = trial.state_ms[served]
     k = plan.after[last]
     while k != n:
-        m, j = tasks.stream[k], plan.option[k]
+        j = plan.option[k]
         latency_ms = _serve_one(instance, k, j, plan.device_ms[k], state_ms)
-        plan.gain[k] = rounded_gain(costs, m, j, latency_ms)
+        plan.gain[k] = rounded_gain(costs, tasks.case[k], j, latency_ms)
         same = True
         for d in range(width):
             same = same and state_ms[d] == plan.state_ms[k, d]

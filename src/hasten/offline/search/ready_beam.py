@@ -52,7 +52,7 @@ def ready_beam(instance: Instance, heuristic: Heuristic, width: int, limit: Time
     When the time is up or the user interrupts, the tasks that are left are decided as in ``start`` (N,).
     """
     costs, _, tasks = instance
-    n, (streams, options) = len(tasks.arrival_ms), costs.device_ms.shape
+    n, streams, options = len(tasks.arrival_ms), costs.streams, costs.device_ms.shape[1]
     labels = new_labels(width, streams, costs.links, costs.workers, MOST_WAITING)
     after = new_labels(width, streams, costs.links, costs.workers, MOST_WAITING)
     scratch = new_scratch(MOST_WAITING + 1, costs.links, costs.workers)
@@ -104,7 +104,7 @@ def _expand(
 ) -> int:
     """Append all decisions on task ``k`` that label ``b`` can make to ``successors``; returns their new number."""
     costs, _, tasks = instance
-    now_ms, stream, q = tasks.arrival_ms[k], tasks.stream[k], heuristic.place[k]
+    now_ms, stream, case, q = tasks.arrival_ms[k], tasks.stream[k], tasks.case[k], heuristic.place[k]
     gone = paid_by_free_times(labels, heuristic, b, now_ms)
     others = 0.0
     for m in range(labels.ahead.shape[1]):
@@ -115,13 +115,13 @@ def _expand(
         device_ms, sure = labels.device_ms[b, stream], 0.0
         gain, paid = waiting.gain, waiting.paid
         if j != DROP:
-            if not heuristic.usable[stream, j]:
+            if not heuristic.usable[case, j]:
                 continue
-            device_ms = stage_end(now_ms, device_ms, costs.device_ms[stream, j])
-            if device_ms - now_ms > costs.limit_ms[stream]:
+            device_ms = stage_end(now_ms, device_ms, costs.device_ms[case, j])
+            if device_ms - now_ms > costs.limit_ms[case, j]:
                 continue
-            if costs.payload_bits[stream, j] == 0:
-                sure = rounded_gain(costs, stream, j, device_ms - now_ms)
+            if costs.payload_bits[case, j] == 0:
+                sure = rounded_gain(costs, case, j, device_ms - now_ms)
             else:
                 if labels.waiting[b] >= labels.task.shape[1]:
                     continue
@@ -162,7 +162,7 @@ def _follow(
         after.task[to, i] = labels.task[b, i]
         after.option[to, i] = labels.option[b, i]
         after.ready_ms[to, i] = labels.ready_ms[b, i]
-    if j == DROP or costs.payload_bits[stream, j] == 0:
+    if j == DROP or costs.payload_bits[tasks.case[k], j] == 0:
         return
     at = n
     while at > 0 and after.ready_ms[to, at - 1] > successors.device_ms[c]:

@@ -109,10 +109,10 @@ def _send_all(instance: Instance, labels: ProjectedLabels, b: int, n: int, scrat
     for i in range(len(scratch.link_ms)):
         scratch.link_ms[i] = labels.link_ms[b, i]
     for i in range(n):
-        stream = tasks.stream[scratch.task[i]]
-        link = 0 if costs.links == 1 else stream
+        k = scratch.task[i]
+        link = 0 if costs.links == 1 else tasks.stream[k]
         start_ms = stage_start(scratch.ready_ms[i], scratch.link_ms[link])
-        end_ms = send(start_ms, costs.payload_bits[stream, scratch.option[i]], rates, link)
+        end_ms = send(start_ms, costs.payload_bits[tasks.case[k], scratch.option[i]], rates, link)
         scratch.start_ms[i], scratch.sent_ms[i], scratch.link_ms[link] = start_ms, end_ms, end_ms
         at = i
         while at > 0:
@@ -138,17 +138,15 @@ def project(
     for r in range(n):
         i = scratch.order[r]
         k, j = scratch.task[i], scratch.option[i]
-        stream = tasks.stream[k]
+        stream, case = tasks.stream[k], tasks.case[k]
         worker = np.argmin(scratch.edge_ms)
         start_ms = stage_start(half_way(scratch.sent_ms[i], costs.rtt_ms), scratch.edge_ms[worker])
-        end_ms, answer_ms = edge_ends(
-            scratch.sent_ms[i], scratch.edge_ms[worker], costs.edge_ms[stream, j], costs.rtt_ms
-        )
+        end_ms, answer_ms = edge_ends(scratch.sent_ms[i], scratch.edge_ms[worker], costs.edge_ms[case, j], costs.rtt_ms)
         latency_ms = answer_ms - tasks.arrival_ms[k]
-        if not latency_ms <= costs.limit_ms[stream]:
+        if not latency_ms <= costs.limit_ms[case, j]:
             return Projection(False, 0.0, 0.0)
         scratch.edge_ms[worker] = end_ms
-        gain += rounded_gain(costs, stream, j, latency_ms)
+        gain += rounded_gain(costs, case, j, latency_ms)
         link_paid = heuristic.link_paid[0 if costs.links == 1 else stream]
         paid += price_until(heuristic, link_paid, max(scratch.sent_ms[i], now_ms))
         paid -= price_until(heuristic, link_paid, max(scratch.start_ms[i], now_ms))
@@ -168,15 +166,15 @@ def settle(instance: Instance, labels: ProjectedLabels, b: int, now_ms: float, s
         if scratch.sent_ms[i] > now_ms:
             break
         k, j = scratch.task[i], scratch.option[i]
-        stream = tasks.stream[k]
+        stream, case = tasks.stream[k], tasks.case[k]
         worker = np.argmin(labels.edge_ms[b])
         end_ms, answer_ms = edge_ends(
-            scratch.sent_ms[i], labels.edge_ms[b, worker], costs.edge_ms[stream, j], costs.rtt_ms
+            scratch.sent_ms[i], labels.edge_ms[b, worker], costs.edge_ms[case, j], costs.rtt_ms
         )
         labels.edge_ms[b, worker] = end_ms
         labels.link_ms[b, 0 if costs.links == 1 else stream] = scratch.sent_ms[i]
         latency_ms = answer_ms - tasks.arrival_ms[k]
-        labels.gain[b] += rounded_gain(costs, stream, j, latency_ms)
+        labels.gain[b] += rounded_gain(costs, case, j, latency_ms)
     left = 0
     for i in range(n):
         if scratch.sent_ms[i] > now_ms:

@@ -52,7 +52,7 @@ def service_order_beam(
     When the time is up a single label goes on; when the user interrupts, the tasks that are left are dropped.
     """
     costs, _, tasks = instance
-    n, streams = len(tasks.arrival_ms), len(costs.options)
+    n, streams = len(tasks.arrival_ms), costs.streams
     labels, after = (new_labels(width, streams, costs.workers) for _ in range(2))
     branches = new_branches(width * (costs.device_ms.shape[1] + 2))
     for m in range(streams):
@@ -122,26 +122,27 @@ def _branch(
     others -= labels.ahead[b, m]
     at, group, kept, free_ms = labels.at[b, m], labels.group[b, m], labels.kept[b, m], labels.free_ms[b, m]
     arrival_ms = epochs.arrival_ms[at]
-    ready_ms = stage_end(arrival_ms, free_ms, epochs.stage_ms[m, group])
+    c = epochs.case[at]
+    ready_ms = stage_end(arrival_ms, free_ms, epochs.stage_ms[c, group])
     first = n
     if ready_ms <= now_ms:
         k = epochs.task[at]
         after_at, after_group, after_kept, after_ahead, after_next_ms = standing(
             instance, heuristic, epochs, m, at + 1, ready_ms, 0, False, ready_ms
         )
-        for j in range(costs.options[m]):
-            if epochs.group[m, j] != group:
+        for j in range(costs.options[c]):
+            if epochs.group[c, j] != group:
                 continue
             sent_ms, end_ms, answer_ms = link_ms, edge_ms[0], ready_ms
-            if costs.payload_bits[m, j] > 0:
+            if costs.payload_bits[c, j] > 0:
                 sent_ms, end_ms, answer_ms = offload_ends(
-                    ready_ms, link_ms, edge_ms[0], costs.payload_bits[m, j], costs.edge_ms[m, j], costs.rtt_ms, send,
+                    ready_ms, link_ms, edge_ms[0], costs.payload_bits[c, j], costs.edge_ms[c, j], costs.rtt_ms, send,
                     rates, 0,
                 )  # fmt: skip
-            if answer_ms - tasks.arrival_ms[k] > costs.limit_ms[m]:
+            if answer_ms - tasks.arrival_ms[k] > costs.limit_ms[c, j]:
                 continue
             branches.option[n], branches.link_ms[n], branches.edge_end_ms[n] = j, sent_ms, end_ms
-            branches.gain[n] = labels.gain[b] + rounded_gain(costs, m, j, answer_ms - arrival_ms)
+            branches.gain[n] = labels.gain[b] + rounded_gain(costs, c, j, answer_ms - arrival_ms)
             branches.at[n], branches.group[n], branches.kept[n] = after_at, after_group, after_kept
             branches.free_ms[n], branches.ahead[n], branches.next_ms[n] = ready_ms, after_ahead, after_next_ms
             n += 1
@@ -161,10 +162,10 @@ def _branch(
     branches.option[n], branches.free_ms[n] = DROP, free_ms
     branches.gain[n], branches.link_ms[n], branches.edge_end_ms[n] = labels.gain[b], link_ms, edge_ms[0]
     n += 1
-    for c in range(first, n):
-        branches.label[c], branches.stream[c] = b, m
-        branches.paid[c] = _paid(heuristic, branches.link_ms[c], edge_ms, branches.edge_end_ms[c], until_ms)
-        branches.score[c] = branches.gain[c] + others + branches.ahead[c] - branches.paid[c]
+    for i in range(first, n):
+        branches.label[i], branches.stream[i] = b, m
+        branches.paid[i] = _paid(heuristic, branches.link_ms[i], edge_ms, branches.edge_end_ms[i], until_ms)
+        branches.score[i] = branches.gain[i] + others + branches.ahead[i] - branches.paid[i]
     return n
 
 
