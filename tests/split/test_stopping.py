@@ -11,8 +11,9 @@ from hasten.core.errors import InputError
 from hasten.split.codecs import CutCodecs
 from hasten.split.executor import Executor
 from hasten.split.manifest import check_segments, onward_segments
+from hasten.split.metrics import confidence_of
 from hasten.split.package import open_package
-from hasten.split.stopping import confidence_of, stopped_at
+from hasten.split.stopping import stopped_at
 from hasten.split.verify import verify
 
 

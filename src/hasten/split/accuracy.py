@@ -17,7 +17,8 @@ from hasten.split.codec_choice import AUTO, DEVIATIONS, costs_too_much, ranked
 from hasten.split.codecs import CODECS, Codec, CodecError, make_codec
 from hasten.split.inputs import Inputs, frame_of
 from hasten.split.light_model import LightModel, session_of
-from hasten.split.metrics import ACCURACY, Metric, make_metric, score
+from hasten.split.manifest import LOGITS
+from hasten.split.metrics import ACCURACY, Metric, confidence_of, make_metric, score
 from hasten.split.segments import Segmenter
 from hasten.split.sessions import session_options
 
@@ -26,8 +27,24 @@ Array = NDArray[np.generic]
 _ALL_CORES = 0
 _SIZED_INPUTS = 32
 
+SCORE, SURE = 0, 1
+"""Of an answer."""
 HELD_BYTES = 4 << 30
 """Weights of sessions that are held at once; each has its own copy."""
+
+
+@dataclass(frozen=True)
+class Answers:
+    """The answers of E exits to N held-out inputs, one by one, and to the first n sent at each of P partitions.
+
+    In the last axis the score, 0..1, and the confidence, 0 but for classes. Of exits that are not behind a partition
+    nothing is told there.
+    """
+
+    whole: NDArray[np.float64]
+    """(N, E, 2)"""
+    sent: NDArray[np.float64]
+    """(n, P, E, 2)"""
 
 
 @dataclass(frozen=True)
@@ -41,6 +58,7 @@ class Accuracies:
             ``uncoded``; a change that so many inputs cannot tell from none is none.
         payload_bytes: per partition, mean over the same inputs.
         codecs: per partition, the name of the codec.
+        answers: what all this was found from.
         confidence: where tasks stop early, if they may.
     """
 
@@ -48,6 +66,7 @@ class Accuracies:
     by_partition: tuple[tuple[float, ...], ...]
     payload_bytes: tuple[int, ...]
     codecs: tuple[str, ...]
+    answers: Answers
     confidence: Confidence | None = None
 
 
@@ -67,18 +86,20 @@ def measure_accuracy(
     does not is one more pass over the first ``codec_inputs``.
     """
     bench = _Bench(segmenter, inputs, targets, make_metric(metric, targets))
-    right = bench.right(report)
+    whole = bench.whole(report)
+    right = whole[..., SCORE]
     held = min(codec_inputs, len(targets))
     partitions = len(segmenter.plan.cuts)
     rows = bench.candidates(min(held, _SIZED_INPUTS)) if codec == AUTO else [[codec]] * partitions
-    coded_right = np.zeros((held, partitions, right.shape[1]))
+    coded = np.zeros((held, partitions, right.shape[1], 2))
+    coded_right = coded[..., SCORE]
     sent = np.zeros((held, partitions))
     chosen = [row[0] for row in rows]
     todo, tried = list(range(partitions)), 0
     while todo:
         for partition in todo:
             chosen[partition] = rows[partition][tried]
-        bench.through_codecs(chosen, todo, coded_right, sent, report)
+        bench.through_codecs(chosen, todo, coded, sent, report)
         tried += 1
         todo = [
             partition
@@ -95,7 +116,9 @@ def measure_accuracy(
         for e, after in enumerate(segmenter.plan.after_block)
     )
     payloads = tuple(int(np.ceil(size)) for size in sent.mean(axis=0))
-    return Accuracies(tuple(float(value) for value in uncoded), by_partition, payloads, tuple(chosen))
+    return Accuracies(
+        tuple(float(value) for value in uncoded), by_partition, payloads, tuple(chosen), Answers(whole, coded)
+    )
 
 
 class _Bench:
@@ -114,11 +137,11 @@ class _Bench:
         """Indices of the exits that something is sent for at ``partition``."""
         return [index for index, after in enumerate(self._segmenter.plan.after_block) if after > partition]
 
-    def right(self, report: Callable[[float], None]) -> NDArray[np.float64]:
-        """The score 0..1 of each exit for each input (N, E), without a codec."""
-        found = np.zeros((len(self._targets), self._exits))
+    def whole(self, report: Callable[[float], None]) -> NDArray[np.float64]:
+        """The answer of each exit to each input (N, E, 2), without a codec."""
+        found = np.zeros((len(self._targets), self._exits, 2))
         for index in range(len(self._targets)):
-            found[index] = self._scores(self._values(index), 0, index)
+            found[index] = self._answers(self._values(index), 0, index)
             report((index + 1) / len(self._targets))
         return found
 
@@ -141,17 +164,17 @@ class _Bench:
         self,
         chosen: Sequence[str],
         partitions: Sequence[int],
-        coded_right: NDArray[np.float64],
+        coded: NDArray[np.float64],
         sent: NDArray[np.float64],
         report: Callable[[float], None],
     ) -> None:
-        """Send the first inputs at each of ``partitions``; fill in the scores (n, P, E), and bytes sent (n, P)."""
+        """Send the first inputs at each of ``partitions``; fill in the answers (n, P, E, 2), and bytes sent (n, P)."""
         groups = [[partition] for partition in partitions] if self._crowded else [partitions]
         for number, group in enumerate(groups):
             codecs = {partition: make_codec(chosen[partition]) for partition in group}
             self._hold(group)
             for index in range(len(sent)):
-                self._send(codecs, coded_right, sent, index)
+                self._send(codecs, coded, sent, index)
                 report((number + (index + 1) / len(sent)) / len(groups))
 
     def _hold(self, partitions: Sequence[int]) -> None:
@@ -165,7 +188,7 @@ class _Bench:
     def _send(
         self,
         codecs: Mapping[int, Codec],
-        coded_right: NDArray[np.float64],
+        coded: NDArray[np.float64],
         sent: NDArray[np.float64],
         index: int,
     ) -> None:
@@ -173,7 +196,7 @@ class _Bench:
         values = self._values(index)
         for partition, codec in codecs.items():
             specs = self._specs[partition]
-            coded_right[index, partition] = 0.0
+            coded[index, partition] = 0.0
             try:
                 payload = codec.encode([values[spec.name] for spec in specs], specs)
             except CodecError:  # these values do not cross: no answer
@@ -183,15 +206,17 @@ class _Bench:
             if partition < self._partitions - 1:
                 received = codec.decode(payload, specs)
                 fed = {spec.name: tensor for spec, tensor in zip(specs, received, strict=True)}
-                coded_right[index, partition] = self._scores(self._tails[partition].run(fed), partition, index)
+                coded[index, partition] = self._answers(self._tails[partition].run(fed), partition, index)
 
-    def _scores(self, values: dict[str, Array], partition: int, index: int) -> list[float]:
-        """The score of each exit behind ``partition`` for one input, from tensors by name; 0 for the others."""
-        behind, target = self.behind(partition), self._targets[index]
-        return [
-            score(self._metric, self._segmenter.outputs_in(values, exit_ + 1), target) if exit_ in behind else 0.0
-            for exit_ in range(self._exits)
-        ]
+    def _answers(self, values: dict[str, Array], partition: int, index: int) -> NDArray[np.float64]:
+        """(E, 2): the answers of exits behind ``partition`` to one input, from tensors by name; 0 for the others."""
+        found = np.zeros((self._exits, 2))
+        for exit_ in self.behind(partition):
+            outputs = self._segmenter.outputs_in(values, exit_ + 1)
+            found[exit_, SCORE] = score(self._metric, outputs, self._targets[index])
+            if LOGITS in outputs and outputs[LOGITS].ndim == 1:
+                found[exit_, SURE] = confidence_of(outputs[LOGITS])
+        return found
 
     def _values(self, index: int) -> dict[str, Array]:
         """All cut tensors and logits of one input, by name."""

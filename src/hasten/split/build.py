@@ -133,12 +133,7 @@ def build_package(
         segmenter, frames, targets, codec_inputs, lambda done: report("accuracy with codec", done), metric, codec
     )
     if stop is not None:
-        accuracy = replace(
-            accuracy,
-            confidence=measure_stops(
-                segmenter, frames, targets, stop, accuracy, codec_inputs, lambda done: report("early stops", done)
-            ),
-        )
+        accuracy = replace(accuracy, confidence=measure_stops(segmenter.plan.after_block, stop, accuracy))
     for note in (*segmenter.plan.notes, *_codec_notes(segmenter, exit_names, accuracy)):
         tell(note)
     held = first_of(frames, samples)
@@ -251,14 +246,14 @@ def _untimed_package(content: Content, path: Path) -> Iterator[Package]:
     with ExitStack() as stack:
         try:
             file = stack.enter_context(tempfile.TemporaryFile(dir=path.parent))
-            content.write(file, _untimed(content.manifest()))
+            content.write(file, untimed(content.manifest()))
             package = package_in(file, path)
         except OSError as error:
             raise InputError(path, "output", str(path), f"a writable file ({error.strerror})") from None
         yield package
 
 
-def _untimed(manifest: PackageManifest) -> Profile:
+def untimed(manifest: PackageManifest) -> Profile:
     """A profile without times, for the package to be opened before it is measured."""
     nothing = FittedTimes(
         (0.0,) * manifest.block_count, (0.0,) * len(manifest.exits), (0.0,) * len(manifest.cuts), 0.0, 0.0

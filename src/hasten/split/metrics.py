@@ -54,6 +54,12 @@ def score(metric: Metric, outputs: Outputs, target: Array) -> float:
     return metric(outputs, target) if all(np.isfinite(output).all() for output in floats) else 0.0
 
 
+def confidence_of(logits: Array) -> float:
+    """The probability of the likeliest class, by the logits (classes,); 0 where they are not finite."""
+    best = logits.max()
+    return 1.0 / float(np.exp(logits - best).sum()) if np.isfinite(logits).all() else 0.0
+
+
 def _right(outputs: Outputs, target: Array) -> float:
     return float(_first(outputs).argmax() == target)
 

@@ -7,49 +7,29 @@ codec of each cut.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import NDArray
 
 from hasten.core.confidence import Confidence, StopOutcome, StopRule
-from hasten.split.accuracy import Accuracies, InlineSession
-from hasten.split.codecs import CodecError, make_codec
-from hasten.split.inputs import Inputs, frame_of
-from hasten.split.manifest import LOGITS
-from hasten.split.segments import Segmenter
+from hasten.split.accuracy import SCORE, SURE, Accuracies
 
-Array = NDArray[np.generic]
 Floats = NDArray[np.float64]
-Answers = tuple[Floats, Floats]
+Answered = tuple[Floats, Floats]
 """Whether the answer of each exit is right, and its confidence; (N, E) each."""
 Stopped = tuple[list[float], list[float]]
 """Of each exit up to the scheduled one the share of inputs that stop there, and the share of those that are right."""
 
 
-def confidence_of(logits: Array) -> float:
-    """The probability of the likeliest class, by the logits (classes,); 0 where they are not finite."""
-    best = logits.max()
-    return 1.0 / float(np.exp(logits - best).sum()) if np.isfinite(logits).all() else 0.0
+def measure_stops(after_block: tuple[int, ...], rule: StopRule, accuracy: Accuracies) -> Confidence:
+    """What ``rule`` comes to for exits behind these blocks, by the answers of ``accuracy``, with its codecs.
 
-
-def measure_stops(
-    segmenter: Segmenter,
-    inputs: Inputs,
-    labels: Array,
-    rule: StopRule,
-    accuracy: Accuracies,
-    codec_inputs: int,
-    report: Callable[[float], None],
-) -> Confidence:
-    """What ``rule`` comes to, with the codecs of ``accuracy``.
-
-    What is done on the device is measured on all ``inputs`` (N, *shape) with ``labels`` (N,), what is sent on the first
-    ``codec_inputs``: of the tasks that do not stop on the device they say where they stop at the edge, and how many are
+    What is done on the device is told by the answers to all inputs, what is sent by those to the inputs that were sent:
+    of the tasks that do not stop on the device they say where they stop at the edge, and how many are
     right; the latter shifted by as much as those inputs are easier or harder for the scheduled exit than all.
     """
-    after_block = segmenter.plan.after_block
-    here, sent = _answers(segmenter, inputs, labels, accuracy.codecs, codec_inputs, report)
+    here, sent = _right_and_sure(accuracy.answers.whole), _right_and_sure(accuracy.answers.sent)
     outcomes = []
     for e, after in enumerate(after_block):
         row = []
@@ -58,12 +38,17 @@ def measure_stops(
             if p == after:
                 row.append(_outcome(local))
                 continue
-            right, sure = _joined(here, sent[p], after_block, p)
+            right, sure = _joined(here, (sent[0][:, p], sent[1][:, p]), after_block, p)
             shift = accuracy.by_partition[e][p] - float(right[:, e].mean())
             behind = [k for k in range(e + 1) if after_block[k] > p]
             row.append(_outcome(_onward(local, _stopped((right, sure), e, rule), behind, shift)))
         outcomes.append(tuple(row))
     return Confidence(max_accuracy_loss=rule.max_accuracy_loss, thresholds=rule.thresholds, outcomes=tuple(outcomes))
+
+
+def _right_and_sure(answers: Floats) -> Answered:
+    """Both parts (..., E) of answers (..., E, 2)."""
+    return answers[..., SCORE], answers[..., SURE]
 
 
 def stopped_at(sure: Floats, thresholds: tuple[float | None, ...]) -> NDArray[np.int64]:
@@ -76,7 +61,7 @@ def stopped_at(sure: Floats, thresholds: tuple[float | None, ...]) -> NDArray[np
     return np.asarray((sure >= limits).argmax(axis=1), dtype=np.int64)
 
 
-def _stopped(answers: Answers, e: int, rule: StopRule) -> Stopped:
+def _stopped(answers: Answered, e: int, rule: StopRule) -> Stopped:
     """The shares of inputs that stop at each of the exits 0..e when that is scheduled, and how many of them are right.
 
     An exit at which none stops is as accurate as it is for all.
@@ -103,52 +88,9 @@ def _outcome(stopped: Stopped) -> StopOutcome:
     return StopOutcome(shares=tuple(shares), accuracies=tuple(float(np.clip(it, 0.0, 1.0)) for it in accuracies))
 
 
-def _joined(here: Answers, sent: Answers, after_block: tuple[int, ...], partition: int) -> Answers:
+def _joined(here: Answered, sent: Answered, after_block: tuple[int, ...], partition: int) -> Answered:
     """The answers of exits up to ``partition`` as the device gives them, of those behind it as the edge does."""
     count = len(sent[0])
     local = np.array([after <= partition for after in after_block])
     right, sure = (np.where(local, mine[:count], theirs) for mine, theirs in zip(here, sent, strict=True))
     return right, sure
-
-
-def _answers(
-    segmenter: Segmenter,
-    inputs: Inputs,
-    labels: Array,
-    codecs: tuple[str, ...],
-    codec_inputs: int,
-    report: Callable[[float], None],
-) -> tuple[Answers, list[Answers]]:
-    """The answers of all exits to all inputs; and for each partition those behind it to the first inputs, sent there.
-
-    Of exits that are not behind a partition nothing is told there.
-    """
-    exits, cuts = len(segmenter.plan.after_block), range(len(segmenter.plan.cuts) - 1)
-    everything, tails = InlineSession(segmenter.everything()), [InlineSession(segmenter.tails(p)) for p in cuts]
-    coders = [make_codec(name) for name in codecs]
-    held = min(codec_inputs, len(labels))
-    here = np.zeros((len(labels), exits)), np.zeros((len(labels), exits))
-    sent = [(np.zeros((held, exits)), np.zeros((held, exits))) for _ in cuts]
-
-    def note(answers: Answers, index: int, values: dict[str, Array], behind: int) -> None:
-        for e, after in enumerate(segmenter.plan.after_block):
-            if after > behind:
-                logits = segmenter.outputs_in(values, e + 1)[LOGITS]
-                answers[0][index, e] = logits.argmax() == labels[index]
-                answers[1][index, e] = confidence_of(logits)
-
-    for index in range(len(labels)):
-        values = dict(zip(segmenter.network.inputs, frame_of(inputs, index), strict=True))
-        values |= everything.run(values)
-        note(here, index, values, 0)
-        for p in cuts if index < held else ():
-            specs = segmenter.specs(p)
-            try:
-                payload = coders[p].encode([values[spec.name] for spec in specs], specs)
-            except CodecError:  # these values do not cross: no answer
-                continue
-            received = coders[p].decode(payload, specs)
-            fed = {spec.name: tensor for spec, tensor in zip(specs, received, strict=True)}
-            note(sent[p], index, tails[p].run(fed), p)
-        report((index + 1) / len(labels))
-    return here, sent
