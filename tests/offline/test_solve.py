@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import signal
 import warnings
@@ -288,3 +289,58 @@ def test_a_bound_of_an_edge_that_batches_is_not_claimed():
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         _warn_of_batches(SimpleNamespace(devices=devices[1:]))
+
+
+def urgent_behind_patient(folder: Any, queue: str) -> Scenario:
+    """Two tasks that have time and two that have not; each takes 20 ms of the one worker, and all come at once."""
+    profile = {
+        "schema": "hasten.profile/1", "name": "far", "source": "made up", "input_bytes": 125,
+        "blocks": [{"name": "b", "device_ms": 1000, "edge_ms": 18, "output_bytes": 100}],
+        "exits": [{"name": "e", "after_block": 1, "accuracy": 0.8, "device_ms": 1, "edge_ms": 2}],
+    }  # fmt: skip
+    (folder / "far.json").write_text(json.dumps(profile))
+    streams = [
+        {
+            "name": name, "profile": str(folder / "far.json"), "deadline_ms": deadline_ms,
+            "arrivals": {"kind": "explicit", "times_ms": times_ms},
+        }
+        for name, deadline_ms, times_ms in (("patient", 200, [0, 1]), ("urgent", 42, [2, 3]))
+    ]  # fmt: skip
+    uplink = {"order": "ready", "rate": {"kind": "constant", "mbps": 4}}
+    return scenario_from(
+        {
+            "schema": "hasten.scenario/1",
+            "streams": streams,
+            "uplink": uplink,
+            "edge": {"queue": queue},
+            "tasks_per_stream": 2,
+        }
+    )
+
+
+def test_an_edge_that_serves_by_deadline_is_bounded_by_what_assumes_no_order(
+    tmp_path: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In turn the urgent tasks wait for both patient ones; by deadline one of them needs to wait for one only."""
+    effort, best = bounded.Effort(), {}
+    monkeypatch.setattr(
+        bounded, "Effort", partial(bounded.Effort, rounds=20, service_order_rounds=(1, 9), search_work=99)
+    )
+    for queue in ("fifo", "deadline"):
+        case = urgent_behind_patient(tmp_path, queue)
+        realization = case.realize(0)
+        options = [range(-1, int(case.options.count[m])) for m in realization.stream]
+        results = [replay(case, realization, np.array(plan)) for plan in itertools.product(*options)]
+        best[queue] = max(float(result.gain.mean()) for result in results)
+        found = solve_offline(case)
+        assert found.gain <= best[queue] + 1e-9 <= found.upper_bound + 2e-9
+        fine, _ = bounded.relaxations(case, realization, effort)
+        assert (effort.rounds_of_service_order(case, fine) > 0) == (queue == "fifo")
+    assert best == pytest.approx({"fifo": 0.4, "deadline": 0.6})
+
+
+def test_one_stream_is_exact_whatever_the_order_at_the_edge() -> None:
+    uplink = {"order": "ready"}
+    plans = [solve_offline(make(uplink=uplink, edge={"slowdown": 4, "queue": q})) for q in ("fifo", "deadline")]
+    assert plans[0].optimal and plans[1].optimal
+    assert plans[0].gain == plans[1].gain

@@ -82,6 +82,7 @@ class Queueing:
         self.workers = s.edge.workers
         self.shared = s.uplink.topology == "shared"
         self.grant = s.uplink.order == "grant"
+        self.by_deadline = s.edge.queue == "deadline"
         self.rtt = s.uplink.rtt_ms
         fade = s.gain.terms()[2]
         self.limit = [d * (1 + fade) + TOLERANCE_MS for d in s.deadlines_ms]
@@ -89,16 +90,21 @@ class Queueing:
     def link_of(self, stream):
         return 0 if self.shared else stream
 
-    def run(self):
-        """Outcomes by task and the resources' ends after everything that was added."""
+    def run(self, seen_by=None):
+        """Outcomes by task and the resources' ends after everything that was added.
+
+        ``seen_by`` (time, latest answer): of an edge that serves by deadline, without what would begin after that time
+        and has its turn after a task that must be answered by then.
+        """
         env = simpy.Environment()
         self.env = env
+        self.seen_by = seen_by if self.by_deadline and seen_by is not None else (np.inf, np.inf)
         links = 1 if self.shared else self.streams
         self.outcomes = {k: Outcome() for k, _, _ in self.tasks}
         self.ends = Ends([0.0] * self.streams, [0.0] * links, [0.0] * self.workers)
         self.devices = [simpy.Resource(env) for _ in range(self.streams)]
         self.uplinks = [simpy.Resource(env) for _ in range(links)]
-        self.idle_workers = simpy.Resource(env, capacity=self.workers)
+        self.idle_workers = simpy.PriorityResource(env, capacity=self.workers)
         self.uplink_turn = [[] for _ in range(links)]
         self.worker_turn = [[] for _ in range(self.workers)]
         env.process(self.arrivals())
@@ -162,8 +168,11 @@ class Queueing:
                     return
                 yield from self.transfer(outcome, link, s)
             yield env.timeout(self.rtt / 2)
-            with self.idle_workers.request() as turn:
+            latest = arrival + limit
+            with self.idle_workers.request(priority=latest if self.by_deadline else 0) as turn:
                 yield turn
+                if env.now > self.seen_by[0] and latest > self.seen_by[1]:
+                    return
                 if env.now + y + self.rtt / 2 - arrival > limit:
                     return
                 yield from self.serve(outcome, takes_y)
@@ -229,7 +238,7 @@ def simulate_slowly(scenario, realization, option, plan=False):
     for k in range(len(option)):
         now, m = arrival[k], int(stream[k])
         link = model.link_of(m)
-        _, fresh = model.run()
+        _, fresh = model.run(seen_by=(now, now + model.limit[m]))
         visible = fresh
         if age > 0:
             visible = Ends([0.0] * model.streams, [0.0] * len(fresh.uplink), [0.0] * model.workers)

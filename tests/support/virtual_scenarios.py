@@ -33,6 +33,26 @@ def scenario(folder, *, topology="shared", workers=1, rate=None, deadline_ms=400
     )
 
 
+def urgent_and_not(folder, count=2, deadlines_ms=(60, 600), **given):
+    """As :func:`scenario`, with so many streams of each deadline, and an edge that serves the earliest one first."""
+    streams = [
+        {
+            "name": f"within {deadline_ms}", "count": count, "profile": str(folder / "played.json"),
+            "deadline_ms": deadline_ms, "arrivals": {"kind": "poisson", "rate_hz": 12},
+        }
+        for deadline_ms in deadlines_ms
+    ]  # fmt: skip
+    rate = {"kind": "constant", "mbps": 8}
+    uplink = {"topology": "dedicated", "order": "ready", "rtt_ms": 10, "rate": rate}
+    edge = {"slowdown": 2.0, "queue": "deadline"}
+    return scenario(folder, streams=streams, **({"uplink": uplink, "edge": edge} | given))
+
+
+def fifo(scenario):
+    """The same with an edge that serves first come, first served."""
+    return scenario.model_copy(update={"edge": scenario.edge.model_copy(update={"queue": "fifo"})})
+
+
 def both(scenario, *names, seeds=(0,)):
     """(simulated, virtual) results in the same order."""
     outcome = run_virtual_scenario(scenario, names, seeds)

@@ -44,10 +44,11 @@ class UplinkSpec(Record):
 
 
 class EdgeSpec(Record):
-    """The edge node; ``slowdown`` multiplies every profile's edge times."""
+    """The edge node; ``slowdown`` multiplies every profile's edge times, ``queue`` is the order of service."""
 
     workers: Annotated[int, Field(ge=1, le=1024)] = 1
     slowdown: Factor = 1.0
+    queue: Literal["fifo", "deadline"] = "fifo"
 
 
 class NamedEdge(Record):
@@ -106,6 +107,16 @@ def check_ways(ways: Sequence[NamedEdge], view: ViewSpec) -> None:
             raise ValueError(f"edges[{i}].uplink.order to be {order}, as that of the first edge")
     if len(ways) > 1 and (view.age_ms > 0 or view.rate_error > 0):
         raise ValueError("no view.age_ms and no view.rate_error with several edges")
+    if any(way.edge.queue == "deadline" for way in ways):
+        check_deadline_order(ways, view)
+
+
+def check_deadline_order(ways: Sequence[NamedEdge], view: ViewSpec) -> None:
+    """Refuse edges that cannot serve the earliest deadline first: finish times would be fixed, or views not known."""
+    if len(ways) > 1:
+        raise ValueError("edge.queue fifo with several edges")
+    if ways[0].uplink.order == "grant" or view.age_ms > 0:
+        raise ValueError("uplink.order ready and no view.age_ms with edge.queue deadline")
 
 
 def links_of(ways: Sequence[NamedEdge], streams: int) -> NDArray[np.int64]:

@@ -61,6 +61,8 @@ class Rules(NamedTuple):
     time_weight: float
     late_gain: float
     fade: float
+    by_deadline: bool = False
+    """Whether the edge serves the earliest deadline first; only in ready order."""
     from_devices: bool = False
     """Whether decisions see what devices would (``sim.beliefs``)."""
 
@@ -160,7 +162,6 @@ class Log(NamedTuple):
 
 def pack_rules(scenario: Scenario, options: OptionTable) -> Rules:
     """The scenario's facts with ``options`` as the table that option indices refer to."""
-    context = scenario.context(np.zeros(1, dtype=np.int64))
     time_weight, late_gain, fade = scenario.gain.terms()
     return Rules(
         device_ms=options.device_ms,
@@ -169,7 +170,7 @@ def pack_rules(scenario: Scenario, options: OptionTable) -> Rules:
         worth=options.worth,
         deadline_ms=scenario.deadlines_ms,
         needs=pack_needs(options),
-        useful_ms=useful_limit_ms(context),
+        useful_ms=useful_limit_ms(scenario.context(np.zeros(1, dtype=np.int64))),
         rtt_ms=float(scenario.uplink.rtt_ms),
         shared=scenario.uplink.topology == "shared",
         ready=scenario.uplink.order == "ready",
@@ -177,6 +178,7 @@ def pack_rules(scenario: Scenario, options: OptionTable) -> Rules:
         time_weight=float(time_weight),
         late_gain=float(late_gain),
         fade=float(fade),
+        by_deadline=scenario.edge.queue == "deadline" and scenario.uplink.order == "ready",
         from_devices=scenario.view.kind == "device",
     )
 
@@ -265,8 +267,7 @@ def new_state(rules: Rules, rows: int, slots: int, longest: int, workers: int) -
     """Empty resources for ``rows`` rows, and room for ``slots`` tasks, of which a row owns at most ``longest``."""
     streams = len(rules.deadline_ms)
     links = 1 if rules.shared else streams
-    waiting = slots if rules.ready else 0
-    settled = rows if rules.ready else 0
+    waiting, settled = (slots, rows) if rules.ready else (0, 0)
     return State(
         device_free_ms=np.zeros((rows, streams)),
         uplink_free_ms=np.zeros((rows, links)),
@@ -290,11 +291,10 @@ def new_state(rules: Rules, rows: int, slots: int, longest: int, workers: int) -
 
 def new_log(rules: Rules, rows: int, slots: int, workers: int) -> Log:
     """A log for delayed views; without delay it takes no room."""
-    streams = len(rules.deadline_ms)
     if rules.age_ms == 0.0:
         rows = slots = 0
     return Log(
         after_ms=np.zeros((slots, 2 + workers)),
         visible=np.zeros(rows, dtype=np.int64),
-        visible_ms=np.zeros((rows, streams + 1 + workers)),
+        visible_ms=np.zeros((rows, len(rules.deadline_ms) + 1 + workers)),
     )

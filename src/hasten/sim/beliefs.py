@@ -87,7 +87,7 @@ class StreamBeliefs(NamedTuple):
     mark: IntArray
     """(T, MARKS)"""
     edge: FloatArray
-    """(B, EDGE_WORKERS + 3 W): with room to lay waiting tasks out over the workers."""
+    """(B, EDGE_WORKERS + 4 W): with room to lay waiting tasks out over the workers twice."""
     served: IntArray
     """(B, SERVED + W)"""
     event_ms: FloatArray
@@ -114,7 +114,7 @@ def new_beliefs(
         pending=np.zeros((rows, streams, MOST_PENDING, PING_REPORT + report)),
         frame=np.zeros((slots, REPORT + report)),
         mark=np.zeros((slots, MARKS), dtype=np.int64),
-        edge=np.zeros((rows, EDGE_WORKERS + 3 * workers)),
+        edge=np.zeros((rows, EDGE_WORKERS + 4 * workers)),
         served=np.zeros((rows, SERVED + workers), dtype=np.int64),
         event_ms=np.zeros((rows, events)),
         event=np.zeros((rows, events), dtype=np.int64),

@@ -1,7 +1,7 @@
 """Devices that see by themselves, compiled: all that happens to a row's tasks between decisions, in order of time.
 
 The same happens in virtual time, where the runtime's own agents and edge run: processors work, frames travel, the edge
-serves first come, first served, words of it come back, tasks that it fails are finished where they came from.
+serves in its order, words of it come back, tasks that it fails are finished where they came from.
 """
 
 from __future__ import annotations
@@ -57,7 +57,8 @@ from hasten.sim.device_pings import want_rate, watch
 from hasten.sim.device_projection import project
 from hasten.sim.device_rescue import finished, last_word, look, rescue_now
 from hasten.sim.device_view import believed_rtt_ms, forget, hand_over, hear_answer, hear_nothing, hear_pong
-from hasten.sim.edge_side import arrive, end_service, make_report, pass_last_start, workers_of
+from hasten.sim.edge_queue import workers_of
+from hasten.sim.edge_side import arrive, end_service, make_report, pass_last_start
 from hasten.sim.event_heap import (
     AT_EDGE_NOW,
     BACK,

@@ -40,7 +40,7 @@ from hasten.sim.beliefs import (
     WAITED_MS,
     WANTED_MS,
 )
-from hasten.sim.edge_side import workers_of
+from hasten.sim.edge_queue import workers_of
 from hasten.sim.event_heap import PING, TICK, push
 from hasten.sim.service import transfer
 from hasten.sim.world import Lane, World

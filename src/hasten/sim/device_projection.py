@@ -32,7 +32,7 @@ from hasten.sim.beliefs import (
     WORKERS,
 )
 from hasten.sim.device_pings import forgotten
-from hasten.sim.edge_side import workers_of
+from hasten.sim.edge_queue import workers_of
 from hasten.sim.world import Lane, World
 
 

@@ -76,7 +76,7 @@ from hasten.sim.beliefs import (
 from hasten.sim.device_jobs import end_task
 from hasten.sim.device_pings import link_idle, reckon_trip, send_ping
 from hasten.sim.device_rescue import rescue_now, watch_task
-from hasten.sim.edge_side import workers_of
+from hasten.sim.edge_queue import workers_of
 from hasten.sim.event_heap import AT_EDGE_NOW, OVERDUE, push
 from hasten.sim.service import too_late, transfer
 from hasten.sim.world import Lane, World

@@ -48,8 +48,9 @@ from hasten.sim.beliefs import (
     USED_MS,
     WAITS_FIRST,
     WANTED_MS,
+    WITHIN_MS,
 )
-from hasten.sim.edge_side import workers_of
+from hasten.sim.edge_queue import workers_of
 from hasten.sim.event_heap import PING, TICK, push
 from hasten.sim.world import World
 
@@ -85,6 +86,7 @@ def warm_up(row: int, m: int, ready_ms: float, world: World) -> float:
     for at in range(MOST_PENDING):
         pending[at, SENT_MS] = np.inf
     rate = rate_at(0.0, links.from_ms[begin:end], links.bits_per_ms[begin:end], links.period_ms[row, link])
+    own[WITHIN_MS] = np.inf
     trip_ms, transfer_ms, hello_ms = rules.rtt_ms, 0.0, 0.0
     if rate > 0:
         trip_ms += PING_BITS / rate

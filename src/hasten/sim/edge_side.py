@@ -1,14 +1,16 @@
 """The edge of simulated devices, compiled: whom it takes, when each runs, and the load that it tells.
 
-The law is that of ``runtime.edge`` in order of arrival, with tasks run one by one and room for all that wait. A task
-that could not be in time beside those already here is told LATE at once, unless one of a device that has asked for
-much more gives way to it.
+The law is that of ``runtime.edge`` in either order of service, with tasks run one by one and room for all that wait. A
+task is taken if it can be in time without making one late that waits already and could be; else it is told LATE at
+once, unless one of a device that has asked for much more gives way to it.
 """
 
 from __future__ import annotations
 
+import numpy as np
+
 from hasten.core.compiled import inlined, shared
-from hasten.core.estimators import FORECAST_MEMORY_MS, UNFAIR, begun, faded
+from hasten.core.estimators import begun, faded
 from hasten.core.timing import half_way
 from hasten.sim.arrays import NOBODY, FloatArray
 from hasten.sim.beliefs import (
@@ -37,62 +39,28 @@ from hasten.sim.beliefs import (
     WAITS_FIRST,
     WITHIN_MS,
     WORD,
-    StreamBeliefs,
+)
+from hasten.sim.edge_queue import (
+    hindered,
+    last_start_ms,
+    lay_out_running,
+    take_soonest,
+    turn_of,
+    unfairest,
+    work_of,
+    workers_of,
 )
 from hasten.sim.event_heap import BACK, EDGE_END, LAST_START, push
 from hasten.sim.service import extra_ms, taken_ms
 from hasten.sim.world import Lane, World
 
 
-@inlined
-def workers_of(beliefs: StreamBeliefs) -> int:
-    """How many workers the edge has."""
-    return int(beliefs.served.shape[1]) - SERVED
-
-
-@inlined
-def work_of(lane: Lane, k: int, world: World) -> float:
-    """How long the edge is predicted to be at work on a task."""
-    return float(world.rules.edge_ms[world.tasks.stream[lane.first_task + k], world.state.option[lane.first_slot + k]])
-
-
-@inlined
-def last_start_ms(lane: Lane, k: int, world: World) -> float:
-    """Started later, a task could not be in time."""
-    return float(world.beliefs.frame[lane.first_slot + k, LATEST_MS] - work_of(lane, k, world))
-
-
-@inlined
-def take_soonest(free_ms: FloatArray, work_ms: float) -> float:
-    """Give work to the worker that is free first, keep the times (W,) ascending; returns when it starts."""
-    start_ms = free_ms[0]
-    end_ms, i = start_ms + work_ms, 0
-    while i + 1 < len(free_ms) and free_ms[i + 1] < end_ms:
-        free_ms[i] = free_ms[i + 1]
-        i += 1
-    free_ms[i] = end_ms
-    return float(start_ms)
-
-
-@inlined
-def lay_out_running(row: int, now_ms: float, free_ms: FloatArray, world: World) -> None:
-    """When each worker (W,), ascending, is done with what it runs; what is overdue should take as long again."""
-    edge, served = world.beliefs.edge[row], world.beliefs.served[row]
-    workers = len(free_ms)
-    for w in range(workers):
-        left_ms = 0.0
-        if served[SERVED + w] != NOBODY:
-            left_ms = abs(edge[EDGE_WORKERS + w] + edge[EDGE_WORKERS + workers + w] - now_ms)
-        i = w
-        while i > 0 and free_ms[i - 1] > left_ms:
-            free_ms[i] = free_ms[i - 1]
-            i -= 1
-        free_ms[i] = left_ms
-
-
 @shared
 def make_report(lane: Lane, m: int, now_ms: float, report: FloatArray, world: World) -> None:
-    """The load as told to stream ``m``: what the others bring, and each worker's work before another task of it."""
+    """The load as told to stream ``m``: what the others bring, and each worker's work before another task of it.
+
+    That is one with as much time as its last.
+    """
     beliefs = world.beliefs
     edge, own = beliefs.edge[lane.row], beliefs.numbers[lane.row, m]
     all_age_ms, own_age_ms = now_ms - edge[ALL_MS], now_ms - own[BEGUN_MS]
@@ -101,8 +69,9 @@ def make_report(lane: Lane, m: int, now_ms: float, report: FloatArray, world: Wo
     report[REPORT_LOAD], report[REPORT_RESIDUAL_MS] = max(load, 0.0), max(residual_ms, 0.0)
     backlog_ms = report[REPORT_MS:]
     lay_out_running(lane.row, now_ms, backlog_ms, world)
+    last_turn = now_ms + own[WITHIN_MS] if world.rules.by_deadline else np.inf
     k = beliefs.served[lane.row, WAITS_FIRST]
-    while k != NOBODY:
+    while k != NOBODY and turn_of(lane, k, world) <= last_turn:
         take_soonest(backlog_ms, work_of(lane, k, world))
         k = beliefs.mark[lane.first_slot + k, NEXT_WAITING]
 
@@ -165,11 +134,11 @@ def arrive(lane: Lane, k: int, now_ms: float, world: World) -> None:
 
 @inlined
 def wait(lane: Lane, k: int, world: World) -> None:
-    """Queue a task: served first come, first served."""
+    """Queue a task, behind those whose turn is not after its own."""
     beliefs = world.beliefs
     served, own = beliefs.served[lane.row], beliefs.numbers[lane.row, world.tasks.stream[lane.first_task + k]]
-    before, after = NOBODY, served[WAITS_FIRST]
-    while after != NOBODY:
+    before, after, turn = NOBODY, served[WAITS_FIRST], turn_of(lane, k, world)
+    while after != NOBODY and turn_of(lane, after, world) <= turn:
         before, after = after, beliefs.mark[lane.first_slot + after, NEXT_WAITING]
     beliefs.mark[lane.first_slot + k, NEXT_WAITING] = after
     if before == NOBODY:
@@ -202,14 +171,15 @@ def leave(lane: Lane, k: int, world: World) -> None:
 def make_way(lane: Lane, k: int, now_ms: float, world: World) -> bool:
     """Whether a task can be in time, others giving way to it if need be; these leave, and are told LATE."""
     beliefs = world.beliefs
-    gone, fitting = 0, fits(lane, k, now_ms, world)
-    while not fitting:
-        victim = unfairest(lane, k, now_ms, world)
+    gone, in_the_way = 0, hindered(lane, k, now_ms, world)
+    while in_the_way != NOBODY:
+        victim = unfairest(lane, k, now_ms, in_the_way, world)
         if victim == NOBODY:
             break
         beliefs.mark[lane.first_slot + victim, WORD] = GIVES_WAY
         gone += 1
-        fitting = fits(lane, k, now_ms, world)
+        in_the_way = hindered(lane, k, now_ms, world)
+    fitting = in_the_way == NOBODY
     at = beliefs.served[lane.row, WAITS_FIRST] if gone > 0 else NOBODY
     while at != NOBODY:
         after = beliefs.mark[lane.first_slot + at, NEXT_WAITING]
@@ -221,51 +191,6 @@ def make_way(lane: Lane, k: int, now_ms: float, world: World) -> bool:
                 beliefs.mark[lane.first_slot + at, WORD] = WAITS
         at = after
     return fitting
-
-
-@inlined
-def fits(lane: Lane, k: int, now_ms: float, world: World) -> bool:
-    """Whether a task would start in time behind all that wait and do not give way."""
-    beliefs = world.beliefs
-    workers = workers_of(world.beliefs)
-    free_ms = beliefs.edge[lane.row, EDGE_WORKERS + 2 * workers : EDGE_WORKERS + 3 * workers]
-    lay_out_running(lane.row, now_ms, free_ms, world)
-    at = beliefs.served[lane.row, WAITS_FIRST]
-    while at != NOBODY:
-        if beliefs.mark[lane.first_slot + at, WORD] != GIVES_WAY:
-            take_soonest(free_ms, work_of(lane, at, world))
-        at = beliefs.mark[lane.first_slot + at, NEXT_WAITING]
-    return bool(now_ms + free_ms[0] <= last_start_ms(lane, k, world))
-
-
-@inlined
-def unfairest(lane: Lane, k: int, now_ms: float, world: World) -> int:
-    """The last waiting task of the device that has asked for most, if that is unfair to the one that sends."""
-    tasks, beliefs = world.tasks, world.beliefs
-    new = tasks.stream[lane.first_task + k]
-    most_ms, victim = UNFAIR * (asked_ms(lane.row, new, now_ms, world) + work_of(lane, k, world)), NOBODY
-    at = beliefs.served[lane.row, WAITS_FIRST]
-    while at != NOBODY:
-        other = tasks.stream[lane.first_task + at]
-        if other != new and beliefs.mark[lane.first_slot + at, WORD] != GIVES_WAY:
-            given_up_ms, each = 0.0, beliefs.served[lane.row, WAITS_FIRST]
-            while each != NOBODY:
-                mark = beliefs.mark[lane.first_slot + each]
-                if mark[WORD] == GIVES_WAY and tasks.stream[lane.first_task + each] == other:
-                    given_up_ms += work_of(lane, each, world)
-                each = mark[NEXT_WAITING]
-            left_ms = asked_ms(lane.row, other, now_ms, world) - given_up_ms - work_of(lane, at, world)
-            if left_ms >= most_ms:
-                most_ms, victim = left_ms, at
-        at = beliefs.mark[lane.first_slot + at, NEXT_WAITING]
-    return victim
-
-
-@inlined
-def asked_ms(row: int, m: int, now_ms: float, world: World) -> float:
-    """Work of a stream lately begun and work that waits."""
-    own = world.beliefs.numbers[row, m]
-    return float(faded(own[BEGUN_LOAD], now_ms - own[BEGUN_MS]) * FORECAST_MEMORY_MS + own[WAITING_MS])
 
 
 @inlined

@@ -13,8 +13,8 @@ from hasten.core.timing import rate_at
 from hasten.sim.arrays import FloatArray
 from hasten.sim.beliefs import PLANNED_RTT_MS, SEEN_RATE, UNSEEN_MS, WORKERS
 from hasten.sim.device_events import see
-from hasten.sim.edge_side import workers_of
-from hasten.sim.stages import copy
+from hasten.sim.edge_queue import workers_of
+from hasten.sim.stages import copy, project_before
 from hasten.sim.world import Lane, World
 
 
@@ -29,6 +29,8 @@ def visible_resources(lane: Lane, k: int, m: int, now_ms: float, world: World) -
     if rules.from_devices:
         uplink_free_ms = see(lane, m, now_ms, world)
         return beliefs.unseen_ms, uplink_free_ms, beliefs.numbers[row, m, WORKERS + workers_of(beliefs) :]
+    if rules.by_deadline:
+        project_before(lane, m, now_ms, world)
     device_free_ms, worker_free_ms = state.device_free_ms[row], state.worker_free_ms[row]
     uplink_free_ms = state.uplink_free_ms[row, link]
     if rules.age_ms > 0:

@@ -6,11 +6,13 @@ A run keeps no such times. With all decisions known each stage can be played by 
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
 
 from hasten.core.decision import useful_limit_ms
+from hasten.core.edge_order import earliest_deadline
 from hasten.core.noise import no_noise
 from hasten.core.options import DROP
 from hasten.core.results import Result
@@ -59,6 +61,7 @@ class _Replay:
         self._edge_taken_ms = edge_ms * noise.edge_factor
         self._useful_ms = useful_limit_ms(scenario.context(np.zeros(1, dtype=np.int64)))[self._stream]
         self._rtt_ms, self._ready = float(scenario.uplink.rtt_ms), scenario.uplink.order == "ready"
+        self._by_deadline = scenario.edge.queue == "deadline"
         self._link = np.zeros(tasks, dtype=np.int64) if scenario.uplink.topology == "shared" else self._stream
         unknown = np.full((6, tasks), np.nan)
         self.times = StageTimes(
@@ -91,13 +94,23 @@ class _Replay:
     def _edge(self, workers: int) -> None:
         arrive_ms = half_way(self.times.uplink_end_ms, self._rtt_ms)
         free_ms = np.zeros(workers)
-        for i in self._in_order(np.flatnonzero(np.isfinite(arrive_ms)), arrive_ms):
+        waiting = self._in_order(np.flatnonzero(np.isfinite(arrive_ms)), arrive_ms).tolist()
+        while waiting:
             worker = int(free_ms.argmin())
+            i = waiting.pop(self._turn(waiting, arrive_ms, free_ms[worker]))
             start_ms = stage_start(arrive_ms[i], free_ms[worker])
             if not self._too_late(i, start_ms, half_way(self._edge_ms[i], self._rtt_ms)):
                 free_ms[worker] = start_ms + self._edge_taken_ms[i]
                 self.times.edge_start_ms[i], self.times.edge_end_ms[i] = start_ms, free_ms[worker]
                 self.times.worker[i] = worker
+
+    def _turn(self, waiting: Sequence[int], arrive_ms: FloatArray, free_ms: float) -> int:
+        """The place, among tasks in order of arrival, of the one that a worker serves next which is free then."""
+        if not self._by_deadline:
+            return 0
+        there = sum(arrive_ms[i] <= stage_start(arrive_ms[waiting[0]], free_ms) for i in waiting)
+        turns = [earliest_deadline(arrive_ms[i], self._arrival_ms[i] + self._useful_ms[i]) for i in waiting[:there]]
+        return turns.index(min(turns))
 
     def _in_order(self, tasks: IntArray, due_ms: FloatArray) -> IntArray:
         """In order of decision, or in that of becoming ready (ties: decision)."""

@@ -3,7 +3,8 @@
 Times come from the timing law (``core.timing``). In *grant* order uplink and edge serve in the order of decisions, so
 a task's finish is fixed when it is decided. In *ready* order the uplink serves by the time a tensor is ready and the
 edge by the time it arrives there, ties by the order of decisions; a turn is certain once no later decision can come
-before it, which holds for every task that is ready, or at the edge, by the time of the current decision.
+before it, which holds for every task that is ready, or at the edge, by the time of the current decision. An edge that
+serves the earliest deadline first does so among what is there (``sim.turns``); certain is there what has begun.
 
 Where tasks have noise (``core.noise``) stages take as long as it says, and answers come later by what it says. What the
 ready order cancels it judges by times as profiled, as devices and edge do; the grant order fixes what will be. So it is
@@ -15,11 +16,13 @@ from __future__ import annotations
 import numpy as np
 
 from hasten.core.compiled import inlined
+from hasten.core.edge_order import earliest_deadline
 from hasten.core.gain import task_gain
 from hasten.core.options import DROP
 from hasten.core.timing import edge_ends, half_way, stage_end, stage_start
 from hasten.sim.arrays import NOBODY, FloatArray, Rules, State
 from hasten.sim.service import extra_ms, needs_column, taken_ms, too_late, transfer
+from hasten.sim.turns import insert, keep_laid_out, latest_ms, lay_in, lay_out, take_out, turn_at
 from hasten.sim.world import Lane, World
 
 
@@ -130,17 +133,18 @@ def commit_ready(lane: Lane, k: int, option: int, world: World) -> float:
         return earned(column, stream, finish_ms - now_ms, rules)
     state.due_ms[slot] = done_ms
     state.uplink_head[row] = insert(state.uplink_head[row], k, first_slot, state)
-    project(lane, world)
+    if not rules.by_deadline:  # else it depends on who looks
+        project(lane, world)
     return 0.0
 
 
 @inlined
 def settle(lane: Lane, until_ms: float, world: World) -> float:
     """Serve, for good, whatever no decision after ``until_ms`` can overtake; returns the gain that becomes certain."""
-    rules, tasks, _, state, _, _ = world
-    row, first_slot, first_task = lane
+    rules, state = world.rules, world.state
+    row, first_slot, _ = lane
     gain = 0.0
-    uplink_free_ms, worker_free_ms = state.settled_uplink_ms[row], state.settled_worker_ms[row]
+    uplink_free_ms = state.settled_uplink_ms[row]
     k = state.uplink_head[row]
     while k != NOBODY and state.due_ms[first_slot + k] <= until_ms:
         slot = first_slot + k
@@ -155,51 +159,96 @@ def settle(lane: Lane, until_ms: float, world: World) -> float:
             state.edge_head[row] = insert(state.edge_head[row], k, first_slot, state)
         k = after
     state.uplink_head[row] = k
+    if rules.by_deadline:
+        return gain + settle_by_deadline(lane, until_ms, world)
     k = state.edge_head[row]
     while k != NOBODY and state.due_ms[first_slot + k] <= until_ms:
-        slot = first_slot + k
-        start_ms, finish_ms = serve(lane, k, state.due_ms[slot], worker_free_ms, world)
-        if np.isnan(finish_ms):
-            cancel(slot, start_ms, state)
-            gain += rules.late_gain
-        else:
-            state.finish_ms[slot] = finish_ms
-            state.known_ms[slot] = finish_ms
-            stream = tasks.stream[first_task + k]
-            gain += earned(state.column[slot], stream, finish_ms - tasks.arrival_ms[first_task + k], rules)
-        k = state.next[slot]
+        gain += serve_for_good(lane, k, state.due_ms[first_slot + k], world)
+        k = state.next[first_slot + k]
     state.edge_head[row] = k
     return gain
+
+
+@inlined
+def settle_by_deadline(lane: Lane, until_ms: float, world: World) -> float:
+    """As :func:`settle` at an edge that serves the earliest deadline first, for what begins by ``until_ms``."""
+    state, gain = world.state, 0.0
+    n = lay_out(lane, world)
+    while n > 0:
+        start_ms = stage_start(state.scratch_ms[0], state.settled_worker_ms[lane.row, 0])
+        if start_ms > until_ms:
+            break
+        place = turn_at(lane, start_ms, n, world)
+        gain += serve_for_good(lane, state.scratch_task[place], state.scratch_ms[place], world)
+        take_out(place, n, world)
+        n -= 1
+    keep_laid_out(lane, n, world)
+    return gain
+
+
+@inlined
+def serve_for_good(lane: Lane, k: int, arrive_ms: float, world: World) -> float:
+    """A task's certain turn at the edge; returns its gain."""
+    rules, tasks, state = world.rules, world.tasks, world.state
+    slot, task = lane.first_slot + k, lane.first_task + k
+    start_ms, finish_ms = serve(lane, k, arrive_ms, state.settled_worker_ms[lane.row], world)
+    if np.isnan(finish_ms):
+        cancel(slot, start_ms, state)
+        return float(rules.late_gain)
+    state.finish_ms[slot] = finish_ms
+    state.known_ms[slot] = finish_ms
+    return earned(state.column[slot], tasks.stream[task], finish_ms - tasks.arrival_ms[task], rules)
 
 
 @inlined
 def project(lane: Lane, world: World) -> None:
     """Find when uplinks and workers would be free if nothing else were decided."""
     state = world.state
+    n = project_uplinks(lane, world)
+    for i in range(n):
+        serve(lane, state.scratch_task[i], state.scratch_ms[i], state.worker_free_ms[lane.row], world)
+
+
+@inlined
+def project_before(lane: Lane, m: int, now_ms: float, world: World) -> None:
+    """As :func:`project` where the earliest deadline is served first, for a task of stream ``m`` that comes now.
+
+    Workers then have done what runs by now and, of what waits or is on its way, what has its turn before that task.
+    """
+    rules, state = world.rules, world.state
+    worker_free_ms = state.worker_free_ms[lane.row]
+    n = project_uplinks(lane, world)
+    own_turn = earliest_deadline(now_ms, now_ms + rules.useful_ms[m])
+    while n > 0:
+        start_ms = stage_start(state.scratch_ms[0], worker_free_ms[0])
+        place = turn_at(lane, start_ms, n, world)
+        k, arrive_ms = state.scratch_task[place], state.scratch_ms[place]
+        if start_ms <= now_ms or earliest_deadline(arrive_ms, latest_ms(lane, k, world)) <= own_turn:
+            serve(lane, k, arrive_ms, worker_free_ms, world)
+        take_out(place, n, world)
+        n -= 1
+
+
+@inlined
+def project_uplinks(lane: Lane, world: World) -> int:
+    """Find when uplinks would be free; lays out what is at the edge, and what comes there, and returns how many.
+
+    Workers are left as they are for certain.
+    """
+    state = world.state
     row, first_slot, _ = lane
-    uplink_free_ms, worker_free_ms = state.uplink_free_ms[row], state.worker_free_ms[row]
+    uplink_free_ms = state.uplink_free_ms[row]
     copy(state.settled_uplink_ms[row], uplink_free_ms)
-    copy(state.settled_worker_ms[row], worker_free_ms)
-    arrive_ms, arriving = state.scratch_ms, state.scratch_task
-    n = 0
-    k = state.edge_head[row]
-    while k != NOBODY:
-        arrive_ms[n], arriving[n] = state.due_ms[first_slot + k], k
-        n += 1
-        k = state.next[first_slot + k]
+    copy(state.settled_worker_ms[row], state.worker_free_ms[row])
+    n = lay_out(lane, world)
     k = state.uplink_head[row]
     while k != NOBODY:
         _, at_ms = send(lane, k, uplink_free_ms, world)
         if not np.isnan(at_ms):
-            i = n
-            while i > 0 and (arrive_ms[i - 1] > at_ms or (arrive_ms[i - 1] == at_ms and arriving[i - 1] > k)):
-                arrive_ms[i], arriving[i] = arrive_ms[i - 1], arriving[i - 1]
-                i -= 1
-            arrive_ms[i], arriving[i] = at_ms, k
+            lay_in(k, at_ms, n, world)
             n += 1
         k = state.next[first_slot + k]
-    for i in range(n):
-        serve(lane, arriving[i], arrive_ms[i], worker_free_ms, world)
+    return n
 
 
 @inlined
@@ -237,20 +286,3 @@ def cancel(slot: int, now_ms: float, state: State) -> None:
     """Record a task that is cancelled where it stands."""
     state.finish_ms[slot] = np.inf
     state.known_ms[slot] = now_ms
-
-
-@inlined
-def insert(head: int, k: int, first_slot: int, state: State) -> int:
-    """Put task ``k`` into the list that starts at ``head``, by ``due_ms`` and then by ``k``; returns the new head."""
-    due_ms = state.due_ms[first_slot + k]
-    before, after = NOBODY, head
-    while after != NOBODY:
-        other_ms = state.due_ms[first_slot + after]
-        if other_ms > due_ms or (other_ms == due_ms and after > k):
-            break
-        before, after = after, state.next[first_slot + after]
-    state.next[first_slot + k] = after
-    if before == NOBODY:
-        return k
-    state.next[first_slot + before] = k
-    return head

@@ -8,12 +8,13 @@ from collections import Counter
 import numpy as np
 import pytest
 
+from hasten.core.edge_order import earliest_deadline, first_come
 from hasten.core.errors import InputError
 from hasten.core.estimators import FORECAST_MEMORY_MS
 from hasten.runtime.edge.carried import CarriedWork
 from hasten.runtime.edge.core import LONGEST_WAIT_MS, OVERDUE_MS, EdgeCore
 from hasten.runtime.edge.correction import FADES_MS
-from hasten.runtime.edge.queue import QueueLimits, earliest_deadline, first_come
+from hasten.runtime.edge.queue import QueueLimits
 from hasten.runtime.edge.served import Computed, Refusal, Request, Served
 from hasten.runtime.notes import Notes
 from hasten.runtime.wire.frames import Code

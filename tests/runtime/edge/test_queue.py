@@ -5,8 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from hasten.core.edge_order import earliest_deadline, first_come
 from hasten.runtime.edge.carried import CarriedWork
-from hasten.runtime.edge.queue import TaskQueue, Ticket, earliest_deadline, first_come
+from hasten.runtime.edge.queue import TaskQueue, Ticket
 from hasten.runtime.edge.served import Request
 
 

@@ -9,10 +9,11 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
+from hasten.core.edge_order import earliest_deadline, first_come
 from hasten.core.profile import SegmentBatches
 from hasten.runtime.edge.carried import CarriedWork
 from hasten.runtime.edge.core import EdgeCore
-from hasten.runtime.edge.queue import Starts, Ticket, earliest_deadline, first_come
+from hasten.runtime.edge.queue import Starts, Ticket
 from hasten.runtime.edge.served import Computed, Refusal, Request, Served
 from hasten.runtime.edge.together import all_in_time, companions, compute_together
 from hasten.runtime.edge.workers import WorkerThreads

@@ -15,13 +15,14 @@ import threading
 from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 
+from hasten.core.edge_order import ServiceOrder, earliest_deadline
 from hasten.runtime.clock import Clock
 from hasten.runtime.edge.admission import Admission
 from hasten.runtime.edge.carried import CarriedWork, others_work
 from hasten.runtime.edge.correction import ServiceCorrection
 from hasten.runtime.edge.counts import EdgeCounts
 from hasten.runtime.edge.outcomes import answered, late
-from hasten.runtime.edge.queue import LastStarts, QueueLimits, Reply, ServiceOrder, TaskQueue, Ticket, earliest_deadline
+from hasten.runtime.edge.queue import LastStarts, QueueLimits, Reply, TaskQueue, Ticket
 from hasten.runtime.edge.served import Computed, Refusal, Request, Served
 from hasten.runtime.edge.services import Services
 from hasten.runtime.edge.slots import WorkerSlots
@@ -32,10 +33,8 @@ from hasten.runtime.wire.frames import Code
 from hasten.runtime.wire.load import LoadReport
 from hasten.runtime.wire.tasks import EdgeAnswer
 
-OVERDUE_MS = 5_000.0
-"""A task that takes so much longer than predicted is told of."""
-LONGEST_WAIT_MS = 3_600_000.0
-"""What may start later than in so long is not watched for its last moment."""
+OVERDUE_MS, LONGEST_WAIT_MS = 5_000.0, 3_600_000.0
+"""A task that takes so much longer than predicted is told of; what may start later than in so long is not watched."""
 
 Start = tuple[int, list[Ticket]]  # a worker, and what it is to run at once
 Told = list[tuple[Ticket, EdgeAnswer | Refusal]]  # who is told what once the lock is let go

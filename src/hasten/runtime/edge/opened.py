@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from hasten.core.edge_order import QUEUES
 from hasten.core.errors import InputError
 from hasten.core.profile import read_profile
 from hasten.runtime.edge.connections import ConnectionLimits, fitting
@@ -16,7 +17,6 @@ from hasten.runtime.edge.doors import EdgeDoors
 from hasten.runtime.edge.health import HealthServer
 from hasten.runtime.edge.listening import free_descriptors
 from hasten.runtime.edge.packages import EdgePackages, Make, PackageFolder, executing
-from hasten.runtime.edge.queue import QUEUES
 from hasten.runtime.edge.quota import Quota
 from hasten.runtime.edge.ray_serve.application import Application, application_name
 from hasten.runtime.edge.ray_serve.replicated import Replicated

@@ -11,6 +11,7 @@ from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from itertools import islice
 
+from hasten.core.edge_order import ServiceOrder
 from hasten.runtime.edge.carried import CarriedWork
 from hasten.runtime.edge.served import Refusal, Request
 from hasten.runtime.wire.tasks import EdgeAnswer
@@ -61,23 +62,6 @@ class Ticket:
         return self.request.latest_ms - self.predicted_ms
 
 
-ServiceOrder = Callable[[float, float], float]
-"""What tasks are served by, the smallest first: of the time of arrival, and by when the answer must leave."""
-
-
-def first_come(arrived_ms: float, latest_ms: float) -> float:
-    """First come, first served."""
-    return arrived_ms
-
-
-def earliest_deadline(arrived_ms: float, latest_ms: float) -> float:
-    """Earliest deadline first."""
-    return latest_ms
-
-
-QUEUES: dict[str, ServiceOrder] = {"fifo": first_come, "deadline": earliest_deadline}
-
-
 @dataclass(frozen=True)
 class QueueLimits:
     """How much may wait at an edge."""
@@ -90,7 +74,7 @@ class TaskQueue:
     """Tasks that wait.
 
     Args:
-        order: :func:`first_come` or :func:`earliest_deadline`; equal ones are served as they came.
+        order: of service (``core.edge_order``); equal ones are served as they came.
 
     Attributes:
         size_bytes: what they hold in memory.

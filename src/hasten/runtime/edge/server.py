@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import partial
 
+from hasten.core.edge_order import ServiceOrder, earliest_deadline
 from hasten.core.errors import InputError
 from hasten.core.profile import Profile
 from hasten.runtime.clock import SystemClock
@@ -16,7 +17,6 @@ from hasten.runtime.edge.connection import EdgeConnection
 from hasten.runtime.edge.connections import ConnectionLimits, Connections, Guest
 from hasten.runtime.edge.core import EdgeCore
 from hasten.runtime.edge.listening import Acceptor, listen
-from hasten.runtime.edge.queue import ServiceOrder, earliest_deadline
 from hasten.runtime.edge.quota import Quota
 from hasten.runtime.edge.served import EdgeRunner, Served
 from hasten.runtime.edge.tokens import Tokens, digest_of

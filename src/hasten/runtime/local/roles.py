@@ -49,7 +49,7 @@ class EdgeProcess:
 
     async def start(self, message: Message) -> Message:
         """Open the packages and listen."""
-        from hasten.runtime.edge.queue import first_come
+        from hasten.core.edge_order import QUEUES
         from hasten.runtime.edge.server import real_core, start_edge
         from hasten.split.package import open_package
 
@@ -58,8 +58,8 @@ class EdgeProcess:
             one_by_one(read_profile(Path(path)) if path else package.profile)
             for path, package in zip(message["profiles"], packages, strict=True)
         ]
-        served_as_simulated = first_come
-        core = real_core(packages, message["workers"], message["slowdown"], profiles, order=served_as_simulated)
+        order = QUEUES[message["queue"]]
+        core = real_core(packages, message["workers"], message["slowdown"], profiles, order=order)
         self._server = await start_edge(core, port=message["port"])
         return {"port": self._server.port}
 

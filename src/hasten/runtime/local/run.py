@@ -235,7 +235,7 @@ class LocalCluster:
         served = dict(zip(self._paths, self._profiles, strict=True))
         edge = self._scenario.edge
         order = {"packages": [str(path) for path in served], "profiles": list(served.values()), "port": port}
-        answer = self.edge.ask("start", workers=edge.workers, slowdown=edge.slowdown, **order)
+        answer = self.edge.ask("start", workers=edge.workers, slowdown=edge.slowdown, queue=edge.queue, **order)
         return int(answer["port"])
 
     def _profile_file(self, m: int, override: bool) -> str | None:

@@ -21,6 +21,7 @@ from typing import Any
 
 import numpy as np
 
+from hasten.core.edge_order import QUEUES
 from hasten.core.errors import HastenError
 from hasten.core.profile import one_by_one
 from hasten.core.results import Failure, Result
@@ -131,7 +132,8 @@ async def _round(
     """Every task of one realization under one scheduler, and how many virtual seconds that took."""
     clock = VirtualClock(asyncio.get_running_loop())
     packages = {stream.profile: stand_in_package(one_by_one(stream.profile)) for stream in scenario.devices}
-    edge = VirtualEdge(clock, list(packages.values()), scenario.edge.workers, scenario.edge.slowdown)
+    given = scenario.edge
+    edge = VirtualEdge(clock, list(packages.values()), given.workers, given.slowdown, QUEUES[given.queue])
     noise = realization.noise
     if noise is not None:
         edge.factor = lambda payload: float(noise.edge_factor[number_in(payload)])

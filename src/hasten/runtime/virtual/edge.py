@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any
 
+from hasten.core.edge_order import ServiceOrder, first_come
 from hasten.runtime.clock import Clock
 from hasten.runtime.edge.connection import EdgeConnection
 from hasten.runtime.edge.connections import ConnectionLimits, Connections
 from hasten.runtime.edge.core import EdgeCore
-from hasten.runtime.edge.queue import first_come
 from hasten.runtime.edge.served import Computed, Refusal, Request, Served
 from hasten.runtime.edge.tokens import Tokens
 from hasten.runtime.notes import Notes
@@ -40,7 +40,14 @@ class VirtualEdge:
         ran: how many tasks it has computed.
     """
 
-    def __init__(self, clock: Clock, packages: Sequence[Any], workers: int = 1, slowdown: float = 1.0) -> None:
+    def __init__(
+        self,
+        clock: Clock,
+        packages: Sequence[Any],
+        workers: int = 1,
+        slowdown: float = 1.0,
+        order: ServiceOrder = first_come,
+    ) -> None:
         self.service: ServiceLaw = lambda n, profiled_ms: profiled_ms
         self.factor: Callable[[bytes], float] = lambda payload: 1.0
         self.ease: Callable[[bytes], float] = lambda payload: 1.0
@@ -55,7 +62,7 @@ class VirtualEdge:
             [Served(package, runner=_Nobody(), slowdown=slowdown) for package in packages],
             _VirtualWorkers(self, clock, workers),
             own,
-            order=first_come,  # as the simulator serves
+            order=order,
             notes=notes,
         )
         self._guests = Connections(ConnectionLimits(devices=MOST_DEVICES), own, notes)

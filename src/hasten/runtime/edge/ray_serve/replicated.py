@@ -6,10 +6,10 @@ import asyncio
 from collections.abc import Sequence
 
 from hasten.core import signals
+from hasten.core.edge_order import ServiceOrder
 from hasten.core.profile import Profile
 from hasten.runtime.clock import SystemClock
 from hasten.runtime.edge.core import EdgeCore
-from hasten.runtime.edge.queue import ServiceOrder
 from hasten.runtime.edge.ray_serve.application import Application
 from hasten.runtime.edge.ray_serve.remote import RemoteServed
 from hasten.runtime.edge.ray_serve.scaling import ReplicaTarget
