@@ -114,7 +114,7 @@ def showing(shown: Shown) -> Iterator[None]:
     world_of: dict[BacklogEstimator, World] = {}
 
     def watched(*given: Any) -> Any:
-        *_, link, clock = given
+        *_, (link,), clock = given
         made = station(*given)
         world = worlds.setdefault(id(clock), World(clock))
         estimator = made.agent._beliefs[0].backlogs

@@ -145,8 +145,9 @@ def as_played(scenario: Scenario) -> Scenario:
     data = scenario.model_dump(by_alias=True)
     for stream in data["streams"]:
         stream["deadline_ms"] = max(stream["deadline_ms"] - task_ms(scenario), LEAST_DEADLINE_MS)
-    data["uplink"]["order"] = "ready"
-    data["uplink"]["rtt_ms"] += offload_ms(scenario)
+    for way in data.get("edges") or [data]:
+        way["uplink"]["order"] = "ready"
+        way["uplink"]["rtt_ms"] += offload_ms(scenario)
     return scenario_from(data, scenario.name if scenario.folder is None else scenario.folder / scenario.name)
 
 

@@ -30,13 +30,14 @@ def stream_settings(scenario: Scenario, seed: int, m: int) -> AgentSettings:
 
 def check_machines(scenario: Scenario) -> None:
     """Refuse with an :class:`InputError` machines that no device or edge of the runtime can play."""
-    scenario.need_one_edge("a run")
     slowdowns = {f"streams ({stream.name}).slowdown": stream.slowdown for stream in scenario.devices}
-    for key, value in {"edge.slowdown": scenario.edge.slowdown, **slowdowns}.items():
+    ways = {"" if scenario.edges is None else f"edges ({way.name}).": way.edge for way in scenario.every_edge}
+    for key, value in {**{f"{key}edge.slowdown": edge.slowdown for key, edge in ways.items()}, **slowdowns}.items():
         if value < 1.0:
             raise InputError(scenario.name, key, value, "at least 1 for a real run (a machine cannot be made faster)")
-    if scenario.edge.workers > MAX_WORKERS:
-        raise InputError(scenario.name, "edge.workers", scenario.edge.workers, f"at most {MAX_WORKERS} for a run")
+    for key, edge in ways.items():
+        if edge.workers > MAX_WORKERS:
+            raise InputError(scenario.name, f"{key}edge.workers", edge.workers, f"at most {MAX_WORKERS} for a run")
 
 
 def task_ms(scenario: Scenario) -> float:

@@ -13,6 +13,7 @@ from virtual_scenarios import CONSTANT, VARYING, assert_same, both, points, scen
 
 from hasten.core.errors import InputError
 from hasten.core.profile_names import load_profile
+from hasten.core.scenario import scenario_from
 from hasten.runtime.virtual.cluster import run_virtual_scenario
 from hasten.runtime.virtual.stand_in import LEAST_FRAME_BYTES, stand_in_package
 from hasten.runtime.wire.tasks import submit_overhead_bytes
@@ -167,3 +168,42 @@ def test_frames_have_the_sizes_of_the_profile():
     package = stand_in_package(profile(input_bytes=20))
     sizes = [cut.payload_bytes + submit_overhead_bytes(cut) for cut in package.manifest.cuts]
     assert sizes == [LEAST_FRAME_BYTES, 1400, 1200, 1100, 500]
+
+
+def two_edges(folder, **given):
+    """Three streams, more than an edge can take, between a near one and one that is farther and slower."""
+    ways = [("far", 20, 3, 1.5), ("near", 6, 4, 1.0)]
+    edges = [
+        {
+            "name": name,
+            "uplink": {"topology": "shared", "order": "ready", "rtt_ms": rtt_ms, "rate": CONSTANT | {"mbps": mbps}},
+            "edge": {"slowdown": slowdown},
+        }
+        for name, rtt_ms, mbps, slowdown in ways
+    ]
+    data = scenario(folder, **given).model_dump(by_alias=True)
+    data["streams"][0]["arrivals"]["rate_hz"] = 40
+    del data["uplink"], data["edge"]
+    return scenario_from(data | {"edges": edges})
+
+
+def test_streams_that_choose_between_two_edges_get_more_done_than_with_either(tmp_path):
+    loaded = two_edges(tmp_path, deadline_ms=100)
+    both_edges = run_virtual_scenario(loaded, ["greedy"], out_dir=tmp_path / "logs")
+    records = [json.loads(line) for path in (tmp_path / "logs").glob("*.jsonl") for line in path.open()]
+    assert not both_edges.failures and len(records) == 450
+    assert {record["answered_by"] for record in records} == {"far", "near", None}
+    assert all(
+        record["edge"] == ["far", "near"].index(record["answered_by"]) for record in records if record["answered_by"]
+    )
+    accuracy = both_edges.results[0].on_time_accuracy
+    for way in loaded.every_edge:
+        data = loaded.model_dump(by_alias=True)
+        del data["edges"]
+        alone = scenario_from(data | way.model_dump(include={"uplink", "edge"}))
+        assert run_virtual_scenario(alone, ["greedy"]).results[0].on_time_accuracy < accuracy
+
+
+def test_a_scheduler_that_knows_one_edge_is_refused_where_there_are_two(tmp_path):
+    with pytest.raises(InputError, match="scheduler linucb knows no choice among several"):
+        run_virtual_scenario(two_edges(tmp_path), ["linucb"])

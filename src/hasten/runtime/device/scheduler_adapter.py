@@ -264,13 +264,15 @@ class SchedulerAdapter:
     def better_at(self, edge: int, choice: ChosenOption | None, deadline_ms: float) -> bool:
         """Whether a better exit could be had in time at an edge if it and its link are idle and as fast as may be.
 
-        Then it is worth knowing whether they are; told only of decisions that send nothing there. Better than what is
-        sent to another edge is also an answer worth the same that is there much sooner.
+        Then it is worth knowing whether they are; told only of decisions that send nothing there. As fast as may be is
+        as fast as any link of this device ever was. Better than what is sent to another edge is also an answer worth
+        the same that is there much sooner.
         """
         table, beliefs = self._table, self._beliefs[edge]
+        best_rate = max(of_edge.link.best_rate_bits_per_ms for of_edge in self._beliefs)
         sent = choice is not None and choice.offloads
         worth = float(table.worth[0, choice.option]) if choice is not None else -math.inf
-        if (worth >= self._best_worth and not sent) or beliefs.link.best_rate_bits_per_ms <= 0:
+        if (worth >= self._best_worth and not sent) or best_rate <= 0:
             return False
         latency_ms = predict_latency(
             beliefs.backlogs.device_wait_ms,
@@ -279,7 +281,7 @@ class SchedulerAdapter:
             table.device_ms[0],
             table.payload_bits[0],
             self._now.profiled.edge_ms[0],
-            beliefs.link.best_rate_bits_per_ms,
+            best_rate,
             beliefs.link.rtt_ms + beliefs.offload.ms,
         )
         there = self._now.sent & (self._now.edge == edge)

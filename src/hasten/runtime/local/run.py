@@ -273,6 +273,7 @@ def check_runnable(scenario: Scenario, schedulers: Sequence[str], package: Path 
     """Refuse with an :class:`InputError` what :func:`run_scenario` could not run, before anything starts."""
     for name in schedulers:
         make_scheduler(name)
+    scenario.need_one_edge("a run in real processes")
     stream_packages(scenario, package)
     check_machines(scenario)
 

@@ -1,4 +1,4 @@
-"""A whole scenario in virtual time: every stream's agent, the link or links and the edge, in one process on one clock.
+"""A whole scenario in virtual time: every stream's agent, the links and the edges, in one process on one clock.
 
 The objects are those of the runtime. Played are the machines: service times are those of the streams' profiles, so
 that neither packages nor torch are needed, and the clock. As in a real run devices decide by what they see, the order
@@ -21,11 +21,13 @@ from typing import Any
 
 import numpy as np
 
+from hasten.core.decision import EdgeChoosing
 from hasten.core.edge_order import QUEUES
 from hasten.core.errors import HastenError
 from hasten.core.profile import one_by_one
 from hasten.core.results import Failure, Result
 from hasten.core.scenario import Realization, Scenario
+from hasten.core.scenario_parts import NamedEdge
 from hasten.runtime.device.agent import DeviceAgent
 from hasten.runtime.device.tasklog import TaskLog
 from hasten.runtime.device.tasks import Arrival, Task
@@ -96,14 +98,19 @@ def run_virtual_scenario(
     else:
         report("done", 1.0)
     faster = played_s / max(time.perf_counter() - began_s, 1e-9)
-    facts = {"kind": "virtual", "devices": len(scenario.devices), "workers": scenario.edge.workers}
+    facts = {
+        "kind": "virtual",
+        "devices": len(scenario.devices),
+        "workers": sum(way.edge.workers for way in scenario.every_edge),
+    }
     return RunOutcome(results, facts | {"faster": round(float(faster), 1)}, failures, interrupted)
 
 
 def check_virtual(scenario: Scenario, schedulers: Sequence[str]) -> None:
     """Refuse with an :class:`InputError` what :func:`run_virtual_scenario` could not play, before anything starts."""
     for name in schedulers:
-        make_scheduler(name)
+        if not isinstance(make_scheduler(name), EdgeChoosing):
+            scenario.need_one_edge(f"scheduler {name}")
     check_machines(scenario)
 
 
@@ -132,19 +139,15 @@ async def _round(
     """Every task of one realization under one scheduler, and how many virtual seconds that took."""
     clock = VirtualClock(asyncio.get_running_loop())
     packages = {stream.profile: stand_in_package(one_by_one(stream.profile)) for stream in scenario.devices}
-    given = scenario.edge
-    edge = VirtualEdge(clock, list(packages.values()), given.workers, given.slowdown, QUEUES[given.queue])
-    noise = realization.noise
-    if noise is not None:
-        edge.factor = lambda payload: float(noise.edge_factor[number_in(payload)])
-    ease = realization.ease
-    if ease is not None:
-        edge.ease = lambda payload: float(ease[number_in(payload)])
+    edges = [_edge(way, realization, list(packages.values()), clock) for way in scenario.every_edge]
     lines = [SerialLink(trace) for trace in realization.rates]
     stations = []
     for m, stream in enumerate(scenario.devices):
-        link = VirtualLink(clock, edge, lines[m % len(lines)], scenario.uplink.rtt_ms)
-        stations.append(_station(scenario, name, realization, m, packages[stream.profile], link, clock))
+        links = []
+        for way, edge, line in zip(scenario.every_edge, edges, scenario.links[:, m].tolist(), strict=True):
+            links.append(VirtualLink(clock, edge, lines[line], way.uplink.rtt_ms))
+            links[-1].where = way.name
+        stations.append(_station(scenario, name, realization, m, packages[stream.profile], links, clock))
     done = 0
 
     def count(station: _Station, task: Task) -> None:
@@ -163,28 +166,40 @@ async def _round(
     return result, clock.now_ms() / 1000.0
 
 
+def _edge(way: NamedEdge, realization: Realization, packages: list[Any], clock: VirtualClock) -> VirtualEdge:
+    """An edge whose tasks take as long and are as easy as the realization has it."""
+    edge = VirtualEdge(clock, packages, way.edge.workers, way.edge.slowdown, QUEUES[way.edge.queue])
+    noise, ease = realization.noise, realization.ease
+    if noise is not None:
+        edge.factor = lambda payload: float(noise.edge_factor[number_in(payload)])
+    if ease is not None:
+        edge.ease = lambda payload: float(ease[number_in(payload)])
+    return edge
+
+
 def _station(
     scenario: Scenario,
     name: str,
     realization: Realization,
     m: int,
     package: Any,
-    link: VirtualLink,
+    links: Sequence[VirtualLink],
     clock: VirtualClock,
 ) -> _Station:
     """Stream ``m``'s agent and tasks. A frame holds the task's number in the realization, which tells its noise."""
     own = np.flatnonzero(realization.stream == m)
     noise = realization.noise
-    link.offload_ms = offload_ms(scenario)
-    if noise is not None:
-        link.answer_late_ms = lambda submit: float(noise.offload_extra_ms[number_in(submit[HEAD_BYTES:])])
+    for link in links:
+        link.offload_ms = offload_ms(scenario)
+        if noise is not None:
+            link.answer_late_ms = lambda submit: float(noise.offload_extra_ms[number_in(submit[HEAD_BYTES:])])
     compute = VirtualCompute(clock, noise=None if noise is None else noise.part(own))
     agent = DeviceAgent(
         package,
         StandIn(scenario.devices[m].profile, realization.ease),
         make_scheduler(name),
         stream_settings(scenario, realization.seed, m),
-        connector(package, scenario.devices[m].name, link, clock),
+        [connector(package, scenario.devices[m].name, link, clock) for link in links],
         scenario.devices[m].profile,
         machine=shared_machine(clock, compute, task_ms(scenario), m),
     )
