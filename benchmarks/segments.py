@@ -37,7 +37,7 @@ from onnx import numpy_helper
 from torch import nn
 
 from hasten.networks.attach import attach_exits
-from hasten.split.accuracy import Accuracies, Answers
+from hasten.split.accuracy import Accuracies, HeldOutAnswers
 from hasten.split.build import build_package, rehearse, untimed
 from hasten.split.content import Content, Meaning
 from hasten.split.executor import Executor
@@ -129,7 +129,7 @@ def only_cut(network: nn.Module, inputs: Inputs, exit_names: tuple[str, ...], na
         by_partition=tuple((0.0,) * (after + 1) for after in after_block),
         payload_bytes=(1,) * cuts,
         codecs=("float32",) * cuts,
-        answers=Answers(np.zeros((0, len(after_block), 2)), np.zeros((0, cuts, len(after_block), 2))),
+        answers=HeldOutAnswers(np.zeros((0, len(after_block), 2)), np.zeros((0, cuts, len(after_block), 2))),
     )
     labels = np.zeros(count_of(inputs), np.int64)
     content = Content(segmenter, unknown, name, exit_names, Meaning(classes), inputs, labels, len(labels))

@@ -34,7 +34,7 @@ HELD_BYTES = 4 << 30
 
 
 @dataclass(frozen=True)
-class Answers:
+class HeldOutAnswers:
     """The answers of E exits to N held-out inputs, one by one, and to the first n sent at each of P partitions.
 
     In the last axis the score, 0..1, and the confidence, 0 but for classes. Of exits that are not behind a partition
@@ -66,7 +66,7 @@ class Accuracies:
     by_partition: tuple[tuple[float, ...], ...]
     payload_bytes: tuple[int, ...]
     codecs: tuple[str, ...]
-    answers: Answers
+    answers: HeldOutAnswers
     confidence: Confidence | None = None
 
 
@@ -117,7 +117,7 @@ def measure_accuracy(
     )
     payloads = tuple(int(np.ceil(size)) for size in sent.mean(axis=0))
     return Accuracies(
-        tuple(float(value) for value in uncoded), by_partition, payloads, tuple(chosen), Answers(whole, coded)
+        tuple(float(value) for value in uncoded), by_partition, payloads, tuple(chosen), HeldOutAnswers(whole, coded)
     )
 
 
