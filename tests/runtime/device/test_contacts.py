@@ -76,6 +76,35 @@ def test_a_killed_edge_costs_no_task_and_the_other_takes_over():
     assert "edge edge not reached (no route); left out until it is" in world.notes
 
 
+def test_tasks_that_are_away_when_their_edge_is_lost_go_on_at_the_other():
+    """There is time enough for the other link, and the device alone has worse exits by the deadline."""
+
+    def setting(world):
+        two(far_rate=2000.0)(world)
+        world.at(5_010, world.links[0].cut)
+
+    records, _ = run(setting, edges=2, tasks=100)
+    (moved,) = (r for r in records if r["fallback"] == "lost")
+    assert moved["task"] == 50 and moved["outcome"] == "on_time"
+    assert (moved["edge"], moved["answered_by"], moved["answered_exit"]) == (1, "edge 2", 4)
+    assert moved["latency_ms"] == pytest.approx(moved["predicted_ms"], abs=1.0)
+
+
+def test_a_task_moves_once_and_is_then_finished_here():
+    """Both edges are lost, one after the other, with the task on its way."""
+
+    def setting(world):
+        two(far_rate=2000.0)(world)
+        world.at(5_010, world.links[0].cut)
+        world.at(5_020, world.links[1].cut)
+
+    records, _ = run(setting, edges=2, tasks=100)
+    task = records[50]
+    assert (task["fallback"], task["outcome"], task["answered_by"]) == ("lost", "on_time", None)
+    assert task["answered_exit"] == 3
+    assert all(r["reason"] == "answered" for r in records)
+
+
 def test_an_edge_that_refuses_the_package_is_left_out():
     def setting(world):
         world.edges[1].trouble = "another package"

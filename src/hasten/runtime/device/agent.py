@@ -210,6 +210,7 @@ class DeviceAgent:
             beliefs.backlogs.update(now, there, wait_ms)
         choice = adapter.decide(now - self._start_ms, deadline_ms)
         task.decision_us, task.facts, task.choice = adapter.decision_us, adapter.facts, choice
+        task.decided = choice
         task.planned_for_ms = adapter.planned_for_ms
         if choice is not None:
             task.option, task.edge = choice.option, choice.edge

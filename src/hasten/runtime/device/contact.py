@@ -135,7 +135,7 @@ class Contact:
             assert self._uplink is not None  # usable
             task.link_idle = self._backlogs.link_idle()
             self._prober.ahead(now)
-            profiled_ms = self._adapter.profiled_edge_ms(task.option)
+            profiled_ms = self._adapter.profiled_edge_ms(task.choice.option)
             cut, exit_ = task.partition, task.exit
             limit_ms = task.limit_ms - 0.5 * self._offload.ms  # handling on the way back
             self._flights.send(self._uplink, payload, cut, exit_, limit_ms, task.transfer, profiled_ms, task)
@@ -185,7 +185,7 @@ class Contact:
             else:
                 self._backlogs.transfer_gone(transfer)
 
-        self._stage.encode(task, encoded)
+        self._stage.encode(task, 0, encoded)
 
     def edge_connected(self, welcome: Welcome) -> None:
         """Plan anew if the edge is not the one planned with."""
@@ -255,7 +255,7 @@ class Contact:
                 self._teller.once("bad answer", f"task {waits.number}: got an answer that cannot be true ({error})")
                 self._rescue.now(waits, Fallback.BAD_ANSWER, Reason.BAD_ANSWER)
             else:
-                waits.fallback, waits.answered_by = None, self._where
+                waits.fallback, waits.answered_by = waits.moved, self._where
                 self._endings.answer(waits, self._clock.now_ms(), waits.partition, found)
 
     def _stops(self, partition: int, exit_: int) -> list[int]:

@@ -8,6 +8,7 @@ from collections.abc import Callable, Sequence
 from hasten.core.ping_schedule import WATCH_EVERY_MS
 from hasten.runtime.device.chosen_option import ChosenOption
 from hasten.runtime.device.contact import Contact
+from hasten.runtime.device.moving import Moving
 from hasten.runtime.device.parts import Parts
 from hasten.runtime.device.tasks import Task
 from hasten.runtime.device.uplink import Uplink, UplinkUser
@@ -24,6 +25,8 @@ class Contacts:
         self._contacts = [
             Contact(parts, edge, connects[edge] if connects else None) for edge in range(len(parts.beliefs))
         ]
+        if len(connects) > 1:
+            parts.rescue.elsewhere = Moving(parts, self._contacts).moves
 
     async def start(self) -> None:
         """Connect to all, measure one link after the other, and have the scheduler plan with what was found."""

@@ -6,7 +6,7 @@ When a task that is away is taken back is the law of :mod:`hasten.core.rescue`, 
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from hasten.core.rescue import HOPELESS, LAST_WORD_MS, LATENESS_KEPT, answer_chance, look_ms, takes_back
@@ -34,11 +34,16 @@ class Punctuality:
 
 
 class Rescue:
-    """Takes tasks back."""
+    """Takes tasks back.
+
+    Attributes:
+        elsewhere: has a task go on at another edge, where there are several, and tells whether it does.
+    """
 
     def __init__(self, clock: Clock, stage: DeviceStage, endings: Endings, punctuality: Sequence[Punctuality]) -> None:
         """``punctuality`` is that of each edge."""
         self._clock, self._stage, self._endings, self._punctuality = clock, stage, endings, punctuality
+        self.elsewhere: Callable[[Task, Fallback], bool] = lambda task, why: False
 
     def watch(self, task: Task) -> None:
         """A task has been sent: look at it again while it could still be finished here."""
@@ -73,7 +78,7 @@ class Rescue:
         return task.choice.accuracy if task.choice is not None else 0.0
 
     def now(self, task: Task, why: Fallback, otherwise: Reason) -> None:
-        """A task cannot go on as decided: finish it here, or end it for this reason if that is too late."""
+        """A task cannot go on as decided: finish it here or elsewhere, or end it for this reason if it is too late."""
         if task.ended:
             return
         if task.held_answer is not None:
@@ -81,7 +86,7 @@ class Rescue:
             self._endings.answer(task, self._clock.now_ms(), *task.held_answer)
         elif task.rescuing:
             task.fallback = why
-        elif not task.fallback:
+        elif not task.fallback and not self.elsewhere(task, why):
             self._take_back(task, why)
             if not task.rescuing:
                 task.fallback = why

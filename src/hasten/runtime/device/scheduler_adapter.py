@@ -145,6 +145,11 @@ class SchedulerAdapter:
         return replace(self._facts, plan=self._plans, from_ms=self._last_ms)
 
     @property
+    def known(self) -> KnownOptions:
+        """The options with what they are believed to need now."""
+        return self._now
+
+    @property
     def note(self) -> str | None:
         """What it had to tell of the last decision, if anything, or why Greedy decided in its place."""
         return self._asked.note
@@ -219,7 +224,7 @@ class SchedulerAdapter:
         What an answer of another kind than was decided, found here, says of the prediction is that it did not hold; its
         accuracy is what was saved. Beside an answer that cannot be true nothing was: such an edge is not worth asking.
         """
-        choice = task.choice
+        choice = task.decided
         told = task.reason not in (Reason.STOPPED, Reason.WITHDRAWN)
         if choice is not None and choice.promised is not None and told:
             in_time = task.latency_ms <= self.limit_ms(task.deadline_ms)

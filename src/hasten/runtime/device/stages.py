@@ -48,6 +48,10 @@ class DeviceStage:
         """Planned work that is left."""
         return self._machine.compute.backlog_ms(now)
 
+    def urgent_wait_ms(self, now: float) -> float:
+        """How long work waits that is done before what is queued."""
+        return self._machine.compute.running_left_ms(now)
+
     @property
     def idle(self) -> bool:
         """Whether nothing runs and nothing waits."""
@@ -70,14 +74,14 @@ class DeviceStage:
 
         self._submit(task, choice.device_ms, work, lambda result: done(task, result))
 
-    def encode(self, task: Task, done: Callable[[Any], None]) -> None:
-        """Queue making the payload of the task's untouched input: a frame that is sent for its own sake."""
-        tensors, encode_ms = list(task.tensors), self._times.encode_ms(0)
+    def encode(self, task: Task, cut: int, done: Callable[[Any], None], urgent: bool = False) -> None:
+        """Queue making the payload of what the device has of a task, which is what crosses at ``cut``."""
+        tensors, encode_ms = list(task.tensors), self._times.encode_ms(cut)
 
         def work(started_ms: float) -> bytes:
-            return self._encode(tensors, 0)[0]
+            return self._encode(tensors, cut)[0]
 
-        self._submit(task, encode_ms, work, done)
+        self._submit(task, encode_ms, work, done, urgent)
 
     def finish(self, task: Task, way: LocalFinish, urgent: bool, done: Callable[[LocalFinish, Any], None]) -> None:
         """Queue finishing a task from the tensors at hand; ``done`` is told how, and as for :meth:`begin`, no payloads.

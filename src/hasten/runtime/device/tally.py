@@ -123,8 +123,8 @@ class Tally:
         self._exits[task.answered_exit] += 1
         if task.exit:
             self._partitions[task.partition] += 1
-            if task.choice is not None:
-                self._spent_mj += costs.energy_mj[task.choice.exit, task.choice.partition]
+            if task.decided is not None:
+                self._spent_mj += costs.energy_mj[task.decided.exit, task.decided.partition]
         else:
             self._dropped += 1
         self.uplink_bytes += task.wire_bytes

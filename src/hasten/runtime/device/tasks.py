@@ -125,8 +125,12 @@ class Task:
     """What the device has of it, kept until the outcome is known."""
     held_cut: int = 0
     """The partition point at which the device holds the tensors."""
-    choice: ChosenOption | None = None
+    decided: ChosenOption | None = None
     """What was decided, and what it should cost."""
+    choice: ChosenOption | None = None
+    """The same, or what takes its place at another edge."""
+    moved: Fallback | None = None
+    """Why it goes on at another edge than was decided."""
     transfer: Transfer | None = None
     sent_ms: float = math.nan
     device_idle: bool = False
@@ -221,7 +225,7 @@ class Task:
             partition=self.partition,
             edge=self.edge,
             predicted_ms=_finite(self.predicted_ms),
-            promised=_share(self.choice),
+            promised=_share(self.decided),
             decision_us=round(self.decision_us, 2),
             note=self.note,
             seen=self.seen,
