@@ -5,7 +5,7 @@ import { Controls } from "./controls.js";
 import { Events, Rounds, Totals } from "./panels.js";
 import { Store } from "./store.js";
 import { Table } from "./table.js";
-import { clock, write } from "./text.js";
+import { clock, shortName, write } from "./text.js";
 import { Timeline } from "./timeline.js";
 
 const get = (id) => document.getElementById(id);
@@ -134,7 +134,7 @@ function draw() {
   const { head } = store;
   const kind = head.kind ?? "run";
   document.body.dataset.kind = kind;
-  write(get("title"), [head.title, store.rounds.length < 2 && head.scheduler ? `${head.scheduler}, seed ${head.seed}` : ""].filter(Boolean).join(" · "));
+  write(get("title"), [head.title, store.rounds.length < 2 && head.scheduler ? `${shortName(head.scheduler)}, seed ${head.seed}` : ""].filter(Boolean).join(" · "));
   drawStatus(head);
   drawRounds();
   totals.draw(kind, head.total);
@@ -177,7 +177,7 @@ function drawRounds() {
   const names = store.rounds.map((round) => round.name).join("\n");
   if (select.dataset.names !== names) {
     select.dataset.names = names;
-    select.replaceChildren(...store.rounds.map((round) => new Option(`${round.scheduler || round.name}, seed ${round.seed}`, round.name)));
+    select.replaceChildren(...store.rounds.map((round) => new Option(`${shortName(round.scheduler || round.name)}, seed ${round.seed}`, round.name)));
     select.value = store.head.round ?? "";
   }
   rounds.draw(store.rounds, store.head.round);

@@ -1,6 +1,6 @@
 // The figures of all streams, the rounds, and the list of events.
 
-import { clock, count, element, ms, percent, share, write } from "./text.js";
+import { clock, count, element, ms, percent, share, shortName, write } from "./text.js";
 
 const how = (total) => (total.measured ? "measured with labels" : "expected from exits");
 
@@ -68,7 +68,7 @@ export class Rounds {
     const body = rounds.map((round) => {
       const fill = element("i");
       fill.style.width = `${100 * (round.accuracy ?? 0)}%`;
-      const name = element("button", "link", round.scheduler || round.name);
+      const name = element("button", "link", shortName(round.scheduler || round.name));
       name.type = "button";
       const row = element("tr", "", element("td", "", name), element("td", "optional", String(round.seed)), element("td", "", share(round.accuracy), element("span", "bar", fill)), element("td", "", percent(round.on_time, 1)), element("td", "", count(round.tasks)));
       if (round.accuracy === best && rounds.length > 1 && !round.live) row.classList.add("best");

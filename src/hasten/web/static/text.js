@@ -28,3 +28,6 @@ export function element(tag, classes = "", ...children) {
 export function write(node, text) {
   if (node.textContent !== text) node.textContent = text;
 }
+
+/** A scheduler's name; of a policy's file the name without its folder. */
+export const shortName = (name) => name.replace(/^(policy|dqn):.*[/\\]/, "$1:");
