@@ -186,6 +186,21 @@ def test_a_lost_reply_is_one_lost_reply():
     assert world.link.dialled == 1
 
 
+@pytest.mark.parametrize(("deadline_ms", "rate_hz"), [(80, 10), (100, 10), (150, 10), (150, 5), (300, 5)])
+def test_an_edge_that_freezes_makes_no_task_late_that_an_idle_device_could_answer(deadline_ms, rate_hz):
+    """Two frames are under way until their silence is noticed; the second is predicted behind the first."""
+    for freezes_ms in (3, 300, 905, 2930):
+
+        def setting(world, freezes_ms=freezes_ms):
+            def freeze():
+                world.link.up = world.link.down = lambda kind, frame: None
+
+            world.at(freezes_ms, freeze)
+
+        records, _ = run(setting, deadline_ms=deadline_ms, rate_hz=rate_hz, tasks=5 * rate_hz)
+        assert {record["outcome"] for record in records} == {"on_time"}
+
+
 @pytest.mark.parametrize("case", ["random delays", "a third late"])
 def test_tasks_with_late_frames_are_finished_here_in_time(case):
     rng = random.Random(1)

@@ -8,7 +8,16 @@ from __future__ import annotations
 import numpy as np
 
 from hasten.core.compiled import inlined, shared
-from hasten.core.rescue import HOPELESS, LAST_WORD_MS, LATENESS_KEPT, answer_chance, look_ms, takes_back
+from hasten.core.rescue import (
+    GRACE_MS,
+    HOPELESS,
+    LAST_WORD_MS,
+    LATENESS_KEPT,
+    answer_chance,
+    last_look_ms,
+    look_ms,
+    takes_back,
+)
 from hasten.sim.arrays import NOBODY
 from hasten.sim.beliefs import (
     ALONE,
@@ -16,12 +25,15 @@ from hasten.sim.beliefs import (
     ENDED,
     FALLBACK,
     FINISH,
+    FIRST,
     HELD,
+    IS_SENT,
     JOB,
     JOB_MS,
     LATE_HEARD,
     LATENESS,
     LOOK,
+    NEXT_OWN,
     NO_JOB,
     PREDICTED_MS,
     READY_MS,
@@ -77,7 +89,8 @@ def look(lane: Lane, k: int, now_ms: float, world: World) -> None:
     due_ms = frame[PREDICTED_MS]
     ends_ms = tasks.arrival_ms[lane.first_task + k] + rules.deadline_ms[m]
     heard = min(beliefs.counts[lane.row, m, LATE_HEARD], LATENESS_KEPT)
-    chance = answer_chance(own[LATENESS:], heard, now_ms - due_ms, ends_ms - due_ms, due_ms - frame[READY_MS])
+    later = later_than(lane, m, now_ms, ends_ms - due_ms, world)
+    chance = answer_chance(own[LATENESS:], heard, later, now_ms - due_ms, ends_ms - due_ms, due_ms - frame[READY_MS])
     cut, way = mark[CUT], mark[LOOK]
     shorter = way - 1
     while shorter >= 0 and finishes.worth_it[m, cut, shorter] == 0:
@@ -89,33 +102,44 @@ def look(lane: Lane, k: int, now_ms: float, world: World) -> None:
         if mark[RESCUING] == 1:
             mark[FALLBACK] = 0 if chance > HOPELESS else 1
             return
-    mark[LOOK] = shorter
-    look_again(lane, k, ends_ms, world)
+    look_again(lane, k, way, now_ms, world)
+
+
+@inlined
+def later_than(lane: Lane, m: int, now_ms: float, slack_ms: float, world: World) -> int:
+    """How many of stream ``m``'s answers are not here, though predicted for more than ``slack_ms`` ago."""
+    beliefs, useful_ms = world.beliefs, world.rules.useful_ms[m]
+    found, k = 0, beliefs.counts[lane.row, m, FIRST]
+    while k != NOBODY and beliefs.mark[lane.first_slot + k, IS_SENT] == 1:
+        slot = lane.first_slot + k
+        waited_for = now_ms <= world.tasks.arrival_ms[lane.first_task + k] + useful_ms + GRACE_MS
+        found += now_ms - beliefs.frame[slot, PREDICTED_MS] > slack_ms and waited_for
+        k = beliefs.mark[slot, NEXT_OWN]
+    return found
 
 
 @inlined
 def watch_task(lane: Lane, k: int, now_ms: float, world: World) -> None:
     """A task has been sent: look at it again while it could still be finished here."""
-    rules, tasks, beliefs, finishes = world.rules, world.tasks, world.beliefs, world.beliefs.finishes
-    m, mark = tasks.stream[lane.first_task + k], beliefs.mark[lane.first_slot + k]
-    ends_ms, cut = tasks.arrival_ms[lane.first_task + k] + rules.deadline_ms[m], mark[CUT]
-    way = finishes.ways[m, cut] - 1
-    while way >= 0:
-        at_ms = look_ms(ends_ms, finishes.device_ms[m, cut, way], rules.deadline_ms[m])
-        if finishes.worth_it[m, cut, way] == 1 and at_ms > now_ms:
-            break
-        way -= 1
-    mark[LOOK] = way
-    look_again(lane, k, ends_ms, world)
+    m, cut = world.tasks.stream[lane.first_task + k], world.beliefs.mark[lane.first_slot + k, CUT]
+    look_again(lane, k, world.beliefs.finishes.ways[m, cut], now_ms, world)
 
 
-@inlined
-def look_again(lane: Lane, k: int, ends_ms: float, world: World) -> None:
-    """Look at a task at the last moment of the way that is noted, if there is one."""
-    beliefs, finishes = world.beliefs, world.beliefs.finishes
+@shared
+def look_again(lane: Lane, k: int, way: int, now_ms: float, world: World) -> None:
+    """Look at a task at the last moment of the next shorter way; after that of the shortest once more."""
+    rules, beliefs, finishes = world.rules, world.beliefs, world.beliefs.finishes
     m, mark = world.tasks.stream[lane.first_task + k], beliefs.mark[lane.first_slot + k]
-    if mark[LOOK] >= 0:
-        at_ms = look_ms(ends_ms, finishes.device_ms[m, mark[CUT], mark[LOOK]], world.rules.deadline_ms[m])
+    cut, ends_ms = mark[CUT], world.tasks.arrival_ms[lane.first_task + k] + rules.deadline_ms[m]
+    at_ms = -np.inf
+    while way > 0 and at_ms <= now_ms:
+        way -= 1
+        if finishes.worth_it[m, cut, way] == 1:
+            mark[LOOK] = way
+            at_ms = look_ms(ends_ms, finishes.device_ms[m, cut, way], rules.deadline_ms[m])
+    if at_ms <= now_ms:
+        at_ms = last_look_ms(ends_ms, finishes.device_ms[m, cut, mark[LOOK]])
+    if at_ms > now_ms:
         push(beliefs.event_ms[lane.row], beliefs.event[lane.row], beliefs.served[lane.row], at_ms, LOOK_NOW, k)
 
 

@@ -91,6 +91,8 @@ class Flights:
             self._forget(next(iter(self._waiting.values())))
         if task is not None:
             task.sent_ms, task.wire_bytes = now, size
+            if not math.isinf(task.predicted_ms):
+                self._punctuality.sent(self._number, task.arrived_ms + task.predicted_ms)
             self._clock.call_at(task.limit_ms + GRACE_MS, lambda: self._overdue(flight))
         return size
 
@@ -125,7 +127,7 @@ class Flights:
         task = flight.task
         if task is not None and not math.isinf(task.predicted_ms):
             late = answer.status is Status.LATE
-            self._punctuality.came(math.inf if late else now - task.arrived_ms - task.predicted_ms)
+            self._punctuality.came(number, math.inf if late else now - task.arrived_ms - task.predicted_ms)
         for earlier in list(self._waiting.values()):
             if earlier.number < number:
                 earlier.overtaken += 1
@@ -144,6 +146,7 @@ class Flights:
         """The connection is gone, and all that was under way; the tasks' own reckoning is left to the caller."""
         flights, self._waiting = list(self._waiting.values()), {}
         for flight in flights:
+            self._punctuality.gone(flight.number)
             self._backlogs.transfer_gone(flight.transfer)
         return flights
 
@@ -161,9 +164,10 @@ class Flights:
 
     def _overdue(self, flight: Flight) -> None:
         if flight.number in self._waiting and flight.task is not None:
-            self._punctuality.came(math.inf)
+            self._punctuality.came(flight.number, math.inf)
             self._on_overdue(flight.task)
 
     def _forget(self, flight: Flight) -> None:
         self._waiting.pop(flight.number, None)
+        self._punctuality.gone(flight.number)
         self._backlogs.transfer_gone(flight.transfer)

@@ -9,7 +9,15 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from hasten.core.rescue import HOPELESS, LAST_WORD_MS, LATENESS_KEPT, answer_chance, look_ms, takes_back
+from hasten.core.rescue import (
+    HOPELESS,
+    LAST_WORD_MS,
+    LATENESS_KEPT,
+    answer_chance,
+    last_look_ms,
+    look_ms,
+    takes_back,
+)
 from hasten.runtime.clock import Clock
 from hasten.runtime.device.endings import Endings
 from hasten.runtime.device.stages import DeviceStage, reason_of
@@ -23,14 +31,26 @@ class Punctuality:
 
     def __init__(self) -> None:
         self._late_ms: deque[float] = deque(maxlen=LATENESS_KEPT)
+        self._due_ms: dict[int, float] = {}
 
-    def came(self, late_ms: float) -> None:
-        """An answer came so much after its predicted time (before, if negative), or did not."""
+    def sent(self, frame: int, due_ms: float) -> None:
+        """The answer to a frame, by its number, is predicted for ``due_ms``."""
+        self._due_ms[frame] = due_ms
+
+    def came(self, frame: int, late_ms: float) -> None:
+        """An answer came so much after its predicted time (before, if negative), or did not for very long."""
         self._late_ms.append(late_ms)
+        self.gone(frame)
 
-    def chance(self, late_ms: float, slack_ms: float, away_ms: float) -> float:
-        """See :func:`hasten.core.rescue.answer_chance`."""
-        return answer_chance(self._late_ms, len(self._late_ms), late_ms, slack_ms, away_ms)
+    def gone(self, frame: int) -> None:
+        """A frame's answer tells nothing any more."""
+        self._due_ms.pop(frame, None)
+
+    def chance(self, now_ms: float, due_ms: float, ends_ms: float, sent_ms: float) -> float:
+        """Of an answer in time, predicted for ``due_ms``, see :func:`hasten.core.rescue.answer_chance`."""
+        slack_ms = ends_ms - due_ms
+        later = sum(now_ms - other_ms > slack_ms for other_ms in self._due_ms.values())
+        return answer_chance(self._late_ms, len(self._late_ms), later, now_ms - due_ms, slack_ms, due_ms - sent_ms)
 
 
 class Rescue:
@@ -50,6 +70,9 @@ class Rescue:
         ways = self._stage.ways(task)
         ends_ms = task.arrived_ms + task.deadline_ms
         moments = [(look_ms(ends_ms, way.device_ms, task.deadline_ms), way) for way in reversed(ways)]
+        last_ms = last_look_ms(ends_ms, ways[0].device_ms)
+        if last_ms > moments[-1][0]:
+            moments.append((last_ms, ways[0]))
         self._look_again(task, [moment for moment in moments if moment[0] > task.sent_ms])
 
     def _look_again(self, task: Task, moments: list[tuple[float, LocalFinish]]) -> None:
@@ -60,18 +83,18 @@ class Rescue:
         if task.ended or task.fallback or task.rescuing:
             return
         chance = self._chance(task)
-        next_accuracy = moments[1][1].accuracy if len(moments) > 1 else 0.0
-        if takes_back(chance, moments[0][1].accuracy, self._edge_accuracy(task), next_accuracy, self._stage.idle):
+        way = moments[0][1]
+        shorter = len(moments) > 1 and moments[1][1] is not way
+        next_accuracy = moments[1][1].accuracy if shorter else 0.0
+        if takes_back(chance, way.accuracy, self._edge_accuracy(task), next_accuracy, self._stage.idle):
             self._take_back(task, None if chance > HOPELESS else Fallback.SILENT)
             if task.rescuing or task.ended:
                 return
         self._look_again(task, moments[1:])
 
     def _chance(self, task: Task) -> float:
-        due_ms = task.arrived_ms + task.predicted_ms
-        late_ms = self._clock.now_ms() - due_ms
-        slack_ms = task.arrived_ms + task.deadline_ms - due_ms
-        return self._punctuality[task.edge].chance(late_ms, slack_ms, due_ms - task.sent_ms)
+        due_ms, ends_ms = task.arrived_ms + task.predicted_ms, task.arrived_ms + task.deadline_ms
+        return self._punctuality[task.edge].chance(self._clock.now_ms(), due_ms, ends_ms, task.sent_ms)
 
     @staticmethod
     def _edge_accuracy(task: Task) -> float:
