@@ -292,13 +292,13 @@ def test_several_workers_and_a_lost_reply():
 
 def test_what_the_device_is_too_late_for_at_its_turn_is_finished_by_a_shorter_way():
     """Now and then the device takes 90 ms longer than planned, and the task behind can no longer have the last exit."""
-    for scheduler, edge in (("fixed:4,4", False), ("fixed:4,0", False), ("fixed:4,4", True)):
+    for scheduler, edges in (("fixed:4,4", 0), ("fixed:4,0", 0), ("fixed:4,4", 1)):
         jobs = itertools.count(1)
 
         def law(planned_ms, jobs=jobs):
             return planned_ms + (90.0 if planned_ms > 50 and next(jobs) % 5 == 0 else 0.0)
 
-        records, _ = run(edge=edge, law=law, deadline_ms=150.0, rate_hz=8.0, tasks=100, scheduler=scheduler)
+        records, _ = run(edges=edges, law=law, deadline_ms=150.0, rate_hz=8.0, tasks=100, scheduler=scheduler)
         assert {reason for _, reason, _ in told(records)} == {"answered"}
         behind = [record for record in records if record["answered_exit"] == 3]
         assert len(behind) >= 15 and all(record["outcome"] == "on_time" for record in behind)
