@@ -89,6 +89,11 @@ class Served:
     def end(self) -> None:
         """It is served no longer."""
 
+    @property
+    def batched(self) -> frozenset[tuple[int, int]]:
+        """The (partition, exit) that may be run in batches; once they are warm, only those that compute the same."""
+        return frozenset(self._batches)
+
     def batch_sizes(self, cut: int, exit_: int, may_stop: bool = False) -> tuple[int, ...]:
         """The measured numbers of tasks that may be run from ``cut`` to ``exit_`` at once, ascending from 1 on.
 
@@ -109,6 +114,17 @@ class Served:
     def has(self, cut: int, exit_: int) -> bool:
         """Whether there is something to compute from ``cut`` to ``exit_``."""
         return (exit_, cut) in self._edge_ms
+
+    def run(self, cut: int, exit_: int, tensors: Sequence[Array], may_stop: bool = False) -> tuple[int, Outputs]:
+        """Run from ``cut`` to ``exit_``: what it gives, or an earlier one that is sure where a task may stop."""
+        exits, begin = self.profile.exits, cut
+        last = exits[exit_ - 1].after_block
+        for earlier in self.profile.passed(begin, last, exit_) if may_stop else ():
+            outputs, tensors = self.runner.check(begin, earlier, tensors)
+            if sure_answer(self.reader, earlier, outputs, self.profile.threshold(earlier)) is not None:
+                return earlier, outputs
+            begin = exits[earlier - 1].after_block
+        return exit_, self.runner.outputs(begin, exit_, tensors)
 
     def edge_ms(self, cut: int, exit_: int, may_stop: bool = False) -> float | None:
         """Service time from ``cut`` to ``exit_`` at this edge, None if the two do not go together.
@@ -221,7 +237,7 @@ def compute(request: Request) -> Computed | Refusal:
         tensors = request.tensors()
         decode_ms = now_ms() - started_ms
         try:
-            exit_, outputs = run(request, tensors)
+            exit_, outputs = served.run(request.cut, request.exit, tensors, request.may_stop)
             return read_answer(request, outputs, exit_)
         finally:
             worked_ms = now_ms() - started_ms
@@ -263,16 +279,3 @@ def computed(
         return Computed(Status.INVALID, 0, 0.0, decode_ms, compute_ms)
     label = found.class_index or 0, found.confidence or 0.0
     return Computed(Status.DONE, *label, decode_ms, compute_ms, packed, stopped)
-
-
-def run(request: Request, tensors: Sequence[Array]) -> tuple[int, Outputs]:
-    """Run a task from its cut's tensors: what its exit gives, or an earlier one that is sure where it may stop."""
-    served, begin = request.served, request.cut
-    exits = served.profile.exits
-    last = exits[request.exit - 1].after_block
-    for exit_ in served.profile.passed(begin, last, request.exit) if request.may_stop else ():
-        outputs, tensors = served.runner.check(begin, exit_, tensors)
-        if sure_answer(served.reader, exit_, outputs, served.profile.threshold(exit_)) is not None:
-            return exit_, outputs
-        begin = exits[exit_ - 1].after_block
-    return request.exit, served.runner.outputs(begin, request.exit, tensors)

@@ -6,11 +6,14 @@ import time
 
 import numpy as np
 import pytest
+from tiny_package import build_tiny
 
 import hasten as hs
+from hasten.core.confidence import StopRule
 from hasten.core.errors import InputError
 from hasten.core.profile import SegmentBatches
 from hasten.runtime.edge.ray_serve.application import Application, application_name
+from hasten.runtime.outputs import top_class
 from hasten.split.executor import Executor
 
 pytest.importorskip("ray.serve")
@@ -18,7 +21,7 @@ pytestmark = pytest.mark.timeout(300)  # a machine with much else to do starts R
 
 LONG_MS = 60_000.0
 SLOWDOWN = 40.0
-PATIENCE_S = 60.0
+PATIENCE_S, LOSS = 60.0, 0.5
 
 
 @pytest.fixture(scope="module")
@@ -32,10 +35,19 @@ def times(package, tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def edge(package, newer, times):
-    """One replica, which may become two."""
+def stopping(package, tmp_path_factory):
+    """The same network; about half of its frames may stop at the first exit."""
+    sure = [top_class(logits)[1] for logits in right(package, package.samples()[0])[1]]
+    rule = StopRule(max_accuracy_loss=LOSS, thresholds=(float(np.median(sure)), None))
+    return build_tiny(tmp_path_factory.mktemp("stopping") / "tiny.hasten", stop=rule)
+
+
+@pytest.fixture(scope="module")
+def edge(package, stopping, times):
+    """One replica, which may become two; the second package comes while it serves."""
     options = {"ray": "local", "replicas": "1:2", "slowdown": SLOWDOWN, "profile": times}
-    with hs.Edge([package, newer], port=0, **options) as opened:
+    with hs.Edge([package], port=0, **options) as opened:
+        opened.add_package(stopping)
         yield opened
 
 
@@ -55,9 +67,9 @@ def right(package, frames):
 
 
 @pytest.mark.parametrize("option", [(1, 0), (1, 1), (2, 0), (2, 1), (2, 2)])
-def test_answers_are_those_of_an_edge_without_ray_to_the_bit(edge, package, newer, frames, option):
+def test_answers_are_those_of_an_edge_without_ray_to_the_bit(edge, package, stopping, frames, option):
     exit_, partition = option
-    for served in (package, newer):
+    for served in (package, stopping):
         found = []
         with hs.Edge([served], port=0) as embedded:
             for address in (edge.address, embedded.address):
@@ -68,8 +80,23 @@ def test_answers_are_those_of_an_edge_without_ray_to_the_bit(edge, package, newe
         assert found[0] == found[1]
 
 
+def test_a_task_that_may_stop_takes_one_call_and_stops_where_it_would(edge, stopping, frames, monkeypatch):
+    application, called = edge._edge._application, []
+    call = application.call
+    monkeypatch.setattr(application, "call", lambda *given: called.append(given[0]) or call(*given))
+    served = next(it for it in core_of(edge).services.all if it.digest.hex() == stopping.digest)
+    monkeypatch.setattr(served._remote, "_call", application.call)
+    found = []
+    with hs.Edge([stopping], port=0) as embedded:
+        for address in (edge.address, embedded.address):
+            with hs.Device(stopping, address, "fixed:2,0", LONG_MS, max_accuracy_loss=LOSS) as device:
+                found.append([(it.exit, it.label, it.confidence) for it in map(device.infer, frames)])
+    assert found[0] == found[1] and {exit_ for exit_, _, _ in found[0]} == {1, 2}
+    assert called == ["run"] * len(frames)
+
+
 def test_frames_that_wait_are_sent_to_a_replica_at_once(edge, package, frames, monkeypatch):
-    sizes, (served, _) = [], core_of(edge).services.all
+    sizes, served = [], core_of(edge).services.all[0]
     at_once = served.runner.outputs_of
 
     def counted(partition, exit_, samples):
@@ -117,8 +144,8 @@ def test_a_backlog_brings_a_replica_and_one_that_dies_costs_no_task(edge, packag
 
 def test_what_a_replica_raises_is_what_the_segment_raises(edge):
     served = core_of(edge).services.all[0]
-    with pytest.raises(InputError, match="exit: got 7"):
-        served.runner.outputs(0, 7, [np.zeros((1, 1, 32, 32), np.float32)])
+    with pytest.raises(InputError, match="partition: got 7"):
+        served.runner.outputs(7, 2, [np.zeros((1, 1, 32, 32), np.float32)])
 
 
 def test_an_edge_in_the_same_place_keeps_its_name():

@@ -7,11 +7,11 @@ import os
 import socket
 import threading
 import uuid
-from collections.abc import Sequence
 from contextlib import suppress
 from typing import Any
 
 from hasten.core.errors import HastenError, InputError
+from hasten.core.profile import Profile
 from hasten.runtime.edge.ray_serve.board import Board, Offered, Ready
 from hasten.runtime.edge.ray_serve.remote import ReplicaError
 from hasten.runtime.edge.ray_serve.replica import Replica
@@ -23,7 +23,7 @@ NAMESPACE = "hasten"
 DEPLOYMENT = "replica"
 CALL_S = 60.0
 """A call that is not answered in so long is given up."""
-CALLS = ("outputs", "outputs_of", "check")
+CALLS = ("run", "run_together", "check")
 
 
 def application_name(port: int) -> str:
@@ -72,7 +72,7 @@ class Application:
             raise InputError("edge", "ray", address, "local, auto, or HOST:PORT of a cluster that this machine is in")
         try:
             if not self._ray.is_initialized():
-                logging.getLogger("ray").setLevel(logging.ERROR)
+                logging.getLogger("ray._private.worker").setLevel(logging.ERROR)
                 os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
                 self._ray.init(
                     address=address,
@@ -91,13 +91,15 @@ class Application:
             self.close()
             raise InputError("edge", "ray", address, f"a Ray cluster for {self._name} ({error})") from None
 
-    def hold(self, package: Package, batches: Sequence[tuple[int, int]]) -> list[Ready]:
+    def hold(self, package: Package, profile: Profile | None) -> list[Ready]:
         """Have every replica hold a package, deploying them if it is the first; what each tells of it.
+
+        ``profile`` replaces the package's own.
 
         Raises:
             HastenError: they do not start.
         """
-        offered = Offered(package.path.name, package.path.read_bytes(), tuple(batches))
+        offered = Offered(package.path.name, package.path.read_bytes(), profile)
         self._ray.get(self._board.offer.remote(package.digest, offered))
         with self._deploying:
             if self._everybody is None:
@@ -144,6 +146,9 @@ class Application:
     def close(self) -> None:
         """Delete the replicas, and the cluster if it was started for them."""
         if self._board is not None and self._ray.is_initialized():  # else its name may be another edge's
+            for handle in [*self._handles.values(), self._everybody]:
+                with suppress(Exception):  # a handle that goes on telling its numbers would start Ray anew
+                    handle.shutdown()
             with suppress(Exception):  # the cluster may have gone
                 self._serve.delete(self._name, _blocking=False)
             self._ray.kill(self._board)

@@ -7,6 +7,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from hasten.core.profile import Profile
+
 
 @dataclass(frozen=True)
 class Offered:
@@ -15,12 +17,12 @@ class Offered:
     Attributes:
         name: of its file, for errors.
         data: the file.
-        batches: its (partition, exit) with measured times of batches.
+        profile: replaces its own, None: its own holds.
     """
 
     name: str
     data: bytes
-    batches: tuple[tuple[int, int], ...]
+    profile: Profile | None
 
 
 @dataclass(frozen=True)

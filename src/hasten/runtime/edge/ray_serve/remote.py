@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, Protocol
 
 import numpy as np
@@ -12,6 +12,7 @@ from hasten.core.errors import HastenError
 from hasten.core.profile import Profile
 from hasten.runtime.edge.ray_serve.board import Ready
 from hasten.runtime.edge.served import Served
+from hasten.runtime.outputs import Outputs
 from hasten.split.package import Package
 
 Array = NDArray[np.generic]
@@ -27,7 +28,7 @@ class Replicas(Protocol):
     def call(self, method: str, *given: Any) -> Any:
         """What one of them answers; :class:`ReplicaError` if none does."""
 
-    def hold(self, package: Package, batches: Sequence[tuple[int, int]]) -> list[Ready]:
+    def hold(self, package: Package, profile: Profile | None) -> list[Ready]:
         """Have them all hold a package; what each tells of it."""
 
     def drop(self, digest: str) -> None:
@@ -40,25 +41,23 @@ class RemoteRunner:
     def __init__(self, digest: str, call: Callable[..., Any]) -> None:
         self._digest, self._call = digest, call
 
-    def outputs(self, partition: int, exit_: int, tensors: Sequence[Array]) -> Mapping[str, Array]:
+    def run(self, cut: int, exit_: int, tensors: Sequence[Array], may_stop: bool) -> tuple[int, Outputs]:
+        """As :meth:`hasten.runtime.edge.served.Served.run`, in one call."""
+        found: tuple[int, Outputs] = self._call("run", self._digest, cut, exit_, tensors, may_stop)
+        return found
+
+    def outputs(self, partition: int, exit_: int, tensors: Sequence[Array]) -> Outputs:
         """As :meth:`hasten.runtime.edge.served.EdgeRunner.outputs`."""
-        found: Mapping[str, Array] = self._call("outputs", self._digest, partition, exit_, tensors)
-        return found
+        return self.run(partition, exit_, tensors, False)[1]
 
-    def outputs_of(
-        self, partition: int, exit_: int, samples: Sequence[Sequence[Array]]
-    ) -> Sequence[Mapping[str, Array]]:
+    def outputs_of(self, partition: int, exit_: int, samples: Sequence[Sequence[Array]]) -> Sequence[Outputs]:
         """The same of several samples at once."""
-        found: Sequence[Mapping[str, Array]] = self._call("outputs_of", self._digest, partition, exit_, samples)
+        found: Sequence[Outputs] = self._call("run_together", self._digest, partition, exit_, samples)
         return found
 
-    def check(
-        self, partition: int, exit_: int, tensors: Sequence[Array]
-    ) -> tuple[Mapping[str, Array], Sequence[Array]]:
+    def check(self, partition: int, exit_: int, tensors: Sequence[Array]) -> tuple[Outputs, Sequence[Array]]:
         """As :meth:`hasten.runtime.edge.served.EdgeRunner.check`."""
-        found: tuple[Mapping[str, Array], Sequence[Array]] = self._call(
-            "check", self._digest, partition, exit_, tensors
-        )
+        found: tuple[Outputs, Sequence[Array]] = self._call("check", self._digest, partition, exit_, tensors)
         return found
 
 
@@ -68,15 +67,20 @@ class RemoteServed(Served):
     def __init__(
         self, package: Package, replicas: Replicas, slowdown: float = 1.0, profile: Profile | None = None
     ) -> None:
-        super().__init__(package, RemoteRunner(package.digest, replicas.call), slowdown, profile)
-        self._replicas = replicas
+        self._remote = RemoteRunner(package.digest, replicas.call)
+        super().__init__(package, self._remote, slowdown, profile)
+        self._replicas, self._given_profile = replicas, profile
         self._told: list[Ready] = []
 
     def warm(self) -> None:
         """Have the replicas hold it; only what runs in batches on all of them is run so."""
-        self._told = self._replicas.hold(self.package, list(self._batches))
+        self._told = self._replicas.hold(self.package, self._given_profile)
         for ready in self._told:
             self._batches = {segment: it for segment, it in self._batches.items() if segment in ready.batches}
+
+    def run(self, cut: int, exit_: int, tensors: Sequence[Array], may_stop: bool = False) -> tuple[int, Outputs]:
+        """As :meth:`hasten.runtime.edge.served.Served.run`, in one call of a replica."""
+        return self._remote.run(cut, exit_, tensors, may_stop)
 
     def end(self) -> None:
         """Have no replica hold it any more."""

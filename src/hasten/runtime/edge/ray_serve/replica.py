@@ -11,12 +11,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hasten.runtime.edge.ray_serve.board import Offered, Ready
-from hasten.split.batches import batchable
+from hasten.runtime.edge.served import Served
+from hasten.runtime.outputs import Outputs
 from hasten.split.executor import Executor
 from hasten.split.package import parse_package
 
 Array = NDArray[np.generic]
-Outputs = dict[str, Array]
 
 
 class Replica:
@@ -28,58 +28,60 @@ class Replica:
 
     def __init__(self, board: Any, memory_bytes: int) -> None:
         self._board, self._memory_bytes = board, memory_bytes
-        self._executors: dict[str, Executor] = {}
-        self._ready: dict[str, Ready] = {}
+        self._served: dict[str, Served] = {}
         self._loading = threading.Lock()
         for digest in self._asked(board.digests.remote()):
             self.hold(digest)
 
-    async def outputs(self, digest: str, partition: int, exit_: int, tensors: Sequence[Array]) -> Outputs:
-        """As :meth:`hasten.split.executor.Executor.outputs`; ``digest`` is the package's."""
-        return self._executor(digest).outputs(partition, exit_, tensors)
+    async def run(
+        self, digest: str, cut: int, exit_: int, tensors: Sequence[Array], may_stop: bool
+    ) -> tuple[int, Outputs]:
+        """As :meth:`hasten.runtime.edge.served.Served.run`; ``digest`` is the package's."""
+        return self._served_by(digest).run(cut, exit_, tensors, may_stop)
 
-    async def outputs_of(
-        self, digest: str, partition: int, exit_: int, samples: Sequence[Sequence[Array]]
-    ) -> list[Outputs]:
-        """The same of several samples at once."""
-        return self._executor(digest).outputs_of(partition, exit_, samples)
+    async def run_together(
+        self, digest: str, cut: int, exit_: int, samples: Sequence[Sequence[Array]]
+    ) -> Sequence[Outputs]:
+        """What several samples give that are run at once."""
+        return self._served_by(digest).runner.outputs_of(cut, exit_, samples)
 
     async def check(
-        self, digest: str, partition: int, exit_: int, tensors: Sequence[Array]
-    ) -> tuple[Outputs, list[Array]]:
-        """As :meth:`hasten.split.executor.Executor.check`."""
-        return self._executor(digest).check(partition, exit_, tensors)
+        self, digest: str, cut: int, exit_: int, tensors: Sequence[Array]
+    ) -> tuple[Outputs, Sequence[Array]]:
+        """As :meth:`hasten.runtime.edge.served.EdgeRunner.check`."""
+        return self._served_by(digest).runner.check(cut, exit_, tensors)
 
     def hold(self, digest: str) -> Ready:
         """Have a package of the board warm; runs beside tasks."""
         with self._loading:
-            if digest not in self._ready:
+            if digest not in self._served:
                 offered: Offered = self._asked(self._board.offered.remote(digest))
                 package = parse_package(offered.data, Path(offered.name))
-                self._share(len(self._executors) + 1)
-                executor = Executor(package, memory_bytes=self._memory_bytes // (len(self._executors) + 1), role="edge")
-                executor.warm()
-                kept = frozenset(batchable(executor, offered.batches))
-                self._executors[digest] = executor
-                self._ready[digest] = Ready(kept, executor.shortfall())
-            return self._ready[digest]
+                share = self._share(len(self._served) + 1)
+                served = Served(package, Executor(package, memory_bytes=share, role="edge"), profile=offered.profile)
+                served.warm()
+                self._served[digest] = served
+            return Ready(self._served[digest].batched, self._served[digest].shortfall())
 
     def drop(self, digest: str) -> None:
         """Hold a package no longer."""
         with self._loading:
-            self._ready.pop(digest, None)
-            if self._executors.pop(digest, None) is not None:
-                self._share(len(self._executors))
+            if self._served.pop(digest, None) is not None:
+                self._share(len(self._served))
 
-    def _executor(self, digest: str) -> Executor:
+    def _served_by(self, digest: str) -> Served:
         """One that is offered since this replica began, and that it was not told of, is loaded now."""
-        if digest not in self._executors:
+        if digest not in self._served:
             self.hold(digest)
-        return self._executors[digest]
+        return self._served[digest]
 
-    def _share(self, count: int) -> None:
-        for executor in self._executors.values():
-            executor.limit(self._memory_bytes // max(count, 1))
+    def _share(self, count: int) -> int:
+        """Each package's memory when there are so many; those that are held keep to it."""
+        share = self._memory_bytes // max(count, 1)
+        for served in self._served.values():
+            if isinstance(served.runner, Executor):
+                served.runner.limit(share)
+        return share
 
     @staticmethod
     def _asked(asked: Any) -> Any:
