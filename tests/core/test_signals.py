@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import faulthandler
+import os
 import signal
 import subprocess
 import sys
 from functools import partial
+from pathlib import Path
 from typing import NamedTuple
 
 import pytest
@@ -31,6 +34,22 @@ def test_every_signal_has_a_handler_of_its_own() -> None:
     with signals.handled():
         for number in signals.ENDING:
             assert callable(signal.getsignal(number))
+
+
+def test_handlers_that_a_library_has_covered_are_called_again() -> None:
+    called: list[int] = []
+    before = signal.signal(signal.SIGHUP, lambda number, frame: called.append(number))
+    with Path(os.devnull).open("w") as nowhere:
+        try:
+            faulthandler.register(signal.SIGHUP, nowhere, chain=False)
+            signal.raise_signal(signal.SIGHUP)
+            assert called == []
+            signals.renew()
+            signal.raise_signal(signal.SIGHUP)
+            assert called == [signal.SIGHUP]
+        finally:
+            faulthandler.unregister(signal.SIGHUP)
+            signal.signal(signal.SIGHUP, before)
 
 
 def test_an_ignored_signal_stays_ignored() -> None:

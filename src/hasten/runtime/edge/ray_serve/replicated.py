@@ -47,7 +47,7 @@ class Replicated:
             InputError: the cluster is not reached.
         """
         await asyncio.to_thread(self._application.connect, address)
-        signals.renew()  # Ray's would end the process where it stands
+        signals.renew()  # Ray's print a trace before ours are called
         clock, threads = SystemClock(asyncio.get_running_loop()), WorkerThreads(self._allowed.most)
         served = [self.served(package) for package in packages]
         core = EdgeCore(served, threads, clock, order=order, notes=self._notes)
