@@ -64,6 +64,10 @@ class Asker:
     def edge_lost(self, reason):
         """Nothing to do."""
 
+    def edge_refused(self, task, refusal):
+        """It should not happen."""
+        self.answer.set_exception(RuntimeError(str(refusal)))
+
     def edge_answered(self, task, answer):
         """It is the only one under way."""
         self.answer.set_result(answer)
