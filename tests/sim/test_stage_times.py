@@ -31,6 +31,41 @@ def test_answers_are_there_when_the_simulator_says(tmp_path, topology, order, no
     assert_alone(times.edge_start_ms, times.edge_end_ms, times.worker)
 
 
+@pytest.mark.parametrize("order", ["grant", "ready"])
+@pytest.mark.parametrize("noise", ["none", "profile"])
+def test_each_of_several_edges_serves_its_own_tasks_when_the_simulator_says(tmp_path, order, noise):
+    one = scenario_of_edges(tmp_path, order, noise)
+    realization = one.realize(0)
+    result = hs.simulate(one, "random")
+    times = stage_times(one, realization, result)
+    remote = np.isfinite(times.edge_end_ms)
+    assert min((remote & (result.edge == edge)).sum() for edge in range(3)) > 5
+    rtt_ms = np.array([edge.uplink.rtt_ms for edge in one.every_edge])[result.edge]
+    extra = 0.0 if realization.noise is None else realization.noise.offload_extra_ms
+    back = times.edge_end_ms + rtt_ms / 2 + extra
+    np.testing.assert_allclose(back[remote], result.finish_ms[remote], rtol=0, atol=1e-6)
+    assert_alone(times.uplink_start_ms, times.uplink_end_ms, one.links[result.edge, result.stream])
+    assert_alone(times.edge_start_ms, times.edge_end_ms, 10 * result.edge + times.worker)
+
+
+def scenario_of_edges(tmp_path, order, noise):
+    """Three streams; three edges of different speed, workers, round trip and links."""
+    base = random_scenario(tmp_path, 5, "shared", order, tasks=60, streams=3, noise=noise, view={"age_ms": 0})
+    data = base.model_dump(by_alias=True)
+    uplink, edge = data.pop("uplink"), data.pop("edge")
+    varying = {"kind": "gauss_markov", "mean_mbps": 12, "sigma_mbps": 5}
+    rates = [{"kind": "constant", "mbps": 9}, varying, {"kind": "constant", "mbps": 7}]
+    edges = [
+        {
+            "name": f"e{i}",
+            "uplink": uplink | {"topology": "dedicated" if i == 1 else "shared", "rtt_ms": 2.0 * i, "rate": rate},
+            "edge": edge | {"workers": 1 + i % 2, "slowdown": 1.0 + i},
+        }
+        for i, rate in enumerate(rates)
+    ]
+    return hs.scenario_from(data | {"edges": edges})
+
+
 def assert_alone(start, end, server):
     """No server is at two tasks at a time."""
     for one in np.unique(server[np.isfinite(end)]):

@@ -34,6 +34,8 @@ def task_columns(result: Result) -> dict[str, NDArray[Any]]:
         "accuracy": result.accuracy,
         "gain": result.gain,
     }
+    if result.edge is not None and result.edge_share:
+        columns["edge"] = result.edge
     return columns | {name: column for name in OPTIONAL if (column := getattr(result, name)) is not None}
 
 

@@ -58,6 +58,11 @@ class Result:
     """Measured quality of each answer, where there were real answers: right (1) or wrong (0), or the metric's value."""
     answered_exit: IntArray | None = None
     """The exit that did answer, where it may differ from the decided one (a fallback); 0 without an answer."""
+    edge: IntArray | None = None
+    """Which edge the rest of each task went to by its decision: 0 also for local options and dropped tasks. None where
+    it is not kept, as there is but one."""
+    edge_share: dict[str, float] = field(default_factory=dict)
+    """Share of tasks sent to each edge, by its name, where there are several."""
     promised: FloatArray | None = None
     """Share of promises like each task's that were kept up to its decision; NaN where nothing was promised, that is
     for options predicted late and dropped tasks. None where predictions are exact, or nobody kept count."""
@@ -132,6 +137,8 @@ class Result:
             entry["measured_accuracy_when_on_time"] = _mean(self.correct[self.on_time])
         if self.energy_mj is not None and not np.all(np.isnan(self.energy_mj)):
             entry["device_energy_mj_per_task"] = _mean(self.energy_mj)
+        if self.edge_share:
+            entry["edge_share"] = dict(self.edge_share)
         if self.notes:
             entry["notes"] = dict(self.notes)
         return entry

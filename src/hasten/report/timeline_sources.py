@@ -31,16 +31,21 @@ def simulated_round(scenario: Scenario, result: Result) -> TracedRound:
 
     realization = scenario.realize(result.seed)
     times = stage_times(scenario, realization, result)
-    shared = scenario.uplink.topology == "shared"
-    workers = scenario.edge.workers
+    ways = scenario.every_edge
+    at = np.zeros(result.tasks, dtype=np.int64) if result.edge is None else result.edge
     names = [stream.name for stream in scenario.devices]
     outcome = np.where(result.on_time, 0, np.where(result.dropped, 2, 1))
     counts = np.zeros(len(names), dtype=np.int64)
     tasks = []
     for i in range(result.tasks):
         stream = names[result.stream[i]]
-        edge = "edge" if workers == 1 else f"edge, worker {times.worker[i] + 1}"
-        tracks = (f"{stream}: device", "uplink" if shared else f"{stream}: uplink", edge)
+        way = ways[at[i]]
+        uplink = "uplink" if way.uplink.topology == "shared" else f"{stream}: uplink"
+        tracks = (
+            f"{stream}: device",
+            uplink if len(ways) == 1 else f"{uplink} to {way.name}",
+            way.name if way.edge.workers == 1 else f"{way.name}, worker {times.worker[i] + 1}",
+        )
         bounds = (
             (times.device_start_ms[i], times.device_end_ms[i]),
             (times.uplink_start_ms[i], times.uplink_end_ms[i]),
@@ -58,12 +63,16 @@ def simulated_round(scenario: Scenario, result: Result) -> TracedRound:
         arrival_ms, deadline_ms = float(result.arrival_ms[i]), float(result.deadline_ms[i])
         tasks.append(TracedTask(f"{stream} #{number}", tracks[0], arrival_ms, deadline_ms, ended, stages, told))
     until_ms = float(result.arrival_ms.max(initial=0.0))
-    return TracedRound(f"{result.scheduler}, seed {result.seed}", tasks, _rates(realization.rates, names, until_ms))
+    rates: dict[str, list[tuple[float, float]]] = {}
+    for way, links in zip(ways, scenario.links, strict=True):
+        own = realization.rates[int(links.min()) : int(links.max()) + 1]
+        to = "" if len(ways) == 1 else f" to {way.name}"
+        rates |= {f"{name}{to}": steps for name, steps in _rates(own, names, until_ms).items()}
+    return TracedRound(f"{result.scheduler}, seed {result.seed}", tasks, rates)
 
 
 def require_times(scenario: Scenario) -> None:
     """Raise an :class:`InputError` where simulated tasks have no times of stages."""
-    scenario.need_one_edge("a timeline")
     if scenario.view.kind == "device":
         expected = "fresh, or a run in virtual time: what devices finish by themselves the simulator keeps no times of"
         raise InputError(scenario.name, "view.kind", "device", expected)

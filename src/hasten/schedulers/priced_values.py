@@ -23,10 +23,12 @@ from hasten.core.rates import RateTrace, rate_trace
 from hasten.core.scenario import Realization
 from hasten.schedulers.priced_fit import SampleLog, backlog_features, fit_values
 from hasten.schedulers.priced_rule import FREE, BacklogPrices, PricedRule
-from hasten.sim.arrays import Rules, TaskNeeds, new_log, new_state, pack_links, pack_needs, pack_tasks
+from hasten.sim.arrays import Rules, new_log, new_state, pack_links, pack_tasks
 from hasten.sim.beliefs import new_beliefs
+from hasten.sim.needs import TaskNeeds, pack_needs
 from hasten.sim.promises import new_promises, promise, recall
 from hasten.sim.steps import commit, finish, observe
+from hasten.sim.ways import ways_of
 from hasten.sim.world import World, shown
 
 SAMPLE_SEED = 2_000_000
@@ -147,7 +149,7 @@ class _SampleRuns:
         rules = self._rules()
         tasks = pack_tasks([realization.part(slice(number)) for realization in self._realizations])
         slots = self._runs * number
-        state = new_state(rules, self._runs, slots, number, context.workers)
+        state = new_state(rules, self._runs, slots, number)
         log = new_log(rules, self._runs, slots, context.workers)
         beliefs = new_beliefs(rules, self._runs, slots, number, context.workers)
         world = World(rules, tasks, pack_links(self._realizations), state, log, beliefs)
@@ -200,6 +202,7 @@ class _SampleRuns:
         time_weight, late_gain, fade = context.gain_terms
         table = replace(context.options, stops=None)
         needs = pack_needs(table)
+        link = np.zeros_like(row) if context.shared_uplink else np.arange(self._streams)
         return Rules(
             device_ms=table.device_ms[row],
             payload_bits=table.payload_bits[row],
@@ -207,6 +210,7 @@ class _SampleRuns:
             worth=table.worth[row],
             deadline_ms=context.deadline_ms[row],
             needs=TaskNeeds(needs.until, *(values[row] for values in needs[1:])),
+            ways=ways_of(table.edge[row], link[None, :], [context.rtt_ms], [context.workers]),
             useful_ms=useful_limit_ms(context)[row],
             rtt_ms=float(context.rtt_ms),
             shared=context.shared_uplink,

@@ -10,7 +10,7 @@ from collections.abc import Callable
 
 import numpy as np
 
-from hasten.core.decision import Context, Selective
+from hasten.core.decision import Context, EdgeChoosing, Selective
 from hasten.core.errors import HastenError, InputError
 from hasten.core.options import DROP, OptionTable
 from hasten.core.ranking import RankedScheduler
@@ -20,7 +20,7 @@ Part = Callable[[OptionTable, int], list[int]]
 """Which columns of a stream's row a scheduler may use."""
 
 
-class Restricted(RankedScheduler, Selective):
+class Restricted(RankedScheduler, Selective, EdgeChoosing):
     """The greedy rule over the part of each stream's options that ``part`` names."""
 
     def __init__(self, name: str, part: Part) -> None:
@@ -53,19 +53,21 @@ def edge_only(argument: str = "") -> Restricted:
 
 
 def fixed(argument: str = "") -> Restricted:
-    """Always the pair ``EXIT,PARTITION``."""
+    """Always the pair ``EXIT,PARTITION``, at the first edge or that of number ``EDGE``, from 0."""
     try:
-        exit_number, partition = (int(part) for part in argument.split(","))
+        exit_number, partition, edge = (int(part) for part in f"{argument},0".split(",")[:3])
+        if not 2 <= len(argument.split(",")) <= 3:
+            raise ValueError
     except ValueError:
-        raise InputError("schedulers", "fixed", argument, "EXIT,PARTITION as in fixed:2,1") from None
+        raise InputError("schedulers", "fixed", argument, "EXIT,PARTITION[,EDGE] as in fixed:2,1") from None
 
     def part(options: OptionTable, m: int) -> list[int]:
         if (exit_number, partition) == (0, 0):
             raise InputError("schedulers", "fixed", argument, "an exit from 1")
-        index = options.index(m, exit_number, partition)
+        index = options.index(m, exit_number, partition, edge)
         return [] if index == DROP else [index]
 
-    return Restricted(f"fixed:{exit_number},{partition}", part)
+    return Restricted(f"fixed:{exit_number},{partition}" + (f",{edge}" if edge else ""), part)
 
 
 def fixed_exit(argument: str = "") -> Restricted:

@@ -19,6 +19,8 @@ from hasten.core.options import OptionTable
 from hasten.core.ranking import Ranking
 from hasten.core.rates import RateTrace
 from hasten.core.scenario import Realization, Scenario
+from hasten.sim.needs import TaskNeeds, pack_needs
+from hasten.sim.ways import Ways, pack_ways
 
 FloatArray = NDArray[np.float64]
 IntArray = NDArray[np.int64]
@@ -26,20 +28,6 @@ BoolArray = NDArray[np.bool_]
 
 NOBODY = -1
 """End of a linked list."""
-
-
-class TaskNeeds(NamedTuple):
-    """What a task needs that stops at an exit (``core.stops``); where none stops early, what its option needs.
-
-    Arrays are (M, J * E), options' exits one behind the other; :func:`hasten.sim.service.needs_column` finds a task's.
-    """
-
-    until: FloatArray
-    """(M, J, E): share of tasks that stop at each exit or before; (0, 0, 1) where none stops early."""
-    device_ms: FloatArray
-    payload_bits: FloatArray
-    edge_ms: FloatArray
-    worth: FloatArray
 
 
 class Rules(NamedTuple):
@@ -52,9 +40,11 @@ class Rules(NamedTuple):
     deadline_ms: FloatArray
     """(M,)"""
     needs: TaskNeeds
+    ways: Ways
     useful_ms: FloatArray
     """(M,): latency beyond which an answer is worthless, the comparison's tolerance included."""
     rtt_ms: float
+    """To the first edge; likewise whether its link is ``shared``."""
     shared: bool
     ready: bool
     age_ms: float
@@ -107,9 +97,9 @@ class State(NamedTuple):
     device_free_ms: FloatArray
     """(B, M)"""
     uplink_free_ms: FloatArray
-    """(B, U): one uplink when shared, else one per stream."""
+    """(B, U): to each edge one uplink when shared, else one per stream."""
     worker_free_ms: FloatArray
-    """(B, W), ascending."""
+    """(B, W), ascending at each edge."""
     settled_uplink_ms: FloatArray
     settled_worker_ms: FloatArray
     uplink_head: IntArray
@@ -170,6 +160,7 @@ def pack_rules(scenario: Scenario, options: OptionTable) -> Rules:
         worth=options.worth,
         deadline_ms=scenario.deadlines_ms,
         needs=pack_needs(options),
+        ways=pack_ways(scenario, options.edge),
         useful_ms=useful_limit_ms(scenario.context(np.zeros(1, dtype=np.int64))),
         rtt_ms=float(scenario.uplink.rtt_ms),
         shared=scenario.uplink.topology == "shared",
@@ -181,16 +172,6 @@ def pack_rules(scenario: Scenario, options: OptionTable) -> Rules:
         by_deadline=scenario.edge.queue == "deadline" and scenario.uplink.order == "ready",
         from_devices=scenario.view.kind == "device",
     )
-
-
-def pack_needs(options: OptionTable) -> TaskNeeds:
-    """What tasks need that stop where they stop."""
-    stops = options.stops
-    if stops is None:
-        return TaskNeeds(np.ones((0, 0, 1)), options.device_ms, options.payload_bits, options.edge_ms, options.worth)
-    flat = (len(stops.until), -1)
-    needs = stops.device_ms, stops.payload_bits, stops.edge_ms, stops.worth
-    return TaskNeeds(stops.until, *(np.ascontiguousarray(values).reshape(flat) for values in needs))
 
 
 def pack_ranking(ranking: Ranking) -> Ranked:
@@ -263,10 +244,9 @@ def pack_links(realizations: Sequence[Realization]) -> Links:
     )
 
 
-def new_state(rules: Rules, rows: int, slots: int, longest: int, workers: int) -> State:
+def new_state(rules: Rules, rows: int, slots: int, longest: int) -> State:
     """Empty resources for ``rows`` rows, and room for ``slots`` tasks, of which a row owns at most ``longest``."""
-    streams = len(rules.deadline_ms)
-    links = 1 if rules.shared else streams
+    streams, links, workers = len(rules.deadline_ms), rules.ways.links, rules.ways.workers
     waiting, settled = (slots, rows) if rules.ready else (0, 0)
     return State(
         device_free_ms=np.zeros((rows, streams)),

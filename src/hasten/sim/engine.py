@@ -15,7 +15,7 @@ import numpy as np
 
 from hasten.core.calibration import prior_shares
 from hasten.core.compiled import direct
-from hasten.core.decision import Context, Noting, Observer, Outcomes, Scheduler, is_clairvoyant
+from hasten.core.decision import Context, EdgeChoosing, Noting, Observer, Outcomes, Scheduler, is_clairvoyant
 from hasten.core.errors import HastenError
 from hasten.core.expected_gain import ExpectedGain
 from hasten.core.options import DROP
@@ -23,13 +23,13 @@ from hasten.core.ranking import Ranking, rule_of
 from hasten.core.results import Result
 from hasten.core.scenario import Realization, Scenario, check_scenario
 from hasten.sim.arrays import (
+    BoolArray,
     FloatArray,
     IntArray,
     State,
     new_log,
     new_state,
     pack_links,
-    pack_needs,
     pack_ranking,
     pack_rules,
     pack_tasks,
@@ -37,9 +37,10 @@ from hasten.sim.arrays import (
 from hasten.sim.beliefs import new_beliefs
 from hasten.sim.descriptions import describe
 from hasten.sim.finishes import finishes_of
+from hasten.sim.needs import pack_needs
 from hasten.sim.promises import Promises, new_promises, pack_expected, promise, recall, run_expected
 from hasten.sim.steps import collect, commit, finish, observe, pass_time, restart, run_plan, run_ranked
-from hasten.sim.world import Ends, OptionFacts, Told, World, new_view, shown
+from hasten.sim.world import Ends, OptionFacts, Told, World, new_view
 
 TIMED_DECISIONS = 128
 TIMED_STEPS = 16
@@ -65,6 +66,8 @@ def simulate_realizations(
     check_scenario(scenario, "simulate")
     if not realizations:
         return []
+    if not isinstance(scheduler, EdgeChoosing):
+        scenario.need_one_edge(f"scheduler {scheduler.name}")
     batch = _Batch(scenario, realizations, is_clairvoyant(scheduler))
     seeds = np.array([realization.seed for realization in realizations], dtype=np.int64)
     step_us = batch.run(scheduler, scenario.context(seeds), progress)
@@ -114,7 +117,8 @@ class _Batch:
 
     def __init__(self, scenario: Scenario, realizations: Sequence[Realization], plans: bool = False) -> None:
         """With ``plans``, decisions are given: devices do nothing by themselves."""
-        scenario.need_one_edge("the simulator")
+        if scenario.view.kind == "device":
+            scenario.need_one_edge("the simulator of devices that see by themselves")
         self.scenario = scenario
         rules, tasks = pack_rules(scenario, scenario.options), pack_tasks(realizations)
         rules = rules._replace(from_devices=rules.from_devices and not plans)
@@ -125,7 +129,7 @@ class _Batch:
             rules=rules,
             tasks=tasks,
             links=pack_links(realizations),
-            state=new_state(rules, self.rows, slots, self.steps, workers),
+            state=new_state(rules, self.rows, slots, self.steps),
             log=new_log(rules, self.rows, slots, workers),
             beliefs=new_beliefs(rules, self.rows, slots, self.steps, workers, finishes),
         )
@@ -138,7 +142,7 @@ class _Batch:
         What a ranking or expected gains decide needs no view: after some steps, which are timed, compiled code does
         the rest. No count is kept of promises where they are exact, or where nobody looks at them.
         """
-        world, tasks = self.world, self.world.tasks
+        world, tasks, ways = self.world, self.world.tasks, self.world.rules.ways
         clairvoyant = is_clairvoyant(scheduler)
         predicts = world.rules.ready and not clairvoyant
         if world.rules.from_devices:
@@ -146,18 +150,17 @@ class _Batch:
         scheduler.reset(context)
         rule = rule_of(scheduler)
         if not (context.exact or clairvoyant or isinstance(rule, Ranking)):
-            prior = np.tile(prior_shares(), (context.streams, 1, 1))
+            prior = np.tile(prior_shares(len(ways.rtt_ms)), (context.streams, 1, 1))
             self.promises = new_promises(prior, self.rows, len(tasks.arrival_ms))
         promises = self.promises
-        compiled = isinstance(rule, Ranking | ExpectedGain)
+        compiled = isinstance(rule, Ranking | ExpectedGain) and len(ways.rtt_ms) == 1
         steps = min(self.steps, max(TIMED_DECISIONS // self.rows, TIMED_STEPS)) if compiled else self.steps
         step_us = np.zeros(steps)
         chosen = np.full(len(tasks.arrival_ms), DROP, dtype=np.int64)
         told = _Outcomes(world, chosen) if isinstance(scheduler, Observer) else None
         ends = set(tasks.number.tolist())
         row = np.arange(self.rows)
-        view = new_view(row, context)
-        arrays = shown(view)
+        view, arrays = new_view(row, context, ways)
         observe_now = direct(observe, 0, arrays, world)
         commit_now = direct(commit, 0, row, row, predicts, world)
         alone = world.rules.from_devices
@@ -167,8 +170,7 @@ class _Batch:
                 progress(k / self.steps)
             if k in ends:
                 row = np.flatnonzero(tasks.number > k)
-                view = new_view(row, context)
-                arrays = shown(view)
+                view, arrays = new_view(row, context, ways)
             if alone:
                 pass_now(k, row, world)
             observe_now(k, arrays, world)
@@ -253,6 +255,7 @@ def _results(scheduler: str, batch: _Batch, realizations: Sequence[Realization],
     describe(OptionFacts(options.exit, options.partition, accuracy), batch.world, ends)
     deadline_ms = batch.world.rules.deadline_ms[tasks.stream]
     energy_mj = _energy_mj(scenario, tasks.stream, state)
+    edge = np.where(state.option == DROP, 0, options.edge[tasks.stream, np.maximum(state.option, 0)])
     results = []
     for b, realization in enumerate(realizations):
         own = slice(int(tasks.first[b]), int(tasks.first[b] + tasks.number[b]))
@@ -272,9 +275,18 @@ def _results(scheduler: str, batch: _Batch, realizations: Sequence[Realization],
                 answered_exit=ends.exit[own] if stops is not None or batch.world.rules.from_devices else None,
                 promised=None if batch.promises is None else batch.promises.share_of[own],
                 energy_mj=None if energy_mj is None else energy_mj[own],
+                edge=edge[own],
+                edge_share=_edge_share(scenario, edge[own], state.sent[own]),
             )
         )
     return results
+
+
+def _edge_share(scenario: Scenario, edge: IntArray, sent: BoolArray) -> dict[str, float]:
+    """The share of tasks that was sent to each of several edges."""
+    names = [way.name for way in scenario.every_edge]
+    tasks = max(len(edge), 1)
+    return {name: float((sent & (edge == e)).sum() / tasks) for e, name in enumerate(names)} if len(names) > 1 else {}
 
 
 def _energy_mj(scenario: Scenario, stream: IntArray, state: State) -> FloatArray | None:

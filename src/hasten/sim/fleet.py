@@ -127,7 +127,7 @@ class Fleet:
         """State, log and beliefs with ``room`` tasks per row; in grant order a row needs one slot only to be known."""
         slots = self._rows * room if self._rules.ready else self._rows
         return (
-            new_state(self._rules, self._rows, slots, room, self._workers),
+            new_state(self._rules, self._rows, slots, room),
             new_log(self._rules, self._rows, self._rows * room, self._workers),
             new_beliefs(self._rules, self._rows, self._rows * room, room, self._workers, self._finishes),
         )

@@ -176,8 +176,8 @@ def look(b: int, observation: NDArray[np.float32], play: Play, world: World) -> 
     """Fill the first features of row ``b``, and remember what it sees for the others."""
     state, k = world.state, play.position[b]
     m, now_ms, rate_factor = next_decision(b, play, world.tasks)
-    devices_free_ms, uplink_free_ms, workers_free_ms = visible_resources(lane_in(b, play), k, m, now_ms, world)
-    rate_bits_per_ms = visible_rate(b, m, now_ms, rate_factor, world)
+    devices_free_ms, uplink_free_ms, workers_free_ms = visible_resources(lane_in(b, play), k, m, 0, now_ms, world)
+    rate_bits_per_ms = visible_rate(b, m, 0, now_ms, rate_factor, world)
     seen = Sighted(
         m,
         now_ms,
@@ -186,7 +186,7 @@ def look(b: int, observation: NDArray[np.float32], play: Play, world: World) -> 
         workers_free_ms,
         devices_free_ms,
         now_ms,
-        planned_rtt_ms(b, m, world) + unseen_wait_ms(b, m, world),
+        planned_rtt_ms(b, m, 0, world) + unseen_wait_ms(b, m, world),
         rate_bits_per_ms,
     )
     write_state(b, seen, observation[b], play.memory, play.setting)

@@ -19,19 +19,24 @@ from hasten.sim.world import Lane, World
 
 
 @inlined
-def visible_resources(lane: Lane, k: int, m: int, now_ms: float, world: World) -> tuple[FloatArray, float, FloatArray]:
-    """Times from which devices (M,), uplink and workers (W,) seem to stream ``m`` to be free at the k-th decision.
+def visible_resources(
+    lane: Lane, k: int, m: int, edge: int, now_ms: float, world: World
+) -> tuple[FloatArray, float, FloatArray]:
+    """Times from which devices (M,), and an edge's uplink and workers (W,), seem to stream ``m`` to be free at the
+    k-th decision.
 
     It comes before :func:`visible_rate`, where devices see by themselves.
     """
     rules, _, _, state, log, beliefs = world
-    row, link = lane.row, 0 if rules.shared else m
+    row, link = lane.row, rules.ways.link[edge, m]
     if rules.from_devices:
         uplink_free_ms = see(lane, m, now_ms, world)
         return beliefs.unseen_ms, uplink_free_ms, beliefs.numbers[row, m, WORKERS + workers_of(beliefs) :]
     if rules.by_deadline:
         project_before(lane, m, now_ms, world)
-    device_free_ms, worker_free_ms = state.device_free_ms[row], state.worker_free_ms[row]
+    device_free_ms = state.device_free_ms[row]
+    first, end = rules.ways.first_worker[edge], rules.ways.first_worker[edge + 1]
+    worker_free_ms = state.worker_free_ms[row, first:end]
     uplink_free_ms = state.uplink_free_ms[row, link]
     if rules.age_ms > 0:
         advance_log(lane, k, now_ms - rules.age_ms, world)
@@ -43,12 +48,12 @@ def visible_resources(lane: Lane, k: int, m: int, now_ms: float, world: World) -
 
 
 @inlined
-def visible_rate(row: int, m: int, now_ms: float, rate_factor: float, world: World) -> float:
-    """The rate as it seems to stream ``m`` at ``now_ms``; before a run's start it was what it is at the start."""
+def visible_rate(row: int, m: int, edge: int, now_ms: float, rate_factor: float, world: World) -> float:
+    """The rate to an edge as it seems to stream ``m`` at ``now_ms``; before a run's start it was that of the start."""
     rules, links = world.rules, world.links
     if rules.from_devices:
         return float(world.beliefs.numbers[row, m, SEEN_RATE])
-    link = 0 if rules.shared else m
+    link = rules.ways.link[edge, m]
     begin, end = links.begin[row, link], links.end[row, link]
     seen_ms = max(now_ms - rules.age_ms, 0.0)
     rate = rate_at(seen_ms, links.from_ms[begin:end], links.bits_per_ms[begin:end], links.period_ms[row, link])
@@ -65,9 +70,12 @@ def unseen_wait_ms(row: int, m: int, world: World) -> float:
 
 
 @inlined
-def planned_rtt_ms(row: int, m: int, world: World) -> float:
-    """The round trip that decisions of stream ``m`` are made with. It comes after :func:`visible_resources`."""
-    return float(world.beliefs.numbers[row, m, PLANNED_RTT_MS]) if world.rules.from_devices else world.rules.rtt_ms
+def planned_rtt_ms(row: int, m: int, edge: int, world: World) -> float:
+    """The round trip that decisions of stream ``m`` for an edge are made with. It comes after
+    :func:`visible_resources`.
+    """
+    rules = world.rules
+    return float(world.beliefs.numbers[row, m, PLANNED_RTT_MS]) if rules.from_devices else rules.ways.rtt_ms[edge]
 
 
 @inlined

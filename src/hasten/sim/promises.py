@@ -30,20 +30,20 @@ class Promises(NamedTuple):
     """What B rows know of M streams' curves, and the promises made to T tasks."""
 
     kept: FloatArray
-    """(B, M, 2, K)"""
+    """(B, M, 1 + edges, K)"""
     told: FloatArray
     since: IntArray
-    """(B, M, 2): outcomes of the stream since the last one of each kind."""
+    """(B, M, 1 + edges): outcomes of the stream since the last one of each kind."""
     doubt: FloatArray
-    """(B, M, 2)"""
+    """(B, M, 1 + edges)"""
     share: FloatArray
-    """(B, M, 2, K): the curves themselves."""
+    """(B, M, 1 + edges, K): the curves themselves."""
     prior: FloatArray
-    """(M, 2, K)"""
+    """(M, 1 + edges, K)"""
     slack: FloatArray
     """(T,): predicted slack, in deadlines; NaN where none was promised, or where the outcome has been heard."""
     kind: IntArray
-    """(T,): LOCAL or SENT."""
+    """(T,): LOCAL, or SENT and the edge's number."""
     share_of: FloatArray
     """(T,): the share promised; NaN where none was."""
     oldest: IntArray
@@ -61,7 +61,7 @@ class Expected(NamedTuple):
 
 
 def new_promises(prior: FloatArray, rows: int, slots: int) -> Promises:
-    """Curves that have heard of nothing yet, with ``prior`` shares (M, 2, K), and room for ``slots`` tasks."""
+    """Curves that have heard of nothing yet, with ``prior`` shares (M, 1 + edges, K), and room for ``slots`` tasks."""
     shape = rows, *prior.shape
     return Promises(
         kept=np.zeros(shape),
@@ -85,12 +85,12 @@ def pack_expected(rule: ExpectedGain) -> Expected:
 
 @compiled
 def recall(k: int, row: IntArray, kept_share: FloatArray, promises: Promises, world: World) -> None:
-    """Fill in the curves (A, 2, K) of each row's k-th decision, once it has heard what became known by then."""
+    """Fill in the curves (A, 1 + edges, K) of each row's k-th decision, once it has heard what became known by then."""
     for a in range(len(row)):
         b = row[a]
         catch_up(b, k, promises, world)
         share = promises.share[b, world.tasks.stream[world.tasks.first[b] + k]]
-        for kind in range(2):
+        for kind in range(len(share)):
             for node in range(NODES):
                 kept_share[a, kind, node] = share[kind, node]
 
@@ -102,29 +102,40 @@ def promise(k: int, view: Shown, option: IntArray, promises: Promises, world: Wo
     for a in range(len(option)):
         if option[a] != DROP:
             b, m, j = view.row[a], view.stream[a], option[a]
+            edge = rules.ways.edge[m, j]
+            uplink_wait_ms, edge_wait_ms, rate = seen_of(edge, a, view)
             latency_ms = predict_latency(
                 view.device_wait_ms[a],
-                view.uplink_wait_ms[a],
-                view.edge_wait_ms[a, 0],
+                uplink_wait_ms,
+                edge_wait_ms,
                 rules.device_ms[m, j],
                 rules.payload_bits[m, j],
                 rules.edge_ms[m, j],
-                max(view.rate_bits_per_ms[a], DEAD_LINK_BITS_PER_MS),
-                planned_rtt_ms(b, m, world) + view.unseen_wait_ms[a],
+                max(rate, DEAD_LINK_BITS_PER_MS),
+                planned_rtt_ms(b, m, edge, world) + view.unseen_wait_ms[a],
             )
-            note(b, k, m, latency_ms, SENT if rules.payload_bits[m, j] > 0 else LOCAL, promises, world)
+            note(b, k, m, latency_ms, SENT + edge if rules.payload_bits[m, j] > 0 else LOCAL, promises, world)
+
+
+@inlined
+def seen_of(edge: int, a: int, view: Shown) -> tuple[float, float, float]:
+    """What the a-th decision sees of an edge: waits of uplink and of the worker that is free first, and the rate."""
+    if edge == 0:
+        return view.uplink_wait_ms[a], view.edge_wait_ms[a, 0], view.rate_bits_per_ms[a]
+    i = edge - 1
+    return view.further_uplink_wait_ms[i, a], view.further_edge_wait_ms[i, a, 0], view.further_rate_bits_per_ms[i, a]
 
 
 @compiled
 def run_expected(
     first_step: int, end_step: int, predicts: bool, rule: Expected, promises: Promises, world: World
 ) -> None:
-    """Let expected gains decide the tasks of all rows from step ``first_step`` up to ``end_step``."""
+    """Let expected gains decide the tasks of all rows from step ``first_step`` up to ``end_step``; of one edge."""
     tasks = world.tasks
     for b in range(len(tasks.first)):
         for k in range(first_step, min(end_step, tasks.number[b])):
             catch_up(b, k, promises, world)
-            waits = look(b, k, world)
+            waits = look(b, k, 0, world)
             m = tasks.stream[tasks.first[b] + k]
             place, latency_ms = best_expected(m, waits, rule, promises.share[b, m], world.rules)
             option = DROP
@@ -175,7 +186,7 @@ def hear_outcome(b: int, task: int, promises: Promises, world: World) -> None:
     own = promises.kind[task]
     hear(own, slack, got, kept, told, promises.since[b, m], doubt)
     doubt[own] = doubt_after(doubt[own], promised, on_time)
-    for kind in range(2):
+    for kind in range(len(kept)):
         read_shares(kept[kind], told[kind], promises.prior[m, kind], promises.share[b, m, kind])
     promises.slack[task] = np.nan
 

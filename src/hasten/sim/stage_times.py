@@ -31,7 +31,7 @@ class StageTimes(NamedTuple):
     edge_start_ms: FloatArray
     edge_end_ms: FloatArray
     worker: IntArray
-    """The worker at the edge, -1 without one."""
+    """The worker of the task's edge, -1 without one."""
 
 
 def stage_times(scenario: Scenario, realization: Realization, result: Result) -> StageTimes:
@@ -46,8 +46,9 @@ class _Replay:
         table, tasks = scenario.options, realization.tasks
         self._arrival_ms, self._stream = realization.arrival_ms, realization.stream
         noise = realization.noise or no_noise(tasks)
-        pairs = zip(self._stream.tolist(), result.decisions.tolist(), strict=True)
-        option = np.array([table.index(m, exit_, partition) for m, (exit_, partition) in pairs], dtype=np.int64)
+        self._at = np.zeros(tasks, dtype=np.int64) if result.edge is None else result.edge
+        chose = zip(self._stream.tolist(), result.decisions.tolist(), self._at.tolist(), strict=True)
+        option = np.array([table.index(m, exit_, cut, edge) for m, (exit_, cut), edge in chose], dtype=np.int64)
         chosen = self._stream, np.maximum(option, 0)
         self._device_ms, self._edge_ms = table.device_ms[chosen], table.edge_ms[chosen]
         self._payload_bits = table.payload_bits[chosen]
@@ -60,23 +61,25 @@ class _Replay:
         self._device_taken_ms = device_ms * noise.device_factor
         self._edge_taken_ms = edge_ms * noise.edge_factor
         self._useful_ms = useful_limit_ms(scenario.context(np.zeros(1, dtype=np.int64)))[self._stream]
-        self._rtt_ms, self._ready = float(scenario.uplink.rtt_ms), scenario.uplink.order == "ready"
+        self._rtt_ms = np.array([way.uplink.rtt_ms for way in scenario.every_edge])[self._at]
+        self._ready = scenario.uplink.order == "ready"
         self._by_deadline = scenario.edge.queue == "deadline"
-        self._link = np.zeros(tasks, dtype=np.int64) if scenario.uplink.topology == "shared" else self._stream
+        self._link = scenario.links[self._at, self._stream]
         unknown = np.full((6, tasks), np.nan)
         self.times = StageTimes(
             unknown[0], unknown[1], unknown[2], unknown[3], unknown[4], unknown[5], np.full(tasks, -1, dtype=np.int64)
         )
         self._devices(np.flatnonzero(option != DROP))
         self._uplinks(realization)
-        self._edge(scenario.edge.workers)
+        for edge, way in enumerate(scenario.every_edge):
+            self._edge(edge, way.edge.workers)
 
     def _devices(self, tasks: IntArray) -> None:
         """Each serves its tasks in order, those in time; in grant order all that were not dropped are."""
         free_ms: dict[int, float] = {}
         for i in tasks:
             start_ms = stage_start(self._arrival_ms[i], free_ms.get(self._stream[i], 0.0))
-            ahead_ms = self._device_ms[i] + (self._edge_ms[i] + self._rtt_ms if self._payload_bits[i] > 0 else 0.0)
+            ahead_ms = self._device_ms[i] + (self._edge_ms[i] + self._rtt_ms[i] if self._payload_bits[i] > 0 else 0.0)
             if not self._too_late(i, start_ms, ahead_ms):
                 free_ms[self._stream[i]] = start_ms + self._device_taken_ms[i]
                 self.times.device_start_ms[i], self.times.device_end_ms[i] = start_ms, free_ms[self._stream[i]]
@@ -87,19 +90,20 @@ class _Replay:
         for i in self._in_order(np.flatnonzero(np.isfinite(ready_ms) & self._sent), ready_ms):
             link = int(self._link[i])
             start_ms = stage_start(ready_ms[i], free_ms.get(link, 0.0))
-            if not self._too_late(i, start_ms, self._edge_ms[i] + self._rtt_ms):
+            if not self._too_late(i, start_ms, self._edge_ms[i] + self._rtt_ms[i]):
                 free_ms[link] = realization.rates[link].transfer_end(start_ms, self._payload_bits[i])
                 self.times.uplink_start_ms[i], self.times.uplink_end_ms[i] = start_ms, free_ms[link]
 
-    def _edge(self, workers: int) -> None:
+    def _edge(self, edge: int, workers: int) -> None:
         arrive_ms = half_way(self.times.uplink_end_ms, self._rtt_ms)
         free_ms = np.zeros(workers)
-        waiting = self._in_order(np.flatnonzero(np.isfinite(arrive_ms)), arrive_ms).tolist()
+        here = np.flatnonzero(np.isfinite(arrive_ms) & (self._at == edge))
+        waiting = self._in_order(here, arrive_ms).tolist()
         while waiting:
             worker = int(free_ms.argmin())
             i = waiting.pop(self._turn(waiting, arrive_ms, free_ms[worker]))
             start_ms = stage_start(arrive_ms[i], free_ms[worker])
-            if not self._too_late(i, start_ms, half_way(self._edge_ms[i], self._rtt_ms)):
+            if not self._too_late(i, start_ms, half_way(self._edge_ms[i], self._rtt_ms[i])):
                 free_ms[worker] = start_ms + self._edge_taken_ms[i]
                 self.times.edge_start_ms[i], self.times.edge_end_ms[i] = start_ms, free_ms[worker]
                 self.times.worker[i] = worker

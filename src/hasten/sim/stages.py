@@ -80,10 +80,13 @@ def commit_granted(lane: Lane, k: int, slot: int, option: int, world: World) -> 
     device_ms = taken_ms(needs.device_ms[stream, column], tasks.device_factor, task)
     done_ms = stage_end(now_ms, state.device_free_ms[row, stream], device_ms)
     finish_ms, sent_ms = done_ms, 0.0
-    link = 0 if rules.shared else stream
+    edge = rules.ways.edge[stream, option]
+    link, rtt_ms = rules.ways.link[edge, stream], rules.ways.rtt_ms[edge]
+    first, end = rules.ways.first_worker[edge], rules.ways.first_worker[edge + 1]
+    worker_free_ms = state.worker_free_ms[row, first:end]
     if payload_bits > 0:
         sent_ms = transfer(stage_start(done_ms, state.uplink_free_ms[row, link]), payload_bits, links, row, link)
-        _, finish_ms = edge_ends(sent_ms, state.worker_free_ms[row, 0], edge_ms, rules.rtt_ms)
+        _, finish_ms = edge_ends(sent_ms, worker_free_ms[0], edge_ms, rtt_ms)
     finish_ms += extra_ms(tasks, task, payload_bits > 0)
     if not finish_ms - now_ms <= rules.useful_ms[stream]:
         drop(slot, now_ms, state)
@@ -91,7 +94,7 @@ def commit_granted(lane: Lane, k: int, slot: int, option: int, world: World) -> 
     state.device_free_ms[row, stream] = done_ms
     if payload_bits > 0:
         state.uplink_free_ms[row, link] = sent_ms
-        take_worker(state.worker_free_ms[row], half_way(sent_ms, rules.rtt_ms), edge_ms)
+        take_worker(worker_free_ms, half_way(sent_ms, rtt_ms), edge_ms)
         state.sent[slot] = True
     state.option[slot] = option
     state.column[slot] = column
@@ -117,7 +120,8 @@ def commit_ready(lane: Lane, k: int, option: int, world: World) -> float:
     column = needs_column(first_task + k, stream, option, tasks, rules)
     state.option[slot], state.column[slot] = option, column
     device_ms, payload_bits = rules.device_ms[stream, option], rules.payload_bits[stream, option]
-    ahead_ms = device_ms + (rules.edge_ms[stream, option] + rules.rtt_ms if payload_bits > 0 else 0.0)
+    rtt_ms = rules.ways.rtt_ms[rules.ways.edge[stream, option]]
+    ahead_ms = device_ms + (rules.edge_ms[stream, option] + rtt_ms if payload_bits > 0 else 0.0)
     start_ms = stage_start(now_ms, state.device_free_ms[row, stream])
     if too_late(start_ms, ahead_ms, now_ms, stream, rules):
         cancel(slot, start_ms, state)
@@ -257,28 +261,34 @@ def send(lane: Lane, k: int, uplink_free_ms: FloatArray, world: World) -> tuple[
     rules, tasks, links, state, _, _ = world
     row, slot, task = lane.row, lane.first_slot + k, lane.first_task + k
     stream, option = tasks.stream[task], state.option[slot]
-    link = 0 if rules.shared else stream
+    edge = rules.ways.edge[stream, option]
+    link, rtt_ms = rules.ways.link[edge, stream], rules.ways.rtt_ms[edge]
     start_ms = stage_start(state.due_ms[slot], uplink_free_ms[link])
-    if too_late(start_ms, rules.edge_ms[stream, option] + rules.rtt_ms, tasks.arrival_ms[task], stream, rules):
+    if too_late(start_ms, rules.edge_ms[stream, option] + rtt_ms, tasks.arrival_ms[task], stream, rules):
         return start_ms, np.nan
     sent_ms = transfer(start_ms, rules.payload_bits[stream, option], links, row, link)
     uplink_free_ms[link] = sent_ms
-    return start_ms, half_way(sent_ms, rules.rtt_ms)
+    return start_ms, half_way(sent_ms, rtt_ms)
 
 
 @inlined
-def serve(lane: Lane, k: int, arrive_ms: float, worker_free_ms: FloatArray, world: World) -> tuple[float, float]:
-    """A task's turn at the edge: its start and when the answer is back, NaN when it is cancelled instead."""
+def serve(lane: Lane, k: int, arrive_ms: float, free_ms: FloatArray, world: World) -> tuple[float, float]:
+    """A task's turn at its edge: its start and when the answer is back, NaN when it is cancelled instead.
+
+    ``free_ms`` (W,) is of the workers of all edges.
+    """
     rules, tasks, _, state, _, _ = world
     slot, task = lane.first_slot + k, lane.first_task + k
     stream, option = tasks.stream[task], state.option[slot]
-    edge_ms = rules.edge_ms[stream, option]
+    edge, edge_ms = rules.ways.edge[stream, option], rules.edge_ms[stream, option]
+    rtt_ms, first, end = rules.ways.rtt_ms[edge], rules.ways.first_worker[edge], rules.ways.first_worker[edge + 1]
+    worker_free_ms = free_ms[first:end]
     start_ms = stage_start(arrive_ms, worker_free_ms[0])
-    if too_late(start_ms, half_way(edge_ms, rules.rtt_ms), tasks.arrival_ms[task], stream, rules):
+    if too_late(start_ms, half_way(edge_ms, rtt_ms), tasks.arrival_ms[task], stream, rules):
         return start_ms, np.nan
     served_ms = taken_ms(rules.needs.edge_ms[stream, state.column[slot]], tasks.edge_factor, task)
     end_ms = take_worker(worker_free_ms, arrive_ms, served_ms)
-    return start_ms, half_way(end_ms, rules.rtt_ms) + extra_ms(tasks, task, True)
+    return start_ms, half_way(end_ms, rtt_ms) + extra_ms(tasks, task, True)
 
 
 @inlined

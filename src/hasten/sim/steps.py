@@ -39,18 +39,24 @@ def observe(k: int, view: Shown, world: World) -> None:
         task = tasks.first[b] + k
         now, m = tasks.arrival_ms[task], tasks.stream[task]
         view.now_ms[a], view.stream[a] = now, m
-        device_free_ms, uplink_free_ms, worker_free_ms = visible_resources(lane_of(b, world), k, m, now, world)
+        device_free_ms, uplink_free_ms, worker_free_ms = visible_resources(lane_of(b, world), k, m, 0, now, world)
         view.device_wait_ms[a] = max(state.device_free_ms[b, m] - now, 0.0)
         view.uplink_wait_ms[a] = max(uplink_free_ms - now, 0.0)
         for w in range(len(worker_free_ms)):
             view.edge_wait_ms[a, w] = max(worker_free_ms[w] - now, 0.0)
         view.unseen_wait_ms[a] = unseen_wait_ms(b, m, world)
         if world.rules.from_devices:
-            view.rtt_ms[a] = planned_rtt_ms(b, m, world)
+            view.rtt_ms[a] = planned_rtt_ms(b, m, 0, world)
         for other in range(len(device_free_ms)):
             view.others_wait_ms[a, other] = max(device_free_ms[other] - now, 0.0)
         view.others_wait_ms[a, m] = view.device_wait_ms[a]
-        view.rate_bits_per_ms[a] = visible_rate(b, m, now, tasks.rate_factor[task], world)
+        view.rate_bits_per_ms[a] = visible_rate(b, m, 0, now, tasks.rate_factor[task], world)
+        for i in range(len(view.further_rate_bits_per_ms)):
+            _, uplink_free_ms, worker_free_ms = visible_resources(lane_of(b, world), k, m, i + 1, now, world)
+            view.further_uplink_wait_ms[i, a] = max(uplink_free_ms - now, 0.0)
+            for w in range(len(worker_free_ms)):
+                view.further_edge_wait_ms[i, a, w] = max(worker_free_ms[w] - now, 0.0)
+            view.further_rate_bits_per_ms[i, a] = visible_rate(b, m, i + 1, now, tasks.rate_factor[task], world)
 
 
 @compiled
@@ -63,40 +69,45 @@ def commit(k: int, row: IntArray, option: IntArray, predicts: bool, world: World
     for a in range(len(row)):
         chosen = option[a]
         if predicts and chosen != DROP:
-            waits = look(row[a], k, world)
+            edge = world.rules.ways.edge[world.tasks.stream[world.tasks.first[row[a]] + k], chosen]
+            waits = look(row[a], k, edge, world)
             chosen = unless_expired(row[a], k, chosen, waits, world)
         execute(row[a], k, chosen, world)
 
 
 @compiled
 def run_ranked(first_step: int, end_step: int, predicts: bool, ranked: Ranked, world: World) -> None:
-    """Let a ranking (``core.ranking``) decide the tasks of all rows from step ``first_step`` up to ``end_step``."""
+    """Let a ranking (``core.ranking``) decide the tasks of all rows from step ``first_step`` up to ``end_step``.
+
+    There is one edge.
+    """
     rules, tasks, _, _, _, _ = world
     for b in range(len(tasks.first)):
         for k in range(first_step, min(end_step, tasks.number[b])):
-            waits = look(b, k, world)
+            waits = look(b, k, 0, world)
             m = tasks.stream[tasks.first[b] + k]
-            option = best_ranked(m, waits, ranked, planned_rtt_ms(b, m, world), rules)
+            option = best_ranked(m, waits, ranked, planned_rtt_ms(b, m, 0, world), rules)
             if predicts and option != DROP:
                 option = unless_expired(b, k, option, waits, world)
             execute(b, k, option, world)
 
 
 @inlined
-def look(b: int, k: int, world: World) -> tuple[float, float, float, float, float]:
-    """What the timing law predicts from at a row's k-th decision: waits of device, uplink and edge, rate, round trip.
+def look(b: int, k: int, edge: int, world: World) -> tuple[float, float, float, float, float]:
+    """What the timing law predicts from at a row's k-th decision for an edge: waits of device, uplink and edge, rate,
+    round trip.
 
     What is to be waited for at the edge in any case counts with the round trip.
     """
     tasks, state = world.tasks, world.state
     task = tasks.first[b] + k
     now, m = tasks.arrival_ms[task], tasks.stream[task]
-    _, uplink_free_ms, worker_free_ms = visible_resources(lane_of(b, world), k, m, now, world)
+    _, uplink_free_ms, worker_free_ms = visible_resources(lane_of(b, world), k, m, edge, now, world)
     device_wait_ms = max(state.device_free_ms[b, m] - now, 0.0)
     uplink_wait_ms = max(uplink_free_ms - now, 0.0)
     edge_wait_ms = max(worker_free_ms[0] - now, 0.0)
-    rate = visible_rate(b, m, now, tasks.rate_factor[task], world)
-    rtt_ms = planned_rtt_ms(b, m, world) + unseen_wait_ms(b, m, world)
+    rate = visible_rate(b, m, edge, now, tasks.rate_factor[task], world)
+    rtt_ms = planned_rtt_ms(b, m, edge, world) + unseen_wait_ms(b, m, world)
     return device_wait_ms, uplink_wait_ms, edge_wait_ms, max(rate, DEAD_LINK_BITS_PER_MS), rtt_ms
 
 
@@ -146,7 +157,7 @@ def unless_expired(b: int, k: int, option: int, waits: tuple[float, float, float
         lane = lane_of(b, world)
         if expected_ms(lane, m, now_ms, option, believed_rtt_ms(b, m, world), world) <= rules.useful_ms[m]:
             return option
-        planned_ms = expected_ms(lane, m, now_ms, option, planned_rtt_ms(b, m, world), world)
+        planned_ms = expected_ms(lane, m, now_ms, option, planned_rtt_ms(b, m, 0, world), world)
         return STAY - option if planned_ms <= rules.useful_ms[m] else DROP
     device_wait_ms, uplink_wait_ms, edge_wait_ms, rate, _ = waits
     latency_ms = predict_latency(
@@ -157,7 +168,7 @@ def unless_expired(b: int, k: int, option: int, waits: tuple[float, float, float
         rules.payload_bits[m, option],
         rules.edge_ms[m, option],
         rate,
-        rules.rtt_ms,
+        rules.ways.rtt_ms[rules.ways.edge[m, option]],
     )
     return option if latency_ms <= rules.useful_ms[m] else DROP
 

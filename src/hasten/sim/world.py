@@ -6,10 +6,11 @@ from typing import NamedTuple
 
 import numpy as np
 
-from hasten.core.calibration import NODES
-from hasten.core.decision import Context, View
+from hasten.core.calibration import prior_shares
+from hasten.core.decision import Context, EdgeView, View
 from hasten.sim.arrays import BoolArray, FloatArray, IntArray, Links, Log, Rules, State, Tasks
 from hasten.sim.beliefs import StreamBeliefs
+from hasten.sim.ways import Ways
 
 
 class World(NamedTuple):
@@ -45,10 +46,42 @@ class Shown(NamedTuple):
     """Empty where it is the context's."""
     rate_bits_per_ms: FloatArray
     others_wait_ms: FloatArray
+    further_uplink_wait_ms: FloatArray
+    """(E - 1, A): of further edges; likewise the rate."""
+    further_edge_wait_ms: FloatArray
+    """(E - 1, A, W): W is the most workers of one of these; those that an edge has not are not shown."""
+    further_rate_bits_per_ms: FloatArray
 
 
-def shown(view: View) -> Shown:
-    """A view's own arrays, for a kernel to fill."""
+class FurtherEdges(NamedTuple):
+    """Room for what A decisions see of edges 1, 2, ...; arrays as in :class:`Shown`."""
+
+    uplink_wait_ms: FloatArray
+    edge_wait_ms: FloatArray
+    rate_bits_per_ms: FloatArray
+
+    def seen(self, ways: Ways) -> tuple[EdgeView, ...]:
+        """The part of a view that shows them."""
+        workers = np.diff(ways.first_worker)[1:].tolist()
+        return tuple(
+            EdgeView(self.uplink_wait_ms[i], self.edge_wait_ms[i, :, :own], self.rate_bits_per_ms[i], float(rtt_ms))
+            for i, (own, rtt_ms) in enumerate(zip(workers, ways.rtt_ms[1:], strict=True))
+        )
+
+
+def further_edges(ways: Ways, rows: int) -> FurtherEdges:
+    """Room for ``rows`` decisions."""
+    further = len(ways.rtt_ms) - 1
+    most = int(np.diff(ways.first_worker)[1:].max(initial=0))
+    return FurtherEdges(np.zeros((further, rows)), np.zeros((further, rows, most)), np.zeros((further, rows)))
+
+
+NO_FURTHER = FurtherEdges(np.zeros((0, 0)), np.zeros((0, 0, 0)), np.zeros((0, 0)))
+
+
+def shown(view: View, room: FurtherEdges | None = None) -> Shown:
+    """A view's own arrays, for a kernel to fill; ``room`` is that of its further edges."""
+    room = NO_FURTHER if room is None else room
     assert view.unseen_wait_ms is not None  # the simulator makes its views with it
     return Shown(
         row=view.row,
@@ -61,13 +94,17 @@ def shown(view: View) -> Shown:
         rtt_ms=np.zeros(0) if view.rtt_ms is None else view.rtt_ms,
         rate_bits_per_ms=view.rate_bits_per_ms,
         others_wait_ms=view.others_wait_ms,
+        further_uplink_wait_ms=room.uplink_wait_ms,
+        further_edge_wait_ms=room.edge_wait_ms,
+        further_rate_bits_per_ms=room.rate_bits_per_ms,
     )
 
 
-def new_view(row: IntArray, context: Context) -> View:
-    """A view of these rows, to be filled."""
+def new_view(row: IntArray, context: Context, ways: Ways) -> tuple[View, Shown]:
+    """A view of these rows, and its arrays to be filled."""
     rows = len(row)
-    return View(
+    room = further_edges(ways, rows)
+    view = View(
         row=row.copy(),
         now_ms=np.zeros(rows),
         stream=np.zeros(rows, dtype=np.int64),
@@ -77,9 +114,11 @@ def new_view(row: IntArray, context: Context) -> View:
         unseen_wait_ms=np.zeros(rows),
         rate_bits_per_ms=np.zeros(rows),
         others_wait_ms=np.zeros((rows, context.streams)),
-        kept_share=np.ones((rows, 2, NODES)),
+        kept_share=prior_shares(len(ways.rtt_ms))[None].repeat(rows, axis=0),
         rtt_ms=np.full(rows, context.rtt_ms) if context.from_devices else None,
+        further_edges=room.seen(ways),
     )
+    return view, shown(view, room)
 
 
 class Told(NamedTuple):
