@@ -43,6 +43,8 @@ class OfflinePlan:
     """(N,): option index of each task in its stream's row of ``scenario.options``, or DROP."""
     decisions: IntArray
     """(N, 2): the same as (exit, partition) pairs; a dropped task is (0, 0)."""
+    edge: IntArray
+    """(N,): which edge the rest of each task is sent to; 0 also for local options and dropped tasks."""
     seconds: float
     """Wall-clock time of the solution."""
     method: str
@@ -100,6 +102,7 @@ def make_plan(
         optimal=upper_bound - gain <= PROVEN_GAP,
         option=option,
         decisions=scenario.options.pairs(realization.stream, option),
+        edge=np.where(option == DROP, 0, scenario.options.edge[realization.stream, np.maximum(option, 0)]),
         seconds=seconds,
         method=method,
         reason=reason,

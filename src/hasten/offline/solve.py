@@ -2,7 +2,8 @@
 
 The exact label-setting search holds for grant order with any topology, workers and rates, and for a single stream
 in every order (all coincide). Under ready order with several streams a task that is sent earlier may overtake and
-delay others, which breaks dominance: there the answer is a plan with a bound.
+delay others, which breaks dominance: there the answer is a plan with a bound. So it is where devices choose among
+several edges.
 """
 
 from __future__ import annotations
@@ -85,10 +86,11 @@ def solve_offline(
     check_scenario(scenario, "solve_offline")
     if scenario.noise != "none":
         raise InputError(scenario.name, "noise", scenario.noise, "none, to be solved: a plan knows times as profiled")
-    scenario.need_one_edge("the solver")
     _warn_of_batches(scenario)
     limit = TimeLimit(time_limit_s)
     realization = scenario.realize(seed)
+    if len(scenario.every_edge) > 1:
+        return _solve_several_edges(scenario, realization, limit)
     with limit.paused():
         compile_exact(scenario, realization)
     with signals_cancel(limit):
@@ -105,6 +107,24 @@ def solve_offline(
             found = _solve_bounded(scenario, realization, limit, found)
     verify(scenario, realization, found, at_once)
     return found
+
+
+def _solve_several_edges(scenario: Scenario, realization: Realization, limit: TimeLimit) -> OfflinePlan:
+    """A plan and a bound where devices choose among several edges."""
+    from hasten.offline.several_edges import solve_several_edges, warm_up
+
+    if realization.tasks == 0:
+        return make_plan(scenario, realization, Found(all_dropped(0), 0.0, 0.0, "exact"), limit.spent_s, "no tasks")
+    with limit.paused():
+        warm_up(scenario, realization)
+    with signals_cancel(limit):
+        at_once = incumbent(scenario, realization)
+        found = solve_several_edges(scenario, realization, limit, at_once)
+    why = WHY_STOPPED["interrupted"] if limit.cancelled else "with several edges a plan is only bounded"
+    plan = make_plan(scenario, realization, found, limit.spent_s, why)
+    plan = plan if not plan.optimal else replace(plan, reason="")
+    verify(scenario, realization, plan, at_once)
+    return plan
 
 
 def _warn_of_batches(scenario: Scenario) -> None:

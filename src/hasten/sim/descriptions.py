@@ -1,4 +1,4 @@
-"""What became of the tasks of runs that have ended, compiled."""
+"""What became of the tasks of runs that have ended."""
 
 from __future__ import annotations
 
@@ -7,9 +7,11 @@ import numpy as np
 from hasten.core.compiled import compiled, inlined
 from hasten.core.gain import task_gain
 from hasten.core.options import DROP
-from hasten.sim.arrays import NOBODY
+from hasten.core.scenario import Scenario
+from hasten.sim.arrays import NOBODY, FloatArray, IntArray, State
 from hasten.sim.beliefs import ANSWERED_BY, CUT, STAYS_BY
 from hasten.sim.device_jobs import worth_of
+from hasten.sim.needs import pack_needs
 from hasten.sim.stages import earned
 from hasten.sim.world import Ends, OptionFacts, World
 
@@ -55,3 +57,18 @@ def describe_rescued(task: int, m: int, world: World, ends: Ends) -> None:
         ends.pair[task, 0], ends.pair[task, 1] = finishes.exit[m, 0, stays_by], finishes.after_block[m, 0, stays_by]
     if way != NOBODY:
         ends.accuracy[task], ends.exit[task] = finishes.accuracy[m, mark[CUT], way], finishes.exit[m, mark[CUT], way]
+
+
+def device_energy_mj(scenario: Scenario, stream: IntArray, state: State) -> FloatArray | None:
+    """Device energy of each task (T,): computing where the device served it, sending where the uplink carried it."""
+    options = scenario.options
+    if np.all(np.isnan(options.energy_mj)):
+        return None
+    chosen = np.maximum(state.option, 0)
+    radio_uj_per_byte = np.array([s.profile.radio_uj_per_byte or 0.0 for s in scenario.devices])
+    needs, spent_mj = pack_needs(options), options.energy_mj
+    if options.stops is not None:
+        chosen, spent_mj = np.maximum(state.column, 0), options.stops.energy_mj.reshape(len(spent_mj), -1)
+    radio_mj = radio_uj_per_byte[stream] * needs.payload_bits[stream, chosen] / 8000.0
+    energy_mj = spent_mj[stream, chosen] - np.where(state.sent, 0.0, radio_mj)
+    return np.where((state.option == DROP) | ~np.isfinite(state.device_done_ms), 0.0, energy_mj)

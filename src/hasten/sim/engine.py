@@ -26,7 +26,6 @@ from hasten.sim.arrays import (
     BoolArray,
     FloatArray,
     IntArray,
-    State,
     new_log,
     new_state,
     pack_links,
@@ -35,9 +34,8 @@ from hasten.sim.arrays import (
     pack_tasks,
 )
 from hasten.sim.beliefs import new_beliefs
-from hasten.sim.descriptions import describe
+from hasten.sim.descriptions import describe, device_energy_mj
 from hasten.sim.finishes import finishes_of
-from hasten.sim.needs import pack_needs
 from hasten.sim.promises import Promises, new_promises, pack_expected, promise, recall, run_expected
 from hasten.sim.steps import collect, commit, finish, observe, pass_time, restart, run_plan, run_ranked
 from hasten.sim.world import Ends, OptionFacts, Told, World, new_view
@@ -254,7 +252,7 @@ def _results(scheduler: str, batch: _Batch, realizations: Sequence[Realization],
     accuracy = options.accuracy if stops is None else stops.accuracy.reshape(len(stops.accuracy), -1)
     describe(OptionFacts(options.exit, options.partition, accuracy), batch.world, ends)
     deadline_ms = batch.world.rules.deadline_ms[tasks.stream]
-    energy_mj = _energy_mj(scenario, tasks.stream, state)
+    energy_mj = device_energy_mj(scenario, tasks.stream, state)
     edge = np.where(state.option == DROP, 0, options.edge[tasks.stream, np.maximum(state.option, 0)])
     results = []
     for b, realization in enumerate(realizations):
@@ -287,18 +285,3 @@ def _edge_share(scenario: Scenario, edge: IntArray, sent: BoolArray) -> dict[str
     names = [way.name for way in scenario.every_edge]
     tasks = max(len(edge), 1)
     return {name: float((sent & (edge == e)).sum() / tasks) for e, name in enumerate(names)} if len(names) > 1 else {}
-
-
-def _energy_mj(scenario: Scenario, stream: IntArray, state: State) -> FloatArray | None:
-    """Device energy of each task (T,): computing where the device served it, sending where the uplink carried it."""
-    options = scenario.options
-    if np.all(np.isnan(options.energy_mj)):
-        return None
-    chosen = np.maximum(state.option, 0)
-    radio_uj_per_byte = np.array([s.profile.radio_uj_per_byte or 0.0 for s in scenario.devices])
-    needs, spent_mj = pack_needs(options), options.energy_mj
-    if options.stops is not None:
-        chosen, spent_mj = np.maximum(state.column, 0), options.stops.energy_mj.reshape(len(spent_mj), -1)
-    radio_mj = radio_uj_per_byte[stream] * needs.payload_bits[stream, chosen] / 8000.0
-    energy_mj = spent_mj[stream, chosen] - np.where(state.sent, 0.0, radio_mj)
-    return np.where((state.option == DROP) | ~np.isfinite(state.device_done_ms), 0.0, energy_mj)

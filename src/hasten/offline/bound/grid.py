@@ -151,7 +151,7 @@ def make_grid(
         workers=scenario.edge.workers,
         sent_bits=np.zeros((len(realization.rates), 0))
         if steady
-        else _sent_bits(realization.rates, origin, cells, cell_ms),
+        else sent_bits_of(realization.rates, origin, cells, cell_ms),
     )
 
 
@@ -183,7 +183,7 @@ def _usable(table: OptionTable, send_ms: FloatArray, useful_ms: FloatArray, scen
     return usable & (table.worth > scenario.gain.terms().late_gain)
 
 
-def _sent_bits(rates: tuple[RateTrace, ...], origin: int, cells: int, cell_ms: float) -> FloatArray:
+def sent_bits_of(rates: tuple[RateTrace, ...], origin: int, cells: int, cell_ms: float) -> FloatArray:
     """(links, cells + 1): the integral of each link's rate up to the start of each cell."""
     times_ms = cell_ms * (origin + np.arange(cells + 1))
     sent = np.empty((len(rates), cells + 1))

@@ -9,7 +9,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from hasten.core.decision import Context
+from hasten.core.decision import Context, EdgeChoosing
 from hasten.core.options import DROP, OptionTable
 from hasten.core.ranking import RankedScheduler, Ranking, rank_bonus_ms
 from hasten.core.scenario import Realization, Scenario
@@ -22,11 +22,12 @@ def incumbent(scenario: Scenario, realization: Realization) -> IntArray:
     """The rule's decisions (N,) as executed: columns of ``scenario.options``, or DROP."""
     result = simulate_realizations(scenario, _LargestGain(), [realization])[0]
     column = _column_of(scenario.options)
-    chosen: IntArray = column[realization.stream, result.decisions[:, 0], result.decisions[:, 1]]
+    edge = np.zeros(realization.tasks, dtype=np.int64) if result.edge is None else result.edge
+    chosen: IntArray = column[edge, realization.stream, result.decisions[:, 0], result.decisions[:, 1]]
     return chosen
 
 
-class _LargestGain(RankedScheduler):
+class _LargestGain(RankedScheduler, EdgeChoosing):
     """The useful option of the largest gain, ties to the earliest finish."""
 
     name = "incumbent"
@@ -44,8 +45,9 @@ class _LargestGain(RankedScheduler):
 
 
 def _column_of(options: OptionTable) -> IntArray:
-    """(M, exits + 1, partitions + 1): the column of each pair of a stream, DROP for (0, 0) and what does not exist."""
-    column = np.full((options.streams, options.exit.max() + 1, options.partition.max() + 1), DROP)
+    """(E, M, exits + 1, partitions + 1): the column of a stream's pair at an edge, DROP for (0, 0) and what is not."""
+    edges, exits, cuts = options.edge.max() + 1, options.exit.max() + 1, options.partition.max() + 1
+    column = np.full((edges, options.streams, exits, cuts), DROP)
     for m, count in enumerate(options.count):
-        column[m, options.exit[m, :count], options.partition[m, :count]] = np.arange(count)
+        column[options.edge[m, :count], m, options.exit[m, :count], options.partition[m, :count]] = np.arange(count)
     return column
