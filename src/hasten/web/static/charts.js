@@ -120,7 +120,8 @@ export class Charts {
       const plot = new uPlot({ width: node.clientWidth || 300, height: 100, legend: { live: true }, cursor: { points: { size: 7 }, y: false }, ...given }, given.series.map(() => []), node);
       made = { plot };
       this.plots.set(id, made);
-      requestAnimationFrame(() => fit(made, node)); // once more: a legend finds its size when it is laid out
+      // Again whenever the legend has another size: it is laid out late, and its texts change.
+      new ResizeObserver(() => requestAnimationFrame(() => fit(made, node))).observe(node.querySelector(".u-legend"));
     }
     fit(made, node);
     return made;
