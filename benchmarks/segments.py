@@ -297,7 +297,7 @@ def main() -> None:
     parser.add_argument("--architectures", action="store_true")
     parser.add_argument("--only", default="", help="Some of the architectures, by name, comma-separated.")
     parser.add_argument("--rounds", type=int, default=200)
-    parser.add_argument("--seconds", type=float, default=8.0, help="Most for the rounds of one network, about.")
+    parser.add_argument("--seconds", type=float, default=5.0, help="Most for the rounds of one network, about.")
     arguments = parser.parse_args()
     load = os.getloadavg()[0] if hasattr(os, "getloadavg") else float("nan")
     print(
