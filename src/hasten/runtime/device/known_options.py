@@ -53,12 +53,16 @@ class KnownOptions:
     @property
     def device_ms(self) -> FloatArray:
         """(J,): on the device now, building of segments that are not held included."""
+        if len(self._times) == 1:
+            return self._times[0].device_ms
         self._device = self._joined(self._device, [times.device_ms for times in self._times])
         return self._device[1]
 
     @property
     def edge_ms(self) -> FloatArray:
         """(J,): at work at the edge now."""
+        if len(self._times) == 1:
+            return self._times[0].edge_ms
         self._edge = self._joined(self._edge, [times.edge_ms for times in self._times])
         return self._edge[1]
 
@@ -68,7 +72,7 @@ class KnownOptions:
         """What is known at each edge as one, made anew only where a part was."""
         if all(one is other for one, other in zip(known[0], parts, strict=False)) and known[0]:
             return known
-        return parts, np.concatenate(parts)[self._place] if len(parts) > 1 else parts[0]
+        return parts, np.concatenate(parts)[self._place]
 
     def option(self, edge: int, exit_: int, partition: int) -> int:
         """The option that computes up to ``partition`` here, and from there to an exit at this edge."""
