@@ -76,6 +76,7 @@ def collect(scheduler: str, seed: int, streams: Sequence[StreamLog], gain: Gain)
         energy_mj=None if np.all(np.isnan(energy_mj)) else energy_mj,
         correct=np.array(quality, dtype=np.float64) if quality and None not in quality else None,
         answered_exit=answered,
+        edge=np.array([r["edge"] for r in records], dtype=np.int64) if edges > 1 else None,
         promised=np.array([r.get("promised") for r in records], dtype=float),
         notes=_notes(records),
     )
