@@ -74,7 +74,10 @@ def simulated_round(scenario: Scenario, result: Result) -> TracedRound:
 def require_times(scenario: Scenario) -> None:
     """Raise an :class:`InputError` where simulated tasks have no times of stages."""
     if scenario.view.kind == "device":
-        expected = "fresh, or a run in virtual time: what devices finish by themselves the simulator keeps no times of"
+        expected = (
+            "fresh; for what devices finish by themselves run it in virtual time, hasten conform --virtual --out DIR, "
+            "then hasten trace DIR"
+        )
         raise InputError(scenario.name, "view.kind", "device", expected)
 
 
