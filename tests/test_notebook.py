@@ -31,9 +31,9 @@ def test_it_runs_and_is_stored_with_what_comes_out():
     NotebookClient(fresh, timeout=270, resources={"metadata": {"path": str(NOTEBOOK.parent)}}).execute()
     assert kinds(fresh) == kinds(stored)
     (solving,) = (cell for cell in fresh.cells if "solve_offline" in cell.source)
-    (bar,) = filter(is_bar, solving.outputs)
-    assert bar.data["text/html"].startswith('<progress value="1.000"></progress>')
-    assert "solving: plan and bound" in bar.data["text/plain"]
+    for bar in filter(is_bar, solving.outputs):  # none where solving takes no half a second
+        assert bar.data["text/html"].startswith('<progress value="1.000"></progress>')
+        assert "solving: plan and bound" in bar.data["text/plain"]
     assert sum("image/png" in kind for kind in kinds(stored)) == 4
     greedy = next(
         out.text for cell in stored.cells if cell.cell_type == "code" for out in cell.outputs if "text" in out

@@ -35,6 +35,7 @@ EXTRAS = {
     "otel": ("opentelemetry-sdk", "opentelemetry-exporter-otlp-proto-http"),
     "oip": ("grpcio", "protobuf", "starlette", "uvicorn"),
     "fast": ("uvloop",),
+    "serve": ("ray",),
 }
 """What each extra of the installation brings."""
 SLEEPS, SLEEP_MS, LATE_MS = 50, 1.0, 1.0

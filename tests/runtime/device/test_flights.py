@@ -18,8 +18,9 @@ def test_an_edge_with_more_workers_may_answer_a_later_frame_first(package, clock
     """Also when it has got them since the device came."""
     backlogs = MagicMock()
     beliefs = SimpleNamespace(
-        link=MagicMock(knows_clock=False), edge=MagicMock(), backlogs=backlogs, overheads=MagicMock()
-    )
+        link=MagicMock(knows_clock=False), edge=MagicMock(), backlogs=backlogs, overheads=MagicMock(),
+        offload=SimpleNamespace(profiled_ms=0.0),
+    )  # fmt: skip
     flights = Flights(clock, beliefs, MagicMock(), package.manifest.cuts, (False, False), lambda task: None)
     for number in (1, 2):
         flights.send(MagicMock(), b"", 0, 2, math.inf, MagicMock(name=str(number)), 1.0, None)
