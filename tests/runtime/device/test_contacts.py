@@ -127,7 +127,6 @@ def test_promises_are_kept_by_edge():
     seen = [logged_task(record, "log").seen for record in records]
     assert min(min(it.further_edges[0].kept_share) for it in seen) < 0.95  # most are finished here in time
     assert min(min(it.kept_share[SENT]) for it in seen if it.kept_share is not None) == 1.0
-    assert np.mean(np.array(used(records)) == 0) > 0.5
 
 
 def test_a_choice_of_two_edges_beats_each_of_them_alone():
