@@ -13,6 +13,7 @@ import pytest
 from virtual_cases import offloaded, profile, run, told
 
 from hasten.core.arrivals import PeriodicArrivals, PoissonArrivals
+from hasten.core.decision import Observer
 from hasten.core.gain import OnTimeAccuracy
 from hasten.runtime.device.settings import AgentSettings
 from hasten.runtime.device.sources import Frames, arrival_times
@@ -253,3 +254,24 @@ def test_a_tally_is_the_summary_of_the_same_records():
             assert found[key] == pytest.approx(value, abs=0.01), key
         else:
             assert found[key] == pytest.approx(value, abs=1e-9), key
+
+
+def test_a_scheduler_that_learns_hears_every_outcome_once():
+    class Learner(Observer):
+        name = "learner"
+
+        def reset(self, context):
+            self.fixed = make_scheduler("fixed:4,0")
+            self.fixed.reset(context)
+            self.heard = []
+
+        def decide(self, view):
+            return self.fixed.decide(view)
+
+        def observe(self, outcomes):
+            self.heard += outcomes.latency_ms.tolist()
+
+    learner = Learner()
+    records, _ = run(scheduler=learner, tasks=5)
+    latencies = [record["latency_ms"] for record in records]
+    assert learner.heard == pytest.approx(latencies[:4], abs=1e-3)  # the last has no later decision

@@ -11,12 +11,12 @@ import hashlib
 import json
 import sqlite3
 from collections.abc import Iterable, Mapping
-from importlib.metadata import version
 from pathlib import Path
 from types import TracebackType
 from typing import Any
 
 from hasten.core.errors import InputError
+from hasten.core.version import own_version
 
 CACHE_SCHEMA = "hasten.cells/5"
 """Raised when simulator, solver, schedulers or learner change what they answer: old results are then left unused."""
@@ -26,7 +26,7 @@ AT_ONCE = 500
 
 def result_key(kind: str, **facts: Any) -> str:
     """The key of a result of some kind that follows from ``facts`` (plain data), this hasten and this schema."""
-    text = json.dumps([CACHE_SCHEMA, version("hasten"), kind, facts], sort_keys=True)
+    text = json.dumps([CACHE_SCHEMA, own_version(), kind, facts], sort_keys=True)
     return hashlib.sha256(text.encode()).hexdigest()[:32]
 
 

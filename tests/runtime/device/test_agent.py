@@ -10,7 +10,7 @@ import time
 import numpy as np
 import pytest
 
-from hasten.core.decision import Decision, Observer
+from hasten.core.decision import Decision
 from hasten.core.errors import InputError
 from hasten.runtime.device.agent import DeviceAgent
 from hasten.runtime.device.device_times import DeviceTimes
@@ -278,27 +278,6 @@ def test_a_task_too_late_at_its_turn_is_cancelled(package):
     records = {r["task"]: r for r in asyncio.run(run())}
     assert (records[0]["outcome"], records[0]["reason"]) == ("late", "answered")
     assert (records[1]["outcome"], records[1]["reason"]) == ("late", "cancelled_device")
-
-
-def test_a_scheduler_that_learns_hears_every_outcome_once(package):
-    class Learner(Observer):
-        name = "learner"
-
-        def reset(self, context):
-            self.fixed = make_scheduler("fixed:2,1")
-            self.fixed.reset(context)
-            self.heard = []
-
-        def decide(self, view):
-            return self.fixed.decide(view)
-
-        def observe(self, outcomes):
-            self.heard += outcomes.latency_ms.tolist()
-
-    learner = Learner()
-    play(package, answers, scheduler=learner, tasks=5, gap_ms=50.0)
-    assert len(learner.heard) == 4  # the last has no later decision
-    assert all(0 < latency < math.inf for latency in learner.heard)
 
 
 def test_the_view_is_that_of_the_protocol(package):
