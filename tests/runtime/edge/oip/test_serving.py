@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import contextlib
 import http.client
 import json
 import shutil
 import socket
 import ssl
 import subprocess
+import threading
 from types import SimpleNamespace
 
 import grpc as grpcio
@@ -21,6 +21,7 @@ from tritonclient.utils import InferenceServerException
 
 import hasten as hs
 from hasten.core.errors import InputError
+from hasten.runtime.edge.oip import serving
 from hasten.runtime.edge.oip.asking import AskError, Trouble
 from hasten.runtime.edge.oip.door import InferenceDoor
 from hasten.runtime.edge.oip.http import JSON_LENGTH
@@ -292,27 +293,106 @@ def test_a_message_that_is_too_large_is_refused_by_grpc(edge):
         assert refused.value.status() == "StatusCode.RESOURCE_EXHAUSTED"
 
 
-def test_a_larger_package_that_comes_later_may_be_asked_for_over_grpc(package, wide):
-    """A server of gRPC's has one limit for all its life, so it is another one afterwards, at the same port."""
-    frame = frame_of(wide)["input"]
+def asked_of_wide(channel, frame):
+    """Logits of the larger package, over gRPC."""
     request = triton_grpc.service_pb2.ModelInferRequest(model_name="wide")
     request.inputs.add(name="input", datatype="UINT8", shape=list(frame.shape))
     request.raw_input_contents.append(frame.tobytes())
+    call = channel.unary_unary("/inference.GRPCInferenceService/ModelInfer")
+    told = call(request.SerializeToString(), timeout=20, wait_for_ready=True)
+    answer = triton_grpc.service_pb2.ModelInferResponse.FromString(told)
+    return np.frombuffer(answer.raw_output_contents[0], np.float32)
+
+
+def asked_until_told(channel, frame):
+    """The same, while the port is opened anew."""
+    for _ in range(100):
+        try:
+            return asked_of_wide(channel, frame)
+        except grpcio.RpcError as error:
+            assert error.code() is not grpcio.StatusCode.DEADLINE_EXCEEDED
+    raise AssertionError("gRPC's port did not open again")
+
+
+def test_a_larger_package_that_comes_later_may_be_asked_for_over_grpc(package, wide):
+    """A server of gRPC's has one limit for all its life, so it is another one afterwards, at the same port."""
+    frame = frame_of(wide)["input"]
     with (
         hs.Edge([package], port=0, oip="127.0.0.1:0") as edge,
         grpcio.insecure_channel(edge.addresses["oip grpc"]) as channel,
     ):
-        call = channel.unary_unary("/inference.GRPCInferenceService/ModelInfer")
         with pytest.raises(grpcio.RpcError, match="larger than max"):
-            call(request.SerializeToString(), timeout=20)
+            asked_of_wide(channel, frame)
         edge.add_package(wide)
-        for _ in range(100):
-            with contextlib.suppress(grpcio.RpcError):  # while the port is opened anew
-                told = call(request.SerializeToString(), timeout=20, wait_for_ready=True)
-                break
-    answer = triton_grpc.service_pb2.ModelInferResponse.FromString(told)
-    wanted = Executor(wide).outputs(0, 2, [frame])["logits"]
-    np.testing.assert_array_equal(np.frombuffer(answer.raw_output_contents[0], np.float32), wanted)
+        got = asked_until_told(channel, frame)
+    np.testing.assert_array_equal(got, Executor(wide).outputs(0, 2, [frame])["logits"])
+
+
+def test_a_port_that_does_not_open_again_is_told_once_and_tried_on(package, wide, monkeypatch, caplog):
+    monkeypatch.setattr(serving, "BIND_EVERY_S", 0.001)
+    monkeypatch.setattr(serving, "BIND_SELDOM_S", 0.004)
+    caplog.set_level("INFO")
+    frame, bind, tried = frame_of(wide)["input"], serving.OipServer._bind, []
+
+    def unreadable(self, server, place):
+        tried.append(place.port)
+        if len(tried) < 6:
+            raise PermissionError("key.pem")
+        return bind(self, server, place)
+
+    with hs.Edge([package], port=0, oip="127.0.0.1:0") as edge:
+        monkeypatch.setattr(serving.OipServer, "_bind", unreadable)
+        edge.add_package(wide)
+        with grpcio.insecure_channel(edge.addresses["oip grpc"]) as channel:
+            assert len(asked_until_told(channel, frame)) == 5
+    assert len(tried) >= 6
+    assert [text for text in caplog.messages if "not open yet" in text] == [
+        "edge: gRPC's port is not open yet: PermissionError: key.pem"
+    ]
+
+
+@pytest.fixture
+def threads(monkeypatch):
+    """The doors' threads; each goes on from having opened only when it is waited for at the end."""
+    made, closing = [], threading.Event()
+
+    class Opened(threading.Event):
+        def set(self):
+            super().set()
+            closing.wait(20)
+
+    class Waited(threading.Thread):
+        def __init__(self, **how):
+            super().__init__(**how)
+            made.append(self)
+
+        def join(self, timeout=None):
+            closing.set()
+            super().join(timeout)
+
+    monkeypatch.setattr(serving, "threading", SimpleNamespace(Event=Opened, Thread=Waited))
+    return made
+
+
+def test_a_door_that_is_closed_as_soon_as_it_is_open_ends(package, threads):
+    with hs.Edge([package], port=0, oip="127.0.0.1:0"):
+        pass
+    assert [thread.is_alive() for thread in threads] == [False]
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
+def test_where_http_dies_grpc_ends_too_and_the_edge_goes_on(package, wide, threads, monkeypatch):
+    async def dies(self, sockets):
+        raise OSError("key.pem")
+
+    monkeypatch.setattr(serving.uvicorn.Server, "serve", dies)
+    with hs.Edge([package], port=0, oip="127.0.0.1:0") as edge:
+        threads[0].join(20)
+        assert not threads[0].is_alive()
+        host, port = edge.addresses["oip grpc"].split(":")
+        with pytest.raises(ConnectionRefusedError):
+            socket.create_connection((host, int(port)), timeout=5)
+        assert edge.add_package(wide) == wide.digest
 
 
 def test_other_bytes_than_protobuf_are_a_wrong_request(edge):

@@ -7,6 +7,7 @@ import contextlib
 import ssl
 import threading
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import grpc
@@ -28,8 +29,14 @@ END_S = 0.5
 MAX_CONNECTIONS = 256
 MAX_CALLS = 64
 """Of gRPC at a time; fewer where they are large."""
-BIND_EVERY_S = 0.02
-"""Where gRPC's port is opened anew, it is tried so often until the system lets it go."""
+BIND_EVERY_S, BIND_SELDOM_S = 0.02, 1.0
+"""Where gRPC's port is opened anew, it is tried so often until the system lets it go; ever more seldom, at last so."""
+
+
+def _set_from_outside(loop: asyncio.AbstractEventLoop, event: asyncio.Event) -> None:
+    """Set an event of a loop in another thread, if that still runs."""
+    with contextlib.suppress(RuntimeError):
+        loop.call_soon_threadsafe(event.set)
 
 
 class _Prompt(H11Protocol):
@@ -62,7 +69,7 @@ class OipServer:
 
     def __init__(self, place: ListenPlace, edge: EdgeServer, tls: TlsFiles | None = None) -> None:
         self._door, self._admits, self._tls = InferenceDoor(edge.core, edge.quota), edge.admits, tls
-        self._services = edge.core.services
+        self._services, self._notes = edge.core.services, edge.core.notes
         if place.port == 65535:
             raise InputError("oip", "port", place.port, "at most 65534: gRPC is at the next")
         self._sockets = listen(place.host, place.port)
@@ -111,40 +118,44 @@ class OipServer:
         asyncio.run(self._serve(place))
 
     async def _serve(self, place: ListenPlace) -> None:
-        loop, grown = asyncio.get_running_loop(), asyncio.Event()
+        loop, grown, ending = asyncio.get_running_loop(), asyncio.Event(), asyncio.Event()
         try:
             self._grpc_bytes = self._most_bytes()
-            self._grpc_server = await self._opened_grpc(ListenPlace(place.host, self._grpc_port(place)))
-            self._services.on_added = lambda: loop.call_soon_threadsafe(grown.set)
+            await self._open_grpc(ListenPlace(place.host, self._grpc_port(place)))
+            self._services.on_added = partial(_set_from_outside, loop, grown)
+            self._end_grpc = partial(_set_from_outside, loop, ending)
         except Exception as error:  # whatever it is, who opens the door must hear of it
             self._error = error
             return
         finally:
-            self._opened.set()
-        ending = asyncio.Event()
-        self._end_grpc = lambda: loop.call_soon_threadsafe(ending.set)
+            self._opened.set()  # from now on it may be closed
+        serving_grpc = asyncio.create_task(self._serve_grpc(grown, ending))
+        try:
+            await self._web.serve(sockets=self._sockets)
+        finally:  # gRPC ends with HTTP, whatever ended that; both at the same time where the door is closed
+            ending.set()
+            await serving_grpc
+
+    async def _serve_grpc(self, grown: asyncio.Event, ending: asyncio.Event) -> None:
         keeping = asyncio.create_task(self._keep_large_enough(grown))
+        await ending.wait()
+        self._services.on_added = lambda: None
+        keeping.cancel()
+        await self._grpc_server.stop(END_S)
 
-        async def serve_grpc() -> None:
-            await ending.wait()
-            self._services.on_added = lambda: None
-            keeping.cancel()
-            await self._grpc_server.stop(END_S)
-
-        await asyncio.gather(self._web.serve(sockets=self._sockets), serve_grpc())  # both end at the same time
-
-    async def _opened_grpc(self, place: ListenPlace) -> Any:
-        """A server of gRPC's that takes requests as large as any package now in service can need."""
+    async def _open_grpc(self, place: ListenPlace) -> None:
+        """Open a server of gRPC's that takes requests as large as any package now in service can need."""
         server = grpc.aio.server(options=self._options(), maximum_concurrent_rpcs=self._most_calls())
         server.add_generic_rpc_handlers(tuple(GrpcDoor(self._door, self._admits).handlers()))
         self.grpc = ListenPlace(place.host, self._bind(server, place))
+        self._grpc_server = server  # before anything is waited for: it has the port, and must be stopped
         await server.start()
-        return server
 
     async def _keep_large_enough(self, grown: asyncio.Event) -> None:
         """Open gRPC's port anew when a package has come that needs more: a server's limit stays what it was.
 
-        What is under way is answered; clients connect again by themselves.
+        What is under way is answered if that takes no longer than ``END_S``, and cancelled otherwise; clients connect
+        again by themselves.
         """
         while True:
             await grown.wait()
@@ -153,12 +164,21 @@ class OipServer:
                 continue
             self._grpc_bytes = self._most_bytes()
             ending = asyncio.create_task(self._grpc_server.stop(END_S))
-            while True:
-                await asyncio.sleep(BIND_EVERY_S)
-                with contextlib.suppress(InputError):
-                    self._grpc_server = await self._opened_grpc(self.grpc)
-                    break
+            await self._open_grpc_again()
             await ending
+
+    async def _open_grpc_again(self) -> None:
+        """At the same port, tried until it succeeds; it is told once if that takes long."""
+        pause_s, told = BIND_EVERY_S, False
+        while True:
+            await asyncio.sleep(pause_s)
+            try:
+                return await self._open_grpc(self.grpc)
+            except Exception as error:  # whatever it is, it may pass, and HTTP is served meanwhile
+                pause_s = min(2.0 * pause_s, BIND_SELDOM_S)
+                if pause_s == BIND_SELDOM_S and not told:
+                    told = True
+                    self._notes.tell("oip", f"edge: gRPC's port is not open yet: {type(error).__name__}: {error}")
 
     def _grpc_port(self, place: ListenPlace) -> int:
         return place.port + 1 if place.port else 0
