@@ -69,6 +69,7 @@ def test_what_was_written_can_be_read() -> None:
     several, plain = of(way("a"), way("b")), scenario_from(document(uplink=way("a")["uplink"]))
     again = scenario_from(several.model_dump(mode="json", by_alias=True))
     assert again.edges == several.edges and again.uplink == several.uplink
+    assert scenario_from({**document(), "edges": several.edges}).uplink == several.uplink
     assert "edges" not in plain.model_dump() and "uplink" not in several.model_dump()
 
 

@@ -1,8 +1,11 @@
 """Charts of runs show the numbers of the results."""
 
+from pathlib import Path
+
 import numpy as np
 from report_results import result, scenario
 
+from hasten.core.scenario import load_scenario
 from hasten.report.run_charts import accuracy_chart, choices_chart, latency_chart, rates_chart
 
 
@@ -40,3 +43,8 @@ def test_on_time_accuracy_in_windows():
 def test_the_links_rate():
     chart = rates_chart(scenario(rates=7), 0)
     assert [line.label for line in chart.lines] == ["link"] and np.allclose(chart.lines[0].y, 7.0)
+
+
+def test_links_to_several_edges_are_named_by_edge():
+    two = load_scenario(Path(__file__).parent.parent.parent / "examples" / "two-edges.yaml")
+    assert [line.label for line in rates_chart(two, 0).lines] == ["link to west", "link to east"]

@@ -71,8 +71,8 @@ class Scenario(Record):
             if data.get(name) is not None:
                 raise ValueError(f"either edges or {name}, not both")
         first = data["edges"][0] if isinstance(data["edges"], list | tuple) and data["edges"] else None
-        given = {name: first[name] for name in ("uplink", "edge") if name in first} if isinstance(first, dict) else {}
-        return {**data, **given}
+        parts = dict(first) if isinstance(first, dict | NamedEdge) else {}
+        return {**data, **{name: parts[name] for name in ("uplink", "edge") if name in parts}}
 
     @model_serializer(mode="wrap")
     def _as_given(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
@@ -172,11 +172,12 @@ class Scenario(Record):
         """The rates of all links, in the order of ``links``; one object for those about which nothing is random."""
         rates: list[RateTrace] = []
         for way, links in zip(self.every_edge, self.links, strict=True):
-            rate, until_ms = way.uplink.rate, covered_ms if way.uplink.rate.drawn else 0.0
-            rates += [
-                rate.realize(np.random.default_rng([seed, 1, link]), until_ms, self._folder)
-                for link in range(int(links.min()), int(links.max()) + 1)
-            ]
+            rate, first, end = way.uplink.rate, int(links.min()), int(links.max()) + 1
+            if rate.drawn:
+                rngs = [np.random.default_rng([seed, 1, link]) for link in range(first, end)]
+                rates += [rate.realize(rng, covered_ms, self._folder) for rng in rngs]
+            else:
+                rates += [rate.realize(np.random.default_rng(0), 0.0, self._folder)] * (end - first)
         return tuple(rates)
 
     def context(self, seeds: IntArray) -> Context:

@@ -23,6 +23,8 @@ FloatArray = NDArray[np.float64]
 IntArray = NDArray[np.int64]
 
 CELLS_PER_DEADLINE = 160
+MOST_CELLS = 4_000
+"""Of the time in which an answer of the longest deadline is worth something."""
 CELLS_PER_BLOCK = 4
 """A price holds for so many cells."""
 MOST_PRICES = 2.0e7
@@ -62,7 +64,8 @@ def cell_of(scenario: Scenario, realization: Realization) -> float:
     shortest_ms, longest_ms = float(scenario.deadlines_ms.min()), float(scenario.deadlines_ms.max())
     resources = len(scenario.devices) + len(realization.rates) + len(scenario.every_edge)
     span_ms = float(np.ptp(realization.arrival_ms)) + 2.0 * longest_ms
-    return max(shortest_ms / CELLS_PER_DEADLINE, span_ms * resources / MOST_PRICES)
+    useful_ms = longest_ms * (1.0 + scenario.gain.terms().fade)
+    return max(shortest_ms / CELLS_PER_DEADLINE, useful_ms / MOST_CELLS, span_ms * resources / MOST_PRICES)
 
 
 def prices_bound(scenario: Scenario, realization: Realization, limit: TimeLimit) -> tuple[float, IntArray]:

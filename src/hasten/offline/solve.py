@@ -35,6 +35,7 @@ BACKLOG_SHARE = 0.4
 EXACT_SHARE = 0.5
 """Share of a time limit that the exact search may use before the bounded method takes over."""
 
+NOTHING_TO_GAIN = "no task can gain anything: even alone, every option of every task misses its deadline"
 WHY_STOPPED = {
     "memory": "the exact search would exceed its memory limit",
     "time": "the exact search would exceed its time limit",
@@ -122,7 +123,8 @@ def _solve_several_edges(scenario: Scenario, realization: Realization, limit: Ti
         found = solve_several_edges(scenario, realization, limit, at_once)
     why = WHY_STOPPED["interrupted"] if limit.cancelled else "with several edges a plan is only bounded"
     plan = make_plan(scenario, realization, found, limit.spent_s, why)
-    plan = plan if not plan.optimal else replace(plan, reason="")
+    if plan.optimal:
+        plan = replace(plan, reason=NOTHING_TO_GAIN if (found.option == DROP).all() else "")
     verify(scenario, realization, plan, at_once)
     return plan
 
@@ -197,7 +199,7 @@ def why_nothing(scenario: Scenario, instance: Instance) -> str:
         return ""
     if not instance.rates.bits_per_ms.any():
         return "no task can gain anything: the uplink's rate is zero for ever and no exit is fast enough on a device"
-    return "no task can gain anything: even alone, every option of every task misses its deadline"
+    return NOTHING_TO_GAIN
 
 
 def _backlog_price(instance: Instance) -> float:

@@ -44,13 +44,24 @@ def rates_chart(scenario: Scenario, seed: int) -> Chart:
         ends = rates.min(axis=0), rates.max(axis=0)
         lines = [ChartLine(f"mean of {len(rates)} links, and their range", rates.mean(axis=0), "soft", "steps", ends)]
     else:
-        names = ["link"] if len(rates) == 1 else [f"link of {stream.name}" for stream in scenario.devices]
+        names = _link_names(scenario)
         styles: tuple[Style, ...] = ("steps", "dashed", "dotted", "line")
         lines = [
             ChartLine(name, rate, "soft", styles[i], fill=len(rates) == 1)
             for i, (name, rate) in enumerate(zip(names, rates, strict=True))
         ]
     return Chart(x, lines, "time, s", "uplink, Mbit/s", low=0.0, height=150)
+
+
+def _link_names(scenario: Scenario) -> list[str]:
+    """One for each link, in the order of a realization's rates."""
+    several = len(scenario.every_edge) > 1
+    names = []
+    for way in scenario.every_edge:
+        shared = way.uplink.topology == "shared"
+        links = ["link"] if shared else [f"link of {stream.name}" for stream in scenario.devices]
+        names += [f"{link} to {way.name}" for link in links] if several else links
+    return names
 
 
 def choices_chart(result: Result, scenario: Scenario) -> Chart:

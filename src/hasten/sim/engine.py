@@ -105,6 +105,7 @@ class Replayer:
 
     def result(self, option: IntArray) -> Result:
         """Everything about the run."""
+        self._batch.world.state.device_done_ms[:] = np.nan  # those of an earlier plan
         self.total_gain(option)
         result = _results("replay", self._batch, [self._realization], np.zeros(0))[0]
         return replace(result, finish_ms=result.finish_ms.copy())  # the next run uses the batch's arrays again

@@ -6,7 +6,8 @@ A run keeps no such times. With all decisions known each stage can be played by 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import itertools
+from collections.abc import Iterator
 from typing import NamedTuple
 
 import numpy as np
@@ -98,23 +99,24 @@ class _Replay:
         arrive_ms = half_way(self.times.uplink_end_ms, self._rtt_ms)
         free_ms = np.zeros(workers)
         here = np.flatnonzero(np.isfinite(arrive_ms) & (self._at == edge))
-        waiting = self._in_order(here, arrive_ms).tolist()
-        while waiting:
+        for i in self._turns(self._in_order(here, arrive_ms).tolist(), arrive_ms, free_ms):
             worker = int(free_ms.argmin())
-            i = waiting.pop(self._turn(waiting, arrive_ms, free_ms[worker]))
             start_ms = stage_start(arrive_ms[i], free_ms[worker])
             if not self._too_late(i, start_ms, half_way(self._edge_ms[i], self._rtt_ms[i])):
                 free_ms[worker] = start_ms + self._edge_taken_ms[i]
                 self.times.edge_start_ms[i], self.times.edge_end_ms[i] = start_ms, free_ms[worker]
                 self.times.worker[i] = worker
 
-    def _turn(self, waiting: Sequence[int], arrive_ms: FloatArray, free_ms: float) -> int:
-        """The place, among tasks in order of arrival, of the one that a worker serves next which is free then."""
+    def _turns(self, waiting: list[int], arrive_ms: FloatArray, free_ms: FloatArray) -> Iterator[int]:
+        """Tasks in order of arrival, as workers get to them; ``free_ms`` (workers,) goes on between two of them."""
         if not self._by_deadline:
-            return 0
-        there = sum(arrive_ms[i] <= stage_start(arrive_ms[waiting[0]], free_ms) for i in waiting)
-        turns = [earliest_deadline(arrive_ms[i], self._arrival_ms[i] + self._useful_ms[i]) for i in waiting[:there]]
-        return turns.index(min(turns))
+            yield from waiting
+            return
+        while waiting:
+            start_ms = stage_start(arrive_ms[waiting[0]], free_ms.min())
+            there = itertools.takewhile(lambda i: arrive_ms[i] <= start_ms, waiting)  # noqa: B023
+            turns = [earliest_deadline(arrive_ms[i], self._arrival_ms[i] + self._useful_ms[i]) for i in there]
+            yield waiting.pop(turns.index(min(turns)))
 
     def _in_order(self, tasks: IntArray, due_ms: FloatArray) -> IntArray:
         """In order of decision, or in that of becoming ready (ties: decision)."""

@@ -107,7 +107,7 @@ def make_market(scenario: Scenario, realization: Realization, cell_ms: float) ->
     rows = np.arange(streams)[:, None]
     return Market(
         cell_ms=cell_ms,
-        arrival=np.floor((arrival_ms - origin_ms) / cell_ms).astype(np.int64),
+        arrival=np.maximum(np.floor((arrival_ms - origin_ms) / cell_ms), 0.0).astype(np.int64),
         limit_at=limit_at,
         arrival_ms=arrival_ms - origin_ms,
         stream=stream,
