@@ -14,6 +14,7 @@ from hasten.core.profile import SegmentBatches
 from hasten.runtime.edge.carried import CarriedWork
 from hasten.runtime.edge.core import EdgeCore
 from hasten.runtime.edge.queue import Starts, Ticket
+from hasten.runtime.edge.ray_serve.remote import ReplicaError
 from hasten.runtime.edge.served import Computed, Refusal, Request, Served
 from hasten.runtime.edge.together import all_in_time, companions, compute_together
 from hasten.runtime.edge.workers import WorkerThreads
@@ -245,6 +246,17 @@ def test_a_batch_that_fails_is_run_one_by_one(batching, monkeypatch):
 
     monkeypatch.setattr(Executor, "outputs_of", fails)
     assert [found.status for found in compute_together(requests(batching, 2, 0, 2))] == [Status.DONE] * 2
+
+
+def test_a_batch_that_no_replica_answers_has_failed(batching, monkeypatch):
+    """One by one each task would wait as long again."""
+
+    def fails(self, partition, exit_, samples):
+        raise ReplicaError("no answer")
+
+    monkeypatch.setattr(Executor, "outputs_of", fails)
+    found = compute_together(requests(batching, 2, 0, 3))
+    assert found == [Refusal(Code.FAILED, "edge: ReplicaError: no answer")] * 3
 
 
 def test_threads_run_batches(batching):

@@ -10,6 +10,7 @@ import heapq
 from collections.abc import Iterable, Sequence
 
 from hasten.runtime.edge.queue import Starts, Ticket
+from hasten.runtime.edge.ray_serve.remote import ReplicaError
 from hasten.runtime.edge.served import Computed, Refusal, Request, compute, computed, failed, read_answer
 from hasten.runtime.outputs import Outputs
 from hasten.runtime.pace import dilated, now_ms
@@ -68,7 +69,8 @@ def compute_together(requests: Sequence[Request]) -> list[Computed | Refusal]:
     """Run tasks of one segment at once on the calling thread; one that cannot be decoded is refused, the others go on.
 
     The times told are those that each would have taken alone, by the measured times of batches: what device and edge
-    learn of a segment does not depend on who came along. If the batch fails they are run one by one.
+    learn of a segment does not depend on who came along. If the batch fails they are run one by one; if no replica
+    answers, all have failed: each would wait as long again.
     """
     first = requests[0]
     served, started_ms = first.served, now_ms()
@@ -92,6 +94,8 @@ def compute_together(requests: Sequence[Request]) -> list[Computed | Refusal]:
 
     try:
         found, took_ms = dilated(served.slowdown, factor * profiled_ms, work)
+    except ReplicaError as error:
+        return [refused.get(i) or failed(error) for i in range(len(requests))]
     except BaseException:  # one task's failure must not be another's
         return [refused[i] if i in refused else compute(request) for i, request in enumerate(requests)]
     decode_ms = decoded_ms / len(requests)
