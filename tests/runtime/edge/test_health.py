@@ -106,3 +106,20 @@ def test_an_edge_opens_it_and_a_port_in_use_is_one_line(package):
             await edge.close()
 
     assert asyncio.run(run()) == (200, "ready")
+
+
+def test_it_ends_with_the_edge_even_if_replicas_cannot_be_deleted(package):
+    class Gone:
+        async def close(self):
+            raise RuntimeError("the cluster has gone")
+
+    async def run():
+        edge = OpenedEdge([package], EdgePlan(port=0, health="127.0.0.1:0"), Notes(print))
+        await edge.start()
+        edge._replicated = Gone()
+        with pytest.raises(RuntimeError, match="the cluster has gone"):
+            await edge.close()
+        with pytest.raises(OSError):
+            await asked(edge.health, get("/v2/health/live"))
+
+    asyncio.run(run())

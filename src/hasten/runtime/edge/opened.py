@@ -213,12 +213,16 @@ class OpenedEdge:
         doors = asyncio.create_task(asyncio.to_thread(self._doors.close))
         try:
             await self.server.close()
-        finally:
-            await doors
-            if self._replicated is not None:
-                await self._replicated.close()
-            if self.health is not None:
-                await self.health.close()
+        finally:  # what fails to close must not keep the others open
+            try:
+                await doors
+            finally:
+                try:
+                    if self._replicated is not None:
+                        await self._replicated.close()
+                finally:
+                    if self.health is not None:
+                        await self.health.close()
 
 
 def _application(plan: EdgePlan) -> Application | None:

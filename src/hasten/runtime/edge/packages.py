@@ -91,11 +91,12 @@ class EdgePackages:
 
     async def _warmed(self, package: Package) -> Served:
         count = len(self._core.services.all)
+        served = self._make(package, self._memory_bytes // (count + 1))
         self._share(count + 1)
         try:
-            served = self._make(package, self._memory_bytes // (count + 1))
             await asyncio.to_thread(served.warm)
         except BaseException:
+            served.end()
             self._share(count)
             raise
         return served

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
+import threading
 import time
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -10,9 +13,11 @@ from tiny_package import build_tiny
 
 import hasten as hs
 from hasten.core.confidence import StopRule
-from hasten.core.errors import InputError
+from hasten.core.errors import HastenError, InputError
 from hasten.core.profile import SegmentBatches
 from hasten.runtime.edge.ray_serve.application import Application, application_name
+from hasten.runtime.edge.ray_serve.remote import ReplicaError
+from hasten.runtime.edge.ray_serve.scaling import ReplicaRange
 from hasten.runtime.outputs import top_class
 from hasten.split.executor import Executor
 
@@ -146,6 +151,111 @@ def test_what_a_replica_raises_is_what_the_segment_raises(edge):
     served = core_of(edge).services.all[0]
     with pytest.raises(InputError, match="partition: got 7"):
         served.runner.outputs(7, 2, [np.zeros((1, 1, 32, 32), np.float32)])
+
+
+def wait_for_drops():
+    for thread in threading.enumerate():
+        if thread.name == "hasten-drop":
+            thread.join(PATIENCE_S)
+
+
+def test_replicas_drop_what_is_served_no_longer(edge, newer):
+    application, asked = edge._edge._application, (newer.digest, 0, 2, [newer.samples()[0][:1]], False)
+    application.hold(newer, None)
+    assert application.call("run", *asked)[0] == 2
+    application.drop(newer.digest)
+    wait_for_drops()
+    with pytest.raises(KeyError, match=newer.digest):  # the board has it no longer, either
+        application.call("run", *asked)
+
+
+def test_a_package_that_replicas_cannot_read_is_refused_and_they_serve_on(edge, package, frames, tmp_path):
+    application, broken = edge._edge._application, tmp_path / "broken.hasten"
+    broken.write_bytes(b"nothing")
+    with pytest.raises(HastenError, match=r"--ray: replicas do not start with broken\.hasten: .*") as refused:
+        application.hold(SimpleNamespace(path=broken, digest="broken"), None)
+    assert "Traceback" not in str(refused.value)
+    assert "broken" not in application._ray.get(application._board.digests.remote())
+    with hs.Device(package, edge.address, "fixed:2,0", LONG_MS) as device:
+        assert device.infer(frames[0]).ran_on == "edge"
+
+
+class Played:
+    """Ray with a board and replicas in this process, for an application: what they were asked, in order."""
+
+    def __init__(self, application, raised=None):
+        self.asked, self.raised, self.dropped = [], raised, threading.Event()
+        application._ray, application._board, application._everybody = self, self, self
+        application._serve = SimpleNamespace(delete=self.fails)
+
+    def __getattr__(self, method):
+        return SimpleNamespace(remote=lambda *given: self.asked.append((method, *given[:1])))
+
+    def get(self, answer, timeout):
+        return answer
+
+    def broadcast(self, method, digest):
+        def results(timeout_s):
+            with pytest.raises(RuntimeError):  # Ray Serve refuses to wait in an event loop
+                asyncio.get_running_loop()
+            self.asked.append((f"all {method}", digest))
+            if method == "drop":
+                self.dropped.set()
+            raise self.raised
+
+        return SimpleNamespace(results=results)
+
+    def is_initialized(self):
+        return True
+
+    def fails(self, *given, **named):
+        raise RuntimeError("the cluster has gone")
+
+    kill = fails
+
+    def shutdown(self):
+        self.asked.append(("shutdown",))
+
+
+@pytest.fixture
+def alone():
+    """An application that is connected to nothing."""
+    return Application("hasten-played", ReplicaRange(1, 2), 1 << 20)
+
+
+def test_replicas_are_told_what_to_drop_from_an_event_loop(alone):
+    played = Played(alone, TimeoutError())
+
+    async def drop():
+        alone.drop("digest")
+
+    asyncio.run(drop())
+    assert played.dropped.wait(30)
+    assert played.asked == [("withdraw", "digest"), ("all drop", "digest")]
+
+
+def test_a_package_that_does_not_load_is_left_on_no_board(alone, package):
+    played = Played(alone, ValueError("no room"))
+    with pytest.raises(HastenError, match=r"--ray: replicas do not start with tiny\.hasten: no room"):
+        alone.hold(package, None)
+    assert played.dropped.wait(30)
+    assert [asked for asked, _ in played.asked] == ["offer", "all hold", "withdraw", "all drop"]
+
+
+def test_a_cluster_ends_whatever_fails_and_nothing_starts_it_anew(alone, package):
+    played = Played(alone)
+    alone._connected, alone._running = True, 1
+    alone.close()
+    assert played.asked[-1] == ("shutdown",)
+    asked = len(played.asked)
+    assert alone.count() == 0
+    with pytest.raises(InputError, match="the edge is closed"):
+        alone.connect("local")
+    with pytest.raises(HastenError, match="the edge is closed"):
+        alone.hold(package, None)
+    with pytest.raises(ReplicaError, match="no replica is there"):
+        alone.call("run")
+    assert len(played.asked) == asked
 
 
 def test_an_edge_in_the_same_place_keeps_its_name():

@@ -10,6 +10,7 @@ import pytest
 from hasten.core.profile import SegmentBatches
 from hasten.runtime.edge.ray_serve.board import Board, Offered
 from hasten.runtime.edge.ray_serve.replica import Replica
+from hasten.runtime.edge.served import Served
 from hasten.split.executor import Executor
 
 MEMORY_BYTES = 64 << 20
@@ -74,6 +75,17 @@ def test_packages_share_the_memory_and_come_when_they_are_asked_for(board, packa
     assert list(replica._served) == [package.digest] and first.memory_bytes == MEMORY_BYTES
     with pytest.raises(KeyError):
         Board(2).offered("unknown")
+
+
+def test_one_that_does_not_load_takes_no_memory(board, package, newer, monkeypatch):
+    offer(board, package)
+    replica = Replica(Actor(board), MEMORY_BYTES)
+    offer(board, newer)
+    monkeypatch.setattr(Served, "warm", lambda self: self.no_such_thing)
+    with pytest.raises(AttributeError):
+        replica.hold(newer.digest)
+    assert list(replica._served) == [package.digest]
+    assert replica._served[package.digest].runner.memory_bytes == MEMORY_BYTES
 
 
 def test_too_little_memory_is_told(board, package):

@@ -58,9 +58,13 @@ class Replica:
                 offered: Offered = self._asked(self._board.offered.remote(digest))
                 package = parse_package(offered.data, Path(offered.name))
                 share = self._share(len(self._served) + 1)
-                served = Served(package, Executor(package, memory_bytes=share, role="edge"), profile=offered.profile)
-                served.warm()
-                self._served[digest] = served
+                try:
+                    executor = Executor(package, memory_bytes=share, role="edge")
+                    served = Served(package, executor, profile=offered.profile)
+                    served.warm()
+                    self._served[digest] = served
+                finally:  # without it the others have its share back
+                    self._share(len(self._served))
             return Ready(self._served[digest].batched, self._served[digest].shortfall())
 
     def drop(self, digest: str) -> None:

@@ -64,18 +64,17 @@ class Replicated:
             await asyncio.sleep(COUNT_EVERY_S)
             try:
                 running = await asyncio.to_thread(self._application.count)
+                core.resize(min(max(running, 1), self._allowed.most))
+                if running != self._told:
+                    self._told = running
+                    self._notes.tell("replicas", f"edge: {running} replicas")
+                backlog_ms = sum(core.report().backlog_ms)
+                wanted = self._target.wanted(core.clock.now_ms(), core.counts.offered_ms, backlog_ms)
+                if wanted != self._asked:
+                    self._application.want(wanted)
+                    self._asked = wanted
             except Exception as error:  # the cluster is not heard: its replicas may run on
                 self._notes.tell("replicas", f"edge: Ray Serve is not heard: {type(error).__name__}: {error}")
-                continue
-            core.resize(min(max(running, 1), self._allowed.most))
-            if running != self._told:
-                self._told = running
-                self._notes.tell("replicas", f"edge: {running} replicas")
-            backlog_ms = sum(core.report().backlog_ms)
-            wanted = self._target.wanted(core.clock.now_ms(), core.counts.offered_ms, backlog_ms)
-            if wanted != self._asked:
-                self._asked = wanted
-                self._application.want(wanted)
 
     async def close(self) -> None:
         """Delete the replicas."""
