@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -10,7 +11,9 @@ from virtual_cases import between, offloaded, run, told, worth
 
 from hasten.core.calibration import SENT
 from hasten.core.task_log import logged_task
-from hasten.runtime.wire.frames import Kind
+from hasten.runtime.wire.frames import Code, Kind
+from hasten.runtime.wire.handshake import refuse_frame
+from hasten.runtime.wire.tasks import Status
 
 NEAR, FAR = 1e4, 500.0
 """Rates of links, bits per ms."""
@@ -152,3 +155,84 @@ def test_a_line_of_the_log_says_what_was_seen_of_every_edge():
     assert task.edge == 1 and task.facts.further_edge_slowdowns == (2.0,)
     assert further.rate_bits_per_ms == pytest.approx(NEAR, rel=0.2)
     assert task.seen.rate_bits_per_ms == pytest.approx(FAR, rel=0.1)
+
+
+def late_first(*retry_ms: float):
+    """An edge's first answers: LATE, each with such a time to try again."""
+    told = iter(retry_ms)
+
+    def answer(made):
+        retry = next(told, None)
+        return made if retry is None else replace(made, status=Status.LATE, retry_ms=retry)
+
+    return answer
+
+
+def sent(records) -> list[bool]:
+    return [bool(record["bytes"]) for record in records]
+
+
+@pytest.mark.parametrize("deadline_ms", [100.0, 27.0], ids=["answers itself", "cannot answer itself"])
+def test_where_all_edges_ask_to_wait_only_what_the_device_can_answer_is_held_back(deadline_ms):
+    def setting(world):
+        for edge in world.edges:
+            edge.answer = late_first(1800.0)
+
+    records, _ = run(setting, edges=2, tasks=8, rate_hz=2, deadline_ms=deadline_ms)
+    if deadline_ms < 28.0:  # what the shortest way takes here
+        assert sent(records) == [True] * 8
+        assert told(records[2:]) == {("on_time", "answered", None): 6}
+    else:  # the first one is sent to both
+        assert sent(records) == [True, False, False, False] + [True] * 4
+        assert told(records[1:4]) == {("on_time", "answered", "refused"): 3}
+
+
+def test_a_frame_that_is_computed_goes_out_though_the_edge_has_asked_to_wait_since():
+    def setting(world):
+        refusal = refuse_frame(10_000, Code.QUOTA, "too many", 300.0)
+        world.at(1_010, lambda: world.links[0].connections[0].deliver(refusal))
+
+    records, _ = run(setting, edges=2, tasks=30, scheduler="fixed:4,1")
+    assert sent(records)[10] and records[10]["answered_by"] == "edge"
+    assert told(records[:11]) == {("on_time", "answered", None): 11}
+    assert sent(records)[11:13] == [False, False]
+
+
+def test_an_edge_that_says_nothing_of_when_leaves_what_it_said_before():
+    def setting(world):
+        world.edge.answer = late_first(1800.0, 0.0)
+
+    times = [0.0, 5.0, 500.0, 1000.0, 1500.0, 2500.0]
+    records, _ = run(setting, times_ms=times, scheduler="fixed:4,0")
+    assert sent(records) == [True, True, False, False, False, True]
+
+
+def test_a_late_answer_says_when_to_try_again_also_of_a_task_that_has_ended():
+    def setting(world):
+        world.edge.answer = late_first(1800.0)
+        world.edge.service = lambda n, profiled_ms: profiled_ms + (200.0 if n == 1 else 0.0)
+
+    records, _ = run(setting, times_ms=[0.0, 500.0, 1000.0, 2500.0], scheduler="fixed:4,0")
+    assert records[0]["fallback"] == "silent" and records[0]["reason"] == "answered"
+    assert sent(records) == [True, False, False, True]
+    assert [record["fallback"] for record in records[1:3]] == ["refused"] * 2
+
+
+def test_an_edge_that_is_connected_anew_has_asked_for_nothing():
+    def setting(world):
+        world.edge.answer = late_first(9000.0)
+        world.at(600, world.link.cut)
+
+    records, _ = run(setting, times_ms=[0.0, 500.0, 3000.0, 3500.0], scheduler="fixed:4,0")
+    assert sent(records) == [True, False, True, True]
+
+
+def test_tasks_that_are_held_back_break_no_promise_of_the_edge():
+    def setting(world):
+        world.edge.answer = late_first(1800.0)
+
+    records, _ = run(setting, tasks=6, rate_hz=2, scheduler="fixed:4,0")
+    assert sent(records) == [True, False, False, False, True, True]
+    shares = [logged_task(record, "log").seen.kept_share[SENT] for record in records]
+    assert min(shares[0]) == 1.0 > min(shares[1])
+    assert shares[1] == shares[2] == shares[3] == shares[4]

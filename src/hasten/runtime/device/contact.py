@@ -101,13 +101,13 @@ class Contact:
         """Whether the edge has welcomed this device on the present connection."""
         return self._uplink is not None and self._uplink.connected
 
-    def usable(self, now: float, deadline_ms: float = math.inf) -> bool:
-        """Whether a task with this deadline should be sent: connected, heard of, and not left alone for a while.
+    def reachable(self, now: float) -> bool:
+        """Whether frames may be sent: connected, heard of, and not left alone for a while after it failed."""
+        return self.connected and self._link.knows_clock and not self._avoidance.avoids(now)
 
-        Where there are others to go to, that is also while it has asked to wait.
-        """
-        waits = self._several and self._retry.holds(now, deadline_ms)
-        return self.connected and self._link.knows_clock and not self._avoidance.avoids(now) and not waits
+    def usable(self, now: float, deadline_ms: float = math.inf) -> bool:
+        """Whether a task with this deadline should be sent: not while it has asked to wait, if there are others."""
+        return self.reachable(now) and not (self._several and self._retry.holds(now, deadline_ms))
 
     def asked_to_wait(self, task: Task, now: float) -> bool:
         """Whether the edge has said that it is too early for such a task, which can be answered here as well."""
@@ -125,14 +125,14 @@ class Contact:
         """Hand a task's frame to the link, if it still makes sense."""
         assert task.transfer is not None and task.choice is not None  # planned when the task began
         now = self._clock.now_ms()
-        if task.ended or not self.usable(now):
+        if task.ended or not self.reachable(now):
             self._backlogs.transfer_gone(task.transfer)
             self._rescue.now(task, Fallback.LOST, Reason.NO_EXIT_IN_TIME)
         elif now + task.choice.edge_ms + self._beliefs.rtt_ms > task.limit_ms:
             self._backlogs.transfer_gone(task.transfer)
             self._rescue.now(task, Fallback.LATE, Reason.CANCELLED_UPLINK)
         else:
-            assert self._uplink is not None  # usable
+            assert self._uplink is not None  # reachable
             task.link_idle = self._backlogs.link_idle()
             self._prober.ahead(now)
             profiled_ms = self._adapter.profiled_edge_ms(task.choice.option)
@@ -172,7 +172,7 @@ class Contact:
         option = self._adapter.whole_network(self.edge)
         bits, rate = self._frame_bits[0], self._link.rate_bits_per_ms
         profiled_ms, exit_ = self._adapter.profiled_edge_ms(option), len(self._profile.exits)
-        if rate <= 0 or bits / rate > self._settings.deadline_ms or not task.tensors:
+        if rate <= 0 or bits / rate > self._settings.deadline_ms or task.ended:
             self._times.forget()  # too dear: the next task that would go there is the trial
             return
         transfer = self._backlogs.plan_transfer(bits, now, self._times.service_ms((0, exit_), profiled_ms))
@@ -198,8 +198,9 @@ class Contact:
         self._link.forget()
         self._prober.connected(welcome.workers)
         self._flights.workers = welcome.workers
+        self._retry = Retry()  # what it asked for may have been before it was started again
         if another:
-            self._avoidance, self._retry = Avoidance(), Retry()
+            self._avoidance = Avoidance()
         if another or (welcome.slowdown, welcome.workers) != (self.slowdown, self._workers):
             self.slowdown, self._workers = welcome.slowdown, welcome.workers
             self._times.forget()
@@ -236,15 +237,16 @@ class Contact:
             if believed_ms > 2.0 * max(answer.service_ms, flight.profiled_ms):
                 self._trials.promising()
             return
+        now = self._clock.now_ms()
+        if answer.retry_ms:  # 0: nothing is said
+            self._retry.refused(now + answer.retry_ms - self._link.rtt_ms, waits.deadline_ms)
         if waits.ended:
             return
-        now = self._clock.now_ms()
         waits.came_back(now, answer, 0.5 * self._link.rtt_ms)
         if waits.link_idle and waits.seen is not None and waits.seen.rate_bits_per_ms > 0:
             transfer_ms = 8.0 * waits.wire_bytes / waits.seen.rate_bits_per_ms
             self._offload.took(now - waits.sent_ms - answer.edge_total_ms - self._link.rtt_ms - transfer_ms)
         if answer.status is Status.LATE:
-            self._retry.refused(now + answer.retry_ms - self._link.rtt_ms, waits.deadline_ms)
             self._rescue.now(waits, Fallback.LATE, Reason.CANCELLED_EDGE)
         elif answer.status is Status.INVALID:
             self._endings.end(waits, Outcome.INVALID, Reason.INVALID)

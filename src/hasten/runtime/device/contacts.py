@@ -46,8 +46,12 @@ class Contacts:
         return any(contact.connected for contact in self._contacts)
 
     def usable(self, now: float, deadline_ms: float) -> list[bool]:
-        """Whether a task with this deadline should be sent, by edge."""
-        return [contact.usable(now, deadline_ms) for contact in self._contacts]
+        """Whether a task with this deadline should be sent, by edge.
+
+        Where all that are there have asked to wait, each counts as an only one does: whether to wait is asked of it.
+        """
+        usable = [contact.usable(now, deadline_ms) for contact in self._contacts]
+        return usable if any(usable) else [contact.reachable(now) for contact in self._contacts]
 
     def of(self, task: Task) -> Contact:
         """The edge that a task was decided for."""

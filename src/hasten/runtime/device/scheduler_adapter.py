@@ -223,9 +223,11 @@ class SchedulerAdapter:
 
         What an answer of another kind than was decided, found here, says of the prediction is that it did not hold; its
         accuracy is what was saved. Beside an answer that cannot be true nothing was: such an edge is not worth asking.
+        Of a task that was not sent because the edge had asked to wait there is nothing to learn: no promise was tried.
         """
         choice = task.decided
-        told = task.reason not in (Reason.STOPPED, Reason.WITHDRAWN)
+        held_back = task.fallback is Fallback.REFUSED and task.wire_bytes == 0
+        told = not held_back and task.reason not in (Reason.STOPPED, Reason.WITHDRAWN)
         if choice is not None and choice.promised is not None and told:
             in_time = task.latency_ms <= self.limit_ms(task.deadline_ms)
             saved = 0.0

@@ -75,8 +75,9 @@ class DeviceStage:
         self._submit(task, choice.device_ms, work, lambda result: done(task, result))
 
     def encode(self, task: Task, cut: int, done: Callable[[Any], None], urgent: bool = False) -> None:
-        """Queue making the payload of what the device has of a task, which is what crosses at ``cut``."""
-        tensors, encode_ms = list(task.tensors), self._times.encode_ms(cut)
+        """Queue making the payload of what crosses at ``cut``: the input, or what the device has of the task."""
+        tensors = list(task.tensors if cut else task.arrival.frame)  # the processor may be past cut 0 by now
+        encode_ms = self._times.encode_ms(cut)
 
         def work(started_ms: float) -> bytes:
             return self._encode(tensors, cut)[0]
