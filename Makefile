@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: setup demo test architectures tutorials lint bench docs site clean
+.PHONY: setup demo test pytest architectures tutorials lint bench docs site clean
 
 setup: .venv/.installed
 
@@ -18,7 +18,10 @@ demo: setup
 
 # Bytecode is kept also where the environment says not to: tests start dozens of processes.
 test: export PYTHONDONTWRITEBYTECODE =
-test: setup lint
+test: setup
+	$(MAKE) --no-print-directory -j2 lint pytest
+
+pytest: setup
 	$(BIN)/pytest $(ARGS)
 
 # Networks of other people's packages, exported one by one: some minutes, which the tests of every day leave out.
