@@ -110,6 +110,13 @@ def test_an_expired_certificate_is_said_by_the_device_and_when_the_edge_starts(p
     assert "is not valid (certificate has expired): renew it, or set this machine's clock" in said
 
 
+def test_a_certificate_may_have_remarks_in_any_language(package, authority, edge, tmp_path):
+    remarked = tmp_path / "remarked.crt"
+    remarked.write_bytes("für Zürich\n".encode() + edge.certificate.read_bytes())
+    troubles, _, _ = meeting(package, edge._replace(certificate=remarked), client_tls(authority.certificate))
+    assert troubles == []
+
+
 def test_a_certificate_that_expires_while_the_edge_serves_is_told_of(package, edge, monkeypatch):
     said, states = [], ["valid", "valid", "expired", "expired"]
     monkeypatch.setattr(opened_edge, "CERTIFICATE_EVERY_S", 0.0)

@@ -107,7 +107,7 @@ class OpenedEdge:
         if plan.queue not in QUEUES:
             raise InputError("edge", "queue", plan.queue, " or ".join(QUEUES))
         self._tls = _tls(plan)
-        self._certificate = Path(plan.tls_cert).read_text(encoding="ascii", errors="replace") if plan.tls_cert else ""
+        self._certificate = Path(plan.tls_cert).read_text(encoding="ascii", errors="ignore") if plan.tls_cert else ""
         self._quota = Quota(plan.quota_tasks, plan.quota_queue, plan.quota_mb << 20)
         if plan.token and plan.token_file:
             raise InputError("edge", "token", "a token and a file", "one of them")
