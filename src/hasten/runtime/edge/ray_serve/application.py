@@ -105,8 +105,7 @@ class Application:
             found: list[Ready] = self._everybody.broadcast("hold", package.digest).results(timeout_s=HOLD_S)
         except Exception as error:  # left on the board it would keep every replica from starting
             self.drop(package.digest)
-            cause = getattr(error, "cause", None) or error  # without the replica's trace
-            raise HastenError(f"--ray: replicas do not start with {package.path.name}: {cause}") from None
+            raise HastenError(f"--ray: replicas do not start with {package.path.name}: {_cause(error)}") from None
         return found
 
     def drop(self, digest: str) -> None:
@@ -135,6 +134,8 @@ class Application:
             response = self._handles[method].remote(*given)
             try:
                 return response.result(timeout_s=CALL_S)
+            except self._ray.exceptions.RayTaskError as error:  # before the others: it may be of their kind, too
+                raise _cause(error) from None
             except self._ray.exceptions.RayActorError:
                 with self._counting:
                     self._running = max(self._running - 1, 0)
@@ -257,3 +258,10 @@ class Application:
             policy=policy,
         )
         return {"autoscaling_config": scaling}
+
+
+def _cause(error: Exception) -> Exception:
+    """What a replica raised; Ray's own error has the trace in its text, which goes to devices and operators."""
+    while isinstance(cause := getattr(error, "cause", None), Exception):
+        error = cause
+    return error
