@@ -31,7 +31,7 @@ from unittest import mock
 import numpy as np
 from numpy.typing import NDArray
 
-from hasten.core.edge_order import ServiceOrder, earliest_deadline, first_come
+from hasten.core.edge_order import QUEUES, ServiceOrder, earliest_deadline
 from hasten.core.scenario import Scenario, scenario_from
 from hasten.fidelity.conform import predict
 from hasten.runtime.edge import admission
@@ -48,8 +48,6 @@ SERVICE_MS = (5.0, 10.0, 20.0)
 LOADS = (0.5, 0.8, 1.0, 1.5, 2.0, 3.0)
 MIXED_MS, EQUAL_MS = (40.0, 400.0), (100.0,)
 GREEDY_FACTOR = 20.0
-ORDERS: dict[str, ServiceOrder] = {"fifo": first_come, "deadline": earliest_deadline}
-"""By the names that scenarios have for them."""
 FAR_MS = 1e5
 """What a task would take a device by itself."""
 SYSTEM_SEEDS, SYSTEM_MS = range(2), 20_000.0
@@ -233,13 +231,13 @@ def share(counted: NDArray[np.float64]) -> float:
 
 def mixed_deadlines(seeds: range, seconds: float) -> None:
     print("deadlines of 40 and 400 ms: in time of all, of the two kinds")
-    heads = [f"{queue}, {world}" for queue in ORDERS for world in ("edge", "simulator")]
+    heads = [f"{queue}, {world}" for queue in QUEUES for world in ("edge", "simulator")]
     print(f"{'load':>5}" + "".join(f"{head:>21}" for head in heads) + "  ratio of all (edge), 95 % interval")
     with tempfile.TemporaryDirectory() as folder:
         for load in LOADS:
             even = [load / DEVICES] * DEVICES
             cells, all_in_time = "", {}
-            for queue, order in ORDERS.items():
+            for queue, order in QUEUES.items():
                 edge = [in_time(order, even, MIXED_MS, seconds, seed) for seed in seeds]
                 simulator = [simulated(queue, even, seconds, seed, Path(folder)) for seed in seeds]
                 all_in_time[queue] = np.array([share(run) for run in edge])
@@ -253,7 +251,7 @@ def mixed_deadlines(seeds: range, seconds: float) -> None:
 def whole_systems() -> None:
     """Two devices for each deadline and duration, which send what they believe to be in time."""
     print("\nwhole systems, the same deadlines: in time of all, of the two kinds")
-    heads = [f"{queue}, {world}" for queue in ORDERS for world in ("virtual", "simulator")]
+    heads = [f"{queue}, {world}" for queue in QUEUES for world in ("virtual", "simulator")]
     print(f"{'load':>5}" + "".join(f"{head:>21}" for head in heads))
     with tempfile.TemporaryDirectory() as folder:
         for load in LOADS:
@@ -268,7 +266,7 @@ def whole_systems() -> None:
                 for deadline_ms in MIXED_MS
             ]  # fmt: skip
             cells = ""
-            for queue in ORDERS:
+            for queue in QUEUES:
                 scenario = mixed_scenario(streams, queue, "device")
                 virtual = run_virtual_scenario(scenario, ["edge-only"], SYSTEM_SEEDS).complete().results
                 played = predict(scenario, ["edge-only"], SYSTEM_SEEDS, lambda text, done: None)

@@ -218,11 +218,11 @@ class Row(NamedTuple):
     ratio: float
     fastest_ratio: float
     extra_us: float
-    """The fastest call's time over that of the whole exit."""
+    """So much longer the fastest call takes than that of the whole exit."""
 
 
 def compare(package: Package, rounds: int, most_s: float) -> list[Row]:
-    """Every option, in so many rounds, or as many as fit into about ``most_s`` seconds."""
+    """Every option, in so many rounds, or as many as fit into about ``most_s`` seconds; one in each pass at least."""
     executor = Executor(package, memory_bytes=ALL_SEGMENTS_BYTES)
     executor.warm()
     frames = package.samples()[0]
@@ -231,7 +231,7 @@ def compare(package: Package, rounds: int, most_s: float) -> list[Row]:
     taken: dict[tuple[int, int], list[tuple[float, float]]] = {option: [] for option in options}
     first_frame = frame_of(frames, 0)
     once_s = 2.0 * sum(min(seconds(wholes[exit_], first_frame) for _ in range(WARM)) for exit_, _ in options)
-    rounds = min(rounds, max(int(most_s / once_s) - PASSES * WARM, PASSES))
+    rounds = max(min(rounds, int(most_s / once_s) - PASSES * WARM), PASSES)
     for _ in range(PASSES):  # several passes, so that a disturbance of seconds does not hit one option alone
         for exit_, partition in options:
 
