@@ -14,8 +14,7 @@ from hasten.core.profile import SegmentBatches
 from hasten.runtime.edge.carried import CarriedWork
 from hasten.runtime.edge.core import EdgeCore
 from hasten.runtime.edge.queue import Starts, Ticket
-from hasten.runtime.edge.ray_serve.remote import ReplicaError
-from hasten.runtime.edge.served import Computed, Refusal, Request, Served
+from hasten.runtime.edge.served import Computed, Refusal, ReplicaError, Request, Served
 from hasten.runtime.edge.together import all_in_time, companions, compute_together
 from hasten.runtime.edge.workers import WorkerThreads
 from hasten.runtime.wire.frames import Code

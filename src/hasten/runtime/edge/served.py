@@ -14,7 +14,7 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from hasten.core.errors import InputError
+from hasten.core.errors import HastenError, InputError
 from hasten.core.options import OptionTable, StreamCosts, option_table
 from hasten.core.profile import Profile
 from hasten.runtime.outputs import ExitAnswer, NotFiniteError, OutputReader, Outputs, sure_answer
@@ -29,6 +29,10 @@ from hasten.split.executor import Executor, Key
 from hasten.split.package import Package
 
 Array = NDArray[np.generic]
+
+
+class ReplicaError(HastenError):
+    """No replica has answered; what one raises is raised as it is."""
 
 
 class EdgeRunner(Protocol):

@@ -10,8 +10,7 @@ import heapq
 from collections.abc import Iterable, Sequence
 
 from hasten.runtime.edge.queue import Starts, Ticket
-from hasten.runtime.edge.ray_serve.remote import ReplicaError
-from hasten.runtime.edge.served import Computed, Refusal, Request, compute, computed, failed, read_answer
+from hasten.runtime.edge.served import Computed, Refusal, ReplicaError, Request, compute, computed, failed, read_answer
 from hasten.runtime.outputs import Outputs
 from hasten.runtime.pace import dilated, now_ms
 from hasten.runtime.wire.frames import Code

@@ -16,8 +16,8 @@ from hasten.core.confidence import StopRule
 from hasten.core.errors import HastenError, InputError
 from hasten.core.profile import SegmentBatches
 from hasten.runtime.edge.ray_serve.application import Application, application_name
-from hasten.runtime.edge.ray_serve.remote import ReplicaError
 from hasten.runtime.edge.ray_serve.scaling import ReplicaRange
+from hasten.runtime.edge.served import ReplicaError
 from hasten.runtime.outputs import top_class
 from hasten.split.executor import Executor
 

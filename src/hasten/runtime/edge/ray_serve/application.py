@@ -13,9 +13,9 @@ from typing import Any
 from hasten.core.errors import HastenError, InputError
 from hasten.core.profile import Profile
 from hasten.runtime.edge.ray_serve.board import Board, Offered, Ready
-from hasten.runtime.edge.ray_serve.remote import ReplicaError
 from hasten.runtime.edge.ray_serve.replica import Replica
 from hasten.runtime.edge.ray_serve.scaling import ReplicaRange
+from hasten.runtime.edge.served import ReplicaError
 from hasten.runtime.needs import needing
 from hasten.split.package import Package
 

@@ -8,7 +8,6 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from hasten.core.errors import HastenError
 from hasten.core.profile import Profile
 from hasten.runtime.edge.ray_serve.board import Ready
 from hasten.runtime.edge.served import Served
@@ -18,15 +17,11 @@ from hasten.split.package import Package
 Array = NDArray[np.generic]
 
 
-class ReplicaError(HastenError):
-    """No replica has run a task, or it raised."""
-
-
 class Replicas(Protocol):
     """Replicas that hold packages; :class:`~hasten.runtime.edge.ray_serve.application.Application` has them."""
 
     def call(self, method: str, *given: Any) -> Any:
-        """What one of them answers; :class:`ReplicaError` if none does."""
+        """What one of them answers; :class:`~hasten.runtime.edge.served.ReplicaError` if none does."""
 
     def hold(self, package: Package, profile: Profile | None) -> list[Ready]:
         """Have them all hold a package; what each tells of it."""
