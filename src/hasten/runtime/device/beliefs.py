@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
+from hasten.core.decision import DEAD_LINK_BITS_PER_MS
 from hasten.core.profile import Profile
+from hasten.core.timing import predict_latency
 from hasten.runtime.device.backlog_estimate import BacklogEstimator
 from hasten.runtime.device.device_times import DeviceTimes
 from hasten.runtime.device.edge_times import EdgeTimes
@@ -29,6 +31,13 @@ class Beliefs:
     def rtt_ms(self) -> float:
         """What an offloaded task spends beside its stages: round trip, handling, and what every service is longer."""
         return max(self.link.rtt_ms + self.offload.ms + self.edge.extra_ms, 0.0)
+
+    def latency_ms(self, device_ms: float, payload_bits: float, edge_ms: float, rtt_ms: float) -> float:
+        """Of a task that begins now and needs so much, by the timing law behind the backlogs as last updated."""
+        seen = self.backlogs
+        waits = seen.device_wait_ms, seen.uplink_wait_ms, seen.edge_wait_ms[0]
+        rate = max(seen.rate_bits_per_ms, DEAD_LINK_BITS_PER_MS)
+        return float(predict_latency(*waits, device_ms, payload_bits, edge_ms, rate, rtt_ms))
 
 
 def first_beliefs(profile: Profile, slowdown: float) -> Beliefs:

@@ -6,8 +6,6 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from hasten.core.decision import DEAD_LINK_BITS_PER_MS
-from hasten.core.timing import predict_latency
 from hasten.runtime.device.chosen_option import ChosenOption
 from hasten.runtime.device.contact import Contact
 from hasten.runtime.device.parts import Parts
@@ -70,11 +68,9 @@ class Moving:
         known = self._adapter.known
         table, edge = known.profiled, int(known.edge[option])
         beliefs, partition = self._beliefs[edge], int(table.partition[0, option])
-        backlogs, device_ms = beliefs.backlogs, beliefs.device.encode_ms(partition)
-        edge_ms, payload_bits = float(known.edge_ms[option]), float(table.payload_bits[0, option])
-        waits = backlogs.device_wait_ms, backlogs.uplink_wait_ms, backlogs.edge_wait_ms[0]
-        rate = max(backlogs.rate_bits_per_ms, DEAD_LINK_BITS_PER_MS)
-        latency_ms = float(predict_latency(*waits, device_ms, payload_bits, edge_ms, rate, beliefs.rtt_ms))
+        device_ms, edge_ms = beliefs.device.encode_ms(partition), float(known.edge_ms[option])
+        payload_bits = float(table.payload_bits[0, option])
+        latency_ms = beliefs.latency_ms(device_ms, payload_bits, edge_ms, beliefs.rtt_ms)
         return ChosenOption(
             option=option,
             exit=int(table.exit[0, option]),

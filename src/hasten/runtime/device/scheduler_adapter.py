@@ -11,7 +11,6 @@ import numpy as np
 
 from hasten.core.calibration import LOCAL, SENT, Curves, prior_shares
 from hasten.core.decision import (
-    DEAD_LINK_BITS_PER_MS,
     Context,
     Scheduler,
     Selective,
@@ -239,18 +238,15 @@ class SchedulerAdapter:
     def _choice(self, option: int, deadline_ms: float) -> ChosenOption:
         """The option with its latency by the timing law at the present backlogs and the times measured now."""
         table, edge = self._table, int(self._now.edge[option])
-        backlogs, rtt_ms = self._beliefs[edge].backlogs, self._beliefs[edge].rtt_ms
+        beliefs, payload_bits = self._beliefs[edge], float(table.payload_bits[0, option])
         device_ms, edge_ms = float(self._now.device_ms[option]), float(self._now.edge_ms[option])
-        payload_bits = float(table.payload_bits[0, option])
-        rate = max(backlogs.rate_bits_per_ms, DEAD_LINK_BITS_PER_MS)
-        waits = backlogs.device_wait_ms, backlogs.uplink_wait_ms, backlogs.edge_wait_ms[0]
-        latency_ms = float(predict_latency(*waits, device_ms, payload_bits, edge_ms, rate, rtt_ms))
+        latency_ms = beliefs.latency_ms(device_ms, payload_bits, edge_ms, beliefs.rtt_ms)
         plan_rtt_ms, plan_device_ms, plan_edge_ms = self._planned
-        plan_rtt_ms = plan_rtt_ms if edge == 0 else rtt_ms  # of further edges it is shown as it is now
+        plan_rtt_ms = plan_rtt_ms if edge == 0 else beliefs.rtt_ms  # of further edges it is shown as it is now
         plan = float(plan_device_ms[option]), payload_bits, float(plan_edge_ms[option])
-        planned_ms = float(predict_latency(*waits, *plan, rate, plan_rtt_ms))
+        planned_ms = beliefs.latency_ms(*plan, plan_rtt_ms)
         # What others may bring on average is a reason to choose otherwise, and none to refuse a task.
-        unseen_ms = backlogs.unseen_wait_ms if payload_bits > 0 else 0.0
+        unseen_ms = beliefs.backlogs.unseen_wait_ms if payload_bits > 0 else 0.0
         slack = (self.limit_ms(deadline_ms) - planned_ms - unseen_ms) / deadline_ms
         kind = SENT + edge if payload_bits > 0 else LOCAL
         return ChosenOption(
