@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from hasten.core.options import DROP
 from hasten.core.scenario import Realization, Scenario
 from hasten.offline.bound.descent import Descent, share_done
-from hasten.offline.bound.stages import NOT_RUN, Market, bound_at, make_market
+from hasten.offline.bound.stages import NOT_YET, Market, bound_at, make_market
 from hasten.offline.plan import Found
 from hasten.offline.search.incumbent import incumbent
 from hasten.offline.time_limit import TimeLimit
@@ -75,16 +75,17 @@ def prices_bound(scenario: Scenario, realization: Realization, limit: TimeLimit)
     price = Descent(np.zeros((len(market.capacity), blocks)), 1e-9)
     worth = float(np.max(market.worth, initial=0.0, where=market.usable))
     first_step = FIRST_STEP * worth / float(market.deadline_ms.mean())
+    wanted = np.full(realization.tasks, DROP)
     best, done, finished, since_s = np.inf, 0.0, 0, limit.spent_s
     while finished < ROUNDS and (finished == 0 or not limit.expired):
-        bound, bought = bound_at(market, spread(price.now, market))
-        best = min(best, bound)
+        bound, bought = bound_at(market, spread(price.now, market), limit)
+        best, wanted = min(best, bound), np.where(bought.option == NOT_YET, wanted, bought.option)
         finished += 1
         done = share_done(finished, ROUNDS, limit, since_s)
         price.step(beyond_capacity(bought.use, market, blocks), first_step * SHRINKAGE**-done)
         if finished % ROUNDS_PER_AVERAGE == 0:
-            best = min(best, bound_at(market, spread(price.mean, market))[0])
-    return best, np.where(bought.option == NOT_RUN, DROP, bought.option)
+            best = min(best, bound_at(market, spread(price.mean, market), limit)[0])
+    return best, wanted
 
 
 def spread(price: FloatArray, market: Market) -> FloatArray:

@@ -9,8 +9,10 @@ import pytest
 from edge_scenarios import optimum, tiny
 
 from hasten.offline import several_edges
-from hasten.offline.bound.stages import bound_at, make_market
+from hasten.offline.bound import stages
+from hasten.offline.bound.stages import NOT_YET, bound_at, make_market
 from hasten.offline.several_edges import spread
+from hasten.offline.time_limit import TimeLimit
 from hasten.sim import Replayer
 
 
@@ -40,3 +42,18 @@ def test_without_prices_each_task_gains_what_it_would_alone(tmp_path: Path) -> N
     count = scenario.options.count[realization.stream]
     most = [max(one.total_gain(np.array([j])) for j in range(n)) for one, n in zip(alone, count, strict=True)]
     assert bound == pytest.approx(sum(most), rel=1e-6)
+
+
+def test_tasks_without_time_count_with_the_most_that_any_option_is_worth(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(stages, "FIRST_TASKS", 1)
+    scenario = tiny(tmp_path, 0, "grant")
+    market = make_market(scenario, scenario.realize(0), 0.05)
+    free = np.zeros((len(market.capacity), market.cells))
+    whole, wanted = bound_at(market, free)
+    bound, bought = bound_at(market, free, TimeLimit(0.0))
+    assert bought.option.tolist() == [wanted.option[0], NOT_YET, NOT_YET, NOT_YET]
+    most = market.worth.max(axis=1)[market.stream] - market.gain_terms.late_gain
+    assert bound == pytest.approx(whole + (most - wanted.worth)[1:].sum())
+    assert bound >= whole

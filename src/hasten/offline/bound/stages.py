@@ -22,15 +22,19 @@ from numpy.typing import NDArray
 
 from hasten.core.compiled import allocating, compiled, inlined
 from hasten.core.gain import GainTerms, task_gain, useful_until_ms
+from hasten.core.options import DROP
 from hasten.core.scenario import Realization, Scenario
 from hasten.core.timing import ON_TIME_TOLERANCE_MS
 from hasten.offline.bound.grid import DURATION_SLACK_CELLS, LIMIT_SLACK_CELLS, sent_bits_of
 from hasten.offline.bound.occupancy import cheapest
+from hasten.offline.time_limit import TimeLimit, paced
 
 FloatArray = NDArray[np.float64]
 IntArray = NDArray[np.int64]
 
-NOT_RUN = -1
+NOT_YET = -2
+FIRST_TASKS = 64
+"""In the first stretch of compiled code."""
 ROUNDING = 1.0 - 1e-14
 """Bits sent up to a transfer's end count this much less, so that no rounding makes it end too late."""
 PAST_END = 3
@@ -84,7 +88,7 @@ class Bought(NamedTuple):
     worth: FloatArray
     """(N,): what each gains at best above dropping it, less what it pays."""
     option: IntArray
-    """(N,): by which option; NOT_RUN if by none."""
+    """(N,): by which option; DROP if by none, NOT_YET if there was no time for it."""
     use: FloatArray
     """(R, T + 3): how much of each resource is bought, as differences from cell to cell."""
 
@@ -126,14 +130,23 @@ def make_market(scenario: Scenario, realization: Realization, cell_ms: float) ->
     )
 
 
-def bound_at(market: Market, price: FloatArray) -> tuple[float, Bought]:
-    """The bound on the total gain at a price (R, T) of each cell's time, and what is bought."""
+def bound_at(market: Market, price: FloatArray, limit: TimeLimit | None = None) -> tuple[float, Bought]:
+    """The bound on the total gain at a price (R, T) of each cell's time, and what is bought.
+
+    Tasks for which ``limit`` leaves no time count with the most that any option is worth.
+    """
+    limit = TimeLimit() if limit is None else limit
     paid = np.zeros((len(price), market.cells + PAST_END))
     np.cumsum(price, axis=1, out=paid[:, 1 : market.cells + 1])
     paid[:, market.cells + 1 :] = paid[:, market.cells : market.cells + 1]
-    tasks = len(market.arrival)
-    bought = Bought(np.zeros(tasks), np.full(tasks, NOT_RUN), np.zeros_like(paid))
-    buy(market, paid, bought)
+    tasks, late_gain = len(market.arrival), market.gain_terms.late_gain
+    most = np.max(market.worth - late_gain, axis=1, initial=0.0, where=market.usable)
+    bought = Bought(most[market.stream], np.full(tasks, NOT_YET), np.zeros_like(paid))
+    end, stretch = 0, FIRST_TASKS
+    while end < tasks and (end == 0 or not limit.expired):
+        began_s, first, end = limit.spent_s, end, min(end + stretch, tasks)
+        buy(market, paid, first, end, bought)
+        stretch = paced(end - first, limit.spent_s - began_s, tasks)
     bound = market.base_gain + float(bought.worth.sum()) + float(market.capacity @ paid[:, -1])
     return bound + 1e-12 * tasks * (1.0 + abs(bound)), bought
 
@@ -260,25 +273,25 @@ def _book(use: FloatArray, start: int, end: int) -> None:
 
 
 @allocating
-def buy(market: Market, paid: FloatArray, bought: Bought) -> None:
-    """Let each task buy what is best for it at the price ``paid`` (R, T + 3) for all time before each cell."""
+def buy(market: Market, paid: FloatArray, begin: int, end: int, bought: Bought) -> None:
+    """Let tasks buy what is best for each at the price ``paid`` (R, T + 3) for all time before each cell."""
     window = 1
-    for k in range(len(market.arrival)):
+    for k in range(begin, end):
         window = max(window, int(np.floor(market.limit_at[k])) - market.arrival[k] + 2)
     chain = Chain(
         np.empty(window), np.empty(window, np.int64), np.empty(window), np.empty(window, np.int64),
         np.empty(window, np.int64),
     )  # fmt: skip
-    for k in range(len(market.arrival)):
+    for k in range(begin, end):
         m, first = market.stream[k], market.arrival[k]
-        best = Taken(0.0, 0, 0, 0, 0)
+        best, bought.option[k] = Taken(0.0, 0, 0, 0, 0), DROP
         for j in range(market.device.shape[1] - 1, -1, -1):  # from the best exit on
             if market.usable[m, j] and market.worth[m, j] - market.gain_terms.late_gain > best.worth:
                 taken = best_way(market, paid, k, j, chain)
                 if taken.worth > best.worth:
                     best, bought.option[k] = taken, j
         bought.worth[k], j = best.worth, bought.option[k]
-        if j == NOT_RUN:
+        if j == DROP:
             continue
         _book(bought.use[m], first + best.device, first + best.device + int(np.rint(market.device[m, j])))
         if market.bits[m, j] > 0.0:
