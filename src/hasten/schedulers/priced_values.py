@@ -17,7 +17,7 @@ import numpy as np
 
 from hasten.core.arrivals import Arrivals, PoissonArrivals
 from hasten.core.calibration import prior_shares
-from hasten.core.decision import DEAD_LINK_BITS_PER_MS, Context, IntArray, View, useful_limit_ms
+from hasten.core.decision import DEAD_LINK_BITS_PER_MS, Context, useful_limit_ms
 from hasten.core.gain import task_gain
 from hasten.core.rates import RateTrace, rate_trace
 from hasten.core.scenario import Realization
@@ -29,7 +29,7 @@ from hasten.sim.needs import TaskNeeds, pack_needs
 from hasten.sim.promises import new_promises, promise, recall
 from hasten.sim.steps import commit, finish, observe
 from hasten.sim.ways import ways_of
-from hasten.sim.world import World, shown
+from hasten.sim.world import World, new_view
 
 SAMPLE_SEED = 2_000_000
 ROUNDS = 6
@@ -154,21 +154,21 @@ class _SampleRuns:
         beliefs = new_beliefs(rules, self._runs, slots, number, context.workers)
         world = World(rules, tasks, pack_links(self._realizations), state, log, beliefs)
         row = np.arange(self._runs)
-        view = _new_view(row, context.workers, self._streams)
+        view, arrays = new_view(row, rules)
         prior = np.tile(prior_shares(), (self._streams, 1, 1))
         promises = new_promises(prior, self._runs, slots) if rules.ready else None  # else they are exact
         view.kept_share = shares = np.tile(prior_shares(), (self._runs, 1, 1))
         found = SampleLog.empty(number, self._runs)
         deadline_ms = context.deadline_ms[np.arange(self._streams) % self._rows]
         for k in range(number):
-            observe(k, shown(view), world)
+            observe(k, arrays, world)
             stream = view.stream % self._rows
             effects = self._rule.effects(stream, view.waits, view.rate_bits_per_ms)
             if promises is not None:
                 recall(k, row, shares, promises, world)
             best, option = self._rule.choose(replace(view, stream=stream), effects, prices)
             if promises is not None:
-                promise(k, shown(view), option, promises, world)
+                promise(k, arrays, option, promises, world)
             taken = option >= 0
             commit(k, row, option, False, world)
             after = effects.of((row, np.maximum(best, 0)))
@@ -220,19 +220,3 @@ class _SampleRuns:
             late_gain=float(late_gain),
             fade=float(fade),
         )
-
-
-def _new_view(row: IntArray, workers: int, streams: int) -> View:
-    """A view of one decision in each row, for the simulator to fill."""
-    rows = len(row)
-    return View(
-        row=row,
-        now_ms=np.zeros(rows),
-        stream=np.zeros(rows, dtype=np.int64),
-        device_wait_ms=np.zeros(rows),
-        uplink_wait_ms=np.zeros(rows),
-        edge_wait_ms=np.zeros((rows, workers)),
-        unseen_wait_ms=np.zeros(rows),
-        rate_bits_per_ms=np.zeros(rows),
-        others_wait_ms=np.zeros((rows, streams)),
-    )

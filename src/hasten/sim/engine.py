@@ -159,7 +159,7 @@ class _Batch:
         told = _Outcomes(world, chosen) if isinstance(scheduler, Observer) else None
         ends = set(tasks.number.tolist())
         row = np.arange(self.rows)
-        view, arrays = new_view(row, context, ways)
+        view, arrays = new_view(row, world.rules)
         observe_now = direct(observe, 0, arrays, world)
         commit_now = direct(commit, 0, row, row, predicts, world)
         alone = world.rules.from_devices
@@ -169,7 +169,7 @@ class _Batch:
                 progress(k / self.steps)
             if k in ends:
                 row = np.flatnonzero(tasks.number > k)
-                view, arrays = new_view(row, context, ways)
+                view, arrays = new_view(row, world.rules)
             if alone:
                 pass_now(k, row, world)
             observe_now(k, arrays, world)

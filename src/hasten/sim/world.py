@@ -7,7 +7,7 @@ from typing import NamedTuple
 import numpy as np
 
 from hasten.core.calibration import prior_shares
-from hasten.core.decision import Context, EdgeView, View
+from hasten.core.decision import EdgeView, View
 from hasten.sim.arrays import BoolArray, FloatArray, IntArray, Links, Log, Rules, State, Tasks
 from hasten.sim.beliefs import StreamBeliefs
 from hasten.sim.ways import Ways
@@ -76,12 +76,8 @@ def further_edges(ways: Ways, rows: int) -> FurtherEdges:
     return FurtherEdges(np.zeros((further, rows)), np.zeros((further, rows, most)), np.zeros((further, rows)))
 
 
-NO_FURTHER = FurtherEdges(np.zeros((0, 0)), np.zeros((0, 0, 0)), np.zeros((0, 0)))
-
-
-def shown(view: View, room: FurtherEdges | None = None) -> Shown:
+def shown(view: View, room: FurtherEdges) -> Shown:
     """A view's own arrays, for a kernel to fill; ``room`` is that of its further edges."""
-    room = NO_FURTHER if room is None else room
     assert view.unseen_wait_ms is not None  # the simulator makes its views with it
     return Shown(
         row=view.row,
@@ -100,9 +96,9 @@ def shown(view: View, room: FurtherEdges | None = None) -> Shown:
     )
 
 
-def new_view(row: IntArray, context: Context, ways: Ways) -> tuple[View, Shown]:
+def new_view(row: IntArray, rules: Rules) -> tuple[View, Shown]:
     """A view of these rows, and its arrays to be filled."""
-    rows = len(row)
+    rows, ways = len(row), rules.ways
     room = further_edges(ways, rows)
     view = View(
         row=row.copy(),
@@ -110,12 +106,12 @@ def new_view(row: IntArray, context: Context, ways: Ways) -> tuple[View, Shown]:
         stream=np.zeros(rows, dtype=np.int64),
         device_wait_ms=np.zeros(rows),
         uplink_wait_ms=np.zeros(rows),
-        edge_wait_ms=np.zeros((rows, context.workers)),
+        edge_wait_ms=np.zeros((rows, ways.first_worker[1])),
         unseen_wait_ms=np.zeros(rows),
         rate_bits_per_ms=np.zeros(rows),
-        others_wait_ms=np.zeros((rows, context.streams)),
+        others_wait_ms=np.zeros((rows, len(rules.deadline_ms))),
         kept_share=prior_shares(len(ways.rtt_ms))[None].repeat(rows, axis=0),
-        rtt_ms=np.full(rows, context.rtt_ms) if context.from_devices else None,
+        rtt_ms=np.full(rows, rules.rtt_ms) if rules.from_devices else None,
         further_edges=room.seen(ways),
     )
     return view, shown(view, room)
