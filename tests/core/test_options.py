@@ -7,7 +7,7 @@ from dataclasses import replace
 import numpy as np
 
 from hasten.core import options
-from hasten.core.options import DROP, StreamCosts, option_table
+from hasten.core.options import DROP, StreamCosts, of_several_edges, option_table
 from hasten.core.profile_names import load_profile
 
 
@@ -41,3 +41,9 @@ def test_streams_alike_are_looked_at_once(monkeypatch):
     table, column = option_table(costs).undominated()
     assert len(looked) == 2 and table.streams == 100
     np.testing.assert_array_equal(column[0], column[98])
+
+
+def test_options_tell_the_edge_that_they_send_to():
+    table = of_several_edges([option_table([StreamCosts(load_profile("alexnet-pi"))])] * 2)
+    option = np.array([DROP, table.index(0, 2, 1, 1), table.index(0, 2, 1), int(np.argmin(table.payload_bits[0]))])
+    assert table.edges(np.zeros(4, dtype=np.int64), option).tolist() == [0, 1, 0, 0]

@@ -216,7 +216,17 @@ def test_names() -> None:
     assert "greedy" in scheduler_names()
     assert split_specs("greedy,fixed:2,1, random") == ["greedy", "fixed:2,1", "random"]
     assert [scheduler.name for scheduler in make_schedulers("greedy,fixed:2,1")] == ["greedy", "fixed:2,1"]
-    for wrong in ["nope", "greedy:1", "fixed:x", "fixed", "edgent:fast", "random:all", "fixed-exit:0", ""]:
+    for wrong in [
+        "nope",
+        "greedy:1",
+        "fixed:x",
+        "fixed",
+        "fixed:2,1,0,0",
+        "edgent:fast",
+        "random:all",
+        "fixed-exit:0",
+        "",
+    ]:
         with pytest.raises(InputError):
             make_schedulers(wrong)
     s = scenario()

@@ -66,6 +66,10 @@ class OptionTable:
         pairs[option == DROP] = 0
         return pairs
 
+    def edges(self, stream: NDArray[np.int64], option: NDArray[np.int64]) -> NDArray[np.int64]:
+        """The edge (N,) that options (N,) of the given streams (N,) send to; 0 for local ones and DROP."""
+        return np.where(option == DROP, 0, self.edge[stream, np.maximum(option, 0)])
+
     def index(self, stream: int, exit_number: int, partition: int, edge: int = 0) -> int:
         """Option index of a pair at an edge in one stream's row; :class:`HastenError` for one that does not exist."""
         if exit_number == 0 and partition == 0:

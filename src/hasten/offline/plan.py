@@ -102,7 +102,7 @@ def make_plan(
         optimal=upper_bound - gain <= PROVEN_GAP,
         option=option,
         decisions=scenario.options.pairs(realization.stream, option),
-        edge=np.where(option == DROP, 0, scenario.options.edge[realization.stream, np.maximum(option, 0)]),
+        edge=scenario.options.edges(realization.stream, option),
         seconds=seconds,
         method=method,
         reason=reason,

@@ -55,9 +55,8 @@ def edge_only(argument: str = "") -> Restricted:
 def fixed(argument: str = "") -> Restricted:
     """Always the pair ``EXIT,PARTITION``, at the first edge or that of number ``EDGE``, from 0."""
     try:
-        exit_number, partition, edge = (int(part) for part in f"{argument},0".split(",")[:3])
-        if not 2 <= len(argument.split(",")) <= 3:
-            raise ValueError
+        exit_number, partition, *number = (int(part) for part in argument.split(","))
+        (edge,) = number or [0]
     except ValueError:
         raise InputError("schedulers", "fixed", argument, "EXIT,PARTITION[,EDGE] as in fixed:2,1") from None
 

@@ -254,7 +254,7 @@ def _results(scheduler: str, batch: _Batch, realizations: Sequence[Realization],
     describe(OptionFacts(options.exit, options.partition, accuracy), batch.world, ends)
     deadline_ms = batch.world.rules.deadline_ms[tasks.stream]
     energy_mj = device_energy_mj(scenario, tasks.stream, state)
-    edge = np.where(state.option == DROP, 0, options.edge[tasks.stream, np.maximum(state.option, 0)])
+    edge = options.edges(tasks.stream, state.option)
     results = []
     for b, realization in enumerate(realizations):
         own = slice(int(tasks.first[b]), int(tasks.first[b] + tasks.number[b]))
