@@ -44,6 +44,12 @@ UNFAIR = 1.5
 """A task gives way at the edge when its device has still asked for so many times as much as the other would have."""
 MOST_BUSY = 0.9
 """Others are not taken to keep the edge busier: near 1 the formula of their wait has no bound."""
+OVERHEADS_KEPT, PROFILE_COUNTS = 15, 3
+"""What a task costs beyond all that is counted apart is the median of so many; the profile counts like so many."""
+NEGLIGIBLE_MS = 0.25
+"""A difference from the profile's below this is the profile's own error."""
+MOST_OFFLOAD_MS = 5.0
+"""What takes so much longer than profiled is no handling of a frame: the link has changed."""
 
 
 @jitable

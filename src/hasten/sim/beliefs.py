@@ -11,15 +11,13 @@ from typing import NamedTuple
 
 import numpy as np
 
-from hasten.core.estimators import MOST_PINGS
+from hasten.core.estimators import MOST_PINGS, OVERHEADS_KEPT
 from hasten.core.rescue import LATENESS_KEPT
 from hasten.sim.arrays import FloatArray, IntArray, Rules
 from hasten.sim.finishes import Finishes, no_finishes
 
 MOST_PENDING = 8
 """So many pings of a stream may be under way; a link on which more would be is as good as dead."""
-OVERHEADS_KEPT = 15
-"""Of so many frames a device remembers how much longer they took than it had expected."""
 
 # A stream's numbers: the link
 RATE, RATE_MS, BEST_RATE, RTT_MS, WAITED_MS, LEFT_MS, HEARD_MS, OVERHEAD_MS, PLANNED_RTT_MS = range(9)

@@ -11,7 +11,10 @@ import numpy as np
 from hasten.core import ping_schedule
 from hasten.core.compiled import inlined
 from hasten.core.estimators import (
+    MOST_OFFLOAD_MS,
     MOST_PINGS,
+    NEGLIGIBLE_MS,
+    OVERHEADS_KEPT,
     due_at_edge,
     is_at_edge,
     left_at,
@@ -51,7 +54,6 @@ from hasten.sim.beliefs import (
     OVERHEAD_MS,
     OVERHEADS,
     OVERHEADS_HEARD,
-    OVERHEADS_KEPT,
     OVERTAKEN,
     PING_REPORT,
     PINGS,
@@ -83,12 +85,6 @@ from hasten.sim.world import Lane, World
 
 CLOCK_DOUBT = 1e-4
 """A clock that was not heard of for some time may be wrong by this share of it."""
-NEGLIGIBLE_MS = 0.25
-"""A difference below this is a profile's own error."""
-MOST_OFFLOAD_MS = 5.0
-"""What takes so much longer than profiled is no handling: the link has changed."""
-PROFILE_COUNTS = 3
-"""The profile counts like so many measurements."""
 
 
 @inlined

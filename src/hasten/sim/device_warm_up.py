@@ -9,7 +9,7 @@ from __future__ import annotations
 import numpy as np
 
 from hasten.core.compiled import inlined
-from hasten.core.estimators import rate_after
+from hasten.core.estimators import PROFILE_COUNTS, rate_after
 from hasten.core.ping_schedule import (
     BUDGET_BYTES,
     PING_BITS,
@@ -32,6 +32,7 @@ from hasten.sim.beliefs import (
     LAST,
     LEFT_MS,
     MOST_PENDING,
+    OVERHEADS_HEARD,
     PINGED_MS,
     PINGS,
     PLANNED_RTT_MS,
@@ -87,6 +88,7 @@ def warm_up(row: int, m: int, ready_ms: float, world: World) -> float:
         pending[at, SENT_MS] = np.inf
     rate = rate_at(0.0, links.from_ms[begin:end], links.bits_per_ms[begin:end], links.period_ms[row, link])
     own[WITHIN_MS] = np.inf
+    count[OVERHEADS_HEARD] = PROFILE_COUNTS  # of nothing beyond the profile
     trip_ms, transfer_ms, hello_ms = rules.rtt_ms, 0.0, 0.0
     if rate > 0:
         trip_ms += PING_BITS / rate

@@ -5,13 +5,14 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 from hasten.core.decision import DEAD_LINK_BITS_PER_MS
+from hasten.core.estimators import MOST_OFFLOAD_MS
 from hasten.core.profile import Profile
 from hasten.core.timing import predict_latency
 from hasten.runtime.device.backlog_estimate import BacklogEstimator
 from hasten.runtime.device.device_times import DeviceTimes
 from hasten.runtime.device.edge_times import EdgeTimes
 from hasten.runtime.device.estimate import LinkEstimate
-from hasten.runtime.device.overheads import MOST_OFFLOAD_MS, Overhead
+from hasten.runtime.device.overheads import Overhead
 
 
 @dataclass(frozen=True)

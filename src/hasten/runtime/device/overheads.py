@@ -6,12 +6,7 @@ import math
 from collections import deque
 from statistics import median
 
-KEPT, PROFILE_COUNTS = 15, 3
-"""So many measurements are remembered; the profile counts like so many."""
-NEGLIGIBLE_MS = 0.25
-"""A difference below this is a profile's own error."""
-MOST_OFFLOAD_MS = 5.0
-"""What takes so much longer than profiled is no handling: the link has changed."""
+from hasten.core.estimators import NEGLIGIBLE_MS, OVERHEADS_KEPT, PROFILE_COUNTS
 
 
 class Overhead:
@@ -31,7 +26,7 @@ class Overhead:
 
     def forget(self) -> None:
         """Believe the profile."""
-        self._measured = deque([self.profiled_ms] * PROFILE_COUNTS, maxlen=KEPT)
+        self._measured = deque([self.profiled_ms] * PROFILE_COUNTS, maxlen=OVERHEADS_KEPT)
         self.ms = self.profiled_ms
 
     def took(self, took_ms: float) -> None:
