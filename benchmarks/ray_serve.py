@@ -20,6 +20,7 @@ import tempfile
 import time
 from pathlib import Path
 
+from edge_throughput import payload_at
 from segments import built_here
 
 import hasten as hs
@@ -27,8 +28,6 @@ from hasten.runtime.device.dialing import NetworkDialer
 from hasten.runtime.device.uplink import Uplink
 from hasten.runtime.wire.handshake import Hello
 from hasten.runtime.wire.tasks import EdgeAnswer, payload_head, submit_head
-from hasten.split.codecs import make_codec
-from hasten.split.executor import Executor
 from hasten.split.package import Package, open_package
 
 KINDS = ("embedded", "ray")
@@ -74,13 +73,6 @@ class Asker:
         self.answer.set_result(answer)
 
 
-def payload_of(package: Package, cut: int) -> bytes:
-    """What a device sends of the first sample, coded as the package says."""
-    frame, spec = package.samples()[0][:1], package.manifest.cuts[cut]
-    tensors = Executor(package).prefix(cut, [frame]) if cut else [frame]
-    return make_codec(spec.codec).encode(tensors, spec.tensors)
-
-
 async def compare(package: Package, ports: dict[str, int], tasks: int) -> None:
     askers = {kind: Asker(package, port) for kind, port in ports.items()}
     for asker in askers.values():
@@ -88,7 +80,7 @@ async def compare(package: Package, ports: dict[str, int], tasks: int) -> None:
     last = len(package.manifest.exits)
     print(f"{'cut':>4} {'exit':>5} {'bytes':>8}  {'embedded':>9} {'ray':>9} {'more':>9}   at work: embedded, ray (ms)")
     for cut in sorted({0, package.manifest.block_count // 2}):
-        types, payload = payload_head(package.manifest.cuts[cut]), payload_of(package, cut)
+        types, payload = payload_head(package.manifest.cuts[cut]), payload_at(package, cut)
         size = sum(spec.nbytes for spec in package.manifest.cuts[cut].tensors)
         found: dict[str, list[tuple[float, float]]] = {kind: [] for kind in KINDS}
         for number in range(WARM_UP + tasks):
