@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from importlib.metadata import version
 
 import numpy as np
 
+from hasten.core.version import own_version
 from hasten.report.document import Block, Bullets, Explore, Heading, Paragraph, Plot, TableBlock
 from hasten.study import sweep_figures
 from hasten.study.ablation import ablation_blocks
@@ -41,7 +41,7 @@ def _opening(study: Study, command: str) -> list[Block]:
     plan = study.plan
     found: list[Block] = [
         Paragraph(
-            f"Made by `{command}` with hasten {version('hasten')}. Simulated; {plan.seeds} seeds, and every scheduler "
+            f"Made by `{command}` with hasten {own_version()}. Simulated; {plan.seeds} seeds, and every scheduler "
             "meets the same tasks and the same link (common random numbers). Intervals are 95 % t-intervals on "
             "per-seed "
             f"paired differences. Every run is in `runs.csv` and `runs.parquet`."
