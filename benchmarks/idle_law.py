@@ -25,7 +25,8 @@ from hasten.core.scenario import Scenario, scenario_from
 from hasten.core.timing import predict_latency
 from hasten.fidelity.overhead import with_overhead
 from hasten.fidelity.profiling import measure
-from hasten.runtime.local.run import read_log, run_scenario
+from hasten.runtime.local.results import read_log
+from hasten.runtime.local.run import run_scenario
 from hasten.split.package import open_package, with_profile
 
 GAP_HZ = 8.0

@@ -57,6 +57,18 @@ def test_a_full_standard_output_is_one_line_and_exit_code_two(small: Path, targe
     assert done.stderr == "hasten: standard output cannot be written: No space left on device\n"
 
 
+def test_shares_of_edges_are_shown_where_there_is_room_for_them(capsys: pytest.CaptureFixture[str]) -> None:
+    entry = {
+        "scheduler": "greedy", "seed": 0, "tasks": 3, "on_time_accuracy": 0.7, "on_time_rate": 0.9,
+        "latency_ms": {"mean": 60.0, "p50": 61.2, "p95": 78.5, "p99": 79.6}, "dropped": 0, "late": 0,
+        "exit_share": {"3": 1.0}, "partition_share": {"0": 1.0}, "uplink_bytes": 9e3,
+    }  # fmt: skip
+    runs = [entry | {"seed": seed, "edge_share": {"west": west, "east": 0.4}} for seed, west in ((0, 0.2), (1, 0.6))]
+    for width, shown in ((150, True), (80, False)):
+        show(Console(width=width), result_table({"results": runs}, "title", width))
+        assert ("west:40% east:40%" in capsys.readouterr().out) == shown
+
+
 @pytest.mark.parametrize("width", [30, 40, 60, 80, 100, 150, 180])
 def test_numbers_are_shown_in_full_or_not_at_all(width: int, capsys: pytest.CaptureFixture[str]) -> None:
     entry = {

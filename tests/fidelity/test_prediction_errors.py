@@ -54,6 +54,18 @@ def test_runs_stand_side_by_side():
     assert entry["notes"] == {"fallback_lost": 1}
 
 
+def test_of_several_edges_the_same_decision_is_for_the_same_one():
+    def at(run, *edge):
+        share = {"west": edge.count(0) / 5, "east": edge.count(1) / 5}
+        return replace(run, edge=np.array(edge), edge_share=share)
+
+    entry = conformance(at(SIMULATED, 1, 0, 0, 0, 0), at(REAL, 0, 0, 1, 0, 0))
+    assert entry["same_decision_share"] == pytest.approx(3 / 5) and entry["latency_error"]["tasks"] == 2
+    assert entry["difference"]["edge_share"] == {"west": 0.0, "east": 0.0}
+    assert entry["real"]["edge_share"] == {"west": 0.8, "east": 0.2}
+    assert "edge_share" not in conformance(SIMULATED, REAL)["difference"]
+
+
 def test_errors_are_those_of_tasks_decided_alike():
     entry = conformance(SIMULATED, REAL)
     assert entry["same_decision_share"] == pytest.approx(4 / 5)

@@ -51,6 +51,13 @@ def test_the_best_comes_first_by_what_was_measured():
     assert table.rows[0][1:4] == ["0.375", "0.038", "0.500"] and score([right], "right") == 3 / 8
 
 
+def test_of_several_edges_the_share_that_each_got_is_shown():
+    table = comparison([result(edge_share={"west": 0.25, "east": 0.5}), result("device-only")])
+    place = table.head.index("edges")
+    assert [row[place] for row in table.rows] == ["west:25% east:50%", ""]
+    assert "edges" not in comparison([result()]).head
+
+
 def test_runs_without_a_single_task_or_answer_have_a_report(tmp_path):
     nothing = {name: np.zeros(0) for name in ("arrival_ms", "finish_ms", "deadline_ms", "accuracy", "gain")}
     empty = result(stream=np.zeros(0, dtype=np.int64), decisions=np.zeros((0, 2), dtype=np.int64), **nothing)

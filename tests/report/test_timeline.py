@@ -125,6 +125,19 @@ def test_a_run_of_real_processes(tmp_path):
     assert [one["args"]["rate"] for one in events["C"]] == [4.0, 8.0]
 
 
+def test_of_several_edges_each_has_tracks_and_rates_of_its_own(tmp_path):
+    write_logs(tmp_path)
+    told = told_round()
+    faster = [{**link, "mbps": [2 * rate for rate in link["mbps"]]} for link in told["links"]]
+    told["edges"] = [{"name": "west", "links": told["links"]}, {"name": "east", "links": faster}]
+    (tmp_path / "greedy-0.round.json").write_text(json.dumps(told))
+    (shown,) = logged_rounds(tmp_path)
+    assert sorted(shown.rates) == ["uplink to east", "uplink to west"]
+    assert [rate for _, rate in shown.rates["uplink to east"]] == [8.0, 16.0]
+    tracks = {stage.track for task in shown.tasks for stage in task.stages}
+    assert tracks == {"cam-1: device", "cam-1: uplink to west", "cam-2: device", "cam-2: uplink to west", "west"}
+
+
 def test_a_single_log_and_what_is_none(tmp_path):
     log = tmp_path / "cam.jsonl"
     log.write_text(json.dumps(logged(0, 0.0, 50.0)) + "\n")

@@ -7,7 +7,7 @@ from typing import Any
 
 from rich.table import Table
 
-from hasten.cli.tables import WIDE, plain_table, share_cell
+from hasten.cli.tables import WIDE, edge_cell, plain_table, share_cell
 
 
 def conform_tables(document: dict[str, Any], width: int = WIDE) -> list[Table]:
@@ -42,6 +42,8 @@ def _sides_table(document: dict[str, Any], wide: bool) -> Table:
     side = _side(document)
     table = plain_table(f"{document['scenario']}: simulated, and run in {_RUN_IN[side]}")
     columns = _side_columns(wide)
+    if wide and any("edge_share" in entry[side] for entry in document["results"]):
+        columns["edges"] = lambda one, sign: edge_cell([one["edge_share"]], sign)
     for heading in ("scheduler", "seed", "", *columns):
         named = heading == "scheduler"
         table.add_column(

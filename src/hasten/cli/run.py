@@ -44,7 +44,7 @@ def run(
     web_token_file: WebTokenOption = None,
     json_to: JsonOption = None,
 ) -> None:
-    """Run a scenario in real processes on this machine: an edge node, one process per device, a shaped link."""
+    """Run a scenario in real processes on this machine: edge nodes, one process per device, shaped links."""
     from hasten.core.results import result_document
     from hasten.core.scenario import load_scenario
     from hasten.runtime.local.run import run_scenario

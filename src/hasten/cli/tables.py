@@ -61,6 +61,8 @@ def result_table(document: dict[str, Any], title: str, width: int = WIDE) -> Tab
     """
     measured = any("measured_on_time_accuracy" in entry for entry in document["results"])
     columns = _result_columns(measured, width >= WIDE)
+    if width >= WIDE and any("edge_share" in entry for entry in document["results"]):
+        columns["edges"] = _edges
     if any("simulated_on_time_accuracy" in entry for entry in document["results"]):
         predicted = {"on-time acc.\nsimulated": _simulated}
         columns = predicted | columns
@@ -121,6 +123,16 @@ def _result_columns(measured: bool, wide: bool) -> dict[str, Callable[[Entries],
 
 def _simulated(entries: Entries) -> str:
     return _spread([entry["simulated_on_time_accuracy"] for entry in entries])
+
+
+def _edges(entries: Entries) -> str:
+    return edge_cell([entry.get("edge_share", {}) for entry in entries])
+
+
+def edge_cell(entries: Sequence[dict[str, float]], sign: str = "") -> str:
+    """Shares of tasks sent to each edge, means over seeds: ``west:43% east:40%``."""
+    names = dict.fromkeys(name for entry in entries for name in entry)
+    return " ".join(f"{name}:{_mean([entry.get(name, 0.0) for entry in entries]):{sign}.0%}" for name in names)
 
 
 def share_cell(entries: Sequence[dict[str, float]], first: int, sign: str = "") -> str:

@@ -181,6 +181,12 @@ def summary_frame(results: Sequence[Summarised]) -> DataFrame:
     return pandas_for("summary_frame").DataFrame([flat_summary(result.summary()) for result in results])
 
 
+def edge_share(names: Sequence[str], edge: IntArray, sent: BoolArray) -> dict[str, float]:
+    """The share of tasks ``sent`` (N,) to each of several edges, by their ``edge`` (N,); empty where there is one."""
+    tasks = max(len(edge), 1)
+    return {name: float((sent & (edge == e)).sum() / tasks) for e, name in enumerate(names)} if len(names) > 1 else {}
+
+
 def _mean(values: NDArray[Any]) -> float:
     return float(np.mean(values)) if len(values) else 0.0
 

@@ -13,7 +13,7 @@ from hasten.core.result_table import flat_summary, task_columns
 from hasten.core.results import Result
 from hasten.core.scenario import Scenario
 from hasten.fidelity.conform import Conformed
-from hasten.fidelity.prediction_errors import answered_exit
+from hasten.fidelity.prediction_errors import answered_exit, same_decisions
 from hasten.report.charts import Chart, ChartLine, tone
 from hasten.report.document import Block, Explore, Heading, Paragraph, TableBlock, write_html
 from hasten.report.made import made_blocks
@@ -66,6 +66,8 @@ def _lead(document: dict[str, Any]) -> str:
 def _sides(document: dict[str, Any], side: str) -> TableBlock:
     key = "virtual" if document["runtime"]["kind"] == "virtual" else "real"
     head = ["scheduler", "seed", "", "on-time accuracy", "on time", "mean ms", "p50 ms", "p95 ms", "dropped", "late"]
+    several = any("edge_share" in entry[key] for entry in document["results"])
+    head += ["edges"] if several else []
     rows = []
     for entry in document["results"]:
         for name, told, sign in (("simulated", "simulated", ""), (key, side, ""), ("difference", "difference", "+")):
@@ -80,9 +82,14 @@ def _sides(document: dict[str, Any], side: str) -> TableBlock:
                     f"{one['on_time_rate']:{sign}.1%}",
                     *("-" if ms is None else f"{ms:{sign}.1f}" for ms in latency),
                     *(f"{one[count]:{sign}d}" for count in ("dropped", "late")),
+                    *([_edges(one["edge_share"], sign)] if several else []),
                 ]
             )
     return TableBlock("", head, rows)
+
+
+def _edges(shares: dict[str, float], sign: str) -> str:
+    return " ".join(f"{name}:{share:{sign}.0%}" for name, share in shares.items())
 
 
 def _errors(document: dict[str, Any]) -> TableBlock:
@@ -150,7 +157,7 @@ def _errors_over_time(pairs: Sequence[Pair]) -> Chart:
 def _error_ms(simulated: Result, run: Result) -> tuple[NDArray[np.bool_], NDArray[np.float64]]:
     """Which tasks (N,) were decided and answered alike, and the errors of those."""
     exits = answered_exit(run)
-    same = np.all(simulated.decisions == run.decisions, axis=1)
+    same = same_decisions(simulated, run)
     alike = same & (exits > 0) & (answered_exit(simulated) == exits)
     return alike, run.latency_ms[alike] - simulated.latency_ms[alike]
 
@@ -171,8 +178,8 @@ def _write_tables(page: Path, scenario: Scenario, found: Conformed) -> list[Path
     both = []
     for simulated, run in found.pairs:
         mine, predicted = task_columns(run), task_columns(simulated)
-        own = ("exit", "partition", "latency_ms", "outcome")
-        both.append(mine | {f"simulated_{name}": predicted[name] for name in own})
+        own = ("exit", "partition", "edge", "latency_ms", "outcome")
+        both.append(mine | {f"simulated_{name}": predicted[name] for name in own if name in predicted})
     write_columns(tasks, [stream.name for stream in scenario.devices], both)
     return [runs, tasks]
 

@@ -17,7 +17,8 @@ from typing import Any
 from hasten.core.noise import TimeSpread, quantiles
 from hasten.core.profile import Profile
 from hasten.core.scenario import scenario_from
-from hasten.runtime.local.run import read_log, run_scenario
+from hasten.runtime.local.results import read_log
+from hasten.runtime.local.run import run_scenario
 from hasten.runtime.wire.tasks import submit_overhead_bytes
 from hasten.split.executor import Role
 from hasten.split.package import Package, with_profile

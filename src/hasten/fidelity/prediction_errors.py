@@ -26,7 +26,7 @@ def conformance(simulated: Result, real: Result, side: str = "real") -> dict[str
         HastenError: the two are not of the same tasks.
     """
     _require_same_tasks(simulated, real)
-    same = np.all(simulated.decisions == real.decisions, axis=1)
+    same = same_decisions(simulated, real)
     sides = _compared(simulated), _compared(real)
     return {
         "scheduler": real.scheduler,
@@ -41,6 +41,14 @@ def conformance(simulated: Result, real: Result, side: str = "real") -> dict[str
     }
 
 
+def same_decisions(simulated: Result, real: Result) -> NDArray[np.bool_]:
+    """(N,): whether both decided a task for the same exit, partition and, of several edges, edge."""
+    same: NDArray[np.bool_] = np.all(simulated.decisions == real.decisions, axis=1)
+    if simulated.edge is not None and real.edge is not None:
+        same &= simulated.edge == real.edge
+    return same
+
+
 def _require_same_tasks(simulated: Result, real: Result) -> None:
     """Both are in order of arrival, so that tasks of the same stream and number stand at the same place."""
     if not (np.array_equal(simulated.stream, real.stream) and np.array_equal(simulated.arrival_ms, real.arrival_ms)):
@@ -51,7 +59,8 @@ def _compared(result: Result) -> dict[str, Any]:
     """What of a run's summary is compared."""
     summary = result.summary()
     latency_ms = {name: summary["latency_ms"][name] for name in LATENCIES}
-    return {key: summary[key] for key in (*NUMBERS, *SHARES)} | {"latency_ms": latency_ms}
+    edges = {key: summary[key] for key in ("edge_share",) if key in summary}
+    return {key: summary[key] for key in (*NUMBERS, *SHARES)} | edges | {"latency_ms": latency_ms}
 
 
 def _difference(simulated: dict[str, Any], real: dict[str, Any]) -> dict[str, Any]:
@@ -60,6 +69,9 @@ def _difference(simulated: dict[str, Any], real: dict[str, Any]) -> dict[str, An
     for key in SHARES:
         numbers = sorted(simulated[key] | real[key], key=int)
         found[key] = {number: real[key].get(number, 0.0) - simulated[key].get(number, 0.0) for number in numbers}
+    if "edge_share" in real:
+        before = simulated["edge_share"]
+        found["edge_share"] = {name: share - before[name] for name, share in real["edge_share"].items()}
     pairs = {name: (simulated["latency_ms"][name], real["latency_ms"][name]) for name in LATENCIES}
     found["latency_ms"] = {name: None if None in pair else pair[1] - pair[0] for name, pair in pairs.items()}
     return found

@@ -139,7 +139,9 @@ def comparison(results: Sequence[Result], simulated: Mapping[str, float] | None 
         "on-time accuracy, profiled" if measured else "on-time accuracy",
     ]
     head += ["simulated"] if simulated else []
-    head += ["on time", "dropped", "late", "p50 ms", "p95 ms", "p99 ms", "exits", "partitions", "KB per task"]
+    several = any(result.edge_share for result in results)
+    head += ["on time", "dropped", "late", "p50 ms", "p95 ms", "p99 ms", "exits", "partitions"]
+    head += ["edges", "KB per task"] if several else ["KB per task"]
     rows = []
     for name in names:
         mine = [result.summary() for result in results if result.scheduler == name]
@@ -156,6 +158,7 @@ def comparison(results: Sequence[Result], simulated: Mapping[str, float] | None 
             known = [entry["latency_ms"][quantile] for entry in mine if entry["latency_ms"][quantile] is not None]
             cells.append(f"{np.mean(known):.1f}" if known else "-")
         cells += [_shares(mine, "exit_share", 1), _shares(mine, "partition_share", 0)]
+        cells += [_edges(mine)] if several else []
         cells.append(f"{sum(entry['uplink_bytes'] for entry in mine) / max(tasks, 1) / 1000:.2f}")
         rows.append(cells)
     return TableBlock("", head, rows, best=0)
@@ -164,6 +167,13 @@ def comparison(results: Sequence[Result], simulated: Mapping[str, float] | None 
 def _mean_cell(values: Sequence[float]) -> str:
     spread = f" ±{np.std(values, ddof=1):.3f}" if len(values) > 1 else ""
     return f"{np.mean(values):.3f}{spread}"
+
+
+def _edges(entries: Sequence[dict[str, Any]]) -> str:
+    """Shares of tasks sent to each edge as ``west:43% east:40%``, means over the runs."""
+    names = dict.fromkeys(name for entry in entries for name in entry.get("edge_share", {}))
+    means = {name: float(np.mean([entry.get("edge_share", {}).get(name, 0.0) for entry in entries])) for name in names}
+    return " ".join(f"{name}:{share:.0%}" for name, share in means.items())
 
 
 def _shares(entries: Sequence[dict[str, Any]], key: str, first: int) -> str:

@@ -64,8 +64,8 @@ def simulated_round(scenario: Scenario, result: Result) -> TracedRound:
         tasks.append(TracedTask(f"{stream} #{number}", tracks[0], arrival_ms, deadline_ms, ended, stages, told))
     until_ms = float(result.arrival_ms.max(initial=0.0))
     rates: dict[str, list[tuple[float, float]]] = {}
-    for way, links in zip(ways, scenario.links, strict=True):
-        own = realization.rates[int(links.min()) : int(links.max()) + 1]
+    for e, way in enumerate(ways):
+        own = scenario.link_rates(realization, e)
         to = "" if len(ways) == 1 else f" to {way.name}"
         rates |= {f"{name}{to}": steps for name, steps in _rates(own, names, until_ms).items()}
     return TracedRound(f"{result.scheduler}, seed {result.seed}", tasks, rates)
@@ -110,16 +110,22 @@ def read_tasks(path: Path) -> list[LoggedTask]:
 
 
 def _logged_round(folder: Path, told: Round) -> TracedRound:
-    tasks = [_logged(stream.name, task) for stream in told.streams for task in read_tasks(folder / stream.log)]
+    edges = [edge.name for edge in told.edges]
+    tasks = [_logged(stream.name, task, edges) for stream in told.streams for task in read_tasks(folder / stream.log)]
     names = [stream.name for stream in told.streams]
     until_ms = max((task.arrival_ms for task in tasks), default=0.0)
-    rates = _rates([link.trace() for link in told.links], names, until_ms)
+    rates: dict[str, list[tuple[float, float]]] = {}
+    for to, links in [(f" to {edge.name}", edge.links) for edge in told.edges] or [("", told.links)]:
+        drawn = _rates([link.trace() for link in links], names, until_ms)
+        rates |= {f"{name}{to}": steps for name, steps in drawn.items()}
     return TracedRound(f"{told.scheduler}, seed {told.seed}", tasks, rates)
 
 
-def _logged(stream: str, task: LoggedTask) -> TracedTask:
-    """A task of a log: its parts one after the other, from its arrival on."""
-    tracks = {"device": f"{stream}: device", "uplink": f"{stream}: uplink", "edge": "edge"}
+def _logged(stream: str, task: LoggedTask, edges: Sequence[str] = ()) -> TracedTask:
+    """A task of a log: its parts one after the other, from its arrival on; ``edges`` are the names of several."""
+    edge = edges[task.edge] if task.edge < len(edges) else None
+    uplink = "uplink" if edge is None else f"uplink to {edge}"
+    tracks = {"device": f"{stream}: device", "uplink": f"{stream}: {uplink}", "edge": edge or "edge"}
     stages, at_ms = [], task.arrival_ms
     for name, took_ms in task.stages():
         place = PLACE_OF.get(name)

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 
+from hasten.core.decision import EdgeChoosing
 from hasten.core.errors import InputError
 from hasten.core.scenario import Scenario
 from hasten.runtime.device.settings import AgentSettings
 from hasten.runtime.wire.load import MAX_WORKERS
+from hasten.schedulers import make_scheduler
 
 
 def stream_settings(scenario: Scenario, seed: int, m: int) -> AgentSettings:
@@ -26,6 +30,20 @@ def stream_settings(scenario: Scenario, seed: int, m: int) -> AgentSettings:
         arrivals=stream.spec.arrivals,
         uplink_bits_per_ms=scenario.uplink.rate.constant_bits_per_ms(),
     )
+
+
+def check_schedulers(scenario: Scenario, names: Sequence[str]) -> None:
+    """Refuse with an :class:`InputError` unknown schedulers, and those that cannot choose among several edges."""
+    for name in names:
+        if not isinstance(make_scheduler(name), EdgeChoosing):
+            scenario.need_one_edge(f"scheduler {name}")
+
+
+def machine_facts(scenario: Scenario) -> dict[str, int]:
+    """How many devices there are, workers of all edges together, and edges, where there are several."""
+    ways = scenario.every_edge
+    facts = {"devices": len(scenario.devices), "workers": sum(way.edge.workers for way in ways)}
+    return facts | ({"edges": len(ways)} if len(ways) > 1 else {})
 
 
 def check_machines(scenario: Scenario) -> None:

@@ -20,10 +20,9 @@ from hasten.core.errors import HastenError
 from hasten.core.expected_gain import ExpectedGain
 from hasten.core.options import DROP
 from hasten.core.ranking import Ranking, rule_of
-from hasten.core.results import Result
+from hasten.core.results import Result, edge_share
 from hasten.core.scenario import Realization, Scenario, check_scenario
 from hasten.sim.arrays import (
-    BoolArray,
     FloatArray,
     IntArray,
     new_log,
@@ -275,14 +274,7 @@ def _results(scheduler: str, batch: _Batch, realizations: Sequence[Realization],
                 promised=None if batch.promises is None else batch.promises.share_of[own],
                 energy_mj=None if energy_mj is None else energy_mj[own],
                 edge=edge[own],
-                edge_share=_edge_share(scenario, edge[own], state.sent[own]),
+                edge_share=edge_share([way.name for way in scenario.every_edge], edge[own], state.sent[own]),
             )
         )
     return results
-
-
-def _edge_share(scenario: Scenario, edge: IntArray, sent: BoolArray) -> dict[str, float]:
-    """The share of tasks that was sent to each of several edges."""
-    names = [way.name for way in scenario.every_edge]
-    tasks = max(len(edge), 1)
-    return {name: float((sent & (edge == e)).sum() / tasks) for e, name in enumerate(names)} if len(names) > 1 else {}

@@ -44,6 +44,14 @@ def test_a_dead_link_never_delivers():
     assert link.admit(1.0, 1) == np.inf
 
 
+def test_a_link_that_is_dead_at_first_carries_frames_once_it_is_not():
+    """What was sent in vain before the start, as connecting was tried, does not hold them up."""
+    link = SerialLink(rate_trace(np.array([0.0, 100.0]), np.array([0.0, 8.0])))
+    assert link.admit(900.0, 50) == np.inf
+    link.start(1000.0)
+    assert link.admit(1010.0, 50) == pytest.approx(1150.0)
+
+
 def test_a_scaled_link_keeps_the_times_of_what_it_has():
     link = SerialLink(rate_trace(np.array([0.0, 100.0]), np.array([8.0, 16.0])))
     link.start(0.0)

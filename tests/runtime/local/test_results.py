@@ -67,6 +67,14 @@ def test_accuracy_is_that_of_the_pair_that_answered() -> None:
     assert result.summary()["accuracy_when_on_time"] == pytest.approx(np.mean([0.9, 0.4, 0.95, 0.5]))
 
 
+def test_of_several_edges_each_has_the_share_that_was_to_be_sent_there() -> None:
+    ways = [(2, 0, 1), (2, 3, 1), (2, 1, 0), (0, 0, 1), (1, 0, 1)]  # the second and fourth are not sent, after all
+    records = [record(exit_, p, (exit_, p)) | {"edge": edge} for exit_, p, edge in ways]
+    result = collect("greedy", 0, [StreamLog(PROFILE, 100.0, np.arange(5.0), records)], OnTimeAccuracy(), ["a", "b"])
+    assert result.edge is not None and result.edge.tolist() == [1, 0, 0, 0, 1]
+    assert result.edge_share == {"a": 0.2, "b": 0.4}
+
+
 def test_on_the_device_the_most_accurate_exit_is_told_by_its_accuracy_there() -> None:
     ways = local_finishes(PROFILE)
     assert [(exit_, accuracy) for accuracy, exit_, _ in ways[0]] == [(1, 0.5), (2, 0.95)]

@@ -56,7 +56,7 @@ def test_links_have_the_realization_s_rates():
         }
     )
     realization = run.realize(0)
-    (link,) = link_facts(realization)
+    (link,) = link_facts(run, realization, 0)
     trace = link.trace()
     for at_ms in (0.0, 150.0, 999.0):
         assert trace.at(at_ms) == pytest.approx(realization.rates[0].at(at_ms))

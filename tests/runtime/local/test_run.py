@@ -9,6 +9,7 @@ import subprocess
 import sys
 import threading
 import time
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -18,8 +19,10 @@ from hasten.core.errors import InputError
 from hasten.core.scenario import scenario_from
 from hasten.runtime.local import run as local_run
 from hasten.runtime.local.changes import Changes, RunChange
+from hasten.runtime.local.cluster import LocalCluster, stream_packages
 from hasten.runtime.local.processes import ChildError
-from hasten.runtime.local.run import LocalCluster, run_scenario, stream_packages
+from hasten.runtime.local.rounds import read_round, round_name
+from hasten.runtime.local.run import run_scenario
 
 
 def scenario(package, tasks=40, **streams):
@@ -115,19 +118,19 @@ def test_maps_run_and_are_measured(maps, tmp_path):
 
 
 def test_a_silent_link_loses_no_task(stage):
-    silence = threading.Timer(0.7, lambda: stage.relay.tell("fault", kind="silent", on=True))
+    silence = threading.Timer(0.7, lambda: stage.relays[0].tell("fault", kind="silent", on=True))
     silence.start()
     result = play(stage)
     assert result.on_time.mean() > 0.3
     assert sum(count for note, count in result.notes.items() if note.startswith("fallback")) > 5
-    stage.relay.wait()
-    stage.relay.ask("fault", kind="silent", on=False)
+    stage.relays[0].wait()
+    stage.relays[0].ask("fault", kind="silent", on=False)
 
 
 def test_a_killed_edge_loses_no_task(stage):
-    threading.Timer(0.7, lambda: os.kill(stage.edge.pid, signal.SIGKILL)).start()
+    threading.Timer(0.7, lambda: os.kill(stage.edges[0].pid, signal.SIGKILL)).start()
     result = play(stage)
-    assert not stage.edge.alive
+    assert not stage.edges[0].alive
     assert result.on_time.mean() > 0.7
     assert result.notes["fallback_unreachable"] > 10
     again = play(stage)  # a new edge is started for the next round
@@ -232,3 +235,62 @@ def group_lives(group):
     except ProcessLookupError:
         return False
     return True
+
+
+EXAMPLE = Path(__file__).parents[3] / "examples" / "two-edges.yaml"
+
+
+def two_edges(package, tasks):
+    """The example's robots half-way between its two edges, with a tiny network and at the pace of a test."""
+    data = yaml.safe_load(EXAMPLE.read_text(encoding="utf-8"))
+    for way, mbps in zip(data["edges"], (20, 12), strict=True):
+        way["uplink"]["rate"] = {"kind": "constant", "mbps": mbps}
+    data["streams"][0] |= {
+        "profile": str(package.path),
+        "deadline_ms": 200,
+        "arrivals": {"kind": "poisson", "rate_hz": 30},
+    }
+    return scenario_from(data | {"tasks_per_stream": tasks}, EXAMPLE)
+
+
+def test_devices_choose_among_the_edges_of_a_scenario(package, tmp_path):
+    run = two_edges(package, tasks=40)
+    outcome = run_scenario(run, ["random", "fixed:2,1,1"], [3], None, tmp_path)
+    either, east = outcome.complete().results
+    assert outcome.facts["edges"] == 2
+    for result in (either, east):
+        np.testing.assert_array_equal(result.arrival_ms, run.realize(3).arrival_ms)
+        assert result.on_time.mean() > 0.7
+    assert min(either.edge_share.values()) > 0.1 and 0.5 < sum(either.edge_share.values()) < 1.0
+    assert east.edge_share["west"] == 0.0 and east.edge_share["east"] > 0.9
+    for result in (either, east):
+        records = [
+            json.loads(line)
+            for path in tmp_path.glob(f"{round_name(result.scheduler, 3)}-*.jsonl")
+            for line in path.open()
+        ]
+        by = {record["answered_by"] for record in records}
+        assert by - {None} == {name for name, share in result.edge_share.items() if share}
+    told = read_round(tmp_path / f"{round_name('random', 3)}.round.json")
+    assert [edge.name for edge in told.edges] == ["west", "east"] and told.links == told.edges[0].links
+
+
+def test_an_edge_that_dies_leaves_the_others(package, tmp_path):
+    changes = Changes()
+
+    def kill():
+        while not changes._playing:
+            time.sleep(0.01)
+        time.sleep(1.0)
+        assert changes.ask(RunChange("kill_edge")) == "edge west was killed"
+
+    killing = threading.Thread(target=kill)
+    killing.start()
+    outcome = run_scenario(two_edges(package, tasks=60), ["edge-only:deepest"], [0], None, tmp_path, changes=changes)
+    killing.join(10.0)
+    (result,) = outcome.complete().results
+    assert result.tasks == 120 and result.notes["edge_ended"] == 1
+    assert result.on_time.mean() > 0.9
+    assert min(result.edge_share.values()) > 0.1
+    texts = [json.loads(line)["text"] for line in next(tmp_path.glob("*.events.log")).read_text().splitlines()]
+    assert texts == ["edge west was killed", "edge west has ended; devices use the others"]

@@ -50,6 +50,8 @@ class SerialLink:
     def admit(self, now: float, size_bytes: int) -> float:
         """Take a frame of this size; return when its last bit has been sent (infinity: never)."""
         self.sent_bytes += size_bytes
+        if now < self._start_ms and self._first_rate <= DEAD_LINK_BITS_PER_MS:
+            return np.inf  # lost, so that it does not hold up what comes after the start
         self._free_ms = self.would_end(now, size_bytes)
         return self._free_ms
 

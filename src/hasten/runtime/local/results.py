@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import json
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -13,7 +15,7 @@ from numpy.typing import NDArray
 from hasten.core.gain import Gain, task_gain
 from hasten.core.options import DROP, OptionTable, StreamCosts, of_several_edges, option_table
 from hasten.core.profile import Profile
-from hasten.core.results import Result
+from hasten.core.results import Result, edge_share
 from hasten.runtime.device.tasks import Reason
 
 FloatArray = NDArray[np.float64]
@@ -30,8 +32,10 @@ class StreamLog:
     slowdown: float = 1.0
 
 
-def collect(scheduler: str, seed: int, streams: Sequence[StreamLog], gain: Gain) -> Result:
-    """Merge the streams' logs in order of arrival (ties: stream order).
+def collect(
+    scheduler: str, seed: int, streams: Sequence[StreamLog], gain: Gain, edges: Sequence[str] = ("edge",)
+) -> Result:
+    """Merge the streams' logs in order of arrival (ties: stream order); ``edges`` are the names of the devices' edges.
 
     Accuracy and gain are those of the (exit, partition) that answered; energy is that of the option as decided, or of
     where the task stopped early.
@@ -44,9 +48,8 @@ def collect(scheduler: str, seed: int, streams: Sequence[StreamLog], gain: Gain)
     stream, arrival_ms = stream[order], arrival_ms[order]
     deadline_ms = np.array([log.deadline_ms for log in streams])[stream]
     table = option_table([StreamCosts(log.profile, log.slowdown) for log in streams])
-    edges = 1 + max((len(r["seen"]["further_edges"]) for r in records), default=0)
-    if edges > 1:  # of which nothing but the columns' order matters: what a device spends is the same at each
-        table = of_several_edges([table] * edges)
+    if len(edges) > 1:  # of which nothing but the columns' order matters: what a device spends is the same at each
+        table = of_several_edges([table] * len(edges))
     latency_ms = np.array([np.inf if r["latency_ms"] is None else r["latency_ms"] for r in records], dtype=float)
     answered = np.array([r["answered_exit"] for r in records], dtype=np.int64)
     accuracy = np.array(
@@ -76,10 +79,31 @@ def collect(scheduler: str, seed: int, streams: Sequence[StreamLog], gain: Gain)
         energy_mj=None if np.all(np.isnan(energy_mj)) else energy_mj,
         correct=np.array(quality, dtype=np.float64) if quality and None not in quality else None,
         answered_exit=answered,
-        edge=np.array([r["edge"] for r in records], dtype=np.int64) if edges > 1 else None,
+        **_edges(edges, [streams[m].profile for m in stream.tolist()], records),
         promised=np.array([r.get("promised") for r in records], dtype=float),
         notes=_notes(records),
     )
+
+
+def read_log(path: Path) -> list[dict[str, Any]]:
+    """A stream's records in order of arrival."""
+    with path.open(encoding="utf-8") as file:
+        return sorted((json.loads(line) for line in file), key=lambda record: int(record["task"]))
+
+
+def _edges(names: Sequence[str], profiles: Sequence[Profile], records: Sequence[dict[str, Any]]) -> dict[str, Any]:
+    """Where each task was to be sent, and the share that each edge got; nothing where there is but one."""
+    if len(names) == 1:
+        return {}
+    sent = np.array(
+        [
+            r["exit"] > 0 and r["partition"] < profile.exits[r["exit"] - 1].after_block
+            for r, profile in zip(records, profiles, strict=True)
+        ],
+        dtype=bool,
+    )
+    edge = np.where(sent, np.array([r["edge"] for r in records], dtype=np.int64), 0)
+    return {"edge": edge, "edge_share": edge_share(names, edge, sent)}
 
 
 def _quality(record: dict[str, Any]) -> float | None:

@@ -15,6 +15,7 @@ import threading
 import time
 from collections.abc import Awaitable, Callable, Iterable, Iterator
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -29,6 +30,7 @@ from hasten.core.rates import rate_trace
 from hasten.runtime.sockets import run_loop
 
 if TYPE_CHECKING:
+    from hasten.runtime.device.dialing import NetworkDialer
     from hasten.runtime.device.tasks import Arrival
 
 Message = dict[str, Any]
@@ -147,7 +149,6 @@ class DeviceProcess:
     async def prepare(self, message: Message) -> Message:
         """Set up an agent for one round: connect, measure the link, reset the scheduler."""
         from hasten.runtime.device.agent import DeviceAgent
-        from hasten.runtime.device.dialing import NetworkDialer
         from hasten.runtime.device.settings import AgentSettings
         from hasten.runtime.device.sources import SAMPLES, open_source
         from hasten.runtime.device.tasklog import TaskLog
@@ -169,7 +170,7 @@ class DeviceProcess:
             self._executor,
             make_scheduler(message["scheduler"]),
             settings,
-            lambda user: Uplink(NetworkDialer("127.0.0.1", message["port"], None), hello, user),
+            [partial(Uplink, _dialer(*edge), hello) for edge in message["edges"]],
             self._profile,
         )
         await self._agent.prepare()
@@ -202,6 +203,15 @@ class DeviceProcess:
             later_ms += (task.at_ms - before_ms) * (1.0 / self._pace - 1.0)
             before_ms = task.at_ms
             yield task if later_ms == 0.0 else replace(task, at_ms=task.at_ms + later_ms)
+
+
+def _dialer(name: str | None, host: str, port: int) -> NetworkDialer:
+    """To an edge, which is called by its address if it has no name."""
+    from hasten.runtime.device.dialing import NetworkDialer
+
+    dialer = NetworkDialer(host, port, None)
+    dialer.where = name or dialer.where
+    return dialer
 
 
 ROLES: dict[str, Callable[[], Any]] = {"edge": EdgeProcess, "relay": RelayProcess, "device": DeviceProcess}

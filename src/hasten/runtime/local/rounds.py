@@ -58,6 +58,13 @@ class LinkRates(Record):
         return rate_trace(np.array(self.from_ms), BITS_PER_MS_PER_MBPS * np.array(self.mbps), period_ms)
 
 
+class RoundEdge(Record):
+    """One of several edges, and the links to it: one for all streams, or one for each."""
+
+    name: Name
+    links: tuple[LinkRates, ...]
+
+
 class Round(Record):
     """One round: a scheduler on one realization. ``began_s`` is the time of day of time 0, seconds of Unix time."""
 
@@ -69,7 +76,9 @@ class Round(Record):
     ended: bool
     streams: Annotated[tuple[RoundStream, ...], Field(min_length=1)]
     links: tuple[LinkRates, ...]
-    """One for all streams, or one for each."""
+    """One for all streams, or one for each; of several edges those to the first."""
+    edges: tuple[RoundEdge, ...] = ()
+    """All of them, where there are several."""
 
 
 class RoundEvent(Record):
@@ -115,7 +124,8 @@ class RoundFiles:
 def read_round(path: Path) -> Round:
     """The round that a file tells of; :class:`InputError` where it is not what it has to be."""
     told = validated(Round, parse_json(read_text(path), path), path)
-    if any(len(link.mbps) != len(link.from_ms) for link in told.links):
+    links = [*told.links, *(link for edge in told.edges for link in edge.links)]
+    if any(len(link.mbps) != len(link.from_ms) for link in links):
         raise InputError(path, "links", "from_ms and mbps of other lengths", "a rate for each step")
     return told
 
@@ -134,6 +144,10 @@ def log_path(folder: Path, scheduler: str, seed: int, stream: str) -> Path:
 def round_facts(scenario: Scenario, scheduler: str, realization: Realization, folder: Path, began_s: float) -> Round:
     """What is told of a round of a scenario whose logs are in ``folder``."""
     seed = realization.seed
+    edges = tuple(
+        RoundEdge(name=way.name, links=link_facts(scenario, realization, e))
+        for e, way in enumerate(scenario.every_edge)
+    )
     return Round(
         schema="hasten.round/1",
         scenario=scenario.name,
@@ -142,7 +156,8 @@ def round_facts(scenario: Scenario, scheduler: str, realization: Realization, fo
         began_s=began_s,
         ended=False,
         streams=tuple(stream_facts(s, log_path(folder, scheduler, seed, s.name)) for s in scenario.devices),
-        links=link_facts(realization),
+        links=edges[0].links,
+        edges=edges if len(edges) > 1 else (),
     )
 
 
@@ -160,10 +175,10 @@ def stream_facts(stream: Stream, log: Path) -> RoundStream:
     )
 
 
-def link_facts(realization: Realization) -> tuple[LinkRates, ...]:
-    """The links' rates, as far as the round may meet them."""
+def link_facts(scenario: Scenario, realization: Realization, edge: int) -> tuple[LinkRates, ...]:
+    """The rates of the links to an edge, as far as the round may meet them."""
     until_ms = float(realization.arrival_ms.max(initial=0.0)) + AFTER_LAST_MS
-    return tuple(_link(trace, until_ms) for trace in realization.rates)
+    return tuple(_link(trace, until_ms) for trace in scenario.link_rates(realization, edge))
 
 
 def _link(trace: RateTrace, until_ms: float) -> LinkRates:

@@ -20,12 +20,12 @@ EDGE_ENDED = "edge_ended"
 class Processes(Protocol):
     """The processes of a run."""
 
-    edge: Child
-    relay: Child
+    edges: list[Child]
+    relays: list[Child]
     devices: list[Child]
 
-    def restart_edge(self) -> None:
-        """Start the edge again where it was."""
+    def restart_edges(self) -> int:
+        """Start every edge that has ended again where it was; how many had."""
 
 
 class Watch:
@@ -40,7 +40,7 @@ class Watch:
         self._processes, self._files, self._changes = processes, files, changes
         self._tasks = max(realization.tasks, 1)
         self._last_ms = float(realization.arrival_ms.max(initial=0.0))
-        self._edge_alive = True
+        self._told_ended: set[Child] = set()
 
     def wait(self, tell: Callable[[float], None]) -> None:
         """Until every device has played its tasks; ``tell`` hears the share that is done."""
@@ -87,19 +87,26 @@ class Watch:
 
     def _check(self) -> None:
         """A link that has ended fails the round; an edge that has is told."""
-        if not self._processes.relay.alive:
-            raise self._processes.relay.death()
-        alive = self._processes.edge.alive
-        if self._edge_alive and not alive:
-            self._files.event(EDGE_ENDED, "the edge has ended; devices answer alone")
-        self._edge_alive = alive
+        for relay in self._processes.relays:
+            if not relay.alive:
+                raise relay.death()
+        for edge in self._processes.edges:
+            if not edge.alive and edge not in self._told_ended:
+                self._told_ended.add(edge)
+                others = any(other.alive for other in self._processes.edges)
+                goes_on = "devices use the others" if others else "devices answer alone"
+                self._files.event(EDGE_ENDED, f"{self._called(edge)} has ended; {goes_on}")
+
+    def _called(self, edge: Child) -> str:
+        return edge.name if len(self._processes.edges) > 1 else "the edge"
 
     def _do(self, change: RunChange) -> str:
         """Make a change and tell it."""
         processes, factor = self._processes, None
         if change.kind == "rate":
             factor = change.factor
-            processes.relay.ask("scale", factor=factor)
+            for relay in processes.relays:
+                relay.ask("scale", factor=factor)
             text = f"links set to {factor:g} times the scenario's rate; frames already handed over keep their times"
         elif change.kind == "pace":
             for device in processes.devices:
@@ -110,11 +117,19 @@ class Watch:
                 device.tell("scheduler", name=change.scheduler)
             text = f"{change.scheduler} decides from the next task on"
         elif change.kind == "kill_edge":
-            text = "the edge was killed" if processes.edge.alive else "the edge was dead already"
-            processes.edge.kill()
+            text = self._kill_edge()
         else:
-            text = "the edge runs already" if processes.edge.alive else "the edge was started again"
-            if not processes.edge.alive:
-                processes.restart_edge()
+            ended = [self._called(edge) for edge in processes.edges if not edge.alive]
+            processes.restart_edges()
+            were = "was" if len(ended) == 1 else "were"
+            text = f"{' and '.join(ended)} {were} started again" if ended else "every edge runs already"
         self._files.event(change.kind, text, factor)
         return text
+
+    def _kill_edge(self) -> str:
+        """Kill the first edge that lives; what was done, in words."""
+        edge = next((edge for edge in self._processes.edges if edge.alive), None)
+        if edge is None:
+            return "no edge is alive"
+        edge.kill()
+        return f"{self._called(edge)} was killed"

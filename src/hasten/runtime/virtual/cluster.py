@@ -21,7 +21,6 @@ from typing import Any
 
 import numpy as np
 
-from hasten.core.decision import EdgeChoosing
 from hasten.core.edge_order import QUEUES
 from hasten.core.errors import HastenError
 from hasten.core.profile import one_by_one
@@ -31,12 +30,13 @@ from hasten.core.scenario_parts import NamedEdge
 from hasten.runtime.device.agent import DeviceAgent
 from hasten.runtime.device.tasklog import TaskLog
 from hasten.runtime.device.tasks import Arrival, Task
+from hasten.runtime.local.cluster import LEAD_MS
 from hasten.runtime.local.link import SerialLink
 from hasten.runtime.local.results import StreamLog, collect
 from hasten.runtime.local.rounds import log_path
-from hasten.runtime.local.run import LEAD_MS, Progress, RunOutcome
+from hasten.runtime.local.run import Progress, RunOutcome
 from hasten.runtime.local.watching import LONGER_THAN_PLANNED_S
-from hasten.runtime.streams import check_machines, offload_ms, stream_settings, task_ms
+from hasten.runtime.streams import check_machines, check_schedulers, machine_facts, offload_ms, stream_settings, task_ms
 from hasten.runtime.virtual.edge import VirtualEdge
 from hasten.runtime.virtual.loop import VirtualClock, run_virtual
 from hasten.runtime.virtual.machine import VirtualCompute, shared_machine
@@ -98,19 +98,13 @@ def run_virtual_scenario(
     else:
         report("done", 1.0)
     faster = played_s / max(time.perf_counter() - began_s, 1e-9)
-    facts = {
-        "kind": "virtual",
-        "devices": len(scenario.devices),
-        "workers": sum(way.edge.workers for way in scenario.every_edge),
-    }
-    return RunOutcome(results, facts | {"faster": round(float(faster), 1)}, failures, interrupted)
+    facts = {"kind": "virtual"} | machine_facts(scenario) | {"faster": round(float(faster), 1)}
+    return RunOutcome(results, facts, failures, interrupted)
 
 
 def check_virtual(scenario: Scenario, schedulers: Sequence[str]) -> None:
     """Refuse with an :class:`InputError` what :func:`run_virtual_scenario` could not play, before anything starts."""
-    for name in schedulers:
-        if not isinstance(make_scheduler(name), EdgeChoosing):
-            scenario.need_one_edge(f"scheduler {name}")
+    check_schedulers(scenario, schedulers)
     check_machines(scenario)
 
 
@@ -158,7 +152,8 @@ async def _round(
             tell(done / realization.tasks)
 
     await _run(stations, lines, clock, count)
-    result = collect(name, realization.seed, _logs(scenario, realization, stations), scenario.gain)
+    names = [way.name for way in scenario.every_edge]
+    result = collect(name, realization.seed, _logs(scenario, realization, stations), scenario.gain, names)
     if out_dir is not None:
         for stream, station in zip(scenario.devices, stations, strict=True):
             text = "".join(json.dumps(record) + "\n" for record in station.records)
