@@ -8,10 +8,12 @@ from gymnasium.utils.env_checker import check_env
 import hasten as hs
 from hasten.core.errors import InputError
 from hasten.features.layout import ActionLayout, StateFeature
+from hasten.sim.env import OffloadVectorEnv
 from hasten.sim.env_arguments import DEFAULT_SCENARIO
 from hasten.sim.picture import BACKLOG_WIDTH, DEVICE, EDGE, RIGHT, Decided, Scene, draw
 
 SCENARIO = hs.scenario_from(DEFAULT_SCENARIO)
+SHORT = {**DEFAULT_SCENARIO, "tasks_per_stream": 4}
 OPTIONS, _ = SCENARIO.options.undominated()
 LAYOUT = ActionLayout(OPTIONS.exit.shape[1])
 
@@ -61,6 +63,43 @@ def test_the_environment_draws_what_it_shows():
     while not ended:
         _, _, _, ended, _ = env.step(0)
     assert env.render().shape == first.shape
+
+
+@pytest.mark.parametrize("mode", ["vector_entry_point", "sync"])
+def test_a_vector_environment_draws_every_row(mode):
+    """Each row's picture is that of the single environment in the same episode, also after its next one has begun."""
+    seeds = [3, 4, 5]
+    many = gymnasium.make_vec(
+        "hasten/Offload-v0", num_envs=3, vectorization_mode=mode, scenario=SHORT, render_mode="rgb_array"
+    )
+    single = [gymnasium.make("hasten/Offload-v0", scenario=SHORT, render_mode="rgb_array") for _ in seeds]
+    many.reset(seed=seeds)
+    for env, seed in zip(single, seeds, strict=True):
+        env.reset(seed=seed)
+    tasks = SHORT["tasks_per_stream"] * len(hs.scenario_from(SHORT).devices)
+    for step in range(tasks + 3):
+        pictures = many.render()
+        assert isinstance(pictures, tuple) and len(pictures) == 3
+        assert all(np.array_equal(picture, env.render()) for picture, env in zip(pictures, single, strict=True))
+        assert step != 2 or not np.array_equal(pictures[0], pictures[1])
+        actions = np.array([step % 3, 1, single[2].action_space.n - 1])
+        *_, ended, _ = many.step(actions)
+        for env, action in zip(single, actions, strict=True):
+            if mode == "sync" and step == tasks:  # Gymnasium's own begins the next episode one step later
+                env.reset()
+                continue
+            env.step(action)
+            if mode != "sync" and ended[0]:
+                env.reset()
+
+
+def test_a_vector_environment_refuses_other_modes_and_pictures_before_reset():
+    with pytest.raises(InputError, match="rgb_array"):
+        OffloadVectorEnv(2, SHORT, render_mode="human")
+    assert OffloadVectorEnv(2, SHORT).render() is None
+    env = OffloadVectorEnv(2, SHORT, render_mode="rgb_array")
+    with pytest.raises(gymnasium.error.ResetNeeded, match="render"):
+        env.render()
 
 
 def test_without_a_mode_there_is_no_picture_and_other_modes_are_refused():

@@ -35,6 +35,7 @@ from hasten.core.limits import check_seed
 from hasten.core.options import DROP, OptionTable
 from hasten.features.observation import CLIP
 from hasten.sim.arrays import IntArray
+from hasten.sim.drawn_rows import RENDER_MODES, rows_drawn
 from hasten.sim.env_arguments import (
     ScenarioLike,
     checked_episodes,
@@ -45,7 +46,7 @@ from hasten.sim.env_arguments import (
     single_action,
 )
 from hasten.sim.fleet import Fleet
-from hasten.sim.picture import Decided, Picture, Scene, draw
+from hasten.sim.picture import Picture
 
 Observation = NDArray[np.float32]
 Info = dict[str, Any]
@@ -63,7 +64,7 @@ class OffloadEnv(gymnasium.Env[Observation, np.int64]):
         render_mode: None, or ``rgb_array``: ``render()`` is a picture, (360, 640, 3) of uint8.
     """
 
-    metadata: dict[str, Any] = {"render_modes": ["rgb_array"], "render_fps": 10}  # noqa: RUF012 - Gymnasium's own
+    metadata: dict[str, Any] = {"render_modes": RENDER_MODES, "render_fps": 10}  # noqa: RUF012 - Gymnasium's own
 
     def __init__(
         self,
@@ -71,14 +72,11 @@ class OffloadEnv(gymnasium.Env[Observation, np.int64]):
         episodes: int | None = DIFFERENT_EPISODES,
         render_mode: str | None = None,
     ) -> None:
-        if render_mode not in (None, *self.metadata["render_modes"]):
-            raise InputError("environment", "render_mode", render_mode, "None or 'rgb_array'")
         self.scenario = scenario_of(scenario)
         self.render_mode = render_mode
         self._episodes = checked_episodes(episodes)
         self._fleet = Fleet(self.scenario, 1)
-        self._seen: Observation | None = None
-        self._last: Decided | None = None
+        self._drawn = rows_drawn(render_mode, self._fleet, 1)
         self.observation_space, self.action_space = _spaces(self._fleet)
         self._reward, self._ended = np.zeros(1), np.zeros(1, dtype=np.bool_)
 
@@ -101,19 +99,23 @@ class OffloadEnv(gymnasium.Env[Observation, np.int64]):
         else:
             realization = check_seed(chosen, "reset", "options.seed")
         observation = self._fleet.new_observation()
-        self._fleet.begin(np.zeros(1, dtype=np.int64), [realization], observation)
-        self._seen, self._last = observation[0].copy(), None
+        rows = np.zeros(1, dtype=np.int64)
+        self._fleet.begin(rows, [realization], observation)
+        if self._drawn is not None:
+            self._drawn.begun(rows, observation)
         return observation[0], {"action_mask": self._fleet.mask[0]}
 
     def step(self, action: np.int64) -> tuple[Observation, float, bool, bool, Info]:
         """Decide one task."""
         if not isinstance(action, int | np.integer):
             action = single_action(action)
-        observation = self._fleet.new_observation()
-        if self.render_mode is None:
-            self._fleet.advance(np.array([action], dtype=np.int64), observation, self._reward, self._ended)
+        actions, observation = np.array([action], dtype=np.int64), self._fleet.new_observation()
+        if self._drawn is None:
+            self._fleet.advance(actions, observation, self._reward, self._ended)
         else:
-            self._advance_shown(int(action), observation)
+            self._drawn.deciding()
+            self._fleet.advance(actions, observation, self._reward, self._ended)
+            self._drawn.decided(actions, self._reward, observation)
         return observation[0], float(self._reward[0]), False, bool(self._ended[0]), {"action_mask": self._fleet.mask[0]}
 
     def render(self) -> Picture | None:
@@ -121,22 +123,7 @@ class OffloadEnv(gymnasium.Env[Observation, np.int64]):
 
         At the end of an episode it is the task after the last that the final observation tells of.
         """
-        if self.render_mode is None:
-            return None
-        if self._seen is None:
-            raise gymnasium.error.ResetNeeded("reset() comes before render()")
-        number, stream = self._fleet.at(0)
-        return draw(Scene(number, stream, self._seen, self._fleet.mask[0], self.options), self._last)
-
-    def _advance_shown(self, action: int, observation: Observation) -> None:
-        """Step, and keep what a picture tells of it."""
-        if self._seen is None:
-            raise gymnasium.error.ResetNeeded("reset() comes before step()")
-        _, stream = self._fleet.at(0)
-        self._fleet.advance(np.array([action], dtype=np.int64), observation, self._reward, self._ended)
-        chosen, table = action < self.column.shape[1], self.options
-        exit_, partition = (int(table.exit[stream, action]), int(table.partition[stream, action])) if chosen else (0, 0)
-        self._seen, self._last = observation[0].copy(), Decided(stream, exit_, partition, float(self._reward[0]))
+        return None if self._drawn is None else self._drawn.pictures()[0]
 
     def action_masks(self) -> NDArray[np.bool_]:
         """The current mask, by the name that sb3-contrib's MaskablePPO asks for."""
@@ -154,7 +141,11 @@ class OffloadVectorEnv(VectorEnv[Observation, IntArray, NDArray[Any]]):
     the old being in ``info["final_obs"]``, its mask in ``info["final_info"]``. All returned arrays are new.
     """
 
-    metadata: dict[str, Any] = {"render_modes": [], "autoreset_mode": AutoresetMode.SAME_STEP}  # noqa: RUF012
+    metadata: dict[str, Any] = {  # noqa: RUF012
+        "render_modes": RENDER_MODES,
+        "render_fps": 10,
+        "autoreset_mode": AutoresetMode.SAME_STEP,
+    }
 
     def __init__(
         self,
@@ -168,6 +159,7 @@ class OffloadVectorEnv(VectorEnv[Observation, IntArray, NDArray[Any]]):
         self._episodes = checked_episodes(episodes)
         self.scenario = scenario_of(scenario)
         self._fleet = Fleet(self.scenario, num_envs)
+        self._drawn = rows_drawn(render_mode, self._fleet, num_envs)
         self.single_observation_space, self.single_action_space = _spaces(self._fleet)
         self.observation_space = batch_space(self.single_observation_space, num_envs)
         self.action_space = batch_space(self.single_action_space, num_envs)
@@ -204,7 +196,10 @@ class OffloadVectorEnv(VectorEnv[Observation, IntArray, NDArray[Any]]):
                 self._generators[row] = seeding.np_random(row_seed)[0]
         realizations = [self._draw(row) if fixed is None else fixed for row, fixed in enumerate(chosen)]
         observation = self._fleet.new_observation()
-        self._fleet.begin(np.arange(self.num_envs), realizations, observation)
+        rows = np.arange(self.num_envs)
+        self._fleet.begin(rows, realizations, observation)
+        if self._drawn is not None:
+            self._drawn.begun(rows, observation)
         return observation, self._info()
 
     def step(
@@ -215,9 +210,19 @@ class OffloadVectorEnv(VectorEnv[Observation, IntArray, NDArray[Any]]):
         reward, truncated = np.empty(self.num_envs), np.empty(self.num_envs, dtype=np.bool_)
         if not isinstance(actions, np.ndarray) or actions.dtype.kind not in "iu":
             actions = integers("actions", actions)
-        ended = self._fleet.advance(np.ascontiguousarray(actions, dtype=np.int64), observation, reward, truncated)
+        actions = np.ascontiguousarray(actions, dtype=np.int64)
+        if self._drawn is None:
+            ended = self._fleet.advance(actions, observation, reward, truncated)
+        else:
+            self._drawn.deciding()
+            ended = self._fleet.advance(actions, observation, reward, truncated)
+            self._drawn.decided(actions, reward, observation)
         final = self._restart(observation, truncated) if ended else {}
         return observation, reward, np.zeros(self.num_envs, dtype=np.bool_), truncated, {**final, **self._info()}
+
+    def render(self) -> tuple[Picture, ...] | None:
+        """A picture of each row, as that of :class:`OffloadEnv`; None without ``rgb_array``."""
+        return None if self._drawn is None else self._drawn.pictures()
 
     def _restart(self, observation: Observation, ended: NDArray[np.bool_]) -> Info:
         """Begin the next episode of the rows that have ended; returns what ``info`` says of their last."""
@@ -228,6 +233,8 @@ class OffloadVectorEnv(VectorEnv[Observation, IntArray, NDArray[Any]]):
         for row in rows:
             last[row] = observation[row].copy()
         self._fleet.begin(rows, [self._draw(int(row)) for row in rows], observation)
+        if self._drawn is not None:
+            self._drawn.begun(rows, observation)
         return {
             "final_obs": last,
             "_final_obs": ended.copy(),
