@@ -10,26 +10,37 @@ from unittest import mock
 import fault_world
 import pytest
 from fault_hosts import label
-from fault_schedules import KINDS, Fault, Schedule, draw, shrunk
+from fault_schedules import KINDS, OF_DEVICES, Fault, Schedule, draw, draw_edges, shrunk
 from fault_world import play_faults, told
 from virtual_cases import profile
 
 import hasten.runtime
 from hasten.runtime.device.endings import Endings
 from hasten.runtime.device.flights import Flights
+from hasten.runtime.device.moving import Moving
 from hasten.runtime.device.probing import Prober
 from hasten.runtime.device.rescue import Rescue
+from hasten.runtime.device.tasks import Outcome
 from hasten.runtime.device.trials import Avoidance
 from hasten.runtime.device.uplink import _Connection
 from hasten.runtime.edge.connections import Connections
 
 SEEDS, GROUPS = 180, 6
+EDGES_SEEDS = 60
 
 
 @pytest.mark.parametrize("group", range(GROUPS))
 def test_whatever_goes_wrong_every_promise_is_kept(group):
     for seed in range(group, SEEDS, GROUPS):
         played = play_faults(draw(seed))
+        assert not played.broken, told(played)
+
+
+@pytest.mark.parametrize("group", range(2))
+def test_with_two_edges_every_promise_is_kept_too(group):
+    """And each edge is used again, whichever of them something was wrong with."""
+    for seed in range(group, EDGES_SEEDS, 2):
+        played = play_faults(draw_edges(seed))
         assert not played.broken, told(played)
 
 
@@ -62,6 +73,31 @@ def test_every_kind_of_fault_does_something_and_breaks_no_promise(kind):
     calm = play_faults(one(kind, faults=(Fault("edge clock jump", 1000.0, 700.0, 0, 0.5),)))  # by nothing
     lines = [[line for line in it.log.splitlines() if '"fault"' not in line] for it in (played, calm)]
     assert any(one != other for one, other in zip(*lines, strict=False))
+
+
+def of_two(kind, *edges, **given) -> Schedule:
+    """A fault of these edges at once, of the two that a device may choose between."""
+    faults = tuple(Fault(kind, 1000.0, 700.0, 0, 0.9, edge) for edge in edges)
+    return one(kind, **{"edges": 2, "schedulers": ("greedy",), "rates_hz": (20.0,), "faults": faults} | given)
+
+
+@pytest.mark.parametrize("kind", [kind for kind in KINDS if kind not in OF_DEVICES])
+def test_a_fault_of_one_of_two_edges_is_no_fault_of_the_other(kind):
+    """Of both at once it breaks no promise either; of one the other answers at least as many of the tasks in time."""
+    shares = []
+    for edges in ((0,), (1,), (0, 1)):
+        played = play_faults(of_two(kind, *edges))
+        assert not played.broken, told(played)
+        by = [task.answered_by for task in played.during() if task.outcome is Outcome.ON_TIME]
+        shares.append(sum(edge is not None for edge in by))
+    assert max(shares[:2]) >= shares[2]
+
+
+def test_the_same_seed_gives_the_same_log_with_two_edges():
+    first = play_faults(draw_edges(5)).log
+    play_faults(draw_edges(6))
+    assert play_faults(draw_edges(5)).log == first
+    assert first.count('"what": "task"') > 20
 
 
 @pytest.mark.parametrize("seed", [3, 24, 302])
@@ -133,6 +169,25 @@ def test_a_damaged_frame_would_be_believed_without_its_checksum():
 def test_a_device_that_never_returns_is_noticed():
     with mock.patch.object(Avoidance, "avoids", lambda self, now: self._until_ms >= 0.0):
         assert "does not return" in broken([one("link cut")])
+
+
+def test_a_device_that_never_returns_to_one_of_its_edges_is_noticed():
+    with mock.patch.object(Avoidance, "avoids", lambda self, now: self._until_ms >= 0.0):
+        assert "does not return" in broken([of_two("link cut", edge) for edge in (0, 1)])
+
+
+def test_a_task_that_is_lost_between_two_edges_is_noticed():
+    with (
+        mock.patch.object(Moving, "moves", lambda self, task, why: True),
+        mock.patch.object(Rescue, "watch", lambda self, task: None),
+    ):
+        schedules = (of_two("link cut", 0, 1, schedulers=("fixed:4,0",), seed=seed) for seed in range(10))
+        assert "has no outcome in time" in broken(schedules)
+
+
+def test_sending_to_the_one_of_two_edges_that_is_gone_is_noticed():
+    with mock.patch.object(_Connection, "connection_lost", lambda self, error: None):
+        assert "after the edge crash" in broken([of_two("edge crash", 0, schedulers=("fixed:4,0",))])
 
 
 def test_a_place_that_stays_taken_is_noticed():

@@ -270,11 +270,11 @@ class DeviceHost:
         package: Any,
         settings: AgentSettings,
         make_scheduler: Callable[[], Any],
-        link: FaultyLink,
+        links: Sequence[FaultyLink],
         chance: random.Random,
         on_note: Callable[[str], None],
     ) -> None:
-        self.number, self.link, self.settings = number, link, settings
+        self.number, self.links, self.settings = number, links, settings
         self.disk = _Disk()
         self.on_note = on_note
         self.agent: DeviceAgent | None = None
@@ -293,7 +293,10 @@ class DeviceHost:
             NumberedRunner(self._package.profile),
             self._make(),
             self.settings,
-            lambda user: Uplink(self.link, hello, user, clock.now_ms, self._chance.random),
+            [
+                lambda user, link=link: Uplink(link, hello, user, clock.now_ms, self._chance.random)  # type: ignore[misc]
+                for link in self.links
+            ],
             on_note=self.on_note,
             machine=machine,
         )
@@ -326,7 +329,7 @@ class DeviceHost:
     async def kill(self, silently: bool) -> None:
         """End at once; the system tells the edge, unless it is gone as well."""
         self._clock.close()
-        for end in self.link.near_ends():
+        for end in [end for link in self.links for end in link.near_ends()]:
             if silently:
                 end.vanish()
             else:

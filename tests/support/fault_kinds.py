@@ -15,33 +15,35 @@ Stream = Any
 
 
 def _edge_crash(world: World, fault: Fault, stream: Stream) -> Any:
-    world.edge.crash(silently=False)
-    return world.edge.start
+    world.edges[fault.edge].crash(silently=False)
+    return world.edges[fault.edge].start
 
 
 def _edge_power(world: World, fault: Fault, stream: Stream) -> Any:
-    world.edge.crash(silently=True)
-    return world.edge.restart
+    world.edges[fault.edge].crash(silently=True)
+    return world.edges[fault.edge].restart
 
 
 def _edge_freeze(world: World, fault: Fault, stream: Stream) -> Any:
-    world.edge.freeze()
-    return world.edge.thaw
+    world.edges[fault.edge].freeze()
+    return world.edges[fault.edge].thaw
 
 
 def _edge_service(world: World, fault: Fault, stream: Stream) -> Any:
-    edge, times = world.edge, 2.0 + 30.0 * fault.size
+    edge, times = world.edges[fault.edge], 2.0 + 30.0 * fault.size
     hangs = fault.kind == "edge hangs"
     edge.service = lambda profiled_ms: profiled_ms + 3000.0 * fault.size if hangs else times * profiled_ms
     return partial(setattr, edge, "service", lambda profiled_ms: profiled_ms)
 
 
 def _edge_clock(world: World, fault: Fault, stream: Stream) -> Any:
-    world.edge.clock.offset_ms += 20_000.0 * (fault.size - 0.5)
+    world.edges[fault.edge].clock.offset_ms += 20_000.0 * (fault.size - 0.5)
 
 
 def _reads(world: World, fault: Fault, stream: Stream) -> Any:
-    ends = [end if fault.kind.startswith("device") else end.peer for end in stream.device.link.near_ends()]
+    device = fault.kind.startswith("device")
+    links = stream.device.links if device else [stream.device.links[fault.edge]]
+    ends = [end if device else end.peer for link in links for end in link.near_ends()]
 
     def undo() -> None:
         for end in ends:
@@ -54,38 +56,38 @@ def _reads(world: World, fault: Fault, stream: Stream) -> Any:
 
 
 def _link_cut(world: World, fault: Fault, stream: Stream) -> Any:
-    link = stream.device.link
+    link = stream.device.links[fault.edge]
     link.refuses = "network unreachable"
     link.reset()
     return partial(setattr, link, "refuses", None)
 
 
 def _link_dead(world: World, fault: Fault, stream: Stream) -> Any:
-    link = stream.device.link
+    link = stream.device.links[fault.edge]
     directions = [fault.kind.split()[2]] if fault.kind != "link dead" else ["up", "down"]
     link.dead.update(directions)
     return partial(link.revive, *directions)
 
 
 def _link_slow(world: World, fault: Fault, stream: Stream) -> Any:
-    link = stream.device.link
+    link = stream.device.links[fault.edge]
     link.rate_bits_per_ms = 0.01 * RATE_BITS_PER_MS
     return partial(setattr, link, "rate_bits_per_ms", RATE_BITS_PER_MS)
 
 
 def _delays(world: World, fault: Fault, stream: Stream) -> Any:
-    link = stream.device.link
+    link = stream.device.links[fault.edge]
     mean_ms = 1.0 + 150.0 * fault.size
     link.jitter_ms = lambda: world.rng.expovariate(1.0 / mean_ms)
     return partial(setattr, link, "jitter_ms", lambda: 0.0)
 
 
 def _frame_lost(world: World, fault: Fault, stream: Stream) -> Any:
-    stream.device.link.cuts = True
+    stream.device.links[fault.edge].cuts = True
 
 
 def _mangled(world: World, fault: Fault, stream: Stream) -> Any:
-    link, rng = stream.device.link, world.rng
+    link, rng = stream.device.links[fault.edge], world.rng
 
     def doubled(data: bytes) -> bytes:
         return data + data if rng.random() < 0.2 + 0.8 * fault.size else data
@@ -104,7 +106,7 @@ def _mangled(world: World, fault: Fault, stream: Stream) -> Any:
 
 
 def _half_open(world: World, fault: Fault, stream: Stream) -> Any:
-    for end in stream.device.link.near_ends():
+    for end in stream.device.links[fault.edge].near_ends():
         end.swallow()
 
 

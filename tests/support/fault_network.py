@@ -34,10 +34,15 @@ class FaultyLink:
         cuts: breaks the connection in the middle of the next task's frame.
     """
 
-    def __init__(self, clock: Clock, accept: Callable[[End], bool], pieces: Callable[[int], list[int]]) -> None:
-        """``accept`` gives an end its protocol, if somebody listens; ``pieces`` cuts so many bytes into segments."""
+    def __init__(
+        self, clock: Clock, accept: Callable[[End], bool], pieces: Callable[[int], list[int]], where: str = "edge"
+    ) -> None:
+        """``accept`` gives an end its protocol, if somebody listens; ``pieces`` cuts so many bytes into segments.
+
+        ``where`` is what the edge is called.
+        """
         self.clock, self.pieces = clock, pieces
-        self.encrypted, self.where = False, "edge"
+        self.encrypted, self.where = False, where
         self.rate_bits_per_ms = RATE_BITS_PER_MS
         self.jitter_ms: Callable[[], float] = lambda: 0.0
         self.dead: set[str] = set()

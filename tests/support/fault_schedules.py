@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 KINDS = (
     "edge crash", "edge power loss", "edge freeze", "edge hangs", "edge slow", "edge clock jump", "edge reads slowly",
@@ -18,6 +18,11 @@ SILENT = {
     "link at 1 %", "delays", "half open", "device reads slowly", "machine stalls", "frames damaged", "frames doubled",
 }  # fmt: skip
 """Faults that nobody tells the device of."""
+OF_EDGES = {"edge crash", "edge power loss", "edge freeze", "edge hangs", "edge slow", "edge clock jump"}
+OF_DEVICES = {
+    "device reads slowly", "device restart", "device killed", "device power loss", "disk full", "machine stalls",
+}  # fmt: skip
+"""Faults that do not differ by device, and by edge."""
 FIRST_MS, LAST_MS = 400.0, 3500.0
 SHORTEST_MS, LONGEST_MS = 30.0, 2500.0
 
@@ -31,14 +36,17 @@ class Fault:
     lasts_ms: float
     device: int
     size: float
+    edge: int = 0
+    """Which of several, for faults of edges and links."""
 
     @property
     def ends_ms(self) -> float:
         return self.at_ms + self.lasts_ms
 
     def __str__(self) -> str:
-        whose = f"device {self.device}, " if not self.kind.startswith(("edge c", "edge p", "edge f", "edge h")) else ""
-        return f"{self.kind} at {self.at_ms:.0f} ms for {self.lasts_ms:.0f} ms ({whose}size {self.size:.2f})"
+        whose = "" if self.kind in OF_EDGES else f"device {self.device}, "
+        which = "" if self.kind in OF_DEVICES else f"edge {self.edge}, "
+        return f"{self.kind} at {self.at_ms:.0f} ms for {self.lasts_ms:.0f} ms ({whose}{which}size {self.size:.2f})"
 
 
 @dataclass(frozen=True)
@@ -52,9 +60,15 @@ class Schedule:
     schedulers: tuple[str, ...]
     workers: int
     faults: tuple[Fault, ...]
+    edges: int = 1
+    """That each device may choose among; alike."""
 
 
 SCHEDULERS = ("greedy", "greedy:point", "fixed:4,0", "fixed:4,1", "cycle")
+CHOOSING = ("greedy", "greedy", "greedy:point", "fixed:4,0", "fixed:4,1,1", "random")
+"""Those that know several edges."""
+BOTH_SHARE = 0.3
+"""So many faults of edges and links, at random, are of two edges at once."""
 
 
 def draw(seed: int, kinds: Sequence[str] = KINDS) -> Schedule:
@@ -79,6 +93,19 @@ def draw(seed: int, kinds: Sequence[str] = KINDS) -> Schedule:
         rng.choice((1, 2)),
         tuple(sorted(faults, key=lambda fault: fault.at_ms)),
     )
+
+
+def draw_edges(seed: int, kinds: Sequence[str] = KINDS) -> Schedule:
+    """The same for devices that may choose between two edges; faults are of one of them, or of both at once."""
+    drawn, rng = draw(seed, kinds), random.Random(f"{seed} edges")
+    faults: list[Fault] = []
+    for fault in drawn.faults:
+        first = rng.randrange(2)
+        faults.append(replace(fault, edge=first))
+        if fault.kind not in OF_DEVICES and rng.random() < BOTH_SHARE:
+            faults.append(replace(fault, edge=1 - first))
+    schedulers = tuple(rng.choice(CHOOSING) for _ in drawn.schedulers)
+    return replace(drawn, schedulers=schedulers, faults=tuple(faults), edges=2)
 
 
 def shrunk(faults: Sequence[Fault], fails: Callable[[tuple[Fault, ...]], bool]) -> tuple[Fault, ...]:

@@ -94,14 +94,16 @@ class _World:
         self.rng = random.Random(schedule.seed + 1)
         package = numbered_package(NETWORK)
         devices = len(schedule.deadlines_ms)
-        self.edge = EdgeHost(self.clock, package, schedule.workers, devices)
+        self.edges = [EdgeHost(self.clock, package, schedule.workers, devices) for _ in range(schedule.edges)]
         self.streams = []
         for number in range(devices):
-            link = FaultyLink(self.clock, self.edge.accept, self._pieces)
+            links = [
+                FaultyLink(self.clock, edge.accept, self._pieces, f"edge {e}") for e, edge in enumerate(self.edges)
+            ]
             settings = AgentSettings(schedule.deadlines_ms[number], schedule.rates_hz[number])
             make = partial(_scheduler, schedule.schedulers[number])
             tell, chance = partial(self.note, number), random.Random(schedule.seed + number)
-            host = DeviceHost(self.clock, number, package, settings, make, link, chance, tell)
+            host = DeviceHost(self.clock, number, package, settings, make, links, chance, tell)
             self.streams.append(_Stream(host, schedule.rates_hz[number]))
         self.broken: list[str] = []
         self.lines: list[str] = []
@@ -187,16 +189,21 @@ class _World:
             self.breaks(f"{name} has the confidence of something else")
 
     def _well(self, stream: _Stream, task: Task) -> bool:
-        """Whether a task ended as if nothing had ever been wrong: as decided, in time, and by the edge if need be."""
+        """Whether a task ended as if nothing had ever been wrong: as decided, in time, and by the edge if need be.
+
+        By then the device may use every edge again.
+        """
         agent = stream.device.agent
         best = task.wire_bytes > 0 or task.answered_exit == len(NETWORK.exits)
         well = task.outcome is Outcome.ON_TIME and task.fallback is None and best
-        return well and agent is not None and agent.edge_connected
+        now = self.clock.now_ms()
+        return well and agent is not None and all(contact.reachable(now) for contact in agent._contacts._contacts)
 
     def _sent_to_nobody(self, stream: _Stream, name: str, task: Task) -> None:
         bound_ms = min(LOCAL_MS, LOCAL_SHARE * task.deadline_ms)
         for fault in self.schedule.faults:
             told = fault.kind == "edge crash" or (fault.kind == "link cut" and fault.device == stream.device.number)
+            told = told and fault.edge == task.edge
             start_ms, end_ms = START_MS + fault.at_ms, START_MS + fault.ends_ms
             if told and not self._silent_meanwhile(fault) and start_ms + bound_ms < task.sent_ms < end_ms:
                 self.breaks(f"{name} was sent {task.sent_ms - start_ms:.0f} ms after the {fault.kind}")
@@ -217,14 +224,9 @@ class _World:
         if self.over:
             return
         now = self.clock.now_ms()
-        edge = self.edge
-        found = {
-            "tasks at the edge": len(edge.core._queue),
-            "tasks run at once": edge.most_at_once,
-            "guests": len(edge.guests.everybody()),
-            "last starts": len(edge.core._last_starts._entries),
-            "tickets": max((len(connection._tickets) for connection in edge.connections), default=0),
-        }
+        found: dict[str, int] = {}
+        for edge in self.edges:
+            found = _largest(found, _held(edge))
         for stream in self.streams:
             agent = stream.device.agent
             if agent is None or stream.off:
@@ -294,20 +296,31 @@ class _World:
                     self.breaks(f"frame {frame:#x} of {at_ms:.0f} ms has no outcome")
 
 
+def _held(edge: EdgeHost) -> dict[str, int]:
+    """How much there is of what could grow at an edge."""
+    return {
+        "tasks at the edge": len(edge.core._queue),
+        "tasks run at once": edge.most_at_once,
+        "guests": len(edge.guests.everybody()),
+        "last starts": len(edge.core._last_starts._entries),
+        "tickets": max((len(connection._tickets) for connection in edge.connections), default=0),
+    }
+
+
 def _grown(device: DeviceHost) -> dict[str, int]:
     """How much there is of what could grow on a device."""
     agent = device.agent
     assert agent is not None  # checked by the caller
-    contact = agent._contacts._contacts[0]
+    contacts = agent._contacts._contacts
     compute: Any = agent._machine.compute
     return {
         "open tasks": len(agent._endings.open),
-        "flights": len(contact._flights._waiting),
-        "transfers": len(contact._backlogs._transfers),
-        "pings": len(contact._prober._pending),
+        "flights": max(len(contact._flights._waiting) for contact in contacts),
+        "transfers": max(len(contact._backlogs._transfers) for contact in contacts),
+        "pings": max(len(contact._prober._pending) for contact in contacts),
         "jobs": len(compute.jobs),
         "kinds of notes": len(agent._teller._told),
-        "unsent bytes": max((end._unsent_bytes for end in device.link.near_ends()), default=0),
+        "unsent bytes": max((end._unsent_bytes for link in device.links for end in link.near_ends()), default=0),
     }
 
 
@@ -342,6 +355,9 @@ def told(played: Played) -> str:
     """In words, for a run that broke a promise: how to have it again, and the least faults that break one."""
     schedule = played.schedule
     least = shrunk(schedule.faults, partial(fails, schedule))
-    world = f"deadlines {schedule.deadlines_ms} ms, rates {schedule.rates_hz} Hz, {', '.join(schedule.schedulers)}"
+    edges = "" if schedule.edges == 1 else f"{schedule.edges} edges, "
+    world = (
+        f"{edges}deadlines {schedule.deadlines_ms} ms, rates {schedule.rates_hz} Hz, {', '.join(schedule.schedulers)}"
+    )
     lines = [f"seed {schedule.seed}: {'; '.join(played.broken[:3])}", f"{world}, {schedule.workers} workers"]
     return "\n  ".join(lines + [str(fault) for fault in least])
