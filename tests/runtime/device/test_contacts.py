@@ -93,6 +93,56 @@ def test_tasks_that_are_away_when_their_edge_is_lost_go_on_at_the_other():
     assert moved["latency_ms"] == pytest.approx(moved["predicted_ms"], abs=1.0)
 
 
+@pytest.mark.parametrize(("asked_ms", "over"), [(4_890.0, True), (4_950.0, False)])
+def test_a_lost_task_goes_on_at_an_edge_whose_time_to_wait_is_over(asked_ms, over):
+    """The other edge is not tried before the time that it has said."""
+
+    def setting(world):
+        two(far_rate=2000.0)(world)
+        refusal = refuse_frame(10_000, Code.QUOTA, "too many", 120.0)
+        world.at(asked_ms, lambda: world.links[1].connections[0].deliver(refusal))
+        world.at(5_010, world.links[0].cut)
+
+    task = run(setting, edges=2, tasks=100)[0][50]
+    assert (task["fallback"], task["outcome"]) == ("lost", "on_time")
+    assert task["answered_by"] == ("edge 2" if over else None)
+    assert task["answered_exit"] == (4 if over else 3)
+
+
+def test_an_edge_that_was_too_late_for_what_is_left_of_a_task_may_be_in_time_for_a_whole_one():
+    """A task that moves has little time left; the edge that it moves to asks the like of it to wait, and no others."""
+
+    def setting(world):
+        two(near=1, far_rate=2000.0)(world)
+        world.edges[1].answer = late_first(1800.0)
+        world.edges[0].answer = late_first(1800.0)
+
+    records, _ = run(setting, edges=2, times_ms=[0.0, 300.0, 3000.0])
+    assert records[0]["fallback"] == "late" and records[0]["answered_by"] is None
+    assert records[1]["fallback"] is None and records[1]["answered_by"] == "edge"
+
+
+@pytest.mark.parametrize("scheduler", ["fixed:4,0", "random"])
+@pytest.mark.parametrize("why", ["unreachable", "refused"])
+def test_what_is_meant_for_the_one_edge_that_cannot_be_used_is_done_here(scheduler, why):
+    """As with a single edge: a scheduler that would drop it, for want of that edge, drops nothing."""
+
+    def setting(world):
+        refusal = refuse_frame(10_000, Code.QUOTA, "too many", 4_000.0)
+        if why == "unreachable":
+            world.links[0].refuses = "no route"
+            world.at(1_050, world.links[0].cut)
+        else:
+            world.at(1_050, lambda: world.links[0].connections[0].deliver(refusal))
+
+    records, _ = run(setting, edges=2, tasks=50, scheduler=scheduler, deadline_ms=150.0)
+    gone = between(records, 1.1)
+    held = [r for r in gone if r["fallback"] == why]
+    assert len(held) == len(gone) if scheduler == "fixed:4,0" else 5 < len(held) < len(gone)
+    assert {r["answered_by"] for r in held} == {None}
+    assert {r["outcome"] for r in gone} == {"on_time"}
+
+
 def test_a_task_moves_once_and_is_then_finished_here():
     """Both edges are lost, one after the other, with the task on its way."""
 
@@ -175,16 +225,17 @@ def sent(records) -> list[bool]:
 @pytest.mark.parametrize("deadline_ms", [100.0, 27.0], ids=["answers itself", "cannot answer itself"])
 def test_where_all_edges_ask_to_wait_only_what_the_device_can_answer_is_held_back(deadline_ms):
     def setting(world):
-        for edge in world.edges:
-            edge.answer = late_first(1800.0)
+        world.edges[0].answer = late_first(1800.0)
+        world.edges[1].answer = late_first(1800.0, 1300.0)
 
     records, _ = run(setting, edges=2, tasks=8, rate_hz=2, deadline_ms=deadline_ms)
     if deadline_ms < 28.0:  # what the shortest way takes here
         assert sent(records) == [True] * 8
-        assert told(records[2:]) == {("on_time", "answered", None): 6}
-    else:  # the first one is sent to both
-        assert sent(records) == [True, False, False, False] + [True] * 4
-        assert told(records[1:4]) == {("on_time", "answered", "refused"): 3}
+        assert told(records[3:]) == {("on_time", "answered", None): 5}
+    else:  # the first one is sent to both, to the second with little time left: the next one may do better there
+        assert sent(records) == [True, True, False, False] + [True] * 4
+        assert told(records[:2]) == {("on_time", "answered", "late"): 2}
+        assert told(records[2:4]) == {("on_time", "answered", "refused"): 2}
 
 
 def test_a_frame_that_is_computed_goes_out_though_the_edge_has_asked_to_wait_since():

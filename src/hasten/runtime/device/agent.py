@@ -222,9 +222,9 @@ class DeviceAgent:
     def _follow(self, task: Task, choice: ChosenOption | None, usable: list[bool], now: float) -> None:
         """Do what was decided, as far as it makes sense; of a task that stays here, for whatever reason, learn more."""
         stays = True
-        reachable = any(usable) if choice is None else usable[choice.edge] or not choice.offloads
-        if not reachable:
-            self._decide_alone(task, Fallback.UNREACHABLE)
+        away = self._contacts.away(choice, usable, now)
+        if away is not None:
+            self._decide_alone(task, away)
         elif choice is None:
             self._drop(task, Reason.SCHEDULER)
         elif choice.offloads and self._contacts.of(task).asked_to_wait(task, now):

@@ -239,7 +239,7 @@ class Contact:
             return
         now = self._clock.now_ms()
         if answer.retry_ms:  # 0: nothing is said
-            self._retry.refused(now + answer.retry_ms - self._link.rtt_ms, waits.deadline_ms)
+            self._retry.refused(now + answer.retry_ms - self._link.rtt_ms, waits.time_ms)
         if waits.ended:
             return
         waits.came_back(now, answer, 0.5 * self._link.rtt_ms)

@@ -10,7 +10,7 @@ from hasten.runtime.device.chosen_option import ChosenOption
 from hasten.runtime.device.contact import Contact
 from hasten.runtime.device.moving import Moving
 from hasten.runtime.device.parts import Parts
-from hasten.runtime.device.tasks import Task
+from hasten.runtime.device.tasks import Fallback, Task
 from hasten.runtime.device.uplink import Uplink, UplinkUser
 
 Connect = Callable[[UplinkUser], Uplink]
@@ -52,6 +52,17 @@ class Contacts:
         """
         usable = [contact.usable(now, deadline_ms) for contact in self._contacts]
         return usable if any(usable) else [contact.reachable(now) for contact in self._contacts]
+
+    def away(self, choice: ChosenOption | None, usable: Sequence[bool], now: float) -> Fallback | None:
+        """Why what was chosen cannot be sent, if so; of a task that was dropped, what may have been missing."""
+        if choice is not None and not choice.offloads:
+            return None
+        wanted = self._contacts if choice is None else [self._contacts[choice.edge]]
+        missing = [contact for contact in wanted if not usable[contact.edge]]
+        if not missing:
+            return None
+        asked_to_wait = all(contact.reachable(now) for contact in missing)
+        return Fallback.REFUSED if asked_to_wait else Fallback.UNREACHABLE
 
     def of(self, task: Task) -> Contact:
         """The edge that a task was decided for."""

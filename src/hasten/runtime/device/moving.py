@@ -30,6 +30,7 @@ class Moving:
         task.moved, task.choice = why, found
         task.exit, task.partition, task.edge = found.exit, found.partition, found.edge
         now = self._clock.now_ms()
+        task.moved_ms = now - task.arrived_ms
         task.predicted_ms = now - task.arrived_ms + found.latency_ms
         contact = self._contacts[found.edge]
         contact.plan(task, found, now)
@@ -46,12 +47,16 @@ class Moving:
         return True
 
     def _best(self, task: Task, now: float) -> ChosenOption | None:
-        """The most accurate option from here on at another edge; None if the device itself does as well."""
+        """The most accurate option from here on at another edge; None if the device itself does as well.
+
+        An edge that has asked a task with so little time left to wait is passed over.
+        """
         known, cut = self._adapter.known, task.held_cut
         here = self._stage.best_way(task, urgent=True)
         best: ChosenOption | None = None
         accuracy = here.accuracy if here is not None else 0.0
-        usable = [contact.usable(now, task.deadline_ms) for contact in self._contacts]
+        left_ms = task.arrived_ms + task.deadline_ms - now
+        usable = [contact.usable(now, left_ms) for contact in self._contacts]
         for beliefs, there in zip(self._beliefs, usable, strict=True):
             if there:
                 beliefs.backlogs.update(now, True, self._stage.urgent_wait_ms(now))

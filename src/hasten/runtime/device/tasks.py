@@ -130,7 +130,9 @@ class Task:
     choice: ChosenOption | None = None
     """The same, or what takes its place at another edge."""
     moved: Fallback | None = None
-    """Why it goes on at another edge than was decided."""
+    """Why it goes on at another edge than was decided,"""
+    moved_ms: float = 0.0
+    """and how long after its arrival."""
     transfer: Transfer | None = None
     sent_ms: float = math.nan
     device_idle: bool = False
@@ -175,6 +177,11 @@ class Task:
     def latency_ms(self) -> float:
         """From arrival to answer; infinity without one."""
         return self.finish_ms - self.arrived_ms
+
+    @property
+    def time_ms(self) -> float:
+        """How much time it had when its edge was chosen."""
+        return self.deadline_ms - self.moved_ms
 
     @property
     def device_overhead_ms(self) -> float:
