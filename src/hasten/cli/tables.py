@@ -24,6 +24,8 @@ ProgressCall = Callable[[str, float], None]
 
 WIDE = 150
 """A result table with all its columns needs about so many characters."""
+WIDEST = 400
+"""Where output is not a terminal, no table is cut and no line folded before that."""
 LONG_NAME = 20
 """Longer names of schedulers are folded; on narrow terminals more of them."""
 
@@ -31,7 +33,7 @@ LONG_NAME = 20
 def make_console(to_stderr: bool = False) -> Console:
     """A console; where output is not a terminal, as wide as the widest table."""
     console = Console(stderr=to_stderr)
-    return console if console.is_terminal else Console(stderr=to_stderr, width=WIDE + 30)
+    return console if console.is_terminal else Console(stderr=to_stderr, width=WIDEST)
 
 
 @contextmanager

@@ -164,7 +164,9 @@ def _error_ms(simulated: Result, run: Result) -> tuple[NDArray[np.bool_], NDArra
 
 def _facts(document: dict[str, Any]) -> dict[str, Any]:
     overhead = document["simulated_with"]
-    told = {name: value for name, value in document["runtime"].items() if name != "kind"}
+    told = {name: value for name, value in document["runtime"].items() if name not in ("kind", "faster")}
+    if "faster" in document["runtime"]:
+        told["virtual time"] = f"{document['runtime']['faster']:g} times as fast as the clock"
     return told | {
         "simulated with": f"the times of the same profile, plus {overhead['task_ms']:.2f} ms for every task and "
         f"{overhead['offload_ms']:.2f} ms for an offloaded one; order {overhead['order']}, noise {overhead['noise']}"

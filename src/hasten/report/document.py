@@ -57,6 +57,11 @@ class TableBlock:
         """Which columns hold words instead of numbers; these begin at the left."""
         return [i == 0 or any(re.search("[A-Za-z]{2}", row[i]) for row in self.rows) for i in range(len(self.head))]
 
+    @property
+    def lists(self) -> list[bool]:
+        """Which columns hold lists of shares, as ``1:30% 2:70%``; these may be folded."""
+        return [any(row[i].count("% ") for row in self.rows) for i in range(len(self.head))]
+
 
 @dataclass(frozen=True)
 class Plot:
@@ -166,7 +171,8 @@ def _html_bar(number: int, bar: Bar) -> str:
 
 
 def _html_table(block: TableBlock) -> str:
-    kinds = ["words" if words else "" for words in block.words]
+    both = zip(block.words, block.lists, strict=True)
+    kinds = [" ".join(["words"] * words + ["list"] * folded) for words, folded in both]
     heads = "".join(f"<th{_class(kind)}>{_inline(cell)}</th>" for kind, cell in zip(kinds, block.head, strict=True))
     lines = []
     for number, row in enumerate(block.rows):

@@ -14,6 +14,8 @@ from hasten.report.document import Block, Definitions, Heading, Listing
 
 TOLD = ("numpy", "numba", "onnxruntime")
 """Packages whose versions may change a number."""
+TOLD_ALREADY = {"python", *TOLD}
+"""Facts of results that a page has among its versions."""
 
 
 def made_blocks(
@@ -25,7 +27,7 @@ def made_blocks(
         "versions": versions(),
         "seeds": seeds_text(seeds),
         "machine": f"{platform.system()} {platform.machine()}, Python {platform.python_version()}",
-        **{name: str(value) for name, value in facts.items()},
+        **{name.replace("_", " "): str(value) for name, value in facts.items() if name not in TOLD_ALREADY},
     }
     blocks: list[Block] = [Heading(2, "How this was made"), Definitions(told)]
     if scenario is not None:

@@ -57,7 +57,7 @@ def _opening(study: Study, command: str) -> list[Block]:
     met = dict.fromkeys(curves.panel.profile for curves in study.curves)
     found += [Paragraph(facts(profile)) for profile in met]
     warnings = [
-        f"TrainingJob of {spec.title}: {said}." for spec, cell in study.policies.items() for said in cell["warnings"]
+        f"Training of {spec.title}: {said}." for spec, cell in study.policies.items() for said in cell["warnings"]
     ]
     remarks = [*study.remarks, *warnings]
     return [*found, Bullets(remarks)] if remarks else found

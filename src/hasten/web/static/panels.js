@@ -63,14 +63,15 @@ export class Rounds {
     const now = JSON.stringify([rounds, present]);
     if (now === this.shown) return;
     this.shown = now;
-    const head = element("tr", "", element("th", "", "scheduler"), element("th", "optional", "seed"), element("th", "", "on-time accuracy"), element("th", "", "on time"), element("th", "", "tasks"));
+    const seeds = new Set(rounds.map((round) => round.seed)).size > 1; // only where they differ
+    const head = element("tr", "", element("th", "", "scheduler"), ...(seeds ? [element("th", "", "seed")] : []), element("th", "", "on-time accuracy"), element("th", "", "on time"), element("th", "", "tasks"));
     const best = Math.max(...rounds.map((round) => round.accuracy ?? 0));
     const body = rounds.map((round) => {
       const fill = element("i");
       fill.style.width = `${100 * (round.accuracy ?? 0)}%`;
       const name = element("button", "link", shortName(round.scheduler || round.name));
       name.type = "button";
-      const row = element("tr", "", element("td", "", name), element("td", "optional", String(round.seed)), element("td", "", share(round.accuracy), element("span", "bar", fill)), element("td", "", percent(round.on_time, 1)), element("td", "", count(round.tasks)));
+      const row = element("tr", "", element("td", "", name), ...(seeds ? [element("td", "", String(round.seed))] : []), element("td", "", share(round.accuracy), element("span", "bar", fill)), element("td", "", percent(round.on_time, 1)), element("td", "", count(round.tasks)));
       if (round.accuracy === best && rounds.length > 1 && !round.live) row.classList.add("best");
       row.setAttribute("aria-selected", String(round.name === present));
       row.addEventListener("click", () => this.choose(round.name));
