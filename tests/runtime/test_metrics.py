@@ -63,10 +63,13 @@ def test_counters_are_read_when_asked_for():
 def test_a_device_counts_its_answers():
     counters = Counters()
     answer = {"reason": "answered", "number": 0, "deadline_ms": 80.0}
-    counters.answered(Answer(outcome="on_time", latency_ms=12.0, exit=1, ran_on="edge", **answer), 1000)
+    counters.answered(Answer(outcome="on_time", latency_ms=12.0, exit=1, ran_on="edge", edge="a:1", **answer), 1000)
     counters.answered(Answer(outcome="late", latency_ms=95.0, exit=1, ran_on="device", fallback="lost", **answer), 500)
     counters.answered(Answer(outcome="dropped", latency_ms=float("inf"), **{**answer, "reason": "expired"}), 0)
-    families = {family.name: family for family in DeviceMetrics(lambda: counters.stats(True, "it raised")).collect()}
+    families = {
+        family.name: family
+        for family in DeviceMetrics(lambda: counters.stats({"a:1": False, "b:2": True}, "it raised")).collect()
+    }
 
     def values(name):
         return {tuple(sample.labels.values()): sample.value for sample in families[name].samples}
@@ -76,6 +79,8 @@ def test_a_device_counts_its_answers():
     assert values("hasten_device_fallbacks") == {(): 1}
     assert values("hasten_device_uplink_bytes") == {(): 1500}
     assert values("hasten_device_edge_connected") == values("hasten_device_scheduler_failed") == {(): 1}
+    assert values("hasten_device_edge_answers") == {("a:1",): 1, ("b:2",): 0}
+    assert values("hasten_device_edge_up") == {("a:1",): 0, ("b:2",): 1}
     latency = values("hasten_device_task_latency_seconds")
     assert latency["0.01",] == 0 and latency["0.02",] == 1 and latency["+Inf",] == 2
     assert latency[()] == pytest.approx(0.107)

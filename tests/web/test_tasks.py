@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 from web_logs import logged
 
+from hasten.core.calibration import NODES
 from hasten.core.task_log import logged_task
 from hasten.web.tasks import shown_task
 
@@ -52,6 +53,14 @@ def test_where_a_task_ran():
     assert shown(answered_partition=0).place == "edge"
     assert shown(latency_ms=None, exit=0, partition=0, option=-1).place == "none"
     assert shown(latency_ms=None, exit=0, partition=0, option=-1).promised is None
+
+
+def test_the_edge_that_answered_is_named_where_there_are_several():
+    one = logged(0, 0.0, 50.0)["seen"]
+    further = {"uplink_wait_ms": 0.0, "edge_wait_ms": [0.0], "rate_bits_per_ms": 1.0, "rtt_ms": 1.0}
+    two = one | {"further_edges": [further | {"kept_share": [1.0] * NODES}]}
+    assert shown(answered_by="west").edge is None
+    assert shown(seen=two, answered_by="west").edge == "west"
 
 
 def test_what_the_device_computed_beside_the_edge_is_not_drawn_in_the_way():

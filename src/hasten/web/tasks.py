@@ -41,6 +41,8 @@ class ShownTask:
     """The share of tasks like it that are on time, as the device promised at the decision."""
     sent: bool
     """Whether the edge was to do a part."""
+    edge: str | None
+    """Which of several edges answered."""
     rate_mbps: float
     """The link's rate as the device believed it at the decision,"""
     device_wait_ms: float
@@ -83,6 +85,7 @@ def shown_task(task: LoggedTask, accuracy: Accuracy) -> ShownTask:
         measured=task.label is not None,
         promised=task.promised if task.option != DROP else None,
         sent="edge" in parts if answered else task.fallback is None and "encode" in parts,
+        edge=task.answered_by if task.seen.further_edges else None,
         rate_mbps=task.seen.rate_bits_per_ms / BITS_PER_MS_PER_MBPS,
         device_wait_ms=task.seen.device_wait_ms,
         uplink_wait_ms=task.seen.uplink_wait_ms,

@@ -120,6 +120,7 @@ def timeline(task: ShownTask, stream: int) -> Plain:
         "fallback": task.fallback,
         "exit": task.exit,
         "partition": task.partition,
+        "edge": task.edge,
         "stages": [[name, round(took_ms, 2)] for name, took_ms in task.stages if took_ms > 0.0],
     }
 

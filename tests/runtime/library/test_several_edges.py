@@ -33,9 +33,14 @@ def test_frames_are_answered_by_whichever_edge_is_there(package, newer):
             first = [device.infer(frame) for frame in frames]
             second.close()
             rest = [device.infer(frame) for frame in frames]
+            stats = device.stats()
     assert all(answer.answered for answer in first + rest)
     assert {answer.edge for answer in first} <= {second.address, third.address}
     assert {answer.edge for answer in rest[1:]} == {third.address}
+    assert [edge.name for edge in stats.edges] == edges.split(",")
+    assert [edge.connected for edge in stats.edges] == [False, False, True]
+    answered = [answer.edge for answer in first + rest]
+    assert [edge.answers for edge in stats.edges] == [answered.count(name) for name in edges.split(",")]
     assert [answer.label for answer in first] == [answer.label for answer in rest]
     assert any(wrong.address in event.text and "left out" in event.text for event in told)
 

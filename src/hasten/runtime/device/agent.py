@@ -172,9 +172,9 @@ class DeviceAgent:
         self._teller.on_edge = on_edge
 
     @property
-    def edge_connected(self) -> bool:
-        """Whether there is a connection to an edge."""
-        return self._contacts.connected
+    def edges(self) -> dict[str, bool]:
+        """Of each edge, by its name, whether there is a connection."""
+        return self._contacts.connections
 
     def learnt_profile(self) -> Profile:
         """The profile with the times that were measured while running; of several edges at the one used most."""

@@ -97,6 +97,11 @@ class Contact:
             await self._uplink.close()
 
     @property
+    def where(self) -> str | None:
+        """What the edge is called; None where there is none."""
+        return None if self._uplink is None else self._uplink.where
+
+    @property
     def connected(self) -> bool:
         """Whether the edge has welcomed this device on the present connection."""
         return self._uplink is not None and self._uplink.connected

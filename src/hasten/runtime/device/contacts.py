@@ -41,9 +41,9 @@ class Contacts:
         await asyncio.gather(*(contact.close() for contact in self._contacts))
 
     @property
-    def connected(self) -> bool:
-        """Whether there is a connection to any."""
-        return any(contact.connected for contact in self._contacts)
+    def connections(self) -> dict[str, bool]:
+        """Of each edge, by its name, whether there is a connection."""
+        return {contact.where: contact.connected for contact in self._contacts if contact.where is not None}
 
     def usable(self, now: float, deadline_ms: float) -> list[bool]:
         """Whether a task with this deadline should be sent, by edge.

@@ -32,7 +32,14 @@ class DeviceMetrics(Collector):
         yield CounterMetricFamily("hasten_device_uplink_bytes", "Bytes of frames to the edge.", stats.uplink_bytes)
         told = "Time from arrival to answer."
         yield seconds_family("hasten_device_task_latency_seconds", told, stats.latencies)
-        told = "Whether there is a connection to the edge."
+        told = "Whether there is a connection to an edge."
         yield GaugeMetricFamily("hasten_device_edge_connected", told, stats.edge_connected)
+        answers = {edge.name: edge.answers for edge in stats.edges}
+        yield counter_family("hasten_device_edge_answers", "Answers by the edge that gave them.", "edge", answers)
+        told = "Whether there is a connection to each edge."
+        up = GaugeMetricFamily("hasten_device_edge_up", told, labels=["edge"])
+        for edge in stats.edges:
+            up.add_metric([edge.name], edge.connected)
+        yield up
         told = "Whether the scheduler has failed; Greedy has decided since."
         yield GaugeMetricFamily("hasten_device_scheduler_failed", told, stats.scheduler_failure is not None)

@@ -4,10 +4,21 @@ from __future__ import annotations
 
 import threading
 from collections import Counter
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from hasten.runtime.device.answers import Answer
 from hasten.runtime.latency_counts import LatencyCounts, LatencySummary
+
+
+@dataclass(frozen=True, slots=True)
+class EdgeStats:
+    """What one of a device's edges did for it so far."""
+
+    name: str
+    """``HOST:PORT``"""
+    connected: bool
+    answers: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +50,9 @@ class DeviceStats:
     latencies: LatencySummary = LatencyCounts().summary()  # noqa: RUF009  # a plain tuple
     """Of those with an answer, from arrival to answer."""
     edge_connected: bool = False
+    """Whether there is a connection to any edge."""
+    edges: tuple[EdgeStats, ...] = ()
+    """Of each edge in the order given; after them those that have answered and are not in use any more."""
     scheduler_failure: str | None = None
     """What the scheduler did wrong, if it did; Greedy has decided since."""
 
@@ -53,6 +67,7 @@ class Counters:
         self._lock = threading.Lock()
         self._counts: Counter[str] = Counter()
         self._latencies = LatencyCounts()
+        self._by_edge: Counter[str] = Counter()
 
     def taken(self) -> None:
         """A frame was taken."""
@@ -70,13 +85,16 @@ class Counters:
             if answer.ran_on is not None:
                 counts[_PLACES[answer.ran_on]] += 1
                 self._latencies.add(answer.latency_ms)
+            if answer.edge is not None:
+                self._by_edge[answer.edge] += 1
             counts["fallbacks"] += answer.fallback is not None
             counts["uplink_bytes"] += uplink_bytes
 
-    def stats(self, edge_connected: bool, scheduler_failure: str | None) -> DeviceStats:
-        """All of it, at one moment."""
+    def stats(self, connected: Mapping[str, bool], scheduler_failure: str | None) -> DeviceStats:
+        """All of it, at one moment; ``connected`` says of each edge, by its name, whether there is a connection."""
         with self._lock:
-            counts, latencies = self._counts.copy(), self._latencies.summary()
+            counts, latencies, by_edge = self._counts.copy(), self._latencies.summary(), self._by_edge.copy()
+        names = dict.fromkeys((*connected, *by_edge))
         return DeviceStats(
             frames=counts["frames"],
             under_way=counts["frames"] - counts["ended"],
@@ -92,6 +110,7 @@ class Counters:
             fallbacks=counts["fallbacks"],
             uplink_bytes=counts["uplink_bytes"],
             latencies=latencies,
-            edge_connected=edge_connected,
+            edge_connected=any(connected.values()),
+            edges=tuple(EdgeStats(name, connected.get(name, False), by_edge[name]) for name in names),
             scheduler_failure=scheduler_failure,
         )

@@ -100,7 +100,7 @@ class Submissions:
     def stats(self) -> DeviceStats:
         """The counters, now."""
         agent = self._line.agent
-        return self._counters.stats(agent.edge_connected, agent.failure)
+        return self._counters.stats(agent.edges, agent.failure)
 
     def _next(self, future: Future[Answer] | None) -> int:
         if self._closed:

@@ -53,7 +53,7 @@ class WatchedDevice:
 
         def stats() -> DeviceStats:
             agent = line.agent
-            return self._counters.stats(agent.edge_connected, agent.failure)
+            return self._counters.stats(agent.edges, agent.failure)
 
         server = MetricsServer(self._metrics, [DeviceMetrics(stats)])
         self._note(f"metrics on http://{server.place}/metrics")

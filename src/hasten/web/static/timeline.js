@@ -117,7 +117,7 @@ export class Timeline {
 
 /** How a task ended, in a few words, and the colour of that. */
 function fate(task) {
-  const what = task.latency_ms == null ? task.reason.replaceAll("_", " ") : `${ms(task.latency_ms)} ms, exit ${task.exit}`;
+  const what = task.latency_ms == null ? task.reason.replaceAll("_", " ") : `${ms(task.latency_ms)} ms, exit ${task.exit}${task.edge ? `, ${task.edge}` : ""}`;
   if (task.outcome === "on_time") return [task.fallback ? `${what}, alone` : what, task.fallback ? "late" : "soft"];
   return [task.outcome === "late" ? `late: ${what}` : `dropped: ${what}`, "bad"];
 }
