@@ -6,6 +6,7 @@ The law is that of ``runtime.edge.queue`` and ``runtime.edge.admission``.
 from __future__ import annotations
 
 from hasten.core.compiled import inlined
+from hasten.core.edge_batches import take_soonest
 from hasten.core.edge_order import earliest_deadline, first_come
 from hasten.core.estimators import FORECAST_MEMORY_MS, UNFAIR, faded
 from hasten.sim.arrays import NOBODY, FloatArray
@@ -51,18 +52,6 @@ def turn_of(lane: Lane, k: int, world: World) -> float:
     if world.rules.by_deadline:
         return float(earliest_deadline(frame[ARRIVED_MS], frame[LATEST_MS]))
     return float(first_come(frame[ARRIVED_MS], frame[LATEST_MS]))
-
-
-@inlined
-def take_soonest(free_ms: FloatArray, work_ms: float) -> float:
-    """Give work to the worker that is free first, keep the times (W,) ascending; returns when it starts."""
-    start_ms = free_ms[0]
-    end_ms, i = start_ms + work_ms, 0
-    while i + 1 < len(free_ms) and free_ms[i + 1] < end_ms:
-        free_ms[i] = free_ms[i + 1]
-        i += 1
-    free_ms[i] = end_ms
-    return float(start_ms)
 
 
 @inlined

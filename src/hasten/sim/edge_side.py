@@ -10,6 +10,7 @@ from __future__ import annotations
 import numpy as np
 
 from hasten.core.compiled import inlined, shared
+from hasten.core.edge_batches import take_soonest
 from hasten.core.estimators import begun, faded
 from hasten.core.timing import half_way
 from hasten.sim.arrays import NOBODY, FloatArray
@@ -44,7 +45,6 @@ from hasten.sim.edge_queue import (
     hindered,
     last_start_ms,
     lay_out_running,
-    take_soonest,
     turn_of,
     unfairest,
     work_of,

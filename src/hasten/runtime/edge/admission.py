@@ -10,10 +10,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
+from hasten.core.edge_batches import WINDOW
 from hasten.core.estimators import UNFAIR
 from hasten.runtime.edge.queue import QueueLimits, TaskQueue, Ticket
 from hasten.runtime.edge.served import Refusal
-from hasten.runtime.edge.together import WINDOW, all_in_time
+from hasten.runtime.edge.together import all_in_time
 from hasten.runtime.wire.frames import Code
 
 

@@ -15,6 +15,7 @@ import threading
 from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 
+from hasten.core.edge_batches import WINDOW
 from hasten.core.edge_order import ServiceOrder, earliest_deadline
 from hasten.runtime.clock import Clock
 from hasten.runtime.edge.admission import Admission
@@ -26,7 +27,7 @@ from hasten.runtime.edge.queue import LastStarts, QueueLimits, Reply, TaskQueue,
 from hasten.runtime.edge.served import Computed, Refusal, Request, Served
 from hasten.runtime.edge.services import Services
 from hasten.runtime.edge.slots import WorkerSlots
-from hasten.runtime.edge.together import WINDOW, companions
+from hasten.runtime.edge.together import companions
 from hasten.runtime.edge.workers import Workers
 from hasten.runtime.notes import Notes
 from hasten.runtime.wire.frames import Code

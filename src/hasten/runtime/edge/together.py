@@ -1,23 +1,20 @@
 """Tasks of one segment that are run at once: who with whom, by the measured times of batches, and how it is done.
 
-A batch is worth while if it takes less than its tasks one by one. It must make nobody late: neither a task in it, which
-ends with the whole batch, nor one that waits and is overtaken.
+Who runs with whom is the law of ``core.edge_batches``, which the simulator has in common.
 """
 
 from __future__ import annotations
 
-import heapq
 from collections.abc import Iterable, Sequence
 
-from hasten.runtime.edge.queue import Starts, Ticket
+from hasten.core import edge_batches as law
+from hasten.runtime.edge.correction import Segment
+from hasten.runtime.edge.queue import Ticket
 from hasten.runtime.edge.served import Computed, Refusal, ReplicaError, Request, compute, computed, failed, read_answer
 from hasten.runtime.outputs import Outputs
 from hasten.runtime.pace import dilated, now_ms
 from hasten.runtime.wire.frames import Code
 from hasten.split.codecs import CodecError
-
-WINDOW = 64
-"""So many waiting tasks, the next in turn, are looked at."""
 
 
 def companions(
@@ -25,43 +22,22 @@ def companions(
 ) -> list[Ticket]:
     """Who of those that wait (in order of service) is best run at once with ``head``, whose turn it is.
 
-    Of the numbers that make none in the batch late, that which takes least per task. With ``others_ms``, what is left
-    of what the other workers run, it makes none of those late either that are overtaken.
+    With ``others_ms``, what is left of what the other workers run, ascending, none of those that are overtaken is made
+    late either: see ``core.edge_batches``.
     """
-    if head.together < 2:
+    if head.together < 2 or not any(_kind(ticket) == head.request.segment for ticket in waiting):
         return []
-    segment = head.request.segment
-    alike = [ticket for ticket in waiting if ticket.together > 1 and ticket.request.segment == segment]
-    if not alike:
-        return []
-    best: list[Ticket] = []
-    least = 1.0
-    for count in _counts(head, len(alike) + 1):
-        factor = head.factor(count)
-        ends_ms = now + factor * head.predicted_ms
-        members = [ticket for ticket in alike if ends_ms <= ticket.request.latest_ms][: count - 1]
-        if factor / count >= least or len(members) < count - 1 or ends_ms > head.request.latest_ms:
-            continue
-        if others_ms is None or not _hurts(head, members, waiting, now, others_ms):
-            best, least = members, factor / count
-    return best
+    tickets = [head, *waiting]
+    laid_out, times = _laid_out(tickets)
+    busy_ms = [] if others_ms is None else [0.0, *others_ms]
+    law.choose_batch(laid_out, len(tickets), now, times, busy_ms, (busy_ms.copy(), busy_ms.copy()))
+    return [ticket for ticket, joins in zip(waiting, laid_out.joins[1:], strict=True) if joins]
 
 
 def all_in_time(tickets: Iterable[Ticket], busy_ms: Sequence[float], now: float) -> bool:
     """Whether all tasks, in order of service, could be in time when alike ones are run at once."""
-    left = list(tickets)
-    free_ms = [now + busy for busy in busy_ms]
-    heapq.heapify(free_ms)
-    while left:
-        start_ms, head = free_ms[0], left.pop(0)
-        members = companions(head, left, start_ms)
-        ends_ms = start_ms + head.factor(len(members) + 1) * head.predicted_ms
-        if ends_ms > head.request.latest_ms:
-            return False
-        gone = set(members)
-        left = [ticket for ticket in left if ticket not in gone]
-        heapq.heapreplace(free_ms, ends_ms)
-    return True
+    waiting, times = _laid_out(list(tickets))
+    return law.all_in_time(waiting, len(waiting.kind), times, sorted(now + busy for busy in busy_ms), ())
 
 
 def compute_together(requests: Sequence[Request]) -> list[Computed | Refusal]:
@@ -110,22 +86,23 @@ def compute_together(requests: Sequence[Request]) -> list[Computed | Refusal]:
     return [refused[i] if i in refused else answer(request) for i, request in enumerate(requests)]
 
 
-def _counts(head: Ticket, most: int) -> list[int]:
-    """Numbers of tasks that may be best: the measured ones, between which the time is that of the next, and all."""
-    most = min(most, head.together)
-    return sorted({count for count in head.sizes if 1 < count <= most} | {most})
+def _kind(ticket: Ticket) -> Segment | None:
+    """What tasks that may be run at once with this one share; None if there are none."""
+    return ticket.request.segment if ticket.together > 1 else None
 
 
-def _hurts(
-    head: Ticket, members: Sequence[Ticket], waiting: Sequence[Ticket], now: float, others_ms: Sequence[float]
-) -> bool:
-    """Whether one that is overtaken would be late for it, and is not otherwise."""
-    gone = set(members)
-    before, after = (Starts(now, [0.0, *others_ms]) for _ in range(2))
-    before.take(head.predicted_ms)
-    after.take(head.factor(len(members) + 1) * head.predicted_ms)
-    for ticket in waiting:
-        in_time = before.next(ticket) <= ticket.last_start_ms
-        if ticket not in gone and after.next(ticket) > ticket.last_start_ms and in_time:
-            return True
-    return False
+def _laid_out(tickets: Sequence[Ticket]) -> tuple[law.Waiting, law.BatchTimes]:
+    """Tasks in order of service, as the law reads them, and the times of their batches."""
+    numbers: dict[Segment | None, int] = {None: law.ALONE}
+    times = law.BatchTimes([], [])
+    for ticket in tickets:
+        if numbers.setdefault(_kind(ticket), len(times.sizes)) == len(times.sizes):
+            times.sizes.append(ticket.sizes)
+            times.factors.append([ticket.factor(size) for size in ticket.sizes])
+    waiting = law.Waiting(
+        work_ms=[ticket.predicted_ms for ticket in tickets],
+        latest_ms=[ticket.request.latest_ms for ticket in tickets],
+        kind=[numbers[_kind(ticket)] for ticket in tickets],
+        joins=[False] * len(tickets),
+    )
+    return waiting, times
