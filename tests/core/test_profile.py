@@ -10,7 +10,7 @@ import pytest
 
 from hasten.core.errors import InputError
 from hasten.core.options import StreamCosts, option_table
-from hasten.core.profile import Profile, one_by_one, read_profile
+from hasten.core.profile import Profile, batching, read_profile
 from hasten.core.profile_names import builtin_profiles, load_profile
 
 RUINED = (0.94, 0.93, 0.63, 0.95)
@@ -83,7 +83,9 @@ def test_times_by_batch_size_are_written_and_read_and_left_out_where_there_are_n
     path.write_text(profile.to_json())
     assert read_profile(path) == profile
     assert profile.edge_batches is not None and profile.edge_batches[0].ms == (2.0, 3.0, 5.0)
-    alone = one_by_one(profile)
+    up_to_two = batching(profile, 2).edge_batches
+    assert up_to_two is not None and (up_to_two[0].sizes, up_to_two[0].ms) == ((1, 2), (2.0, 3.0))
+    alone = batching(profile, 1)
     assert alone.edge_batches is None and "edge_batches" not in alone.to_json()
     assert alone == Profile.model_validate(data())
 

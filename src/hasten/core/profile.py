@@ -222,9 +222,14 @@ class Profile(Record):
         return json.dumps(self.model_dump(by_alias=True, exclude_none=True), indent=2) + "\n"
 
 
-def one_by_one(profile: Profile) -> Profile:
-    """The same for an edge that runs no tasks at once, as the simulator's and the solver's."""
-    return profile.model_copy(update={"edge_batches": None})
+def batching(profile: Profile, most: int) -> Profile:
+    """The same for an edge that runs at most so many tasks at once; 1: it knows nothing of batches."""
+    kept = []
+    for batches in profile.edge_batches or ():
+        count = sum(size <= most for size in batches.sizes)
+        if count > 1:
+            kept.append(batches.model_copy(update={"sizes": batches.sizes[:count], "ms": batches.ms[:count]}))
+    return profile.model_copy(update={"edge_batches": tuple(kept) or None})
 
 
 def read_profile(path: Path) -> Profile:

@@ -35,6 +35,7 @@ from hasten.core.scenario_parts import (
     UplinkSpec,
     ViewSpec,
     all_differ,
+    check_batch_times,
     check_ways,
     links_of,
 )
@@ -268,8 +269,7 @@ def load_scenario(path: str | Path) -> Scenario:
     """
     if not isinstance(path, str | Path):
         raise InputError("load_scenario", "path", path, "the path of a scenario file")
-    path = Path(path)
-    return _checked(read_record(Scenario, path), path)
+    return _checked(read_record(Scenario, Path(path)), Path(path))
 
 
 def scenario_from(data: Any, where: str | Path = "scenario") -> Scenario:
@@ -291,6 +291,7 @@ def _checked(scenario: Scenario, where: str | Path) -> Scenario:
     try:
         check_size(scenario, where)
         _ = scenario.options, scenario.context(np.zeros(1, dtype=np.int64))
+        check_batch_times(where, scenario.edge, scenario.devices)
         for way in scenario.every_edge:
             way.uplink.rate.realize(np.random.default_rng(0), 1.0, scenario.folder)
     except InputError as error:

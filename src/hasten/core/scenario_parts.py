@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Annotated, Literal
 
 import numpy as np
@@ -11,8 +12,9 @@ from numpy.typing import NDArray
 from pydantic import Field, model_validator
 
 from hasten.core.arrivals import Arrivals
+from hasten.core.errors import InputError
 from hasten.core.files import Factor, FileName, Milliseconds, Name, PositiveMs, Record
-from hasten.core.profile import Profile
+from hasten.core.profile import Profile, batching
 from hasten.core.rates import Rate
 
 MAX_EDGES = 64
@@ -44,11 +46,15 @@ class UplinkSpec(Record):
 
 
 class EdgeSpec(Record):
-    """The edge node; ``slowdown`` multiplies every profile's edge times, ``queue`` is the order of service."""
+    """The edge node; ``slowdown`` multiplies every profile's edge times, ``queue`` is the order of service.
+
+    Up to ``batch`` tasks of the same cut and exit are run at once, by the times in profiles (``edge_batches``).
+    """
 
     workers: Annotated[int, Field(ge=1, le=1024)] = 1
     slowdown: Factor = 1.0
     queue: Literal["fifo", "deadline"] = "fifo"
+    batch: Annotated[int, Field(ge=1, le=1024)] = 1
 
 
 class NamedEdge(Record):
@@ -109,6 +115,28 @@ def check_ways(ways: Sequence[NamedEdge], view: ViewSpec) -> None:
         raise ValueError("no view.age_ms and no view.rate_error with several edges")
     if any(way.edge.queue == "deadline" for way in ways):
         check_deadline_order(ways, view)
+    if any(way.edge.batch > 1 for way in ways):
+        check_batches(ways, view)
+
+
+def check_batches(ways: Sequence[NamedEdge], view: ViewSpec) -> None:
+    """Refuse edges that cannot run tasks at once: what waits is not known when it is decided."""
+    if len(ways) > 1:
+        raise ValueError("edge.batch 1 with several edges")
+    if view.kind != "device":
+        raise ValueError("view.kind device with edge.batch above 1")
+
+
+def check_batch_times(where: str | Path, edge: EdgeSpec, devices: Sequence[Stream]) -> None:
+    """Refuse with an :class:`InputError` an edge that is to run tasks at once of which none can be."""
+    if edge.batch == 1:
+        return
+    profiles = {id(stream.profile): stream.profile for stream in devices}.values()
+    if any(profile.confidence is not None for profile in profiles):
+        raise InputError(where, "edge.batch", edge.batch, "1: tasks that may stop early are run one by one")
+    if all(batching(profile, edge.batch).edge_batches is None for profile in profiles):
+        expected = "1: no profile has times of so few at once (edge_batches; hasten profile --as edge measures them)"
+        raise InputError(where, "edge.batch", edge.batch, expected)
 
 
 def check_deadline_order(ways: Sequence[NamedEdge], view: ViewSpec) -> None:

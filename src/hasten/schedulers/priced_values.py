@@ -25,6 +25,7 @@ from hasten.schedulers.priced_fit import SampleLog, backlog_features, fit_values
 from hasten.schedulers.priced_rule import FREE, BacklogPrices, PricedRule
 from hasten.sim.arrays import Rules, new_log, new_state, pack_links, pack_tasks
 from hasten.sim.beliefs import new_beliefs
+from hasten.sim.edge_batches import no_batches
 from hasten.sim.needs import TaskNeeds, pack_needs
 from hasten.sim.promises import new_promises, promise, recall
 from hasten.sim.steps import commit, finish, observe
@@ -211,6 +212,7 @@ class _SampleRuns:
             deadline_ms=context.deadline_ms[row],
             needs=TaskNeeds(needs.until, *(values[row] for values in needs[1:])),
             ways=ways_of(table.edge[row], link[None, :], [context.rtt_ms], [context.workers]),
+            batches=no_batches(context.workers),
             useful_ms=useful_limit_ms(context)[row],
             rtt_ms=float(context.rtt_ms),
             shared=context.shared_uplink,

@@ -19,6 +19,7 @@ from hasten.core.options import OptionTable
 from hasten.core.ranking import Ranking
 from hasten.core.rates import RateTrace
 from hasten.core.scenario import Realization, Scenario
+from hasten.sim.edge_batches import Batches, pack_batches
 from hasten.sim.needs import TaskNeeds, pack_needs
 from hasten.sim.ways import Ways, pack_ways
 
@@ -41,6 +42,7 @@ class Rules(NamedTuple):
     """(M,)"""
     needs: TaskNeeds
     ways: Ways
+    batches: Batches
     useful_ms: FloatArray
     """(M,): latency beyond which an answer is worthless, the comparison's tolerance included."""
     rtt_ms: float
@@ -161,6 +163,7 @@ def pack_rules(scenario: Scenario, options: OptionTable) -> Rules:
         deadline_ms=scenario.deadlines_ms,
         needs=pack_needs(options),
         ways=pack_ways(scenario, options.edge),
+        batches=pack_batches(scenario, options),
         useful_ms=useful_limit_ms(scenario.context(np.zeros(1, dtype=np.int64))),
         rtt_ms=float(scenario.uplink.rtt_ms),
         shared=scenario.uplink.topology == "shared",

@@ -1,8 +1,8 @@
 """The edge of simulated devices, compiled: whom it takes, when each runs, and the load that it tells.
 
-The law is that of ``runtime.edge`` in either order of service, with tasks run one by one and room for all that wait. A
-task is taken if it can be in time without making one late that waits already and could be; else it is told LATE at
-once, unless one of a device that has asked for much more gives way to it.
+The law is that of ``runtime.edge`` in either order of service, one by one or alike tasks at once, with room for all
+that wait. A task is taken if it can be in time without making one late that waits already and could be; else it is told
+LATE at once, unless one of a device that has asked for much more gives way to it.
 """
 
 from __future__ import annotations
@@ -50,6 +50,7 @@ from hasten.sim.edge_queue import (
     work_of,
     workers_of,
 )
+from hasten.sim.edge_together import batch_factor_of, count_alike, fit_together
 from hasten.sim.event_heap import BACK, EDGE_END, LAST_START, push
 from hasten.sim.service import extra_ms, taken_ms
 from hasten.sim.world import Lane, World
@@ -90,24 +91,34 @@ def reply(lane: Lane, k: int, now_ms: float, word: int, world: World) -> None:
 
 
 @shared
-def serve_now(lane: Lane, k: int, worker: int, now_ms: float, world: World) -> None:
-    """A worker begins a task."""
-    tasks, beliefs = world.tasks, world.beliefs
-    m, edge, served = tasks.stream[lane.first_task + k], beliefs.edge[lane.row], beliefs.served[lane.row]
-    own = beliefs.numbers[lane.row, m]
-    work_ms = work_of(lane, k, world)
-    more, more_ms = begun(work_ms)
-    edge[ALL_LOAD] = faded(edge[ALL_LOAD], now_ms - edge[ALL_MS]) + more
-    edge[ALL_RESIDUAL_MS] = faded(edge[ALL_RESIDUAL_MS], now_ms - edge[ALL_MS]) + more_ms
-    own[BEGUN_LOAD] = faded(own[BEGUN_LOAD], now_ms - own[BEGUN_MS]) + more
-    own[BEGUN_RESIDUAL_MS] = faded(own[BEGUN_RESIDUAL_MS], now_ms - own[BEGUN_MS]) + more_ms
-    edge[ALL_MS], own[BEGUN_MS] = now_ms, now_ms
-    beliefs.mark[lane.first_slot + k, WORD] = RUNS
-    served[SERVED + worker] = k
+def serve_now(lane: Lane, first: int, worker: int, now_ms: float, world: World) -> None:
+    """A worker begins a task, or those that are chained from ``first`` on at once."""
+    tasks, beliefs, rules = world.tasks, world.beliefs, world.rules
+    edge, served = beliefs.edge[lane.row], beliefs.served[lane.row]
+    size, k = 0, first
+    while k != NOBODY:
+        size, k = size + 1, beliefs.mark[lane.first_slot + k, NEXT_WAITING]
+    factor, longest_ms, work_ms, k = batch_factor_of(lane, first, size, world), 0.0, 0.0, first
+    edge[ALL_LOAD] = faded(edge[ALL_LOAD], now_ms - edge[ALL_MS])
+    edge[ALL_RESIDUAL_MS] = faded(edge[ALL_RESIDUAL_MS], now_ms - edge[ALL_MS])
+    edge[ALL_MS] = now_ms
+    while k != NOBODY:
+        m = tasks.stream[lane.first_task + k]
+        own, work_ms = beliefs.numbers[lane.row, m], work_of(lane, k, world) * factor
+        more, more_ms = begun(work_ms / size)
+        edge[ALL_LOAD] += more
+        edge[ALL_RESIDUAL_MS] += more_ms
+        own[BEGUN_LOAD] = faded(own[BEGUN_LOAD], now_ms - own[BEGUN_MS]) + more
+        own[BEGUN_RESIDUAL_MS] = faded(own[BEGUN_RESIDUAL_MS], now_ms - own[BEGUN_MS]) + more_ms
+        own[BEGUN_MS] = now_ms
+        needs_ms = rules.needs.edge_ms[m, world.state.column[lane.first_slot + k]]
+        longest_ms = max(longest_ms, taken_ms(needs_ms, tasks.edge_factor, lane.first_task + k))
+        beliefs.mark[lane.first_slot + k, WORD] = RUNS
+        k = beliefs.mark[lane.first_slot + k, NEXT_WAITING]
+    served[SERVED + worker] = first
     workers = workers_of(world.beliefs)
     edge[EDGE_WORKERS + worker], edge[EDGE_WORKERS + workers + worker] = now_ms, work_ms
-    needs_ms = world.rules.needs.edge_ms[m, world.state.column[lane.first_slot + k]]
-    end_ms = now_ms + taken_ms(needs_ms, tasks.edge_factor, lane.first_task + k)
+    end_ms = now_ms + factor * longest_ms
     push(beliefs.event_ms[lane.row], beliefs.event[lane.row], served, end_ms, EDGE_END, worker)
 
 
@@ -127,6 +138,7 @@ def arrive(lane: Lane, k: int, now_ms: float, world: World) -> None:
     if not in_time:
         reply(lane, k, now_ms, LATE, world)
     elif free != NOBODY:  # then nobody waits
+        beliefs.mark[slot, NEXT_WAITING] = NOBODY
         serve_now(lane, k, free, now_ms, world)
     else:
         wait(lane, k, world)
@@ -167,18 +179,25 @@ def leave(lane: Lane, k: int, world: World) -> None:
     own[WAITING_MS] = max(own[WAITING_MS] - work_of(lane, k, world), 0.0)
 
 
+@shared
+def hindering(lane: Lane, k: int, now_ms: float, world: World) -> int:
+    """How many that wait are in the way of taking a task in, also where alike ones are run at once; NOBODY if none."""
+    in_the_way = hindered(lane, k, now_ms, world)
+    return NOBODY if in_the_way != NOBODY and fit_together(lane, k, now_ms, world) else in_the_way
+
+
 @inlined
 def make_way(lane: Lane, k: int, now_ms: float, world: World) -> bool:
     """Whether a task can be in time, others giving way to it if need be; these leave, and are told LATE."""
     beliefs = world.beliefs
-    gone, in_the_way = 0, hindered(lane, k, now_ms, world)
+    gone, in_the_way = 0, hindering(lane, k, now_ms, world)
     while in_the_way != NOBODY:
         victim = unfairest(lane, k, now_ms, in_the_way, world)
         if victim == NOBODY:
             break
         beliefs.mark[lane.first_slot + victim, WORD] = GIVES_WAY
         gone += 1
-        in_the_way = hindered(lane, k, now_ms, world)
+        in_the_way = hindering(lane, k, now_ms, world)
     fitting = in_the_way == NOBODY
     at = beliefs.served[lane.row, WAITS_FIRST] if gone > 0 else NOBODY
     while at != NOBODY:
@@ -195,7 +214,7 @@ def make_way(lane: Lane, k: int, now_ms: float, world: World) -> bool:
 
 @inlined
 def end_service(lane: Lane, worker: int, now_ms: float, world: World) -> None:
-    """A worker has finished a task: it gets its next one, then the task is answered."""
+    """A worker has finished: it gets its next task, or several at once, then what it had is answered."""
     beliefs = world.beliefs
     served = beliefs.served[lane.row]
     done, took = served[SERVED + worker], False
@@ -205,10 +224,30 @@ def end_service(lane: Lane, worker: int, now_ms: float, world: World) -> None:
         leave(lane, k, world)
         took = now_ms <= last_start_ms(lane, k, world)
         if took:
-            serve_now(lane, k, worker, now_ms, world)
+            serve_now(lane, with_companions(lane, k, now_ms, world), worker, now_ms, world)
         else:
             reply(lane, k, now_ms, LATE, world)
-    reply(lane, done, now_ms, DONE, world)
+    while done != NOBODY:
+        after = beliefs.mark[lane.first_slot + done, NEXT_WAITING]
+        reply(lane, done, now_ms, DONE, world)
+        done = after
+
+
+@shared
+def with_companions(lane: Lane, k: int, now_ms: float, world: World) -> int:
+    """Chain those to a task, whose turn it is, that are run with it at once; returns the first of them, it is last."""
+    mark, joins = world.beliefs.mark, world.rules.batches.waiting.joins
+    mark[lane.first_slot + k, NEXT_WAITING] = NOBODY
+    count = count_alike(lane, k, now_ms, world)
+    first, at, i = k, world.beliefs.served[lane.row, WAITS_FIRST], 1
+    while i < count:
+        after = mark[lane.first_slot + at, NEXT_WAITING]
+        if joins[i]:
+            leave(lane, at, world)
+            mark[lane.first_slot + at, NEXT_WAITING] = first
+            first = at
+        at, i = after, i + 1
+    return first
 
 
 @inlined

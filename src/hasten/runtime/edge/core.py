@@ -236,8 +236,8 @@ class EdgeCore:
         retry_ms = self._admission.retry_ms(ticket, self._slots.left_ms(now), now)
         return late(ticket, now, self._report(ticket.device, now), retry_ms)
 
-    def _outcome(self, ticket: Ticket, one: Computed | Refusal, now: float) -> EdgeAnswer | Refusal:
-        return one if isinstance(one, Refusal) else answered(ticket, one, self._report(ticket.device, now))
+    def _outcome(self, ticket: Ticket, one: Computed | Refusal, now: float, size: int) -> EdgeAnswer | Refusal:
+        return one if isinstance(one, Refusal) else answered(ticket, one, now, size, self._report(ticket.device, now))
 
     def _await_last_start(self) -> None:
         """Be called when the next waiting task's last moment has passed."""
@@ -282,7 +282,7 @@ class EdgeCore:
                     self.counts.ran(ticket.started_ms - ticket.arrived_ms, took_ms, ticket.share(len(tickets)))
                     self._correction.measured(*ticket.request.ran(one.stopped, ticket.profiled_ms), took_ms, now)
             start = self._next(worker, now, told)
-            told += [(it, self._outcome(it, one, now)) for it, one in zip(tickets, computed, strict=True)]
+            told += [(it, self._outcome(it, one, now, len(tickets))) for it, one in zip(tickets, computed, strict=True)]
             self.counts.ended(*(outcome for _, outcome in told))
             if self._slots.idle:
                 idle, self._when_idle = self._when_idle, None

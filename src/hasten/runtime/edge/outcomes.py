@@ -14,14 +14,15 @@ def late(ticket: Ticket, now: float, report: LoadReport, retry_ms: float) -> Edg
     return EdgeAnswer(Status.LATE, ticket.request.exit, 0, 0.0, waited_us, 0, 0, report, retry_ms=retry_ms)
 
 
-def answered(ticket: Ticket, computed: Computed, report: LoadReport) -> EdgeAnswer:
-    """It was run."""
+def answered(ticket: Ticket, computed: Computed, now: float, size: int, report: LoadReport) -> EdgeAnswer:
+    """It was run in a batch of this size: its times are those that it takes alone, the rest is waiting."""
+    began_ms = now - computed.decode_ms - computed.compute_ms if size > 1 else ticket.started_ms
     return EdgeAnswer(
         computed.status,
         computed.stopped or ticket.request.exit,
         computed.class_index,
         computed.confidence,
-        _us(ticket.started_ms - ticket.arrived_ms),
+        _us(began_ms - ticket.arrived_ms),
         _us(computed.compute_ms),
         _us(computed.decode_ms),
         report,

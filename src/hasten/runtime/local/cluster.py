@@ -164,7 +164,7 @@ class LocalCluster:
         served = dict(zip(self._paths, self._profiles, strict=True))
         edge = self._ways[e].edge
         order = {"packages": [str(path) for path in served], "profiles": list(served.values()), "port": port}
-        self.edges[e].tell("start", workers=edge.workers, slowdown=edge.slowdown, queue=edge.queue, **order)
+        self.edges[e].tell("start", **edge.model_dump(), **order)
 
     def _start_relay(self, e: int) -> list[int]:
         """Have the links to an edge listen; each device's port."""

@@ -25,7 +25,7 @@ from pydantic import TypeAdapter
 from hasten.core.arrivals import Arrivals
 from hasten.core.errors import HastenError
 from hasten.core.gain import GainTerms
-from hasten.core.profile import one_by_one, read_profile
+from hasten.core.profile import batching, read_profile
 from hasten.core.rates import rate_trace
 from hasten.runtime.sockets import run_loop
 
@@ -57,7 +57,7 @@ class EdgeProcess:
 
         packages = [open_package(path) for path in message["packages"]]
         profiles = [
-            one_by_one(read_profile(Path(path)) if path else package.profile)
+            batching(read_profile(Path(path)) if path else package.profile, message["batch"])
             for path, package in zip(message["profiles"], packages, strict=True)
         ]
         order = QUEUES[message["queue"]]

@@ -23,7 +23,6 @@ import numpy as np
 
 from hasten.core.edge_order import QUEUES
 from hasten.core.errors import HastenError
-from hasten.core.profile import one_by_one
 from hasten.core.results import Failure, Result
 from hasten.core.scenario import Realization, Scenario
 from hasten.core.scenario_parts import NamedEdge
@@ -132,7 +131,7 @@ async def _round(
 ) -> tuple[Result, float]:
     """Every task of one realization under one scheduler, and how many virtual seconds that took."""
     clock = VirtualClock(asyncio.get_running_loop())
-    packages = {stream.profile: stand_in_package(one_by_one(stream.profile)) for stream in scenario.devices}
+    packages = {stream.profile: stand_in_package(stream.profile) for stream in scenario.devices}
     edges = [_edge(way, realization, list(packages.values()), clock) for way in scenario.every_edge]
     lines = [SerialLink(trace) for trace in realization.rates]
     stations = []
@@ -163,7 +162,7 @@ async def _round(
 
 def _edge(way: NamedEdge, realization: Realization, packages: list[Any], clock: VirtualClock) -> VirtualEdge:
     """An edge whose tasks take as long and are as easy as the realization has it."""
-    edge = VirtualEdge(clock, packages, way.edge.workers, way.edge.slowdown, QUEUES[way.edge.queue])
+    edge = VirtualEdge(clock, packages, way.edge.workers, way.edge.slowdown, QUEUES[way.edge.queue], way.edge.batch)
     noise, ease = realization.noise, realization.ease
     if noise is not None:
         edge.factor = lambda payload: float(noise.edge_factor[number_in(payload)])

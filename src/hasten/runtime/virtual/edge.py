@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from hasten.core.edge_order import ServiceOrder, first_come
+from hasten.core.profile import batching
 from hasten.runtime.clock import Clock
 from hasten.runtime.edge.connection import EdgeConnection
 from hasten.runtime.edge.connections import ConnectionLimits, Connections
@@ -23,6 +24,8 @@ ServiceLaw = Callable[[int, float], float]
 """What the n-th task (from 1), profiled at so many milliseconds, takes."""
 
 MOST_DEVICES = 100_000
+MOST_AT_ONCE = 1024
+"""As many as any profile has times of."""
 CLASS_INDEX, CONFIDENCE = 1, 0.75
 """The answer to every task."""
 
@@ -47,6 +50,7 @@ class VirtualEdge:
         workers: int = 1,
         slowdown: float = 1.0,
         order: ServiceOrder = first_come,
+        batch: int = MOST_AT_ONCE,
     ) -> None:
         self.service: ServiceLaw = lambda n, profiled_ms: profiled_ms
         self.factor: Callable[[bytes], float] = lambda payload: 1.0
@@ -59,7 +63,7 @@ class VirtualEdge:
         own = _OwnClock(self, clock)
         notes = Notes(lambda text: None, own.now_ms)
         self.core = EdgeCore(
-            [Served(package, runner=_Nobody(), slowdown=slowdown) for package in packages],
+            [Served(package, _Nobody(), slowdown, batching(package.profile, batch)) for package in packages],
             _VirtualWorkers(self, clock, workers),
             own,
             order=order,

@@ -85,6 +85,7 @@ def stand_in_package(profile: Profile) -> Any:
     logits = (TensorSpec(name=LOGITS, shape=(CLASSES,), dtype="float32"),)
     manifest = SimpleNamespace(
         name=profile.name,
+        block_count=len(profile.blocks),
         cuts=cuts,
         classes=CLASSES,
         exits=profile.exits,
