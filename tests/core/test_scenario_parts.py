@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
+from hasten.core.edge_batches import ALONE
 from hasten.core.errors import InputError
 from hasten.core.limits import MAX_RATE_STEPS
 from hasten.core.scenario import Scenario, load_scenario, scenario_from
+from hasten.sim.edge_batches import pack_batches
 
 EXAMPLE = Path(__file__).parent.parent.parent / "examples" / "two-edges.yaml"
 
@@ -125,3 +128,50 @@ def test_between_the_two_edges_of_the_example_one_is_always_near() -> None:
     assert (mbps.max(axis=0) > 2.0).all()  # never without any link
     assert (mbps == 0.0).any(axis=1).all()  # each is lost for a while
     assert mbps[0, 0] > 10.0 and mbps[1, 60] > 10.0
+
+
+def batching_document(folder: Path, batches: list[dict[str, Any]] | None, **changes: Any) -> dict[str, Any]:
+    """As :func:`document`, of an edge that runs up to 3 tasks at once; options of exit 1 at partition 0 are measured."""
+    profile = {
+        "schema": "hasten.profile/1", "name": "tiny", "source": "made up", "input_bytes": 1000,
+        "blocks": [{"name": "b", "device_ms": 10, "edge_ms": 1, "output_bytes": 500}],
+        "exits": [{"name": "e", "after_block": 1, "accuracy": 0.9, "device_ms": 1, "edge_ms": 0.1}],
+    } | ({} if batches is None else {"edge_batches": batches})  # fmt: skip
+    (folder / "tiny.json").write_text(json.dumps(profile))
+    stream = document()["streams"][0] | {"profile": str(folder / "tiny.json")}
+    uplink, edge = way("near")["uplink"], {"batch": 3}
+    given = document(streams=[stream], uplink=uplink, edge=edge, view={"kind": "device"}) | changes
+    return {name: value for name, value in given.items() if value is not None}
+
+
+MEASURED = [{"exit": 1, "partition": 0, "sizes": [1, 2, 4], "ms": [1.0, 1.5, 2.5]}]
+
+
+def test_an_edge_that_batches_runs_up_to_so_many_at_once(tmp_path: Path) -> None:
+    scenario = scenario_from(batching_document(tmp_path, MEASURED))
+    batches = pack_batches(scenario, scenario.options)
+    offloaded = scenario.options.payload_bits > 0
+    assert (batches.kind[offloaded] == 0).all() and (batches.kind[~offloaded] == ALONE).all()
+    assert batches.times.sizes.tolist() == [[1, 2]] and batches.times.factors.tolist() == [[1.0, 1.5]]
+
+
+@pytest.mark.parametrize(
+    ("changes", "expected"),
+    [
+        ({"view": {"kind": "fresh"}}, r"view\.kind device with edge\.batch"),
+        ({"edge": {"batch": 0}}, r"edge\.batch"),
+        (
+            {"uplink": None, "edge": None, "edges": [way("a"), way("b", {"batch": 2})]},
+            r"edge\.batch 1 with several edges",
+        ),
+    ],
+)
+def test_edges_that_cannot_batch_are_refused(tmp_path: Path, changes: dict[str, Any], expected: str) -> None:
+    with pytest.raises(InputError, match=expected):
+        scenario_from(batching_document(tmp_path, MEASURED, **changes))
+
+
+@pytest.mark.parametrize("batches", [None, [MEASURED[0] | {"sizes": [1, 4], "ms": [1.0, 2.5]}]])
+def test_batches_that_nobody_measured_are_refused(tmp_path: Path, batches: list[dict[str, Any]] | None) -> None:
+    with pytest.raises(InputError, match=r"edge\.batch: got 3, expected 1: no profile has times of so few at once"):
+        scenario_from(batching_document(tmp_path, batches))
