@@ -155,6 +155,19 @@ def test_what_waits_when_a_worker_becomes_free_is_run_at_once(clock):
     assert edge.core.totals["done"] == 9 and len(edge.core._queue) == 0 and edge.core._queue.batchable == 0
 
 
+def test_the_times_of_an_answer_add_up_to_what_the_task_was_at_the_edge(clock):
+    """Or devices would take the rest of a batch for a slow link."""
+    edge = Edge(clock)
+    for tag in range(5):
+        edge.submit(tag)
+    clock.run(1000.0)
+    assert edge.workers.started[1][1] == 4
+    for tag, spent_ms in ((0, 10.0), (1, 26.0), (4, 26.0)):
+        answer = edge.told[tag][1]
+        assert answer.compute_us == 1000 * TASK_MS
+        assert answer.queue_us + answer.decode_us + answer.compute_us == pytest.approx(1000 * spent_ms, abs=2)
+
+
 def test_more_is_taken_than_one_by_one_could_be_in_time(clock):
     """Beyond one worker's capacity one by one, and all in time."""
     edge = Edge(clock)
