@@ -13,6 +13,9 @@ function axis(values, size = 46) {
 const time = { label: "time", value: (_, s) => (s == null ? "–" : `${s.toFixed(1)} s`) };
 const steps = () => uPlot.paths.stepped({ align: -1 });
 
+const STEPS_S = [1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 1800, 3600, 7200, 21600, 86400]; // whole seconds: what a clock shows
+const timeAxis = () => ({ ...axis(clock, 28), incrs: STEPS_S });
+
 /** A line over time: what it is called, its column, its colour, and how its values are told. */
 function line(label, name, tone, value, more = {}) {
   return { name, label, stroke: color(tone), width: 2, value: (_, v) => value(v), points: { show: false }, spanGaps: false, ...more };
@@ -70,7 +73,7 @@ export class Charts {
     const made = this.#plot(id, () => ({
       series: [time, ...chart.lines()],
       scales: { x: { time: false, range: (u) => u.span ?? [0, 1] }, y: { range: chart.range ?? ((_, low, high) => [0, high > 0 ? 1.1 * high : 1]) } },
-      axes: [axis(clock, 28), axis((_, values) => values.map(String))],
+      axes: [timeAxis(), axis((_, values) => values.map(String))],
     }));
     made.plot.span = span(store);
     const empty = store.series.at_ms.map(() => null);
@@ -82,7 +85,7 @@ export class Charts {
     const made = this.#plot("latency", () => ({
       series: [time, dot("on time, ms", "device"), dot("late, ms", "late"), dot("no answer", "bad", () => ""), line("deadline, ms", "", "bad", ms, { dash: [6, 4], width: 1.5, paths: steps() })],
       scales: { x: { time: false, range: (u) => u.span ?? [0, 1] }, y: { range: (u) => [0, u.top ?? 1] } },
-      axes: [axis(clock, 28), axis((_, values) => values.map(String))],
+      axes: [timeAxis(), axis((_, values) => values.map(String))],
     }));
     const points = [...store.points].sort((a, b) => a[0] - b[0]);
     const longest = points.reduce((most, [, , deadline]) => Math.max(most, deadline), 0);
