@@ -4,7 +4,7 @@ Run in this folder,
 
     hasten build own_model:make_net --exits features.2,features.5,features.8 --data digits -o own.hasten
 
-attaches an exit behind each named layer, trains all exits together and writes a package.
+attaches an exit behind each named layer, trains all exits together and writes a package. That takes some minutes.
 """
 
 import torch

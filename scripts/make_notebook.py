@@ -72,6 +72,7 @@ from matplotlib.figure import Figure
 
 env = gymnasium.make("hasten/Offload-v0", scenario=scenario, render_mode="rgb_array")
 observation, info = env.reset(seed=0)
+env.action_space.seed(0)
 for _ in range(40):
     observation, reward, terminated, truncated, info = env.step(env.action_space.sample(info["action_mask"]))
 figure = Figure(figsize=(6.4, 3.6))
@@ -96,6 +97,10 @@ def main() -> None:
     NotebookClient(notebook, timeout=TIMEOUT_S, resources={"metadata": {"path": str(EXAMPLES)}}).execute()
     for cell in cells:  # times of this machine say nothing
         cell.metadata.pop("execution", None)
+        if "outputs" in cell:  # nor do bars of progress
+            cell["outputs"] = [
+                out for out in cell["outputs"] if "<progress" not in out.get("data", {}).get("text/html", "")
+            ]
     nbformat.write(notebook, TARGET)
 
 

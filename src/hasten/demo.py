@@ -21,6 +21,7 @@ from hasten.api import simulate
 from hasten.core.errors import InputError
 from hasten.core.output import write_bytes, write_text
 from hasten.core.profile import Profile
+from hasten.core.progress import compiling_first
 from hasten.core.results import Result, result_document
 from hasten.core.scenario import Scenario, load_scenario
 from hasten.fidelity.conform import predict
@@ -75,7 +76,7 @@ def run_demo(out: Path, quick: bool, data: str, progress: ProgressCall, changes:
     path = out / "scenario.yaml"
     write_text(path, _scenario_text(package.path.name, profile, quick))
     scenario = load_scenario(path)
-    progress("simulating every fixed choice", 0.0)
+    progress(compiling_first("simulating every fixed choice"), 0.0)
     fixed = _fixed_pairs(scenario)
     best = fixed.pairs[int(np.argmax(fixed.overall))]
     best_fixed = f"fixed:{best[0]},{best[1]}"

@@ -126,3 +126,11 @@ def test_a_notebook_keeps_what_was_done_and_what_was_cut_short():
     assert bar.data["text/plain"].startswith("counting <b> ██████████████████████████████ 0:0")
     nbformat.validate(notebook)
     assert notebook.cells[1].outputs[-1].ename == "ZeroDivisionError"
+
+
+def test_the_first_run_says_why_it_takes_longer(tmp_path, monkeypatch):
+    folder = tmp_path / "kernels"
+    monkeypatch.setattr("hasten.core.compiled.cache_folder", lambda: folder)
+    assert progress.compiling_first("simulating greedy").startswith("simulating greedy (compiling")
+    folder.mkdir()
+    assert progress.compiling_first("simulating greedy") == "simulating greedy"

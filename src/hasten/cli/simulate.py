@@ -32,6 +32,7 @@ def simulate(
 ) -> None:
     """Simulate schedulers on the same realizations of a scenario."""
     from hasten.api import simulate_batch
+    from hasten.core.progress import compiling_first
     from hasten.core.results import result_document
     from hasten.core.scenario import load_scenario
     from hasten.schedulers import make_schedulers
@@ -48,7 +49,7 @@ def simulate(
     results = []
     with progress_bar(console) as progress, suppress(KeyboardInterrupt):
         for i, scheduler in enumerate(until_asked(chosen)):
-            progress(f"simulating {scheduler.name}", i / len(chosen))
+            progress(compiling_first(f"simulating {scheduler.name}"), i / len(chosen))
             results += simulate_batch(loaded, scheduler, range(seeds))
     leave_if_nothing(results)
     document = result_document(loaded.name, results)

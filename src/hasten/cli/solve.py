@@ -29,6 +29,7 @@ def solve(
     json_to: JsonOption = None,
 ) -> None:
     """Find the offline optimum for known arrivals, with a certificate of how far from optimal the plan can be."""
+    from hasten.core.progress import compiling_first
     from hasten.core.scenario import load_scenario
     from hasten.offline import solve_offline
 
@@ -38,7 +39,7 @@ def solve(
     plans = []
     with progress_bar(console) as progress, suppress(KeyboardInterrupt):
         for seed in until_asked(range(seeds)):
-            progress(f"solving seed {seed}", seed / seeds)
+            progress(compiling_first(f"solving seed {seed}"), seed / seeds)
             plans.append(solve_offline(loaded, seed, time_limit_s))
     leave_if_nothing(plans)
     decisions = [{"seed": plan.seed, "decisions": plan.decisions.tolist()} for plan in plans]

@@ -57,6 +57,15 @@ def terminal_bar(console: Console) -> Progress:
     return Progress(*columns, console=console, transient=True)
 
 
+def compiling_first(what: str) -> str:
+    """``what``, and why it takes longer where no compiled kernels are kept from an earlier run."""
+    from hasten.core.compiled import cache_folder
+
+    folder = cache_folder()
+    kept = folder is not None and folder.is_dir()
+    return what if kept else f"{what} (compiling the simulator first; that is kept for the next time)"
+
+
 def _unseen(what: str, done: float | None) -> None:
     """Nobody looks on."""
 
