@@ -1,4 +1,4 @@
-"""Run every benchmark script but the longest (soak, and servers to be installed), and print its tables.
+"""Run every benchmark script, and print its tables; not the longest (soak), what needs servers, or a study's folder.
 
 On a busy machine the ratios drift; run it alone.
 """
@@ -10,7 +10,7 @@ import sys
 from pathlib import Path
 
 HERE = Path(__file__).parent
-HELPERS = {"all.py", "cp_sat_peer.py", "simpy_peer.py", "soak.py", "edge_peers.py"}
+HELPERS = {"all.py", "busy_core.py", "cp_sat_peer.py", "simpy_peer.py", "soak.py", "edge_peers.py"}
 
 
 def main() -> None:

@@ -13,6 +13,7 @@ from hasten.study.statistics import (
     improvement,
     interval,
     p_value,
+    ratio_of_means,
 )
 
 
@@ -79,3 +80,18 @@ def test_holm_is_seldom_wrong_about_any_of_many() -> None:
     rng = np.random.default_rng(0)
     wrong = [holm(rng.random(100)).any() for _ in range(2000)]
     assert 0.035 < np.mean(wrong) < 0.065
+
+
+def test_a_ratio_of_means_is_paired_and_covers_the_truth() -> None:
+    rng = np.random.default_rng(5)
+    covered, half = 0, 0.0
+    for _ in range(400):
+        below = rng.normal(0.08, 0.02, 8)
+        found = ratio_of_means(0.7 * below + rng.normal(0.0, 0.004, 8), below)
+        covered += found.low <= 0.7 <= found.high
+        half += 0.5 * (found.high - found.low)
+    assert 0.90 <= covered / 400 <= 0.98
+    assert half / 400 < 0.1  # of two means that were not paired it would be 0.2
+    exact = ratio_of_means(np.array([0.10, 0.105]), np.array([0.20, 0.21]))
+    assert (exact.mean, exact.low, exact.high) == pytest.approx((0.5, 0.5, 0.5))
+    assert np.isnan(ratio_of_means(np.array([0.1, 0.2]), np.array([-0.1, 0.2])).mean)

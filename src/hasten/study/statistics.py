@@ -77,9 +77,29 @@ def average_improvement(ours: FloatArray, theirs: FloatArray) -> Interval:
     This is the form of the paper's 5.9 % and 32 %. A seed's average over the points is one value of the interval,
     since the same seed is drawn upon at every point.
     """
+    values = improvement_by_seed(ours, theirs)
+    return Interval(np.nan, np.nan, np.nan) if np.isnan(values).any() else interval(values)
+
+
+def improvement_by_seed(ours: FloatArray, theirs: FloatArray) -> FloatArray:
+    """(S,): each seed's relative improvement, averaged over points, from gains (P, S); NaN where nothing compares."""
     differences = np.array([relative_differences(a, b) for a, b in zip(ours, theirs, strict=True)])
     kept = differences[~np.isnan(differences).any(axis=1)]
-    return interval(kept.mean(axis=0)) if len(kept) else Interval(np.nan, np.nan, np.nan)
+    return kept.mean(axis=0) if len(kept) else np.full(ours.shape[1], np.nan)
+
+
+def ratio_of_means(above: FloatArray, below: FloatArray) -> Interval:
+    """Mean of ``above`` over that of ``below``, both (S,) on the same seeds; the interval is a jackknife's.
+
+    Miller, "The jackknife: a review", Biometrika 61, 1974. NaN where ``below`` may as well be 0.
+    """
+    whole = float(np.mean(above) / np.mean(below))
+    if len(above) < 2 or interval(below).low <= 0:
+        return Interval(np.nan, np.nan, np.nan)
+    without_one = (np.sum(above) - above) / (np.sum(below) - below)
+    found = interval(len(above) * whole - (len(above) - 1) * without_one)
+    half = 0.5 * (found.high - found.low)
+    return Interval(whole, whole - half, whole + half)
 
 
 def average_share(ours: FloatArray, bound: FloatArray) -> Interval:
