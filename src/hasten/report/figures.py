@@ -83,7 +83,7 @@ def on_time_accuracy(results: Sequence[Result]) -> Figure:
             axes.plot(np.mean(profiled), y, "D", color="white", markeredgecolor="#1f2328", markersize=5.5)
         axes.annotate(
             f"{np.mean(shown):.3f}",
-            (max(np.mean(shown), np.mean(profiled)), y),
+            (max(*shown, np.mean(profiled)), y),
             (8, 0),
             textcoords="offset points",
             va="center",
