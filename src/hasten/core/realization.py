@@ -39,6 +39,10 @@ class Realization:
         """Number of tasks N."""
         return len(self.arrival_ms)
 
+    def rates_of(self, links: IntArray) -> tuple[RateTrace, ...]:
+        """The rates of the ways to one edge, by a row (M,) of ``Scenario.links``: one if it is shared."""
+        return self.rates[int(links.min()) : int(links.max()) + 1]
+
     def part(self, tasks: slice) -> Realization:
         """Some consecutive tasks, at their own times."""
         return replace(

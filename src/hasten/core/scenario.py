@@ -127,11 +127,6 @@ class Scenario(Record):
         """(E, M): which of a realization's rates each stream's way to each edge has."""
         return links_of(self.every_edge, len(self.devices))
 
-    def link_rates(self, realization: Realization, edge: int) -> tuple[RateTrace, ...]:
-        """Of a realization's rates those of the ways to an edge: one where it is shared, else one for each stream."""
-        links = self.links[edge]
-        return realization.rates[int(links.min()) : int(links.max()) + 1]
-
     @cached_property
     def devices(self) -> tuple[Stream, ...]:
         """All streams, ``count`` unrolled; raises :class:`InputError` for a profile that cannot be loaded.

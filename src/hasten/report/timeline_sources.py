@@ -65,7 +65,7 @@ def simulated_round(scenario: Scenario, result: Result) -> TracedRound:
     until_ms = float(result.arrival_ms.max(initial=0.0))
     rates: dict[str, list[tuple[float, float]]] = {}
     for e, way in enumerate(ways):
-        own = scenario.link_rates(realization, e)
+        own = realization.rates_of(scenario.links[e])
         to = "" if len(ways) == 1 else f" to {way.name}"
         rates |= {f"{name}{to}": steps for name, steps in _rates(own, names, until_ms).items()}
     return TracedRound(f"{result.scheduler}, seed {result.seed}", tasks, rates)

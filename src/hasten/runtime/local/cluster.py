@@ -93,7 +93,7 @@ class LocalCluster:
         self.restart_edges()
         realization = self._scenario.realize(seed)
         for e, relay in enumerate(self.relays):
-            rates = self._scenario.link_rates(realization, e)
+            rates = realization.rates_of(self._scenario.links[e])
             relay.ask("load", traces=[_trace_message(trace) for trace in rates])
         arrivals = [realization.arrival_ms[realization.stream == m] for m in range(len(self.devices))]
         logs = [log_path(self._folder, scheduler, seed, stream.name) for stream in self._scenario.devices]

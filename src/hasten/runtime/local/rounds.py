@@ -178,7 +178,7 @@ def stream_facts(stream: Stream, log: Path) -> RoundStream:
 def link_facts(scenario: Scenario, realization: Realization, edge: int) -> tuple[LinkRates, ...]:
     """The rates of the links to an edge, as far as the round may meet them."""
     until_ms = float(realization.arrival_ms.max(initial=0.0)) + AFTER_LAST_MS
-    return tuple(_link(trace, until_ms) for trace in scenario.link_rates(realization, edge))
+    return tuple(_link(trace, until_ms) for trace in realization.rates_of(scenario.links[edge]))
 
 
 def _link(trace: RateTrace, until_ms: float) -> LinkRates:
