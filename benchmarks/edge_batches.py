@@ -15,6 +15,9 @@ not at hand: here the impact of a choice is how many tasks it makes late, those 
 not be in time any more by their quickest exit; of the choices with the least impact the most accurate exit is taken, of
 those the least time per task. It drops nothing that could be in time, and what cannot be is dropped when that is known.
 
+Last whole scenarios (``edge: {batch: ...}``) with device and link: in virtual time, whose agents and edge are the
+runtime's, and simulated. All tasks at the edge (``fixed``), or as ``greedy`` chooses among edge and a slow device.
+
 Usage: python benchmarks/edge_batches.py [--profile PROFILE.json] [--seeds N] [--tasks N]
 """
 
@@ -23,6 +26,7 @@ from __future__ import annotations
 import argparse
 import hashlib
 import itertools
+import tempfile
 from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
@@ -33,13 +37,16 @@ import numpy as np
 from edge_order import EventClock, OneWorker
 from numpy.typing import NDArray
 
+from hasten.api import simulate_batch
 from hasten.core.profile import Profile, SegmentBatches, read_profile
+from hasten.core.scenario import Scenario, scenario_from
 from hasten.fidelity.profiling import measure
 from hasten.networks.default import build_default
 from hasten.runtime.edge.carried import CarriedWork
 from hasten.runtime.edge.core import EdgeCore
 from hasten.runtime.edge.queue import Ticket
 from hasten.runtime.edge.served import Computed, Request
+from hasten.runtime.virtual.cluster import run_virtual_scenario
 from hasten.runtime.wire.tasks import EdgeAnswer, Status
 from hasten.study.statistics import interval
 
@@ -48,6 +55,8 @@ LOADS = (0.5, 0.8, 1.0, 1.5, 2.0, 3.0)
 DEADLINES = (10.0, 40.0)
 """In mean services."""
 EXIT_DEADLINE = 20.0
+EDGE_MS = 10.0
+"""What a whole network takes at the edge of whole scenarios."""
 MIXED = 8
 """Segments of the mixed case."""
 
@@ -244,6 +253,42 @@ def who_picks_the_exit(profile: Profile, seeds: range, tasks: int) -> None:
         print(f"{load:5.1f} {shown}  {ratio.mean:.3f} [{ratio.low:.3f}, {ratio.high:.3f}]")
 
 
+def both_worlds(profile: Profile, seeds: range, tasks: int) -> None:
+    last, deepest_ms = len(profile.exits), Segments(profile).edge_ms(0, len(profile.exits))
+    names = f"fixed:{last},0", "greedy"
+    print("\non-time accuracy of whole scenarios: in virtual time / simulated")
+    print(f"{'load':>5} {'one by one: fixed':>19} {'greedy':>15} {'batches: fixed':>19} {'greedy':>15}")
+    with tempfile.TemporaryDirectory() as folder:
+        file = Path(folder) / "profile.json"
+        file.write_text(profile.model_copy(update={"task_ms": 0.0, "offload_ms": 0.0}).to_json())
+        for load in LOADS[2:]:
+            shown = ""
+            for batch in (1, 8):
+                scenario = whole(file, load / deepest_ms, deepest_ms, batch, tasks // DEVICES)
+                virtual = run_virtual_scenario(scenario, names, seeds).results
+                for name in names:
+                    mean = np.mean([it.on_time_accuracy for it in virtual if it.scheduler == name])
+                    found = np.mean([it.on_time_accuracy for it in simulate_batch(scenario, name, seeds)])
+                    shown += f"{100 * mean:11.2f} / {100 * found:5.2f}"
+            print(f"{load:5.1f} {shown}")
+
+
+def whole(file: Path, per_ms: float, deepest_ms: float, batch: int, tasks: int) -> Scenario:
+    """Ten devices that send so many tasks per ms of work, if the edge is as slow as makes a whole network 10 ms."""
+    slowdown = EDGE_MS / deepest_ms
+    stream = {
+        "name": "device", "count": DEVICES, "profile": str(file), "deadline_ms": EXIT_DEADLINE * EDGE_MS,
+        "slowdown": 10.0 * slowdown,
+        "arrivals": {"kind": "poisson", "rate_hz": 1000.0 * per_ms / slowdown / DEVICES},
+    }  # fmt: skip
+    document = {
+        "schema": "hasten.scenario/1", "streams": [stream], "tasks_per_stream": tasks, "view": {"kind": "device"},
+        "uplink": {"topology": "dedicated", "rtt_ms": 2, "rate": {"kind": "constant", "mbps": 20}},
+        "edge": {"slowdown": slowdown, "queue": "deadline", "batch": batch},
+    }  # fmt: skip
+    return scenario_from(document)
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--profile", type=Path)
@@ -255,6 +300,7 @@ def main() -> None:
     ratios(profile)
     batches_or_not(profile, seeds, args.tasks)
     who_picks_the_exit(profile, seeds, args.tasks)
+    both_worlds(profile, seeds, args.tasks)
 
 
 if __name__ == "__main__":

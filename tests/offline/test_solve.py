@@ -283,12 +283,69 @@ def test_what_the_exact_search_cannot_finish_goes_to_the_bounded_method(monkeypa
 def test_a_bound_of_an_edge_that_batches_is_not_claimed():
     batches = (SegmentBatches(exit=1, partition=0, sizes=(1, 2), ms=(1.0, 1.5)),)
     profiles = [SimpleNamespace(name="a", edge_batches=batches), SimpleNamespace(name="b", edge_batches=None)]
-    devices = [SimpleNamespace(profile=profile) for profile in profiles]
+    devices, edge = [SimpleNamespace(profile=profile) for profile in profiles], SimpleNamespace(batch=1)
     with pytest.warns(UserWarning, match="^a: the bound is of an edge that serves tasks one by one"):
-        _warn_of_batches(SimpleNamespace(devices=devices))
+        _warn_of_batches(SimpleNamespace(devices=devices, edge=edge))
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        _warn_of_batches(SimpleNamespace(devices=devices[1:]))
+        _warn_of_batches(SimpleNamespace(devices=devices[1:], edge=edge))
+        _warn_of_batches(SimpleNamespace(devices=devices, edge=SimpleNamespace(batch=2)))
+
+
+def crowded(folder: Any, seed: int, batch: int) -> Scenario:
+    """Three devices of random networks far too slow for them, and an edge that does two to four times as much at once."""
+    rng = np.random.default_rng(seed)
+    streams = []
+    for i in range(3):
+        edge_ms = rng.uniform(5, 15, 2).tolist()
+        sizes, ms = [1, 2, 4], [1.0, rng.uniform(1.0, 1.5), rng.uniform(1.5, 2.0)]
+        measured = [
+            {"exit": e, "partition": p, "sizes": sizes, "ms": [f * sum(edge_ms[p:e]) for f in ms]}
+            for e in (1, 2)
+            for p in range(e)
+        ]
+        profile = {
+            "schema": "hasten.profile/1", "name": "random", "source": "made up", "input_bytes": 100,
+            "blocks": [
+                {"name": f"b{j}", "device_ms": rng.uniform(10, 60), "edge_ms": edge_ms[j], "output_bytes": 100}
+                for j in range(2)
+            ],
+            "exits": [
+                {"name": f"e{j}", "after_block": j, "accuracy": 0.4 + 0.3 * j, "device_ms": 1, "edge_ms": 0}
+                for j in (1, 2)
+            ],
+            "edge_batches": measured,
+        }  # fmt: skip
+        file = folder / f"random-{seed % 2 * i}.json"  # alike ones in even cases
+        file.write_text(json.dumps(profile))
+        arrivals = {"kind": "explicit", "times_ms": np.sort(rng.uniform(0, 60, 8)).tolist()}
+        stream = {"name": f"s{i}", "profile": str(file), "deadline_ms": rng.uniform(40, 90), "arrivals": arrivals}
+        streams.append(stream)
+    document = {
+        "schema": "hasten.scenario/1",
+        "streams": streams,
+        "uplink": {"rate": {"kind": "constant", "mbps": 100}, "rtt_ms": 1},
+        "edge": {"batch": batch, "queue": ("fifo", "deadline")[seed % 3 > 0]},
+        "view": {"kind": "device"},
+        "tasks_per_stream": 8,
+    }
+    return scenario_from(document)
+
+
+def test_no_scheduler_gains_more_than_the_bound_of_an_edge_that_batches(tmp_path):
+    schedulers = ("greedy", "greedy:point", "fixed:1,0", "fixed:2,0", "fixed:2,1", "min-latency")
+    above_one_by_one = 0.0
+    for seed in range(6):
+        scenario = crowded(tmp_path, seed, 4)
+        with warnings.catch_warnings():
+            warnings.simplefilter("error")  # this bound is of batches: there is nothing to warn of
+            plan = solve_offline(scenario)
+        assert not plan.optimal and "runs tasks at once" in plan.reason
+        best = max(simulate(scenario, name).mean_gain for name in schedulers)
+        assert best <= plan.upper_bound + 1e-9
+        with pytest.warns(UserWarning, match="one that batches"):
+            above_one_by_one = max(above_one_by_one, best - solve_offline(crowded(tmp_path, seed, 1)).upper_bound)
+    assert above_one_by_one > 0.05  # or anything would have bounded them
 
 
 def urgent_behind_patient(folder: Any, queue: str) -> Scenario:

@@ -7,6 +7,7 @@ stream that stop alike with all of them are one case.
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import NamedTuple
 
 import numpy as np
@@ -15,6 +16,7 @@ from numpy.typing import NDArray
 from hasten.core.options import OptionTable
 from hasten.core.scenario import Realization, Scenario
 from hasten.core.stops import Stops
+from hasten.sim.edge_batches import pack_batches
 
 FloatArray = NDArray[np.float64]
 IntArray = NDArray[np.int64]
@@ -41,7 +43,7 @@ class Cases(NamedTuple):
 
 def cases_of(scenario: Scenario, realization: Realization) -> Cases:
     """The cases of a realization's tasks; where tasks stop early, only those that occur."""
-    table = scenario.options
+    table = in_largest_batches(scenario)
     if table.stops is None or realization.ease is None or realization.tasks == 0:
         return Cases(table, np.arange(table.streams), realization.stream, np.zeros(table.exit.shape))
     streams: list[IntArray] = []
@@ -56,6 +58,20 @@ def cases_of(scenario: Scenario, realization: Realization) -> Cases:
     stream = np.concatenate(streams)
     cases = _stopping(table, table.stops, stream, np.concatenate(stops))
     return Cases(cases, stream, case, _excess_ms(scenario, cases, stream))
+
+
+def in_largest_batches(scenario: Scenario) -> OptionTable:
+    """A scenario's options; of an edge that runs tasks at once with the least that each can take of a worker.
+
+    That is a task's share of the batch that takes least per task. Any schedule with batches is one of tasks that take
+    their share each, one after the other while the batch lasts: none starts before it could, or ends later. So what
+    bounds these, in any order of service, bounds those.
+    """
+    table, batches = scenario.options, pack_batches(scenario, scenario.options)
+    if len(batches.kind) == 0:
+        return table
+    least = np.append((batches.times.factors / batches.times.sizes).min(axis=1), 1.0)  # the last is of ALONE
+    return replace(table, edge_ms=table.edge_ms * least[batches.kind])
 
 
 def _stop_alike(until: FloatArray, ease: FloatArray) -> tuple[IntArray, IntArray]:

@@ -44,10 +44,11 @@ class Effort:
     def rounds_of_service_order(self, scenario: Scenario, relaxation: Relaxation) -> int:
         """Rounds of ordering multipliers in ready order; none without a common queue or enough work for them.
 
-        An edge that serves by deadline has no such order: its bound is that of the prices, which assume none.
+        An edge that serves by deadline, or in batches, has no such order: its bound is that of the prices, which assume
+        none.
         """
         apply = not grant_like(scenario) and relaxation.grid.links == 1 and relaxation.keeps_prices
-        apply = apply and scenario.edge.queue == "fifo"
+        apply = apply and scenario.edge.queue == "fifo" and scenario.edge.batch == 1
         fewest, most = self.service_order_rounds
         rounds = int(min(self.service_order_work / len(relaxation.grid.order), most))
         return rounds if apply and rounds >= fewest else 0

@@ -112,8 +112,8 @@ def instance_of(scenario: Scenario, realization: Realization) -> tuple[Instance,
 
 
 def grant_like(scenario: Scenario) -> bool:
-    """Whether finish times are fixed at decisions: grant order, or one stream, whose tasks cannot overtake."""
-    return scenario.uplink.order == "grant" or len(scenario.devices) == 1
+    """Whether finish times are fixed at decisions: grant order, or one stream, whose tasks overtake only in batches."""
+    return scenario.uplink.order == "grant" or (len(scenario.devices) == 1 and scenario.edge.batch == 1)
 
 
 def costs_of(

@@ -36,6 +36,7 @@ EXACT_SHARE = 0.5
 """Share of a time limit that the exact search may use before the bounded method takes over."""
 
 NOTHING_TO_GAIN = "no task can gain anything: even alone, every option of every task misses its deadline"
+WHY_BATCHES = "an edge that runs tasks at once is only bounded; the plan is of one that serves one by one"
 WHY_STOPPED = {
     "memory": "the exact search would exceed its memory limit",
     "time": "the exact search would exceed its time limit",
@@ -63,8 +64,9 @@ def solve_offline(
 ) -> OfflinePlan:
     """The best plan for one realization of ``scenario``, with an upper bound on what any scheduler can gain on it.
 
-    The edge is one that serves tasks one by one. A profile with times of batches (``edge_batches``) is of an edge that
-    need not, whose gain this bound does not bound: that is warned of.
+    Where the edge runs tasks at once (``edge.batch``) the bound takes each for its share of the batch that takes least
+    per task, and the plan is one of an edge that serves one by one: never ``optimal``. Where it does not, and a profile
+    has times of batches (``edge_batches``), an edge that batches may gain more than the bound: that is warned of.
 
     Where tasks may stop early, plan and bound know of each task at which exit it stops with each option, as they know
     its arrival: the bound is that of schedulers who know it, too, and so holds for those who do not.
@@ -106,6 +108,8 @@ def solve_offline(
     if isinstance(found, _Unproven):
         with signals_cancel(limit):
             found = _solve_bounded(scenario, realization, limit, found)
+    if scenario.edge.batch > 1 and found.method != "exact":  # exact is that nothing can be gained
+        found = replace(found, optimal=False, reason=found.reason or WHY_BATCHES)
     verify(scenario, realization, found, at_once)
     return found
 
@@ -130,9 +134,11 @@ def _solve_several_edges(scenario: Scenario, realization: Realization, limit: Ti
 
 
 def _warn_of_batches(scenario: Scenario) -> None:
+    if scenario.edge.batch > 1:
+        return
     names = sorted({stream.profile.name for stream in scenario.devices if stream.profile.edge_batches})
     if names:
-        told = "the bound is of an edge that serves tasks one by one; one that batches may gain more"
+        told = "the bound is of an edge that serves tasks one by one; one that batches (edge.batch) may gain more"
         warnings.warn(f"{', '.join(names)}: {told}", stacklevel=4)  # solve_offline and its decorator between
 
 
@@ -172,7 +178,8 @@ def _solve_exact(
         gain = Replayer(scenario, realization).total_gain(at_once) / realization.tasks
         if alone - gain <= PROVEN_GAP:  # each task gains what it would gain alone
             return make_plan(scenario, realization, Found(at_once, gain, alone, "prices"), limit.spent_s)
-        return _Unproven(at_once, alone, "ready order with several streams is only bounded")
+        why = WHY_BATCHES if scenario.edge.batch > 1 else "ready order with several streams is only bounded"
+        return _Unproven(at_once, alone, why)
     searches: list[Search] = []
     if not limit.expired:
         searches.append(beam_search(instance, BEAM_WIDTH, limit.share(EXACT_SHARE), _backlog_price(instance)))
