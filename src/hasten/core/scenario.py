@@ -148,12 +148,8 @@ class Scenario(Record):
         weight = self.gain.energy_weight_per_mj
         for stream in self.devices:
             if weight > 0 and stream.profile.device_power_mw is None:
-                raise InputError(
-                    self._where,
-                    "gain.energy_weight_per_mj",
-                    weight,
-                    f"0, because profile {stream.profile.name!r} has no device_power_mw",
-                )
+                expected = f"0, because profile {stream.profile.name!r} has no device_power_mw"
+                raise InputError(self._where, "gain.energy_weight_per_mj", weight, expected)
         widest = max(stream.profile.options for stream in self.devices) * len(self.every_edge)
         if widest * len(self.devices) > MAX_OPTION_VALUES:
             asked = f"{len(self.devices)} streams with up to {widest} options"
@@ -240,11 +236,9 @@ class Scenario(Record):
         if self.view.rate_error > 0:
             errors = np.random.default_rng([seed, 2]).standard_normal(len(arrival_ms))
             rate_factor = np.exp(self.view.rate_error * errors)
-        noise = None
-        if self.noise == "profile":
-            spreads = [stream.profile.spread for stream in self.devices]
-            noise = draw_noise(spreads, [len(times) for times in arrivals], seed).part(order)
-        ease = None if self.confidence is None else draw_ease([len(times) for times in arrivals], seed)[order]
+        tasks, spreads = [len(times) for times in arrivals], [stream.profile.spread for stream in self.devices]
+        noise = draw_noise(spreads, tasks, seed).part(order) if self.noise == "profile" else None
+        ease = None if self.confidence is None else draw_ease(tasks, seed)[order]
         return Realization(
             seed=seed,
             arrival_ms=np.ascontiguousarray(arrival_ms[order], dtype=np.float64),
