@@ -4,8 +4,9 @@ Ten devices send tasks at random moments to one worker; tasks take 5, 10 or 20 m
 deadlines, 40 or 400 ms by halves: the share of tasks answered in time by load (work that comes per time), of all and of
 the two kinds, first come first served and earliest deadline first. Beside the runtime's edge the simulator serves the
 very same tasks, under a fresh view: there nobody is turned away, and a task whose turn comes too late is cancelled
-then. Next whole systems, two devices for each deadline and duration, which send what they believe to be in time: the
-simulator with views of devices beside the runtime's own agents and edge in virtual time.
+then. What keeping room in overload is worth by itself follows, for both orders. Next whole systems, two devices for
+each deadline and duration, which send what they believe to be in time: the simulator with views of devices beside the
+runtime's own agents and edge in virtual time.
 
 Then with equal deadlines of 100 ms: Jain's index of fairness over what each of ten devices alike got answered in time;
 and the share in time of the nine others when one device sends twenty times as much, with fair shares and without. Edge
@@ -31,12 +32,14 @@ from unittest import mock
 import numpy as np
 from numpy.typing import NDArray
 
+from hasten.core import edge_admission
 from hasten.core.edge_order import QUEUES, ServiceOrder, earliest_deadline
 from hasten.core.scenario import Scenario, scenario_from
 from hasten.fidelity.conform import predict
 from hasten.runtime.edge import admission
 from hasten.runtime.edge.carried import CarriedWork
 from hasten.runtime.edge.core import EdgeCore
+from hasten.runtime.edge.queue import QueueLimits
 from hasten.runtime.edge.served import Computed, Request
 from hasten.runtime.virtual.cluster import run_virtual_scenario
 from hasten.runtime.wire.tasks import EdgeAnswer, Status
@@ -146,12 +149,22 @@ def drawn(load: Sequence[float], deadlines: int, seconds: float, seed: int) -> l
 
 
 def in_time(
-    order: ServiceOrder, load: Sequence[float], deadlines_ms: Sequence[float], seconds: float, seed: int
+    order: ServiceOrder,
+    load: Sequence[float],
+    deadlines_ms: Sequence[float],
+    seconds: float,
+    seed: int,
+    keeps_room: bool | None = None,
 ) -> NDArray[np.float64]:
-    """(devices, deadlines, 2): how many tasks of each came, and how many were answered in time; ``load`` (devices,)."""
+    """(devices, deadlines, 2): how many tasks of each came, and how many were answered in time; ``load`` (devices,).
+
+    ``keeps_room`` replaces what the edge does with this order.
+    """
     clock = EventClock()
     network: Any = Network()
     core = EdgeCore([network], OneWorker(clock), clock, order=order)
+    if keeps_room is not None:
+        core._admission = admission.Admission(core._queue, QueueLimits(), core._carried, keeps_room)
     counted = np.zeros((len(load), len(deadlines_ms), 2))
 
     def send(task: Sent, carried: CarriedWork, request: Request) -> None:
@@ -229,6 +242,18 @@ def share(counted: NDArray[np.float64]) -> float:
     return float(100.0 * counted[..., 1].sum() / counted[..., 0].sum())
 
 
+def what_keeping_room_is_worth(seeds: range, seconds: float) -> None:
+    print("\nin time of all at the edge, room kept in overload or not")
+    print(f"{'load':>5}" + "".join(f"{f'{queue}, {kept}':>20}" for queue in QUEUES for kept in ("room kept", "not")))
+    for load in LOADS:
+        even, cells = [load / DEVICES] * DEVICES, ""
+        for order in QUEUES.values():
+            for kept in (True, False):
+                runs = [in_time(order, even, MIXED_MS, seconds, seed, kept) for seed in seeds]
+                cells += f"{np.mean([share(run) for run in runs]):20.1f}"
+        print(f"{load:5.1f}{cells}", flush=True)
+
+
 def mixed_deadlines(seeds: range, seconds: float) -> None:
     print("deadlines of 40 and 400 ms: in time of all, of the two kinds")
     heads = [f"{queue}, {world}" for queue in QUEUES for world in ("edge", "simulator")]
@@ -294,7 +319,7 @@ def one_greedy_device(seeds: range, seconds: float) -> None:
         part = load / (DEVICES - 1 + GREEDY_FACTOR)
         loads = [part] * (DEVICES - 1) + [GREEDY_FACTOR * part]
         fair = [in_time(earliest_deadline, loads, EQUAL_MS, seconds, seed) for seed in seeds]
-        with mock.patch.object(admission, "UNFAIR", np.inf):
+        with mock.patch.object(admission, "UNFAIR", np.inf), mock.patch.object(edge_admission, "UNFAIR", np.inf):
             unfair = [in_time(earliest_deadline, loads, EQUAL_MS, seconds, seed) for seed in seeds]
         others, it, others_0, it_0 = (
             np.mean([share(run[part]) for run in runs])
@@ -311,6 +336,7 @@ def main() -> None:
     args = parser.parse_args()
     seeds = range(args.seeds)
     mixed_deadlines(seeds, args.seconds)
+    what_keeping_room_is_worth(seeds, args.seconds)
     whole_systems()
     fairness(seeds, args.seconds)
     one_greedy_device(seeds, args.seconds)

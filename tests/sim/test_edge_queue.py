@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+from unittest import mock
+
 import numpy as np
 import pytest
 from virtual_cases import profile
-from virtual_scenarios import assert_same, both, fifo, points, simulated_only, urgent_and_not
+from virtual_scenarios import assert_same, both, fifo, points, scenario, simulated_only, urgent_and_not
+
+from hasten.runtime.edge import offers
+from hasten.runtime.virtual.cluster import run_virtual_scenario
 
 SCHEDULERS = ("greedy:point", "fixed:4,0", "fixed:3,1")
 
@@ -41,6 +46,35 @@ def test_of_several_workers_nearly_every_task_fares_as_in_virtual_time(tmp_path)
         same = np.isclose(found.finish_ms, expected.finish_ms, rtol=0, atol=1e-3)
         assert (same & (found.decisions == expected.decisions).all(axis=1)).mean() > 0.99
     assert abs(points(simulated, virtual)) < 0.1
+
+
+def test_short_and_long_tasks_leave_room_as_in_virtual_time(tmp_path):
+    """Twelve streams ask for three times what the edge can do; half of them send tasks of four times the length."""
+    streams = []
+    for edge_ms in (1.0, 4.0):
+        path = tmp_path / f"{edge_ms:g}.json"
+        path.write_text(profile(edge_ms=edge_ms, task_ms=0.0, offload_ms=0.0).to_json())
+        arrivals = {"kind": "poisson", "rate_hz": 25}
+        for deadline_ms in (60, 600):
+            stream = {"name": f"{edge_ms:g} within {deadline_ms}", "count": 3, "deadline_ms": deadline_ms}
+            streams.append(stream | {"profile": str(path), "arrivals": arrivals})
+    rate = {"kind": "constant", "mbps": 50}
+    case = scenario(
+        tmp_path,
+        streams=streams,
+        uplink={"topology": "dedicated", "order": "ready", "rtt_ms": 10, "rate": rate},
+        edge={"slowdown": 2.0, "queue": "deadline"},
+        view={"kind": "device"},
+        tasks_per_stream=80,
+    )
+    simulated, virtual = both(case, "greedy:point", "fixed:4,0")
+    for expected, found in zip(virtual, simulated, strict=True):
+        same = np.isclose(found.finish_ms, expected.finish_ms, rtol=0, atol=1e-3)
+        assert (same & (found.decisions == expected.decisions).all(axis=1)).mean() > 0.99, expected.scheduler
+    assert abs(points(simulated, virtual)) < 0.5
+    with mock.patch.object(offers, "room_share", lambda *given: 1.0):
+        without = run_virtual_scenario(case, ["fixed:4,0"], (0,)).results[0]
+    assert virtual[1].on_time_accuracy > without.on_time_accuracy + 0.03
 
 
 @pytest.mark.parametrize("workers", [1, 2])

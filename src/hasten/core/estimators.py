@@ -40,8 +40,6 @@ FORECAST_MEMORY_MS = 1000.0
 """In a load forecast, work counts less by a factor e when it began so long ago."""
 REPLAN_LEAST_MS, REPLAN_SHARE, REPLAN_TRIP_SHARE = 2.0, 0.04, 0.1
 """A scheduler begins anew when times beside its plan differ by this, this share of the deadline and of the trip."""
-UNFAIR = 1.5
-"""A task gives way at the edge when its device has still asked for so many times as much as the other would have."""
 MOST_BUSY = 0.9
 """Others are not taken to keep the edge busier: near 1 the formula of their wait has no bound."""
 OVERHEADS_KEPT, PROFILE_COUNTS = 15, 3

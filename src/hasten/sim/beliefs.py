@@ -11,6 +11,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from hasten.core.edge_admission import BUCKETS
 from hasten.core.estimators import MOST_PINGS, OVERHEADS_KEPT
 from hasten.core.rescue import LATENESS_KEPT
 from hasten.sim.arrays import FloatArray, IntArray, Rules
@@ -27,10 +28,11 @@ REPORTED_MS, CLEAN_MS, PINGED_MS, USED_MS, WANTED_MS, SAVED_BYTES, SAVED_MS = ra
 SEEN_RATE, SEEN_UPLINK_MS, UNSEEN_MS, OTHERS_LOAD, OTHERS_RESIDUAL_MS = range(16, 21)
 # Its processor: planned work that is queued or runs; when the running job began, and how long it was planned to take
 WORK_MS, JOB_FROM_MS, JOB_PLANNED_MS = range(21, 24)
-# What the edge knows of it: work begun for it lately, work that waits, in how long its last task was to be answered
-BEGUN_LOAD, BEGUN_RESIDUAL_MS, BEGUN_MS, WAITING_MS, WITHIN_MS = range(24, 29)
+# What the edge knows of it: work begun for it lately, work that waits, in how long its last task was to be answered,
+# and until when it has sent something lately
+BEGUN_LOAD, BEGUN_RESIDUAL_MS, BEGUN_MS, WAITING_MS, WITHIN_MS, ACTIVE_UNTIL_MS = range(24, 30)
 # Round trips of the last pings, with room for one that is not answered yet, and when those were answered
-TRIPS = 29
+TRIPS = 30
 ANSWERED = TRIPS + MOST_PINGS + 1
 # How much later than predicted its last answers came, and how much longer than expected its last frames took
 LATENESS = ANSWERED + MOST_PINGS
@@ -62,11 +64,14 @@ NO_WORD, WAITS, GIVES_WAY, RUNS, DONE, LATE = range(6)
 """Values of WORD."""
 NO_JOB, BEGIN, FINISH, ALONE = range(4)
 """Values of JOB: the device's part of an option; a rescue; a task that was decided for the edge, and stays here."""
-# The edge's numbers: work begun lately for all; gain that is certain since it was asked for; when each of W workers
-# began, and how long that was predicted to take
-ALL_LOAD, ALL_RESIDUAL_MS, ALL_MS, GAINED, EDGE_WORKERS = range(5)
-# Its counts: the first task that waits; tasks without an outcome; events due, and ever; who is served
-WAITS_FIRST, OPEN, EVENTS, EVENTS_EVER, SERVED = range(5)
+# The edge's numbers: work begun lately for all; gain that is certain since it was asked for; the load offered in tasks
+# of each length, and as of when; when each of W workers began, and how long that was predicted to take
+ALL_LOAD, ALL_RESIDUAL_MS, ALL_MS, GAINED, OFFERED = range(5)
+OFFERED_AT_MS = OFFERED + BUCKETS
+EDGE_WORKERS = OFFERED_AT_MS + BUCKETS
+# Its counts: the first task that waits; tasks without an outcome; events due, and ever; the stream that has asked for
+# most; who is served
+WAITS_FIRST, OPEN, EVENTS, EVENTS_EVER, MOST, SERVED = range(6)
 
 EVENTS_PER_TASK = 5
 

@@ -6,9 +6,10 @@ The law is that of ``runtime.edge.queue`` and ``runtime.edge.admission``.
 from __future__ import annotations
 
 from hasten.core.compiled import inlined
+from hasten.core.edge_admission import UNFAIR, may_give_way
 from hasten.core.edge_batches import take_soonest
 from hasten.core.edge_order import earliest_deadline, first_come
-from hasten.core.estimators import FORECAST_MEMORY_MS, UNFAIR, faded
+from hasten.core.estimators import FORECAST_MEMORY_MS, faded
 from hasten.sim.arrays import NOBODY, FloatArray
 from hasten.sim.beliefs import (
     ARRIVED_MS,
@@ -105,7 +106,7 @@ def hindered(lane: Lane, k: int, now_ms: float, world: World) -> int:
 
 @inlined
 def unfairest(lane: Lane, k: int, now_ms: float, in_the_way: int, world: World) -> int:
-    """Of the first so many in order of service, the last one of the device that has asked for most.
+    """Of the first so many in order of service that are not told too late, the last of who has asked for most.
 
     NOBODY if that is not unfair to the one that sends.
     """
@@ -115,7 +116,9 @@ def unfairest(lane: Lane, k: int, now_ms: float, in_the_way: int, world: World) 
     at, passed = beliefs.served[lane.row, WAITS_FIRST], 0
     while at != NOBODY and passed < in_the_way:
         other = tasks.stream[lane.first_task + at]
-        if other != new and beliefs.mark[lane.first_slot + at, WORD] != GIVES_WAY:
+        frame = beliefs.frame[lane.first_slot + at]
+        early = may_give_way(frame[ARRIVED_MS], frame[LATEST_MS], now_ms)
+        if early and other != new and beliefs.mark[lane.first_slot + at, WORD] != GIVES_WAY:
             given_up_ms, each = 0.0, beliefs.served[lane.row, WAITS_FIRST]
             while each != NOBODY:
                 mark = beliefs.mark[lane.first_slot + each]

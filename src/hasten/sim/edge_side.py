@@ -1,8 +1,9 @@
 """The edge of simulated devices, compiled: whom it takes, when each runs, and the load that it tells.
 
-The law is that of ``runtime.edge`` in either order of service, one by one or alike tasks at once, with room for all
+The law is that of ``runtime.edge`` in either order of service, one by one or alike tasks at once, with place for all
 that wait. A task is taken if it can be in time without making one late that waits already and could be; else it is told
-LATE at once, unless one of a device that has asked for much more gives way to it.
+LATE at once, unless one of a device that has asked for much more gives way to it. Served by deadline it may have to
+leave room.
 """
 
 from __future__ import annotations
@@ -50,6 +51,7 @@ from hasten.sim.edge_queue import (
     work_of,
     workers_of,
 )
+from hasten.sim.edge_room import finds_room, note_arrival
 from hasten.sim.edge_together import batch_factor_of, count_alike, fit_together
 from hasten.sim.event_heap import BACK, EDGE_END, LAST_START, push
 from hasten.sim.service import extra_ms, taken_ms
@@ -134,8 +136,13 @@ def arrive(lane: Lane, k: int, now_ms: float, world: World) -> None:
     for w in range(workers_of(world.beliefs)):
         if served[SERVED + w] == NOBODY:
             free = w
-    in_time = now_ms <= last_start_ms(lane, k, world) if free != NOBODY else make_way(lane, k, now_ms, world)
-    if not in_time:
+    if world.rules.by_deadline:
+        note_arrival(lane, k, now_ms, world)
+    taken = now_ms <= last_start_ms(lane, k, world)
+    if free == NOBODY:
+        fits = not world.rules.by_deadline or finds_room(lane, k, now_ms, world)
+        taken = make_way(lane, k, now_ms, world) if fits else False
+    if not taken:
         reply(lane, k, now_ms, LATE, world)
     elif free != NOBODY:  # then nobody waits
         beliefs.mark[slot, NEXT_WAITING] = NOBODY

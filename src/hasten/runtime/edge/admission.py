@@ -3,15 +3,20 @@
 Where a task does not fit, one that waits gives way to it if its device has asked for much more of the edge than the
 one that sends: so the edge's time is shared out as by longest queue drop, which comes near max-min fairness (Suter et
 al., "Design considerations for supporting TCP with per-flow queueing", 1998), whatever a single device sends.
+
+An edge that serves by deadline keeps room besides, in overload, by :mod:`hasten.core.edge_admission`.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
+from hasten.core.edge_admission import UNFAIR, may_give_way
 from hasten.core.edge_batches import WINDOW
-from hasten.core.estimators import UNFAIR
+from hasten.runtime.edge.carried import CarriedWork
+from hasten.runtime.edge.offers import Offers
 from hasten.runtime.edge.queue import QueueLimits, TaskQueue, Ticket
 from hasten.runtime.edge.served import Refusal
 from hasten.runtime.edge.together import all_in_time
@@ -34,17 +39,30 @@ class Admitted:
 
 
 class Admission:
-    """Decides who may wait in ``queue``, whose limits are ``limits``."""
+    """Decides who may wait.
 
-    def __init__(self, queue: TaskQueue, limits: QueueLimits) -> None:
+    Args:
+        queue: where they wait.
+        limits: the queue's.
+        carried: work that has begun lately, of all devices.
+        keeps_room: whether tasks are served by deadline, so that those to come find room in overload.
+    """
+
+    def __init__(self, queue: TaskQueue, limits: QueueLimits, carried: CarriedWork, keeps_room: bool) -> None:
         self._queue = queue
         self._limits = limits
+        self._carried = carried
+        self._offers = Offers() if keeps_room else None
 
     def judge(self, new: Ticket, busy_ms: Sequence[float]) -> Admitted:
         """Whether to take a task; ``busy_ms`` (workers,) is what is left, of each worker, of what runs.
 
         The queue is not changed: those that give way are for the caller to remove.
         """
+        if self._offers is not None:
+            self._offers.came(new)
+            if self._wait_ms(new, busy_ms, new.arrived_ms) > self._room_ms(new, len(busy_ms), new.arrived_ms):
+                return Admitted(False)
         gone: list[Ticket] = []
         while (hindrance := self._hindrance(new, busy_ms, gone)) is not None:
             refusal, in_the_way = hindrance
@@ -60,12 +78,23 @@ class Admission:
         The wait before it grows shorter as time passes. Where it would be in time and others late for it, that is when
         a worker gets free; 0 if a task with so little time would be late at an idle edge, too.
         """
-        slack_ms = ticket.last_start_ms - ticket.arrived_ms
-        if slack_ms < 0.0:
+        if ticket.last_start_ms < ticket.arrived_ms:
             return 0.0
-        within_ms = ticket.request.latest_ms - ticket.arrived_ms
-        beyond_ms = self._queue.forecast(busy_ms, now, within_ms)[0] - slack_ms
+        slack_ms, wait_ms = ticket.last_start_ms - ticket.arrived_ms, self._wait_ms(ticket, busy_ms, now)
+        beyond_ms = wait_ms - min(self._room_ms(ticket, len(busy_ms), now), slack_ms)
         return beyond_ms if beyond_ms > 0.0 else min(busy_ms)
+
+    def _wait_ms(self, ticket: Ticket, busy_ms: Sequence[float], now: float) -> float:
+        """The work before a task that came now with as much time as this one had."""
+        return self._queue.forecast(busy_ms, now, ticket.request.latest_ms - ticket.arrived_ms)[0]
+
+    def _room_ms(self, ticket: Ticket, workers: int, now: float) -> float:
+        """How much of that there may be; infinity where it need not leave room. One may always wait."""
+        if self._offers is None or not len(self._queue):
+            return math.inf
+        asked_ms = self._carried.asked_ms(now) + self._queue.work_ms
+        share = self._offers.room(ticket, asked_ms, workers, now)
+        return share * (ticket.last_start_ms - ticket.arrived_ms) if share < 1.0 else math.inf
 
     def _hindrance(
         self, new: Ticket, busy_ms: Sequence[float], gone: list[Ticket]
@@ -94,13 +123,15 @@ class Admission:
 
 
 def _victim(new: Ticket, in_the_way: list[Ticket], gone: list[Ticket]) -> Ticket | None:
-    """The last task of the device that has asked for most, if that is unfair to the one that sends."""
+    """The last task, told early enough, of the device that has asked for most, if that is unfair to the new one."""
     now_ms = new.arrived_ms
     fair_ms = UNFAIR * (new.device.asked_ms(now_ms) + new.predicted_ms)
     most_ms, victim = fair_ms, None
     for ticket in in_the_way:
+        if ticket.device is new.device or not may_give_way(ticket.arrived_ms, ticket.request.latest_ms, now_ms):
+            continue
         given_up_ms = sum(it.predicted_ms for it in gone if it.device is ticket.device)
         left_ms = ticket.device.asked_ms(now_ms) - given_up_ms - ticket.predicted_ms
-        if ticket.device is not new.device and left_ms >= most_ms:
+        if left_ms >= most_ms:
             most_ms, victim = left_ms, ticket
     return victim

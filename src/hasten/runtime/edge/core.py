@@ -75,13 +75,14 @@ class EdgeCore:
         self.notes = notes or Notes(lambda text: None)
         self._workers = workers
         self._queue = TaskQueue(order)
-        self._admission = Admission(self._queue, limits or QueueLimits())
         self._lock = threading.Lock()
         self._slots = WorkerSlots(workers.count)
         self._last_starts = LastStarts()
         self._awaited_ms = math.inf
         self._correction = ServiceCorrection()
         self._carried = CarriedWork()
+        keeps_room = order is earliest_deadline
+        self._admission = Admission(self._queue, limits or QueueLimits(), self._carried, keeps_room)
         self._sequence = 0
         self._closing: Refusal | None = None
         self._when_idle: Callable[[], None] | None = None

@@ -57,6 +57,11 @@ class Ticket:
         return self.factor(count) / count
 
     @property
+    def least_ms(self) -> float:
+        """What of a worker's time it takes at least: its part of as many as may be run at once."""
+        return self.predicted_ms * self.share(self.together)
+
+    @property
     def last_start_ms(self) -> float:
         """Started later, it could not be in time."""
         return self.request.latest_ms - self.predicted_ms
@@ -78,6 +83,7 @@ class TaskQueue:
 
     Attributes:
         size_bytes: what they hold in memory.
+        work_ms: what they will take, one by one.
         batchable: how many of them may be run with others at once.
     """
 
@@ -86,7 +92,7 @@ class TaskQueue:
         self._by_times = order
         self._tickets: list[Ticket] = []
         self._waiting: set[Ticket] = set()
-        self._work_ms = 0.0
+        self.work_ms = 0.0
 
     def __len__(self) -> int:
         return len(self._tickets)
@@ -100,7 +106,7 @@ class TaskQueue:
         self._waiting.add(ticket)
         self.size_bytes += ticket.request.size_bytes
         self.batchable += ticket.together > 1
-        self._work_ms += ticket.predicted_ms
+        self.work_ms += ticket.predicted_ms
         ticket.device.waiting_ms += ticket.predicted_ms
         ticket.device.waiting += 1
 
@@ -128,7 +134,7 @@ class TaskQueue:
         """
         last = self._by_times(now_ms, now_ms + within_ms)
         ahead = bisect_right(self._tickets, last, key=self._order)
-        work_ms = self._work_ms
+        work_ms = self.work_ms
         if ahead < len(self._tickets):
             work_ms = sum(ticket.predicted_ms for ticket in islice(self._tickets, ahead))
         if len(backlog_ms) == 1:
@@ -185,7 +191,7 @@ class TaskQueue:
         self._waiting.discard(ticket)
         self.size_bytes -= ticket.request.size_bytes
         self.batchable -= ticket.together > 1
-        self._work_ms = max(self._work_ms - ticket.predicted_ms, 0.0) if self._tickets else 0.0
+        self.work_ms = max(self.work_ms - ticket.predicted_ms, 0.0) if self._tickets else 0.0
         ticket.device.waiting_ms = max(ticket.device.waiting_ms - ticket.predicted_ms, 0.0)
         ticket.device.waiting -= 1
 
