@@ -57,7 +57,8 @@ def test_with_time_enough_both_worlds_finish_tasks_at_the_same_moments(tmp_path)
 
 
 def test_more_tasks_are_in_time_at_once_than_one_by_one(tmp_path):
-    cases = (batching(tmp_path, batch, deadlines_ms=(150, 300)) for batch in (8, 1))
+    """In turn: an edge that serves by deadline keeps room in overload, and takes the short ones."""
+    cases = (batching(tmp_path, batch, queue="fifo", deadlines_ms=(200, 600)) for batch in (8, 1))
     at_once, one_by_one = (simulated_only(case, "fixed:4,0")[0] for case in cases)
     shares = [np.mean(it.on_time & (it.answered_exit == 4)) for it in (at_once, one_by_one)]
     assert shares[0] > 1.25 * shares[1]
