@@ -168,9 +168,11 @@ from hasten.offline.exact.labels import Frontier
 from hasten.offline.instance import Costs, Instance, KnownTasks, Rates, evaluate
 from hasten.schedulers.mdp_kernels import GridRules, _try
 from hasten.sim.stages import take_worker
+from hasten.sim.ways import ways_of
 one, zero, first = np.ones(1), np.zeros(1), np.zeros(1, np.int64)
+ways = ways_of(np.zeros((1, 1), np.int64), np.zeros((1, 1), np.int64), [2.0], [1])
 costs = Costs(*[np.full((1, 1), x) for x in (1.0, 2.0, 3.0, 1.0)], first + 1, 100 * one, np.full((1, 1), 100.0),
-              (1.0, 0.0, 0.0), 2.0, 1, 1, 1, one)
+              (1.0, 0.0, 0.0), 2.0, 1, 1, 1, one, ways)
 rates = Rates(zero, one, zero, np.array([0, 1]), np.full(1, np.inf), 2 * one)
 instance = Instance(costs, rates, KnownTasks(zero, first, first, first + 1, first, one, np.ones(2)))
 rules = GridRules(1.0, 2.0, 100.0, 100.0, 50.0, GainTerms(1.0, 0.0, 0.0))

@@ -18,6 +18,7 @@ from hasten.core.rates import RateTrace
 from hasten.core.scenario import Realization, Scenario
 from hasten.core.timing import ON_TIME_TOLERANCE_MS, offload_ends, stage_end, transfer_end
 from hasten.offline.cases import Cases, cases_of
+from hasten.sim.ways import Ways, ways_of
 
 FloatArray = NDArray[np.float64]
 IntArray = NDArray[np.int64]
@@ -44,13 +45,17 @@ class Costs(NamedTuple):
     """(K, J): latency beyond which an answer is expired, tolerance included."""
     gain_terms: GainTerms
     rtt_ms: float
+    """To the first edge: ``ways`` has those to all edges."""
     workers: int
+    """Of all edges."""
     streams: int
     """M"""
     links: int
-    """1 for a shared uplink, M otherwise."""
+    """To all edges; to one edge 1 for a shared uplink, M otherwise."""
     before_send_ms: FloatArray
     """(M,): least device time of an option that sends; infinity without one."""
+    ways: Ways
+    """The edges, of options (K, J). Only label setting (``offline.exact``) chooses among several."""
 
 
 class Rates(NamedTuple):
@@ -126,9 +131,10 @@ def costs_of(
     cases: Cases | None = None,
 ) -> Costs:
     """Lay out the fixed part of an instance, of streams with ``deadline_ms`` (M,); the ``table`` is theirs or that of
-    their ``cases``.
+    their ``cases``. All is to go to one edge: :func:`among_edges`.
     """
     streams = len(deadline_ms)
+    link = np.zeros((1, streams), dtype=np.int64) if shared_uplink else np.arange(streams)[None]
     stream, excess_ms = (np.arange(streams), 0.0) if cases is None else (cases.stream, cases.excess_ms)
     useful_ms = useful_until_ms(deadline_ms, gain_terms.fade) + ON_TIME_TOLERANCE_MS
     return Costs(
@@ -145,7 +151,13 @@ def costs_of(
         streams=streams,
         links=1 if shared_uplink else streams,
         before_send_ms=_least_of_sending(table.device_ms, table.payload_bits, stream, streams),
+        ways=ways_of(np.zeros(table.worth.shape, dtype=np.int64), link, [float(rtt_ms)], [int(workers)]),
     )
+
+
+def among_edges(costs: Costs, ways: Ways) -> Costs:
+    """The same costs where options go to several edges."""
+    return costs._replace(rtt_ms=float(ways.rtt_ms[0]), workers=ways.workers, links=ways.links, ways=ways)
 
 
 def _least_of_sending(values: FloatArray, payload_bits: FloatArray, stream: IntArray, streams: int) -> FloatArray:
@@ -158,9 +170,10 @@ def _least_of_sending(values: FloatArray, payload_bits: FloatArray, stream: IntA
 def rates_of(traces: tuple[RateTrace, ...], costs: Costs, stream: IntArray | None = None) -> Rates:
     """Lay the traces of all links end to end; ``stream`` (K,) is that of each case, where these are not the streams."""
     stream = np.arange(costs.streams) if stream is None else stream
-    smallest_bits = _least_of_sending(costs.payload_bits, costs.payload_bits, stream, costs.streams)
-    if costs.links == 1:
-        smallest_bits = smallest_bits.min(keepdims=True)
+    smallest_bits = np.full(costs.links, np.inf)
+    of_stream = _least_of_sending(costs.payload_bits, costs.payload_bits, stream, costs.streams)
+    for link in costs.ways.link:
+        np.minimum.at(smallest_bits, link, of_stream)
     highest = np.array([trace.bits_per_ms.max() for trace in traces])
     return Rates(
         from_ms=np.concatenate([trace.from_ms for trace in traces]),
@@ -223,14 +236,15 @@ def alone_gains(arrival_ms: FloatArray, stream: IntArray, case: IntArray, costs:
     best = np.zeros(len(arrival_ms))
     for k in range(len(arrival_ms)):
         c, now_ms = case[k], arrival_ms[k]
-        link = 0 if costs.links == 1 else stream[k]
         for j in range(costs.options[c]):
+            edge = costs.ways.edge[c, j]
+            link, rtt_ms = costs.ways.link[edge, stream[k]], costs.ways.rtt_ms[edge]
             end_ms = now_ms + costs.device_ms[c, j]
             if end_ms - now_ms > costs.limit_ms[c, j]:
                 continue
             if costs.payload_bits[c, j] > 0:
                 _, _, end_ms = offload_ends(
-                    end_ms, 0.0, 0.0, costs.payload_bits[c, j], costs.edge_ms[c, j], costs.rtt_ms, send, rates, link
+                    end_ms, 0.0, 0.0, costs.payload_bits[c, j], costs.edge_ms[c, j], rtt_ms, send, rates, link
                 )
             if end_ms - now_ms <= costs.limit_ms[c, j]:
                 best[k] = max(best[k], rounded_gain(costs, c, j, end_ms - now_ms))

@@ -178,6 +178,7 @@ def _with_worth(costs: Costs, stream: int, worth: FloatArray) -> Costs:
     return Costs(
         costs.device_ms, costs.payload_bits, costs.edge_ms, of_all, costs.options, costs.deadline_ms, costs.limit_ms,
         costs.gain_terms, costs.rtt_ms, costs.workers, costs.streams, costs.links, costs.before_send_ms,
+        costs.ways,
     )  # fmt: skip
 
 

@@ -19,6 +19,7 @@ from hasten.offline.exact.labels import (
     candidates,
     clip,
     dominated,
+    edge_of,
     grown,
     keep,
     pass_task,
@@ -77,10 +78,8 @@ def _expand(
     A successor whose gain could not reach ``prune_below`` even if all later tasks ran alone is left out.
     """
     costs, rates, tasks = instance
-    streams, links = costs.streams, costs.links
+    streams, ways = costs.streams, costs.ways
     m, c, now_ms = tasks.stream[k], tasks.case[k], tasks.arrival_ms[k]
-    link = 0 if links == 1 else m
-    uplink, edge = streams + link, streams + links
     needed = prune_below - tasks.remaining[k + 1]
     n = 0
     for i in range(count):
@@ -90,6 +89,9 @@ def _expand(
             total_ms += max(free_ms - now_ms, 0.0) if free_ms < np.inf else 0.0
         for j in range(DROP, costs.options[c]):
             gain, spent_ms = 0.0, 0.0
+            at = edge_of(costs, c, j)
+            link = ways.link[at, m]
+            uplink, edge = streams + link, streams + costs.links + ways.first_worker[at]
             device_ms, uplink_ms, edge_ms = state[m], state[uplink], state[edge]
             if j != DROP:
                 device_ms = stage_end(now_ms, state[m], costs.device_ms[c, j])
@@ -99,7 +101,7 @@ def _expand(
                 if costs.payload_bits[c, j] > 0:
                     uplink_ms, edge_ms, answer_ms = offload_ends(
                         device_ms, state[uplink], state[edge], costs.payload_bits[c, j], costs.edge_ms[c, j],
-                        costs.rtt_ms, send, rates, link,
+                        ways.rtt_ms[at], send, rates, link,
                     )  # fmt: skip
                     if answer_ms - now_ms > costs.limit_ms[c, j]:
                         continue

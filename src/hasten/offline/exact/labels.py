@@ -1,7 +1,7 @@
 """Labels of the exact dynamic programming over known arrivals (Pareto label setting), for grant order; compiled.
 
 After each task a label holds the gain so far and when each resource is free: devices, uplinks, edge workers
-(sorted). Three observations keep the set of labels (the frontier) small, none of which loses the optimum:
+(sorted, edge by edge). Three observations keep the set of labels (the frontier) small, none of which loses the optimum:
 
 * *Clipping.* A device cannot start before its stream's next arrival, an uplink not before some device can have
   computed what it sends, a worker not before something can have been sent: earlier free times are all the same.
@@ -91,33 +91,44 @@ def clip(costs: Costs, rates: Rates, next_ms: FloatArray, state_ms: FloatArray) 
 
     ``next_ms`` (M,) is each stream's next arrival, infinity after its last.
     """
-    streams, links = costs.streams, costs.links
-    at_edge_ms = np.inf
-    for link in range(links):
-        ready_ms = np.inf
-        for m in range(0 if links == 1 else link, streams if links == 1 else link + 1):
-            state_ms[m] = max(state_ms[m], next_ms[m])
-            ready_ms = min(ready_ms, state_ms[m] + costs.before_send_ms[m])
-        sending_ms = max(state_ms[streams + link], ready_ms)
-        state_ms[streams + link] = sending_ms
-        at_edge_ms = min(at_edge_ms, half_way(sending_ms + rates.least_transfer_ms[link], costs.rtt_ms))
-    for w in range(streams + links, len(state_ms)):
-        state_ms[w] = max(state_ms[w], at_edge_ms)
+    streams, links, ways = costs.streams, costs.links, costs.ways
+    for m in range(streams):
+        state_ms[m] = max(state_ms[m], next_ms[m])
+    for e in range(len(ways.rtt_ms)):
+        at_edge_ms = np.inf
+        first, last = ways.link[e, 0], ways.link[e, streams - 1]
+        for link in range(first, last + 1):
+            ready_ms = np.inf
+            for m in range(0 if first == last else link - first, streams if first == last else link - first + 1):
+                ready_ms = min(ready_ms, state_ms[m] + costs.before_send_ms[m])
+            sending_ms = max(state_ms[streams + link], ready_ms)
+            state_ms[streams + link] = sending_ms
+            at_edge_ms = min(at_edge_ms, half_way(sending_ms + rates.least_transfer_ms[link], ways.rtt_ms[e]))
+        for w in range(ways.first_worker[e], ways.first_worker[e + 1]):
+            state_ms[streams + links + w] = max(state_ms[streams + links + w], at_edge_ms)
+
+
+@inlined
+def edge_of(costs: Costs, case: int, option: int) -> int:
+    """The edge that an option sends to; 0 for local ones and DROP."""
+    return costs.ways.edge[case, option] if option >= 0 else 0
 
 
 @compiled
 def successor(instance: Instance, k: int, found: Candidates, c: int, frontier: Frontier, row: FloatArray) -> None:
-    """Write the free times of candidate ``c`` for task ``k`` to ``row``, workers in ascending order."""
+    """Write the free times of candidate ``c`` for task ``k`` to ``row``, each edge's workers in ascending order."""
     costs, _, tasks = instance
-    m, streams = tasks.stream[k], costs.streams
+    m, streams, ways = tasks.stream[k], costs.streams, costs.ways
     parent = found.parent[c]
+    edge = edge_of(costs, tasks.case[k], found.option[c])
     for d in range(len(row)):
         row[d] = frontier.state_ms[parent, d]
     row[m] = found.device_ms[c]
-    row[streams + (0 if costs.links == 1 else m)] = found.uplink_ms[c]
-    w = streams + costs.links
+    row[streams + ways.link[edge, m]] = found.uplink_ms[c]
+    first = streams + costs.links
+    w, last = first + ways.first_worker[edge], first + ways.first_worker[edge + 1] - 1
     row[w] = found.edge_ms[c]
-    while w + 1 < len(row) and row[w] > row[w + 1]:
+    while w < last and row[w] > row[w + 1]:
         row[w], row[w + 1] = row[w + 1], row[w]
         w += 1
 
@@ -164,8 +175,9 @@ def drop_price(instance: Instance, k: int, next_task: IntArray, row: FloatArray,
             price[m] += tasks.alone_gain[i]
             i = tasks.following[i]
     least_ms = np.inf
-    for link in range(links):
-        least_ms = min(least_ms, half_way(rates.least_transfer_ms[link], costs.rtt_ms))
+    for e in range(len(costs.ways.rtt_ms)):
+        for link in range(costs.ways.link[e, 0], costs.ways.link[e, streams - 1] + 1):
+            least_ms = min(least_ms, half_way(rates.least_transfer_ms[link], costs.ways.rtt_ms[e]))
     for d in range(streams, len(row)):
         before_ms = row[d] if d < streams + links else row[d] - least_ms
         price[d], i = 0.0, k + 1
