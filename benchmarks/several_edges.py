@@ -1,10 +1,11 @@
 """What a choice among edges brings to devices that move between two, on the same tasks and links.
 
 ``examples/two-edges.yaml``, simulated: greedy that chooses (exit, partition, edge) at every task, greedy with each edge
-alone, and greedy that stays with an edge until its link is lost, and takes the best one then. Means over seeds; the
-differences to the choice at every task in points, with their standard errors over seeds; and what no scheduler exceeds.
+alone, greedy that stays with an edge until its link is lost, and takes the best one then, and a trained policy where
+one is given. Means over seeds; the differences to the choice at every task in points, with their standard errors over
+seeds; and what no scheduler exceeds.
 
-    python benchmarks/several_edges.py [--seeds N] [--bounds N] [--rounds N]
+    python benchmarks/several_edges.py [--seeds N] [--bounds N] [--policy FILE]
 """
 
 from __future__ import annotations
@@ -55,6 +56,7 @@ def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("--seeds", type=int, default=10)
     parser.add_argument("--bounds", type=int, default=10, help="seeds of which a bound is found")
+    parser.add_argument("--policy", help="what `hasten train` made of the example")
     options = parser.parse_args()
     scenario, seeds = hs.load_scenario(EXAMPLE), range(options.seeds)
     data = scenario.model_dump(by_alias=True)
@@ -63,6 +65,8 @@ def main() -> None:
     for entry in data["edges"]:
         alone = hs.scenario_from(data | {"edges": [entry]}, EXAMPLE)
         runs[f"greedy, {entry['name']} alone"] = hs.simulate_batch(alone, "greedy", seeds)
+    if options.policy:
+        runs["a trained policy among both edges"] = hs.simulate_batch(scenario, f"policy:{options.policy}", seeds)
     runs["device-only:deepest"] = hs.simulate_batch(scenario, "device-only:deepest", seeds)
     best = np.array([run.on_time_accuracy for run in runs["greedy among both edges"]])
     print(f"{scenario.name}, {options.seeds} seeds of {runs['greedy among both edges'][0].tasks} tasks")

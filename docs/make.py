@@ -16,7 +16,14 @@ import textwrap
 from pathlib import Path
 
 import hasten as hs
-from hasten.features.layout import ContextFeature, Feature, OptionFeature, StateFeature
+from hasten.features.layout import (
+    ContextFeature,
+    Feature,
+    FurtherContextFeature,
+    FurtherOptionFeature,
+    OptionFeature,
+    StateFeature,
+)
 
 ROOT = Path(__file__).parent.parent
 ONLY_COMPILED = (
@@ -74,8 +81,22 @@ OBSERVATIONS: tuple[tuple[str, str, type[Feature]], ...] = (
     (
         "Values of afterstates: features of options",
         f"After the {len(ContextFeature)} context features come blocks of J+1 columns each, in this order: one column "
-        "for each option, the last\nfor dropping. Times are cut off at 2. The last four blocks are the afterstate.",
+        "for each option, the last\nfor dropping. Times are cut off at 2. The last four blocks are the afterstate, and "
+        "the further ones of several edges.",
         OptionFeature,
+    ),
+    (
+        "Values of afterstates with several edges: further context features",
+        "Columns 2, 3, 10, 11, 14 and 15 above are then of the nearest edge: the one that would be done first with the "
+        "stream's mean tensor\nif link and worker were idle. Further columns hold means over all other edges, so that "
+        "the observation is as long for any number\nof them. Round trips `t` are `t / (t + deadline)`.",
+        FurtherContextFeature,
+    ),
+    (
+        "Values of afterstates with several edges: further features of options",
+        "Blocks above that tell of uplink and edge are of the nearest edge, too. Of each option it is told what it "
+        "leaves at that edge and,\non average, at all others, wherever it runs itself.",
+        FurtherOptionFeature,
     ),
 )
 

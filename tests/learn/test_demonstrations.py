@@ -5,6 +5,7 @@ from dataclasses import replace
 import learn_scenarios
 import numpy as np
 import pytest
+from random_policies import among_edges
 
 import hasten as hs
 from hasten.core.errors import InputError
@@ -12,7 +13,8 @@ from hasten.features.layout import ActionLayout
 from hasten.learn.change import Change, changed
 from hasten.learn.collect import TEMPERATURE, EpsilonGreedy, Scheduled, UniformActor, collect, likely_action
 from hasten.learn.demonstrations import demonstrate
-from hasten.learn.domain import FIXED, Domain, draw_runs, training_range_of
+from hasten.learn.domain import FIXED, Domain, Runs, draw_runs, in_grant_order, training_range_of
+from hasten.learn.pairs import collect_pairs
 from hasten.learn.planner import Planner
 from hasten.sim import simulate_realizations
 
@@ -166,9 +168,30 @@ def test_likely_actions_follow_their_values_and_are_allowed():
 
 
 def test_plans_made_on_the_way_beat_greedy_and_start_from_any_backlog(runs):
-    planned = collect(runs, Planner(runs.realizations), 0.8, 1)
+    planned = collect(runs, Planner(runs), 0.8, 1)
     greedy = collect(runs, Scheduled(hs.make_scheduler("greedy")), 0.8, 1)
     assert np.mean([r.mean_gain for r in planned.results]) > np.mean([r.mean_gain for r in greedy.results])
+
+
+def test_plans_among_several_edges_beat_greedy():
+    runs = draw_runs(among_edges(3, count=3, order="grant"), FIXED, np.random.default_rng(0), 3, 120)
+    planned, greedy = (
+        collect_pairs(runs, actor, np.random.default_rng(0)).results
+        for actor in (Planner(runs), Scheduled(hs.make_scheduler("greedy")))
+    )
+    assert np.mean([run.mean_gain for run in planned]) > 1.01 * np.mean([run.mean_gain for run in greedy])
+    assert all(len(np.unique(run.edge)) == 3 for run in planned)
+
+
+def test_what_is_drawn_for_one_uplink_is_drawn_for_all():
+    scenario = among_edges(2)
+    twice = changed(scenario, Change(uplink_rate=2.0, edge_time=0.5), 2, 50)
+    for before, after in zip(scenario.every_edge, twice.every_edge, strict=True):
+        assert after.uplink.rate.mean_mbps == 2.0 * before.uplink.rate.mean_mbps
+        assert after.edge.slowdown == 0.5 * before.edge.slowdown
+    grant = in_grant_order(Runs(scenario, ())).scenario
+    assert [way.uplink.order for way in grant.every_edge] == ["grant", "grant"]
+    assert training_range_of(scenario, FIXED).edge_ms[1] == scenario.options.edge_ms.max()
 
 
 @pytest.mark.parametrize(("init", "experts"), [("none", 0), ("greedy", 0.7), ("dp", 0.7), ("mixed", 0.63)])
@@ -185,7 +208,7 @@ def test_demonstrations_start_from_more_backlogs_than_their_expert_leaves():
     """Along an optimal trajectory hardly any state shows how to recover."""
     scenario = cameras(count=1)
     runs = draw_runs(scenario, FIXED, np.random.default_rng(0), 16, 128)
-    along = collect(runs, Planner(runs.realizations), 0.8, 1).experience.obs
+    along = collect(runs, Planner(runs), 0.8, 1).experience.obs
     astray = demonstrate(scenario, FIXED, "dp", 2000, record, seed=0)
     shown = astray.experience.obs[astray.expert]
     count = min(len(along), len(shown))

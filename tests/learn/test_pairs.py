@@ -6,10 +6,12 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from learn_scenarios import cameras
+from random_policies import among_edges
 
 import hasten as hs
-from hasten.core.decision import Decision, View, predicted_latency
-from hasten.features.afterstates import AfterstateFeatures, afterstates, afterstates_of, gains_of
+from hasten.core.decision import Decision, EdgeChoosing, View, predicted_latency
+from hasten.features.afterstates import afterstates, afterstates_of, gains_of
+from hasten.features.among_edges import afterstate_features
 from hasten.features.layout import BACKLOGS, CONTEXT_FEATURES, AfterstateLayout
 from hasten.learn.afterstate_network import AfterstateNetwork
 from hasten.learn.change import Change, changed
@@ -22,7 +24,7 @@ from hasten.policies.afterstate_policy import AfterstateWeights
 from hasten.sim import simulate_realizations
 
 
-class Scripted:
+class Scripted(EdgeChoosing):
     """Decides what a script says, option by option; keeps the observations."""
 
     name = "scripted"
@@ -33,7 +35,7 @@ class Scripted:
     def reset(self, context):
         table, column = context.options.undominated()
         self.column = np.concatenate([column, np.full((len(column), 1), -1)], axis=1)
-        self.features = AfterstateFeatures(context, table)
+        self.features = afterstate_features(context, table)
         self.seen, self.mask = [], []
 
     def decide(self, view):
@@ -56,10 +58,20 @@ class Scripted:
 def test_what_is_imagined_happens_when_it_is_done(count, topology, workers, rtt_ms, variation, seed):
     """In grant order: play the same run again, with the other option at one decision."""
     scenario = cameras(count, topology=topology, workers=workers, rtt_ms=rtt_ms)
-    scenario = changed(scenario, Change(link_variation=variation), count, 60)
+    check_imagined(changed(scenario, Change(link_variation=variation), count, 60), seed)
+
+
+@settings(max_examples=6, deadline=None)
+@given(edges=st.integers(2, 3), count=st.integers(1, 3), seed=st.integers(0, 1000))
+def test_what_is_imagined_among_several_edges_happens_when_it_is_done(edges, count, seed):
+    """Each with a link that varies, shared or not, and workers of its own."""
+    check_imagined(among_edges(edges, count, 60, order="grant"), seed)
+
+
+def check_imagined(scenario, seed):
     run = scenario.realize(seed)
     rng = np.random.default_rng(seed)
-    recorder = PairRecorder(UniformActor(np.random.default_rng(seed)), run.tasks, rng, [run.rates])
+    recorder = PairRecorder(UniformActor(np.random.default_rng(seed)), run.tasks, rng, [run.rates], scenario.links)
     simulate_realizations(scenario, recorder, [run])
     taken = recorder.action[0, :, CHOSEN]
     for k in range(0, run.tasks - 1, 29):
@@ -180,7 +192,7 @@ def slow_layers(weights, context, left):
 
 
 def test_values_and_gradient_equal_plain_ones():
-    network = AfterstateNetwork(5, (7, 9), 0.9, seed=1)
+    network = AfterstateNetwork(AfterstateLayout(6), (7, 9), 0.9, seed=1)
     obs = random_observations((11,))
     found = afterstates_after(obs, np.tile(np.arange(6), (11, 1)))
     assert found.shape == (11, 6, BACKLOGS)
@@ -202,8 +214,8 @@ def test_values_and_gradient_equal_plain_ones():
 
 def test_targets_follow_a_hand_written_loop():
     pairs, rng = random_pairs(9), np.random.default_rng(3)
-    learner = PairedDqn(AfterstateNetwork(5, (7, 9), 0.9, seed=1), learning_rate=0.0)
-    learner.target.parameters[:] = AfterstateNetwork(5, (7, 9), 0.9, seed=2).parameters
+    learner = PairedDqn(AfterstateNetwork(AfterstateLayout(6), (7, 9), 0.9, seed=1), learning_rate=0.0)
+    learner.target.parameters[:] = AfterstateNetwork(AfterstateLayout(6), (7, 9), 0.9, seed=2).parameters
     weight, network = rng.random(9), learner.network
     step = learner.update(pairs, weight)
     loss = 0.0
@@ -242,7 +254,9 @@ def test_the_price_of_a_backlog_is_learned():
         next_obs=following,
         next_mask=np.ones((count, 2, 2), np.int8),
     )
-    learner = PairedDqn(AfterstateNetwork(options, (8, 32), 0.0), learning_rate=3e-3, average_rate=5e-3)
+    learner = PairedDqn(
+        AfterstateNetwork(AfterstateLayout(options + 1), (8, 32), 0.0), learning_rate=3e-3, average_rate=5e-3
+    )
     for i in range(2500):
         learner.update(pairs.take(rng.integers(count, size=64)), np.ones(64), 1 - i / 2500)
     probe = np.zeros((3, BACKLOGS), np.float32)

@@ -4,6 +4,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from random_policies import among_edges, random_policy
 
 import hasten as hs
 from hasten.api import simulate_batch
@@ -217,3 +218,24 @@ def test_a_policy_for_real_runs_is_trained_on_what_devices_see(scenario, small):
     own = hs.train(scenario, domain=FIXED, **one_round)
     assert own.policy.manifest.view == "fresh"
     assert trained.training.best.score.greedy != own.training.best.score.greedy  # the runs are others
+
+
+def test_a_policy_learns_to_choose_among_edges_and_decides_as_it_was_judged(tmp_path):
+    scenario = among_edges(2, tasks=60)
+    found = hs.train(scenario, seed=3, **(SIZE | {"values": "backlogs", "hidden": HIDDEN["backlogs"]}))
+    assert found.policy.manifest.edges == 2 and found.training.best.score.gain > 0.9 * found.training.best.score.greedy
+    found.save(tmp_path / "p.onnx")
+    loaded = hs.make_scheduler(f"policy:{tmp_path / 'p.onnx'}")
+    for mine, theirs in zip(*(simulate_batch(scenario, s, [0, 1]) for s in (found, loaded)), strict=True):
+        np.testing.assert_array_equal(mine.decisions, theirs.decisions)
+        np.testing.assert_array_equal(mine.edge, theirs.edge)
+        assert len(np.unique(mine.edge)) == 2
+
+
+def test_what_is_not_for_several_edges_is_refused(scenario):
+    both = among_edges(2, tasks=60)
+    with pytest.raises(InputError, match="values: got 'actions', expected backlogs: values of actions know no choice"):
+        hs.train(both, **SMALL)
+    one = random_policy(scenario, hidden=HIDDEN["backlogs"], values="backlogs")
+    with pytest.raises(InputError, match="policy: edges: got 1, expected a policy for several edges"):
+        hs.train(both, start=one, **(SIZE | {"values": "backlogs", "hidden": HIDDEN["backlogs"]}))

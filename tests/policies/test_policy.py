@@ -11,7 +11,7 @@ import onnxruntime
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from random_policies import MARGINS, cameras, random_policy
+from random_policies import MARGINS, among_edges, cameras, random_policy
 
 from hasten.core.errors import InputError
 from hasten.policies.afterstate_policy import tensor_shapes
@@ -51,11 +51,13 @@ def test_any_onnx_runtime_evaluates_it(policy, path):
     np.testing.assert_allclose(policy.q(observation), found, rtol=1e-4, atol=1e-4)
 
 
-def test_a_policy_of_backlogs_is_saved_and_evaluated_alike(tmp_path):
-    policy, path = random_policy(cameras(), hidden=(5, 7), values="backlogs"), tmp_path / "b.onnx"
+@pytest.mark.parametrize("edges", [1, 2, 3])
+def test_a_policy_of_backlogs_is_saved_and_evaluated_alike(tmp_path, edges):
+    scenario = cameras() if edges == 1 else among_edges(edges)
+    policy, path = random_policy(scenario, hidden=(5, 7), values="backlogs"), tmp_path / "b.onnx"
     save_policy(path, policy)
     loaded = load_policy(path)
-    assert loaded.manifest == policy.manifest
+    assert loaded.manifest == policy.manifest and loaded.manifest.edges == edges
     for name in tensor_shapes((5, 7)):
         assert np.array_equal(getattr(loaded, name), getattr(policy, name))
     onnx.checker.check_model(onnx.load(path), full_check=True)
@@ -70,6 +72,25 @@ def test_a_policy_of_backlogs_is_saved_and_evaluated_alike(tmp_path):
     edited(path, lambda manifest, _: manifest.update(hidden=[5, 8]))
     with pytest.raises(InputError, match="bias_of"):
         load_policy(path)
+
+
+def test_a_policy_says_for_how_many_edges_it_is_and_what_does_not_fit_is_refused(tmp_path):
+    path = tmp_path / "b.onnx"
+    policy = random_policy(among_edges(2), hidden=(5, 7), values="backlogs")
+
+    def refused(change, named):
+        save_policy(path, policy)
+        edited(path, change)
+        with pytest.raises(InputError, match=named):
+            load_policy(path)
+
+    edges = [edge for *_, edge in policy.manifest.networks[0].triples]
+    assert set(edges) == {0, 1} and len(set(policy.manifest.networks[0].triples)) == len(edges)
+    refused(lambda manifest, _: manifest.update(edges=1), "edges beyond 1, that of an option, not 1")
+    refused(lambda manifest, _: manifest.update(edges=0), "edges")
+    refused(lambda manifest, _: manifest["networks"][0].update(edge=[0]), "edge of .* options, not 1")
+    refused(lambda manifest, _: manifest.update(values="actions"), "edges 1 for values of actions")
+    refused(lambda manifest, _: (manifest.update(edges=1), manifest["networks"][0].update(edge=[])), "context: got")
 
 
 def test_the_values_are_dueling(policy):

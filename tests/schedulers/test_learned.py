@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from random_policies import cameras, random_policy
+from random_policies import among_edges, cameras, random_policy
 
 import hasten as hs
 from hasten.api import simulate, simulate_batch
@@ -106,6 +106,28 @@ class Checked:
 @pytest.mark.parametrize("values", ["actions", "backlogs"])
 def test_a_masked_action_is_never_chosen(scenario, seeds, values):
     simulate_batch(scenario, Checked(Learned(random_policy(scenario, seed=9, values=values))), seeds)
+
+
+@pytest.mark.parametrize("edges", [2, 3])
+@pytest.mark.parametrize("order", ["grant", "ready"])
+def test_among_several_edges_one_decision_at_a_time_is_decided_like_many(edges, order):
+    scenario = among_edges(edges, tasks=60, order=order)
+    scheduler = Learned(random_policy(scenario, hidden=(16, 16), values="backlogs"))
+    batch = simulate_batch(scenario, scheduler, [3, 4])
+    for seed, together in zip([3, 4], batch, strict=True):
+        alone = simulate(scenario, scheduler, seed)
+        assert np.array_equal(alone.decisions, together.decisions) and np.array_equal(alone.edge, together.edge)
+        assert len(np.unique(alone.decisions, axis=0)) > 2
+    assert len(np.unique(np.concatenate([result.edge for result in batch]))) == edges
+
+
+def test_a_policy_is_for_as_many_edges_as_it_was_trained_for():
+    one, two = (random_policy(scenario, values="backlogs") for scenario in (cameras(2), among_edges(2)))
+    with pytest.raises(InputError, match="expected one edge: scheduler policy knows no choice among several"):
+        simulate(among_edges(2), Learned(one))
+    for scenario, edges in ((cameras(2), 1), (among_edges(3), 3)):
+        with pytest.raises(InputError, match=f"policy: edges: got 2, expected {edges}, as many as this run has"):
+            simulate(scenario, Learned(two))
 
 
 def test_a_policy_is_for_its_own_network_and_gain(tmp_path):

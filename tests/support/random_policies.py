@@ -28,6 +28,27 @@ def cameras(count: int = 3, profile: str = "alexnet-pi", tasks: int = 200, **mor
     )
 
 
+def among_edges(edges: int = 2, count: int = 2, tasks: int = 200, order: str = "ready", **more: Any) -> Scenario:
+    """Streams that choose among edges, which differ in all: the first has a shared link, every other one none."""
+    plain = cameras(count, tasks=tasks, **more).model_dump(by_alias=True)
+    ways = [
+        {
+            "name": f"edge-{i}",
+            "uplink": {
+                "topology": ("shared", "dedicated")[i % 2],
+                "order": order,
+                "rtt_ms": 3.0 * i,
+                "rate": {"kind": "gauss_markov", "mean_mbps": 8.0 + 2.0 * i, "sigma_mbps": 5.0},
+            },
+            "edge": {"slowdown": 3.0 + i, "workers": 1 + i % 2},
+        }
+        for i in range(edges)
+    ]
+    return scenario_from(
+        {name: part for name, part in plain.items() if name not in ("uplink", "edge")} | {"edges": ways}
+    )
+
+
 MARGINS = ImprovementMargins(streams=(2, 4), deadline_ms=(40.0, 120.0), lead=((0.2, 0.1), (0.1, 0.02)))
 WIDE = TrainingRange(
     rate_mbps=(0.01, 1000),
@@ -55,6 +76,7 @@ def random_policy(
         hidden=hidden,
         margins=MARGINS if values == "backlogs" else None,
         networks=network_options(names, scenario.options),
+        edges=len(scenario.every_edge),
         gain_terms=scenario.gain.terms(),
         training_range=training_range,
         training={"seed": seed},
@@ -78,7 +100,7 @@ def random_backlog_policy(manifest: PolicyManifest, rng: np.random.Generator) ->
     """Costs of a tenth of a gain or so, differing between backlogs and contexts, and shortfalls around a fifth."""
     weights = {
         name: (rng.standard_normal(shape) / np.sqrt(max(shape[0], 4) if len(shape) > 1 else 4)).astype(np.float32)
-        for name, shape in tensor_shapes(manifest.hidden).items()
+        for name, shape in tensor_shapes(manifest.hidden, manifest.edges > 1).items()
     }
     weights["left"] *= np.float32(4.0)
     weights["head"] *= np.float32(0.3)  # with larger ones some draws take one option always

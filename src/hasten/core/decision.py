@@ -118,6 +118,11 @@ class View:
         trip_ms = np.full(len(self.now_ms), rtt_ms) if self.rtt_ms is None else self.rtt_ms
         return trip_ms if self.unseen_wait_ms is None else trip_ms + self.unseen_wait_ms
 
+    @property
+    def edges(self) -> tuple[View | EdgeView, ...]:
+        """What is seen of each edge, 0 first: this view itself."""
+        return (self, *self.further_edges)
+
     def of(self, some: IntArray | BoolArray) -> View:
         """The view of some of these decisions."""
         parts: dict[str, Any] = {
@@ -195,6 +200,9 @@ class EdgeChoosing:
     Any other is shown one edge only.
     """
 
+    chooses_edge: bool = True
+    """False for an object that turns out to know one edge only after all."""
+
 
 class Clairvoyant:
     """Inherited by a scheduler that knows the future, e.g. a plan that is replayed.
@@ -204,6 +212,11 @@ class Clairvoyant:
 
     clairvoyant: bool = True
     """False for an object that turns out to know nothing of the future after all."""
+
+
+def can_choose_edge(scheduler: object) -> bool:
+    """Whether a scheduler can choose among several edges."""
+    return isinstance(scheduler, EdgeChoosing) and scheduler.chooses_edge
 
 
 def is_clairvoyant(scheduler: object) -> bool:

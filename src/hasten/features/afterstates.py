@@ -14,6 +14,7 @@ Gaps and longest times ``t`` are given as ``t / (t + deadline)``, latencies, bac
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -24,7 +25,7 @@ from hasten.core.decision import DEAD_LINK_BITS_PER_MS, Context, FloatArray, Int
 from hasten.core.gain import task_gain
 from hasten.core.options import OptionTable
 from hasten.core.timing import half_way, stage_ends
-from hasten.features.layout import BACKLOGS, CONTEXT_FEATURES, AfterstateLayout, ContextFeature, OptionFeature
+from hasten.features.layout import AfterstateLayout, ContextFeature, OptionFeature
 from hasten.features.observation import (
     AVERAGE_WEIGHT,
     CLIP,
@@ -102,59 +103,68 @@ def afterstates(context: Context, view: View, options: OptionTable) -> Afterstat
     )
 
 
+Observed = tuple[NDArray[np.float32], NDArray[np.int8], Sequence[Afterstates]]
+"""Observations (B, F), masks (B, J+1), and the backlogs that options leave at each edge."""
+
+
 class AfterstateFeatures:
     """Computes observations and masks from the views of one run, decision by decision."""
 
     def __init__(self, context: Context, options: OptionTable) -> None:
         self._context = context
         self._options = options
-        self.layout = AfterstateLayout(int(options.exit.shape[1]) + 1)
+        self.layout = AfterstateLayout(int(options.exit.shape[1]) + 1, several=bool(context.options.edge.any()))
         self._limit_ms = useful_limit_ms(context)
         self._deadline_rate = deadline_rates(options, context.deadline_ms)
         self._share = context.deadline_ms / context.deadline_ms.max()
         self._longest = longest_shares(options, context.deadline_ms)
-        rows, streams = context.batch, len(context.deadline_ms)
+        rows = context.batch
         gaps_ms, any_gap_ms = nominal_gaps_ms(context.rate_hz)
         self._own = _Gaps(np.tile(gaps_ms, (rows, 1)))
         self._any = _Gaps(np.full((rows, 1), any_gap_ms))
-        self._rate, self._variability = np.full((rows, streams), np.nan), np.zeros((rows, streams))
+        self._rates = RateMemory(self._deadline_rate, rows)
 
-    def observe(self, view: View) -> tuple[NDArray[np.float32], NDArray[np.int8], Afterstates]:
-        """Observations (B, F), masks (B, J+1) and what they were made of; call once for each view.
+    def observe(self, view: View) -> Observed:
+        """Observations (B, F), masks (B, J+1) and what they were made of, edge by edge; call once for each view.
 
         The mask allows what is predicted to be useful, and always dropping.
         """
         row, stream = view.row, view.stream
         deadline_ms = self._context.deadline_ms[stream]
-        features = np.zeros((len(row), CONTEXT_FEATURES))
-        share = view.rate_bits_per_ms / (view.rate_bits_per_ms + self._deadline_rate[stream])
-        average = self._rate[row, stream]
-        average = np.where(np.isnan(average), share, moving_average(average, share))
-        self._rate[row, stream] = average
-        variability = moving_variability(self._variability[row, stream], share, average)
-        self._variability[row, stream] = variability
-        features[:, ContextFeature.RATE], features[:, ContextFeature.RATE_AVERAGE] = share, average
+        features = np.zeros((len(row), self.layout.context.stop))
         features[:, ContextFeature.DEADLINE] = self._share[stream]
         own_ms = self._own.after(row, stream, view.now_ms)
         any_ms = self._any.after(row, np.zeros_like(stream), view.now_ms)
         for feature, gap_ms in zip(GAPS, (*own_ms, *any_ms), strict=True):
             features[:, feature] = gap_ms / (gap_ms + deadline_ms)
         features[:, ContextFeature.LONGEST_DEVICE_TIME] = self._longest[stream, 0]
-        features[:, ContextFeature.LONGEST_EDGE_TIME] = self._longest[stream, 1]
-        features[:, ContextFeature.RATE_VARIABILITY] = variability
         features[:, ContextFeature.GAP_VARIABILITY] = np.minimum(self._own.variability(row, stream), CLIP)
+        self._look_at_links(view, features)
         return self._complete(view, features)
 
-    def imagine(
-        self, view: View, seen: NDArray[np.float32]
-    ) -> tuple[NDArray[np.float32], NDArray[np.int8], Afterstates]:
+    def _look_at_links(self, view: View, features: FloatArray) -> None:
+        """Fill in what is known of the uplink and the edge before the decision, but for backlogs."""
+        share, average, variability = self._rates.after(view.row, view.stream, view.rate_bits_per_ms)
+        features[:, ContextFeature.RATE], features[:, ContextFeature.RATE_AVERAGE] = share, average
+        features[:, ContextFeature.LONGEST_EDGE_TIME] = self._longest[view.stream, 1]
+        features[:, ContextFeature.RATE_VARIABILITY] = variability
+
+    def imagine(self, view: View, seen: NDArray[np.float32]) -> Observed:
         """The same had the backlogs been those of ``view`` at the moment of observation ``seen``; remembers nothing."""
         return self._complete(view, seen[:, self.layout.context].astype(np.float64))
 
-    def _complete(self, view: View, features: FloatArray) -> tuple[NDArray[np.float32], NDArray[np.int8], Afterstates]:
+    def _complete(self, view: View, features: FloatArray) -> Observed:
         """Fill in what depends on backlogs."""
+        after = afterstates(self._context, view, self._options)
+        return self._filled(view, features, after), self._mask(view, after), (after,)
+
+    def _mask(self, view: View, after: Afterstates) -> NDArray[np.int8]:
+        useful = after.latency_ms <= self._limit_ms[view.stream][:, None]
+        return np.concatenate([useful, np.ones_like(useful[:, :1])], axis=1).astype(np.int8)
+
+    def _filled(self, view: View, features: FloatArray, after: Afterstates) -> NDArray[np.float32]:
+        """Observations with these context features but for the backlogs of ``view``, which this fills in."""
         context, options = self._context, self._options
-        after = afterstates(context, view, options)
         deadline_ms = context.deadline_ms[view.stream][:, None]
         per_deadline = 1.0 / deadline_ms
         waits_ms = dict(zip(OTHERS, others_wait_ms(view), strict=True))
@@ -172,7 +182,7 @@ class AfterstateFeatures:
             OptionFeature.DEVICE_WAIT: after.device_ms,
             OptionFeature.UPLINK_WAIT: after.uplink_ms,
             OptionFeature.EDGE_WAIT: first_ms,
-            OptionFeature.EDGE_MEAN_WAIT: first_ms if context.workers == 1 else after.edge_ms.mean(axis=2),
+            OptionFeature.EDGE_MEAN_WAIT: first_ms if after.edge_ms.shape[2] == 1 else after.edge_ms.mean(axis=2),
         }
         layout = self.layout
         found = np.empty((len(features), layout.size), dtype=np.float32)
@@ -181,9 +191,7 @@ class AfterstateFeatures:
         for feature, time_ms in times_ms.items():
             share = time_ms * per_deadline
             np.minimum(share, CLIP, out=found[:, layout.block(feature)], casting="same_kind")
-        useful = after.latency_ms <= self._limit_ms[view.stream][:, None]
-        mask = np.concatenate([useful, np.ones_like(useful[:, :1])], axis=1).astype(np.int8)
-        return found, mask, after
+        return found
 
 
 def gains_of(observation: NDArray[np.float32]) -> NDArray[np.float32]:
@@ -192,9 +200,14 @@ def gains_of(observation: NDArray[np.float32]) -> NDArray[np.float32]:
 
 
 def afterstates_of(observation: NDArray[np.float32]) -> NDArray[np.float32]:
-    """The backlogs (B, BACKLOGS, J+1) that each option leaves, in observations (B, F)."""
+    """The backlogs (B, backlogs, J+1) that each option leaves, in observations (B, F)."""
     layout = AfterstateLayout.of_size(observation.shape[1])
-    return observation[:, layout.afterstates].reshape(len(observation), BACKLOGS, layout.actions)
+    return observation[:, layout.afterstates].reshape(len(observation), layout.backlogs, layout.actions)
+
+
+def context_of(observation: NDArray[np.float32]) -> NDArray[np.float32]:
+    """The context features (..., S) in observations (..., F)."""
+    return observation[..., AfterstateLayout.of_size(observation.shape[-1]).context]
 
 
 def greedy_action(observation: NDArray[np.float32]) -> IntArray:
@@ -213,6 +226,28 @@ def longest_shares(options: OptionTable, deadline_ms: FloatArray) -> FloatArray:
     """(M, 2): each stream's longest device and edge time of any option as ``t / (t + deadline)``."""
     times_ms = [np.where(np.isfinite(t), t, 0.0).max(axis=1) for t in (options.device_ms, options.edge_ms)]
     return np.stack([t / (t + deadline_ms) for t in times_ms], axis=1)
+
+
+class RateMemory:
+    """What is remembered of the rates of M streams' links in each of R rows."""
+
+    def __init__(self, deadline_rate: FloatArray, rows: int) -> None:
+        """``deadline_rate`` (M,): see :func:`hasten.features.observation.deadline_rates`."""
+        self._deadline_rate = deadline_rate
+        shape = rows, len(deadline_rate)
+        self._average, self._variability = np.full(shape, np.nan), np.zeros(shape)
+
+    def after(
+        self, row: IntArray, stream: IntArray, rate_bits_per_ms: FloatArray
+    ) -> tuple[FloatArray, FloatArray, FloatArray]:
+        """Rates (B,) seen now as shares, their averages and variabilities; rows differ."""
+        at = row, stream
+        share = rate_bits_per_ms / (rate_bits_per_ms + self._deadline_rate[stream])
+        average = self._average[at]
+        average = np.where(np.isnan(average), share, moving_average(average, share))
+        self._average[at] = average
+        self._variability[at] = variability = moving_variability(self._variability[at], share, average)
+        return share, average, variability
 
 
 class _Gaps:

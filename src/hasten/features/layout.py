@@ -3,7 +3,9 @@
 There are two observations. That of values of actions (:mod:`hasten.features.observation`) is ``StateFeature``, then a
 latency and a gain of each option: :class:`ActionLayout`. That of values of afterstates
 (:mod:`hasten.features.afterstates`) is ``ContextFeature``, then a block of columns for each of ``OptionFeature``:
-:class:`AfterstateLayout`. ``docs/observations.md`` lists them.
+:class:`AfterstateLayout`. Where devices choose among several edges, the columns of *the* edge are those of the nearest
+one and others follow, means over all further edges (:mod:`hasten.features.among_edges`): their number is the same for
+any number of edges. ``docs/observations.md`` lists them.
 """
 
 from __future__ import annotations
@@ -81,6 +83,26 @@ class OptionFeature(Feature):
     EDGE_MEAN_WAIT = 5, "mean backlogs of all edge workers"
 
 
+class FurtherContextFeature(Feature):
+    """Columns behind ``ContextFeature`` with several edges, whose own are then of the nearest edge."""
+
+    FURTHER_RATE = 16, "mean of RATE over all further edges"
+    FURTHER_RATE_AVERAGE = 17, "the same of RATE_AVERAGE"
+    FURTHER_LONGEST_EDGE_TIME = 18, "the same of LONGEST_EDGE_TIME"
+    FURTHER_UPLINK_WAIT = 19, "the same of UPLINK_WAIT"
+    FURTHER_EDGE_WAIT = 20, "the same of EDGE_WAIT"
+    ROUND_TRIP = 21, "round trip to the nearest edge"
+    FURTHER_ROUND_TRIP = 22, "mean round trip to all further edges"
+
+
+class FurtherOptionFeature(Feature):
+    """Blocks behind ``OptionFeature`` with several edges, whose own are then of the nearest edge."""
+
+    FURTHER_UPLINK_WAIT = 6, "mean over all further edges of the backlogs of the uplink"
+    FURTHER_EDGE_WAIT = 7, "the same of the edge worker that is free first"
+    FURTHER_EDGE_MEAN_WAIT = 8, "the same of the mean backlogs of all edge workers"
+
+
 STATE_FEATURES = len(StateFeature)
 CONTEXT_FEATURES = len(ContextFeature)
 AFTERSTATE = (
@@ -89,8 +111,14 @@ AFTERSTATE = (
     OptionFeature.EDGE_WAIT,
     OptionFeature.EDGE_MEAN_WAIT,
 )
-"""What an afterstate is: the last blocks of the observation, in their order."""
+"""What an afterstate is: the last blocks of the observation, in their order; with several edges the further ones, too.
+"""
 BACKLOGS = len(AFTERSTATE)
+CONTEXT_AMONG_EDGES, BACKLOGS_AMONG_EDGES = (
+    CONTEXT_FEATURES + len(FurtherContextFeature),
+    BACKLOGS + len(FurtherOptionFeature),
+)
+"""The same with several edges."""
 
 
 class ActionLayout(NamedTuple):
@@ -118,28 +146,41 @@ class AfterstateLayout(NamedTuple):
     """Where things are in an observation of J options, values of afterstates; ``actions`` is J+1."""
 
     actions: int
+    several: bool = False
+    """Whether devices choose among several edges."""
 
     @classmethod
     def of_size(cls, size: int) -> AfterstateLayout:
-        """The layout of observations of length F."""
-        return cls((size - CONTEXT_FEATURES) // len(OptionFeature))
+        """The layout of observations of length F, which modulo 3 is 1 for one edge and 2 for several."""
+        several = size % 3 != 1
+        whole = cls(0, several)
+        return cls((size - whole.size) // whole._blocks, several)
+
+    @property
+    def _blocks(self) -> int:
+        return len(OptionFeature) + (len(FurtherOptionFeature) if self.several else 0)
 
     @property
     def size(self) -> int:
         """Length F of an observation."""
-        return CONTEXT_FEATURES + len(OptionFeature) * self.actions
+        return int(self.context.stop) + self._blocks * self.actions
 
     @property
     def context(self) -> slice:
         """The context features."""
-        return slice(CONTEXT_FEATURES)
+        return slice(CONTEXT_AMONG_EDGES if self.several else CONTEXT_FEATURES)
 
-    def block(self, feature: OptionFeature) -> slice:
-        """The J+1 columns of a feature."""
-        begin = CONTEXT_FEATURES + feature * self.actions
+    @property
+    def backlogs(self) -> int:
+        """Numbers in an afterstate."""
+        return BACKLOGS_AMONG_EDGES if self.several else BACKLOGS
+
+    def block(self, feature: Feature) -> slice:
+        """The J+1 columns of a feature of options."""
+        begin = self.context.stop + feature * self.actions
         return slice(begin, begin + self.actions)
 
     @property
     def afterstates(self) -> slice:
-        """All of ``AFTERSTATE``: (BACKLOGS * (J+1),), one block after another."""
+        """All backlogs left: (backlogs * (J+1),), one block after another."""
         return slice(self.block(AFTERSTATE[0]).start, self.size)

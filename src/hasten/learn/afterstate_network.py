@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hasten.core.errors import InputError
-from hasten.features.layout import CONTEXT_FEATURES
+from hasten.features.layout import AfterstateLayout
 from hasten.learn.layers import through_relu
 from hasten.policies.afterstate_policy import AfterstatePolicy, AfterstateWeights, tensor_shapes
 from hasten.policies.afterstate_values import Layers, action_values, evaluate
@@ -29,23 +29,23 @@ class AfterstateNetwork:
     """Values of afterstates; ``parameters`` and ``gradient`` are flat (P,).
 
     Args:
-        options: number J of options of an observation.
+        layout: of observations, of one edge or several.
         hidden: widths of the context's layer and of the shared one.
         discount: of one decision.
         seed: of the first weights.
     """
 
-    def __init__(self, options: int, hidden: tuple[int, ...], discount: float, seed: int = 0) -> None:
+    def __init__(self, layout: AfterstateLayout, hidden: tuple[int, ...], discount: float, seed: int = 0) -> None:
         if len(hidden) != 2:
             raise InputError("train", "hidden", hidden, "two widths: of the context's layer and of the shared one")
-        self.options, self.hidden, self.discount = options, tuple(hidden), discount
+        self.layout, self.hidden, self.discount = layout, tuple(hidden), discount
         first, shared = hidden
-        shapes = tensor_shapes(hidden)
+        shapes = tensor_shapes(hidden, layout.several)
         self.parameters = np.zeros(sum(int(np.prod(shape)) for shape in shapes.values()), dtype=np.float32)
         self.gradient = np.zeros_like(self.parameters)
         self.weights, self.gradients = _views(self.parameters, shapes), _views(self.gradient, shapes)
         rng = np.random.default_rng(seed)
-        fan_in = {"context_bias": CONTEXT_FEATURES, "bias": first, "head_bias": shared}
+        fan_in = {"context_bias": layout.context.stop, "bias": first, "head_bias": shared}
         for name, weight in self.weights._asdict().items():
             bound = fan_in.get(name, weight.shape[0]) ** -0.5  # as torch.nn.Linear
             weight[:] = rng.uniform(-bound, bound, weight.shape)
@@ -57,7 +57,7 @@ class AfterstateNetwork:
         return action_values(self.weights, observation, self.discount)
 
     def heads(self, context: Float32, left: Float32) -> tuple[Float32, Layers]:
-        """Value and shortfall (B, 2) of afterstates (B, BACKLOGS) in contexts (B, S); layers for :meth:`backward`."""
+        """Value and shortfall (B, 2) of afterstates (B, backlogs) in contexts (B, S); layers for :meth:`backward`."""
         heads, layers = evaluate(self.weights, context, left[:, :, None], keep=True)
         return heads[:, 0], layers
 
@@ -76,7 +76,7 @@ class AfterstateNetwork:
 
     def like(self) -> AfterstateNetwork:
         """A copy with parameters of its own."""
-        copy = AfterstateNetwork(self.options, self.hidden, self.discount)
+        copy = AfterstateNetwork(self.layout, self.hidden, self.discount)
         copy.parameters[:] = self.parameters
         return copy
 
@@ -99,9 +99,13 @@ class AfterstateNetwork:
             InputError: it is of another shape.
         """
         manifest = policy.manifest
-        if (manifest.hidden, manifest.width) != (self.hidden, self.options):
+        if manifest.afterstates.several != self.layout.several:
+            expected = "a policy for several edges" if self.layout.several else "1, as this training has"
+            raise InputError("policy", "edges", manifest.edges, expected)
+        options = self.layout.actions - 1
+        if (manifest.hidden, manifest.width) != (self.hidden, options):
             found = [*manifest.hidden, manifest.width]
-            raise InputError("policy", "layers", found, f"widths {[*self.hidden, self.options]} of layers and options")
+            raise InputError("policy", "layers", found, f"widths {[*self.hidden, options]} of layers and options")
         for name, weight in self.weights._asdict().items():
             weight[:] = getattr(policy, name)
         self.weights.head[:, 0] /= np.float32(self.discount)

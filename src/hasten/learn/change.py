@@ -18,7 +18,10 @@ MOST_LINK_STEPS = 20_000
 
 @dataclass(frozen=True)
 class Change:
-    """How a run differs from the given scenario: the factors and numbers of :class:`Domain`, drawn."""
+    """How a run differs from the given scenario: the factors and numbers of :class:`Domain`, drawn.
+
+    Those of an uplink and an edge are of all of them, where devices choose among several.
+    """
 
     uplink_rate: float = 1.0
     arrival_rate: float = 1.0
@@ -48,10 +51,10 @@ def changed(scenario: Scenario, change: Change, streams: int, tasks_per_stream: 
         if stream["arrivals"]["kind"] == "explicit":
             stream["arrivals"]["times_ms"] = stream["arrivals"]["times_ms"][:tasks_per_stream]
         data["streams"].append(stream)
-    data["uplink"]["rate"] = _varying(
-        _scaled_rate(data["uplink"]["rate"], change.uplink_rate), change, _link_step_ms(scenario, tasks_per_stream)
-    )
-    data["edge"]["slowdown"] *= change.edge_time
+    step_ms = _link_step_ms(scenario, tasks_per_stream)
+    for way in data.get("edges", [data]):
+        way["uplink"]["rate"] = _varying(_scaled_rate(way["uplink"]["rate"], change.uplink_rate), change, step_ms)
+        way["edge"]["slowdown"] *= change.edge_time
     horizon_ms = _horizon_ms(scenario, data["streams"], change.arrival_rate, tasks_per_stream)
     data["tasks_per_stream"], data["horizon_ms"] = (tasks_per_stream if horizon_ms is None else None), horizon_ms
     folder = scenario.folder

@@ -18,6 +18,7 @@ from hasten.core.decision import (
     Clairvoyant,
     Context,
     Decision,
+    EdgeChoosing,
     FloatArray,
     IntArray,
     Scheduler,
@@ -194,7 +195,7 @@ def action_observation(context: Context, table: OptionTable) -> ObservationFunct
     return observe
 
 
-class Acting(Clairvoyant):
+class Acting(Clairvoyant, EdgeChoosing):
     """An actor as a scheduler."""
 
     name = "actor"

@@ -106,6 +106,7 @@ def manifest_of(
         hidden=hidden,
         leads=margins,
         networks=network_options([stream.profile.name for stream in scenario.devices], scenario.options),
+        edges=len(scenario.every_edge),
         order=scenario.uplink.order,
         view=scenario.view.kind,
         gain_terms=scenario.gain.terms(),

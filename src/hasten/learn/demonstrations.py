@@ -131,4 +131,4 @@ def demonstrate(scenario: Scenario, domain: Domain, init: Init, count: int, reco
 def _actor(teacher: str, runs: Runs, rng: np.random.Generator) -> Actor:
     if teacher == "greedy":
         return NoiseInjected(SchedulerExpert(make_scheduler("greedy")), rng)
-    return NoiseInjected(Planner(runs.realizations), rng) if teacher == "dp" else UniformActor(rng)
+    return NoiseInjected(Planner(runs), rng) if teacher == "dp" else UniformActor(rng)

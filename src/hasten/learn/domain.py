@@ -139,8 +139,12 @@ def _drawn(domain: Domain, rng: np.random.Generator, shared: Change) -> Change:
 
 def in_grant_order(runs: Runs) -> Runs:
     """The same runs with uplink and edge serving in order of decisions."""
-    uplink = runs.scenario.uplink.model_copy(update={"order": "grant"})
-    return Runs(runs.scenario.model_copy(update={"uplink": uplink}), runs.realizations)
+    scenario = runs.scenario
+    uplink = scenario.uplink.model_copy(update={"order": "grant"})
+    edges = scenario.edges and tuple(
+        way.model_copy(update={"uplink": way.uplink.model_copy(update={"order": "grant"})}) for way in scenario.edges
+    )
+    return Runs(scenario.model_copy(update={"uplink": uplink, "edges": edges}), runs.realizations)
 
 
 def training_range_of(scenario: Scenario, domain: Domain) -> TrainingRange:
@@ -148,7 +152,7 @@ def training_range_of(scenario: Scenario, domain: Domain) -> TrainingRange:
     options, context = scenario.options, scenario.context(np.zeros(1, dtype=np.int64))
     mbps = np.concatenate([trace.bits_per_ms for trace in scenario.realize(0).rates]) / BITS_PER_MS_PER_MBPS
     device_ms = np.where(np.isfinite(options.device_ms), options.device_ms, 0.0).max(axis=1)
-    varies = scenario.uplink.rate.kind == "constant"
+    varies = any(way.uplink.rate.kind == "constant" for way in scenario.every_edge)
     bursts = all(stream.arrivals.kind == "poisson" for stream in scenario.streams)
     spread = 2.0 * domain.link_variation[1] if varies else 0.0
     burst = domain.burst[1] if bursts else 1.0

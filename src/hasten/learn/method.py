@@ -11,7 +11,7 @@ from hasten.core.decision import Context
 from hasten.core.errors import InputError
 from hasten.core.options import OptionTable
 from hasten.core.scenario import Scenario
-from hasten.features.layout import ActionLayout
+from hasten.features.layout import ActionLayout, AfterstateLayout
 from hasten.learn.afterstate_network import AfterstateNetwork
 from hasten.learn.collect import Actor, Collected, ObservationFunction, Values, action_observation, collect
 from hasten.learn.domain import Domain, Runs, in_grant_order
@@ -121,9 +121,9 @@ class AfterstateValues:
 
     margins = (0.0, 0.01, 0.02, 0.04, 0.06, 0.1, 0.2)
 
-    def __init__(self, options: int, settings: Settings) -> None:
+    def __init__(self, layout: AfterstateLayout, settings: Settings) -> None:
         self._settings = settings
-        network = AfterstateNetwork(options, settings.hidden, settings.discount, settings.seed)
+        network = AfterstateNetwork(layout, settings.hidden, settings.discount, settings.seed)
         self.learner = PairedDqn(network, **_rates(settings))
 
     def observation_function(self, context: Context, table: OptionTable) -> ObservationFunction:
@@ -162,9 +162,17 @@ class AfterstateValues:
         self.learner.network.load(policy)
 
 
-def method_for(options: int, settings: Settings) -> Method:
-    """The method that the settings name, for J options."""
-    return ActionValues(options, settings) if settings.values == "actions" else AfterstateValues(options, settings)
+def method_for(options: int, settings: Settings, several: bool = False) -> Method:
+    """The method that the settings name, for J options, at one edge or several.
+
+    Raises:
+        InputError: values of actions are to be learned where devices choose among several edges.
+    """
+    if settings.values == "backlogs":
+        return AfterstateValues(AfterstateLayout(options + 1, several), settings)
+    if several:
+        raise InputError("train", "values", settings.values, "backlogs: values of actions know no choice among edges")
+    return ActionValues(options, settings)
 
 
 def _rates(settings: Settings) -> dict[str, Any]:

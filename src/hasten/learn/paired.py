@@ -15,8 +15,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from hasten.features.afterstates import gains_of
-from hasten.features.layout import CONTEXT_FEATURES
+from hasten.features.afterstates import context_of, gains_of
 from hasten.learn.afterstate_network import AfterstateNetwork
 from hasten.learn.dqn import FloatArray, Learner, Step
 from hasten.learn.pairs import ALTERNATIVE, CHOSEN, Pairs, afterstates_after
@@ -60,7 +59,7 @@ class PairedDqn(Learner[AfterstateNetwork]):
         seen = batch.next_obs.reshape(2 * size, -1)
         mask = batch.next_mask.reshape(2 * size, -1)
         action = np.where(mask, network.values(seen), np.float32(-np.inf)).argmax(axis=1)
-        heads, _ = self.target.heads(seen[:, :CONTEXT_FEATURES], afterstates_after(seen, action[:, None])[:, 0])
+        heads, _ = self.target.heads(context_of(seen), afterstates_after(seen, action[:, None])[:, 0])
         gain = gains_of(seen)[np.arange(2 * size), action]
         shortfall = np.minimum(np.maximum(heads[:, 1], ZERO), ONE)
         best = gain * (ONE - shortfall) + np.float32(network.discount) * heads[:, 0]
@@ -68,5 +67,5 @@ class PairedDqn(Learner[AfterstateNetwork]):
 
 
 def _flat(context: Float32, afterstate: Float32) -> tuple[Float32, Float32]:
-    """Both options of every pair one after another, (2 B, S) and (2 B, BACKLOGS), as the network takes them."""
+    """Both options of every pair one after another, (2 B, S) and (2 B, backlogs), as the network takes them."""
     return context.reshape(-1, context.shape[2]), afterstate.reshape(-1, afterstate.shape[2])

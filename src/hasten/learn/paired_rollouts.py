@@ -21,10 +21,10 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from hasten.core.decision import Context, Decision, FloatArray, IntArray, View
+from hasten.core.decision import Context, Decision, EdgeChoosing, FloatArray, IntArray, View
 from hasten.core.scenario import Scenario
-from hasten.features.afterstates import AfterstateFeatures, greedy_action
-from hasten.features.layout import BACKLOGS, CONTEXT_FEATURES
+from hasten.features.afterstates import context_of, greedy_action
+from hasten.features.among_edges import afterstate_features
 from hasten.learn.collect import Values, with_dropping
 from hasten.learn.domain import Domain, Runs, draw_runs
 from hasten.learn.pairs import Pairs, afterstates_after, another, shortfall_of
@@ -67,7 +67,7 @@ def span_of(runs: Runs) -> int:
     return SPAN_PER_STREAM * len(runs.scenario.devices)
 
 
-class RolloutRecorder:
+class RolloutRecorder(EdgeChoosing):
     """Decides as a policy does, but at branch points; keeps what was seen and done there and at evaluations.
 
     Row 0 of every ``1 + ROLLOUTS`` rows never branches: the others are its rollouts.
@@ -82,7 +82,7 @@ class RolloutRecorder:
     def reset(self, context: Context) -> None:
         """Choose when each run branches first, and make room."""
         table, column = context.options.undominated()
-        self._features = AfterstateFeatures(context, table)
+        self._features = afterstate_features(context, table)
         self._column = with_dropping(column)
         rows, actions = context.batch, self._column.shape[1]
         self._first = np.repeat(self._rng.integers(2 * self._span, size=rows // (1 + ROLLOUTS)), 1 + ROLLOUTS)
@@ -140,8 +140,8 @@ class RolloutRecorder:
         seen, action = self.seen[both, slot[:, None]], self.action[both, slot[:, None]]
         flat = seen.reshape(-1, seen.shape[2])
         return Pairs(
-            context=seen[:, :, :CONTEXT_FEATURES],
-            afterstate=afterstates_after(flat, action.reshape(-1, 1)).reshape(-1, 2, BACKLOGS),
+            context=context_of(seen),
+            afterstate=afterstates_after(flat, action.reshape(-1, 1)).reshape(-1, 2, self._features.layout.backlogs),
             shortfall=shortfall_of(flat, action.ravel(), gain[both, task[:, None]].ravel()).reshape(-1, 2),
             between=between.astype(np.float32),
             discount=np.full(len(row), discount, dtype=np.float32),

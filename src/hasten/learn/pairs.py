@@ -16,17 +16,26 @@ The other option is any allowed one, half of the time the likelier the larger it
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
-from hasten.core.decision import BoolArray, Clairvoyant, Context, Decision, FloatArray, IntArray, View, useful_limit_ms
+from hasten.core.decision import (
+    BoolArray,
+    Clairvoyant,
+    Context,
+    Decision,
+    EdgeChoosing,
+    FloatArray,
+    IntArray,
+    View,
+)
 from hasten.core.options import DROP, OptionTable
 from hasten.core.rates import RateTrace
-from hasten.core.timing import offload_ends
-from hasten.features.afterstates import AfterstateFeatures, Afterstates, afterstates_of, gains_of
-from hasten.features.layout import CONTEXT_FEATURES
+from hasten.features.afterstates import afterstates_of, context_of, gains_of
+from hasten.features.among_edges import afterstate_features
+from hasten.learn.alternatives import Alternatives
 from hasten.learn.collect import (
     Actor,
     Collected,
@@ -55,9 +64,9 @@ class Pairs(Experience):
     MAY_BE_UNKNOWN = frozenset({"shortfall"})
 
     context: NDArray[np.float32]
-    """(T, 2, CONTEXT_FEATURES)"""
+    """(T, 2, S): context features."""
     afterstate: NDArray[np.float32]
-    """(T, 2, BACKLOGS): the backlogs that the chosen and the alternative option leave."""
+    """(T, 2, backlogs): what the chosen and the alternative option leave."""
     shortfall: NDArray[np.float32]
     """(T, 2): share of its predicted gain that each did not realise; NaN where nobody knows."""
     between: NDArray[np.float32]
@@ -70,16 +79,24 @@ class Pairs(Experience):
     """(T, 2, J+1)"""
 
 
-class PairRecorder(Clairvoyant):
+class PairRecorder(Clairvoyant, EdgeChoosing):
     """An actor as a scheduler that keeps what it saw, did and could have done in up to ``tasks`` decisions a run."""
 
     name = "actor"
 
     def __init__(
-        self, actor: Actor, tasks: int, rng: np.random.Generator, rates: Sequence[Sequence[RateTrace]] = ()
+        self,
+        actor: Actor,
+        tasks: int,
+        rng: np.random.Generator,
+        rates: Sequence[Sequence[RateTrace]] = (),
+        links: IntArray | None = None,
     ) -> None:
-        """``rates`` are those of each row's links; without them transfers are thought to go on at the rate in force."""
-        self._actor, self._tasks, self._rng, self._rates = actor, tasks, rng, rates
+        """``rates`` are those of each row's links; without them transfers are thought to go on at the rate in force.
+
+        ``links`` (E, M) are each stream's to each of several edges.
+        """
+        self._actor, self._tasks, self._rng, self._rates, self._links = actor, tasks, rng, rates, links
         self.clairvoyant = actor.clairvoyant
 
     def reset(self, context: Context) -> None:
@@ -88,14 +105,14 @@ class PairRecorder(Clairvoyant):
 
     def prepare(self, context: Context, table: OptionTable, column: IntArray) -> None:
         """As :meth:`reset`, for the options of ``table``, which are those ``column`` (M, J) of the context's."""
-        self._features = AfterstateFeatures(context, table)
+        self._features = afterstate_features(context, table)
         column = with_dropping(column)
         self._action_of = action_of_option(context, column)
         self._actor.reset(context, column)
         rows, actions = context.batch, column.shape[1]
         shape = rows, self._tasks
         self._done = np.zeros(rows, dtype=np.int64)
-        self._before = _Before(context, table, self._rates)
+        self._before = Alternatives(context, table, self._rates, self._links)
         self.seen = np.zeros((*shape, 2, self._features.layout.size), dtype=np.float32)
         self.mask = np.zeros((*shape, 2, actions), dtype=np.int8)
         self.action = np.full((*shape, 2), UNKNOWN)
@@ -131,7 +148,7 @@ class PairRecorder(Clairvoyant):
         shortfall = np.full(action.shape, np.nan, dtype=np.float32)
         shortfall[:, CHOSEN] = shortfall_of(seen, action[:, CHOSEN], gain[now])
         found = Pairs(
-            context=np.repeat(seen[:, None, :CONTEXT_FEATURES], 2, axis=1),
+            context=np.repeat(context_of(seen)[:, None], 2, axis=1),
             afterstate=afterstates_after(seen, action),
             shortfall=shortfall,
             between=np.zeros(len(now), dtype=np.float32),
@@ -143,7 +160,7 @@ class PairRecorder(Clairvoyant):
 
 
 def afterstates_after(seen: NDArray[np.float32], action: IntArray) -> NDArray[np.float32]:
-    """(B, K, BACKLOGS): the backlogs that actions (B, K) leave, from observations (B, F)."""
+    """(B, K, backlogs): those that actions (B, K) leave, from observations (B, F)."""
     return np.ascontiguousarray(np.take_along_axis(afterstates_of(seen), action[:, None], axis=2).transpose(0, 2, 1))
 
 
@@ -168,7 +185,8 @@ def shortfall_of(seen: NDArray[np.float32], action: IntArray, gain: FloatArray) 
 def collect_pairs(runs: Runs, actor: Actor, rng: np.random.Generator) -> Collected:
     """Let ``actor`` decide all runs."""
     rates = [run.rates for run in runs.realizations]
-    recorder = PairRecorder(actor, max(run.tasks for run in runs.realizations), rng, rates)
+    most = max(run.tasks for run in runs.realizations)
+    recorder = PairRecorder(actor, most, rng, rates, runs.scenario.links)
     results = simulate_realizations(runs.scenario, recorder, runs.realizations)
     episodes = [recorder.episode(row, result.gain) for row, result in enumerate(results)]
     return Collected(
@@ -209,71 +227,5 @@ class _ScriptedActor:
 
 def afterstate_observation(context: Context, table: OptionTable) -> ObservationFunction:
     """Observations as :mod:`hasten.features.afterstates` describes them."""
-    features = AfterstateFeatures(context, table)
+    features = afterstate_features(context, table)
     return lambda view: features.observe(view)[:2]
-
-
-def _sent_on(start_ms: float, payload_bits: float, trace: RateTrace, now_ms: float) -> float:
-    """When a transfer at the rates of a link ends; times from now on."""
-    return trace.transfer_end(now_ms + start_ms, payload_bits) - now_ms
-
-
-class _Before:
-    """What the other option of each row's last decision would have left."""
-
-    def __init__(self, context: Context, table: OptionTable, rates: Sequence[Sequence[RateTrace]]) -> None:
-        rows = context.batch
-        self._context, self._table = context, table
-        self._rates = rates if any(len(trace.from_ms) > 1 for links in rates for trace in links) else ()
-        self._shared, self._limit_ms = context.shared_uplink, useful_limit_ms(context)
-        self._stream = np.full(rows, -1)
-        self._now_ms = np.zeros(rows)
-        self._device_ms, self._uplink_ms = np.zeros(rows), np.zeros(rows)
-        self._edge_ms = np.zeros((rows, context.workers))
-
-    def keep(self, view: View, after: Afterstates, other: IntArray) -> None:
-        """Remember these decisions."""
-        row, at = view.row, np.arange(len(view.row))
-        self._stream[row], self._now_ms[row] = view.stream, view.now_ms
-        self._device_ms[row] = after.device_ms[at, other]
-        self._uplink_ms[row] = after.uplink_ms[at, other]
-        self._edge_ms[row] = after.edge_ms[at, other]
-        if self._rates:
-            self._transfer(view, other)
-
-    def _transfer(self, view: View, other: IntArray) -> None:
-        """Let what was to be sent go at the rates to come, where they vary; what would come too late uses nothing."""
-        rtt_ms, options = self._context.rtt_ms, self._table.exit.shape[1]
-        for i, (row, stream, option) in enumerate(zip(view.row, view.stream, other, strict=True)):
-            trace = self._rates[row][0 if self._shared else stream]
-            bits = self._table.payload_bits[stream, option] if option < options else 0.0
-            if bits == 0 or len(trace.from_ms) == 1:
-                continue
-            now_ms, workers_ms = view.now_ms[i], view.edge_wait_ms[i].copy()
-            waits_ms = self._device_ms[row], view.uplink_wait_ms[i], workers_ms[0]
-            costs = bits, self._table.edge_ms[stream, option], rtt_ms
-            sent_ms, end_ms, answer_ms = offload_ends(*waits_ms, *costs, _sent_on, trace, now_ms)
-            if answer_ms <= self._limit_ms[stream]:
-                workers_ms[0] = end_ms
-                self._uplink_ms[row], self._edge_ms[row] = sent_ms, np.sort(workers_ms)
-            else:
-                self._device_ms[row], self._uplink_ms[row] = view.device_wait_ms[i], view.uplink_wait_ms[i]
-                self._edge_ms[row] = workers_ms
-
-    def otherwise(self, view: View) -> View:
-        """The view had the other option been taken before; the same where nothing was decided yet."""
-        row, at = view.row, np.arange(len(view.row))
-        stream, gap_ms = self._stream[row], view.now_ms - self._now_ms[row]
-        device_ms = np.maximum(self._device_ms[row] - gap_ms, 0.0)
-        uplink_ms = np.maximum(self._uplink_ms[row] - gap_ms, 0.0)
-        edge_ms = np.maximum(self._edge_ms[row] - gap_ms[:, None], 0.0)
-        some, own = stream >= 0, stream == view.stream
-        others_ms = view.others_wait_ms.copy()
-        others_ms[at, stream] = np.where(some, device_ms, others_ms[at, stream])
-        return replace(
-            view,
-            device_wait_ms=np.where(own, device_ms, view.device_wait_ms),
-            uplink_wait_ms=np.where(some & (own | self._shared), uplink_ms, view.uplink_wait_ms),
-            edge_wait_ms=np.where(some[:, None], edge_ms, view.edge_wait_ms),
-            others_wait_ms=others_ms,
-        )

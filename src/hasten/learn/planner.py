@@ -2,6 +2,7 @@
 
 Plans come from the offline solver's label-setting search over windows of known arrivals, as a beam. They are
 made as if in grant order, so in ready order they are good, not best. Of other streams' own uplinks no backlog is seen.
+Where devices choose among several edges, so do plans.
 """
 
 from __future__ import annotations
@@ -10,11 +11,12 @@ import numpy as np
 
 from hasten.core.decision import Context, FloatArray, IntArray, View
 from hasten.core.options import DROP
-from hasten.core.scenario import Realization
 from hasten.learn.collect import Mask, Observation
+from hasten.learn.domain import Runs
 from hasten.learn.interruption import check_interrupt
 from hasten.offline.exact.search import beam_search
-from hasten.offline.instance import Costs, Instance, Rates, costs_of, rates_of, tasks_of
+from hasten.offline.instance import Costs, Instance, Rates, among_edges, costs_of, rates_of, tasks_of
+from hasten.sim.ways import pack_ways
 
 WINDOW = 20
 """Arrivals planned at once."""
@@ -30,20 +32,14 @@ class Planner:
     clairvoyant = True
     teaches = True
 
-    def __init__(self, realizations: tuple[Realization, ...]) -> None:
-        self._realizations = realizations
+    def __init__(self, runs: Runs) -> None:
+        self._scenario, self._realizations = runs.scenario, runs.realizations
 
     def reset(self, context: Context, column: IntArray) -> None:
         """Lay out costs and rates to plan with."""
         table, self._column = context.options.undominated()
-        self._costs: Costs = costs_of(
-            table,
-            context.deadline_ms,
-            context.gain_terms,
-            context.rtt_ms,
-            context.workers,
-            shared_uplink=context.shared_uplink,
-        )
+        one = costs_of(table, context.deadline_ms, context.gain_terms, 0.0, 1, shared_uplink=True)
+        self._costs: Costs = among_edges(one, pack_ways(self._scenario, table.edge))
         self._rates: list[Rates] = [rates_of(run.rates, self._costs) for run in self._realizations]
         self._task = np.zeros(context.batch, dtype=np.int64)
         self._plan = np.full((context.batch, USED), UNPLANNED)
@@ -82,5 +78,7 @@ class Planner:
         device_ms = view.others_wait_ms[i].copy()
         device_ms[view.stream[i]] = view.device_wait_ms[i]
         uplink_ms = np.zeros(self._costs.links)
-        uplink_ms[0 if self._costs.links == 1 else view.stream[i]] = view.uplink_wait_ms[i]
-        return np.asarray(view.now_ms[i] + np.concatenate([device_ms, uplink_ms, view.edge_wait_ms[i]]))
+        for link, edge in zip(self._costs.ways.link[:, view.stream[i]], view.edges, strict=True):
+            uplink_ms[link] = edge.uplink_wait_ms[i]
+        workers_ms = [edge.edge_wait_ms[i] for edge in view.edges]
+        return np.asarray(view.now_ms[i] + np.concatenate([device_ms, uplink_ms, *workers_ms]))

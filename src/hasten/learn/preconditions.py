@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import numpy as np
 
-from hasten.core.decision import Context, FloatArray, View, unloaded_latency, useful_limit_ms
+from hasten.core.decision import Context, EdgeView, FloatArray, View, unloaded_latency, useful_limit_ms
 from hasten.core.errors import InputError
 from hasten.core.gain import task_gain
 from hasten.core.options import OptionTable
-from hasten.core.rates import BITS_PER_MS_PER_MBPS, ConstantRate, GaussMarkovRate
+from hasten.core.rates import BITS_PER_MS_PER_MBPS, ConstantRate, GaussMarkovRate, Rate
 from hasten.core.scenario import Scenario
 from hasten.learn.change import Change, changed
 from hasten.learn.domain import Domain
@@ -23,10 +23,8 @@ def check_trainable(scenario: Scenario, domain: Domain) -> None:
     """Refuse scenarios in which there is nothing to learn, wherever in the domain.
 
     Raises:
-        InputError: several edges; no task arrives; or none could be on time, or gain anything, even alone on idle
-            machines.
+        InputError: no task arrives; or none could be on time, or gain anything, even alone on idle machines.
     """
-    scenario.need_one_edge("training")
     _check_tasks(scenario)
     best = changed(
         scenario,
@@ -54,8 +52,12 @@ def _check_tasks(scenario: Scenario) -> None:
 
 
 def _highest_mbps(scenario: Scenario, domain: Domain) -> float:
-    """What the uplink may reach where its rate is drawn; 0 for recordings, of which the realization has it all."""
-    match scenario.uplink.rate:
+    """What an uplink may reach where its rate is drawn; 0 for recordings, of which the realization has it all."""
+    return max(_highest_of(way.uplink.rate, domain) for way in scenario.every_edge)
+
+
+def _highest_of(rate: Rate, domain: Domain) -> float:
+    match rate:
         case ConstantRate(mbps=mbps):
             return mbps * (1.0 + DEVIATIONS * domain.link_variation[1])
         case GaussMarkovRate(mean_mbps=mean, sigma_mbps=sigma):
@@ -68,7 +70,7 @@ def _check_gain(scenario: Scenario, best: Scenario, bits_per_ms: float) -> None:
     """At least one option of one stream must be worth more than dropping the task in the ``best`` case."""
     context = best.context(np.zeros(1, dtype=np.int64))
     table, _ = context.options.undominated()
-    latency_ms = unloaded_latency(context, _idle(context, bits_per_ms), table)
+    latency_ms = unloaded_latency(context, _idle(best, context, bits_per_ms), table)
     dropping = context.gain_terms.late_gain
     if (_gain(context, table, latency_ms) > dropping).any():
         return
@@ -89,10 +91,11 @@ def _gain(context: Context, table: OptionTable, latency_ms: FloatArray) -> Float
     return np.where(there, gain, -np.inf)
 
 
-def _idle(context: Context, bits_per_ms: float) -> View:
+def _idle(scenario: Scenario, context: Context, bits_per_ms: float) -> View:
     """One decision of each stream, with every resource free."""
     streams = len(context.deadline_ms)
-    nothing = np.zeros(streams)
+    nothing, rate = np.zeros(streams), np.full(streams, bits_per_ms)
+    further = scenario.every_edge[1:]
     return View(
         row=np.zeros(streams, dtype=np.int64),
         now_ms=nothing,
@@ -100,6 +103,7 @@ def _idle(context: Context, bits_per_ms: float) -> View:
         device_wait_ms=nothing,
         uplink_wait_ms=nothing,
         edge_wait_ms=np.zeros((streams, context.workers)),
-        rate_bits_per_ms=np.full(streams, bits_per_ms),
+        rate_bits_per_ms=rate,
         others_wait_ms=np.zeros((streams, streams)),
+        further_edges=tuple(EdgeView(nothing, nothing[:, None], rate, way.uplink.rtt_ms) for way in further),
     )

@@ -64,7 +64,7 @@ class Trainer:
         self._scenario, self._domain, self._settings, self._logs = scenario, domain, settings, logs
         table, _ = scenario.options.undominated()
         width = table.exit.shape[1]
-        self._method = method_for(width, settings)
+        self._method = method_for(width, settings, several=len(scenario.every_edge) > 1)
         self._dqn = self._method.learner
         if start is not None:
             finite_tensors(start, "policy")

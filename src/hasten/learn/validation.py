@@ -121,7 +121,7 @@ class _Mark:
     def __init__(self, batches: Sequence[Runs]) -> None:
         self._batches = batches
         self.greedy = self.play(Greedy)
-        plans = (Acting(Planner(batch.realizations), action_observation) for batch in batches)
+        plans = (Acting(Planner(batch), action_observation) for batch in batches)
         self.planned = self._played(plans).gain
         self._by_load = by_load(self.greedy.gain)
         self._by_batch = np.array_split(np.arange(len(self.greedy.gain)), len(batches))

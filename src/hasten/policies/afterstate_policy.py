@@ -14,8 +14,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hasten.core.decision import FloatArray, View
+from hasten.features.afterstates import add_margin, afterstates_of, context_of, gains_of
 from hasten.features.afterstates_single import SingleAfterstates
-from hasten.features.layout import BACKLOGS, CONTEXT_FEATURES
+from hasten.features.among_edges import AmongEdges
+from hasten.features.layout import BACKLOGS, AfterstateLayout
 
 if TYPE_CHECKING:
     from hasten.policies.manifest import PolicyManifest
@@ -33,7 +35,7 @@ class AfterstateWeights(NamedTuple):
     """(H1, H2): the shared layer's bias, by the context's layer."""
     bias: Float32
     left: Float32
-    """(BACKLOGS, H2): of an afterstate."""
+    """(BACKLOGS, H2): of an afterstate; more backlogs where devices choose among several edges."""
     head: Float32
     """(H2, 2): cost to later tasks, and realised-gain shortfall."""
     head_bias: Float32
@@ -119,15 +121,41 @@ class SingleAfterstateValues:
         return int(stream.order[result.argmax()])
 
 
-def tensor_shapes(hidden: tuple[int, ...]) -> dict[str, tuple[int, ...]]:
-    """The tensors of such a policy with layers of these widths."""
+class SingleValuesAmongEdges:
+    """The values of one decision among several edges, in numpy and from the very observation of a batch."""
+
+    def __init__(self, policy: AfterstatePolicy, features: AmongEdges, margin: FloatArray) -> None:
+        """``margin`` (M,) is each stream's improvement margin over Greedy."""
+        self._policy, self._features, self._margin = policy, features, margin
+
+    def observe(self, view: View) -> None:
+        """Observe."""
+        self._seen, self._mask, _ = self._features.observe(view)
+        self._stream = view.stream
+
+    def best(self) -> int:
+        """The action of largest value among those that are of use."""
+        policy, seen = self._policy, self._seen
+        first = np.maximum(context_of(seen) @ policy.context + policy.context_bias, np.float32(0.0))
+        bias = first @ policy.bias_of + policy.bias
+        shared = np.maximum(afterstates_of(seen)[0].T @ policy.left + bias, np.float32(0.0))
+        heads = shared @ policy.head + policy.head_bias
+        kept = np.float32(1.0) - np.clip(heads[:, 1], np.float32(0.0), np.float32(1.0))
+        values = (gains_of(seen)[0] * kept + heads[:, 0])[None]
+        add_margin(values, seen, self._margin[self._stream])
+        return int(np.where(self._mask, values, -np.inf).argmax())
+
+
+def tensor_shapes(hidden: tuple[int, ...], several: bool = False) -> dict[str, tuple[int, ...]]:
+    """The tensors of such a policy with layers of these widths, for one edge or several."""
     first, shared = hidden
+    layout = AfterstateLayout(0, several)
     return {
-        "context": (CONTEXT_FEATURES, first),
+        "context": (layout.context.stop, first),
         "context_bias": (first,),
         "bias_of": (first, shared),
         "bias": (shared,),
-        "left": (BACKLOGS, shared),
+        "left": (layout.backlogs, shared),
         "head": (shared, 2),
         "head_bias": (2,),
     }

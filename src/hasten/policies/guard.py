@@ -84,8 +84,7 @@ class Guard:
         at = view.row, view.stream
         gap_ms = self._gap_ms[at] + GAP_WEIGHT * (view.now_ms - self._arrival_ms[at] - self._gap_ms[at])
         self._gap_ms[at], self._arrival_ms[at] = gap_ms, view.now_ms
-        rate = view.rate_bits_per_ms
-        wait_ms = np.maximum(np.maximum(view.device_wait_ms, view.uplink_wait_ms), view.edge_wait_ms[:, 0])
+        rate, wait_ms = _rate_and_wait(view)
         beyond = np.stack(
             [
                 (rate < self._lowest) | (rate > self._highest),
@@ -105,6 +104,8 @@ class Guard:
 
     def out_of_range_single(self, view: View) -> bool:
         """The same for the one decision of a view, in a run of one row."""
+        if view.further_edges:
+            return bool(self.out_of_range(view)[0])
         one = self._single[view.stream.item()]
         now_ms, rate = view.now_ms.item(), view.rate_bits_per_ms.item()
         one.gap_ms += GAP_WEIGHT * (now_ms - one.arrival_ms - one.gap_ms)
@@ -132,6 +133,18 @@ class Guard:
         elif one.fixed >= 0:
             self.counts[one.fixed, 0] += 1
         return one.left or one.fixed >= 0
+
+
+def _rate_and_wait(view: View) -> tuple[FloatArray, FloatArray]:
+    """(B,) each: the rate of the link, and the longest backlog; of several edges the best rate and the least backlog.
+
+    A link that fades while that to another edge grows is no other world.
+    """
+    rate, wait_ms = view.rate_bits_per_ms, np.maximum(view.uplink_wait_ms, view.edge_wait_ms[:, 0])
+    for edge in view.further_edges:
+        rate = np.maximum(rate, edge.rate_bits_per_ms)
+        wait_ms = np.minimum(wait_ms, np.maximum(edge.uplink_wait_ms, edge.edge_wait_ms[:, 0]))
+    return rate, np.maximum(view.device_wait_ms, wait_ms)
 
 
 class _StreamState:

@@ -15,6 +15,7 @@ from hasten.core.decision import Context, FloatArray
 from hasten.core.files import Record
 from hasten.core.gain import GainTerms
 from hasten.core.options import OptionTable
+from hasten.core.scenario_parts import MAX_EDGES
 from hasten.features.layout import ActionLayout, AfterstateLayout
 from hasten.features.observation import FEATURE_VERSION
 
@@ -96,6 +97,20 @@ class NetworkOptions(Record):
         Field(min_length=1, max_length=MAX_OPTIONS),
     ]
     """(exit, partition) pairs."""
+    edge: Annotated[tuple[Annotated[int, Field(ge=0, lt=MAX_EDGES)], ...], Field(max_length=MAX_OPTIONS)] = ()
+    """(J,): the edge of each option; empty for policies for one edge."""
+
+    @model_validator(mode="after")
+    def _edge_of_each(self) -> NetworkOptions:
+        if self.edge and len(self.edge) != len(self.options):
+            raise ValueError(f"edge of {len(self.options)} options, not {len(self.edge)}")
+        return self
+
+    @property
+    def triples(self) -> tuple[tuple[int, int, int], ...]:
+        """(exit, partition, edge) of each option."""
+        edge = self.edge or (0,) * len(self.options)
+        return tuple((*pair, at) for pair, at in zip(self.options, edge, strict=True))
 
 
 class PolicyManifest(Record):
@@ -116,6 +131,8 @@ class PolicyManifest(Record):
     """The order of service that it was trained for and sees backlogs for; None for that of the run at hand."""
     view: Literal["fresh", "device"] | None = None
     """The kind of view that it was trained with; older files, which do not say, were trained with fresh ones."""
+    edges: Annotated[int, Field(ge=1, le=MAX_EDGES)] = 1
+    """How many edges it chooses among."""
     gain_terms: GainTerms
     """The gain it maximises: see :func:`hasten.core.gain.task_gain`."""
     training_range: TrainingRange = Field(alias="envelope")
@@ -124,9 +141,14 @@ class PolicyManifest(Record):
     """How it was trained, in words and numbers."""
 
     @model_validator(mode="after")
-    def _two_layers(self) -> PolicyManifest:
+    def _consistent(self) -> PolicyManifest:
         if self.values == "backlogs" and len(self.hidden) != 2:
             raise ValueError(f"hidden as two widths for values of backlogs, not {self.hidden}")
+        if self.values == "actions" and self.edges > 1:
+            raise ValueError("edges 1 for values of actions")
+        most = max((edge for network in self.networks for edge in network.edge), default=0)
+        if most >= self.edges:
+            raise ValueError(f"edges beyond {most}, that of an option, not {self.edges}")
         return self
 
     def margin(self, context: Context) -> FloatArray:
@@ -145,10 +167,15 @@ class PolicyManifest(Record):
         return max(len(network.options) for network in self.networks)
 
     @property
+    def afterstates(self) -> AfterstateLayout:
+        """Where things are in an observation, for values of backlogs."""
+        return AfterstateLayout(self.width + 1, self.edges > 1)
+
+    @property
     def features(self) -> int:
         """Length of an observation."""
         if self.values == "backlogs":
-            return AfterstateLayout(self.width + 1).size
+            return self.afterstates.size
         return ActionLayout(self.width).size
 
 
@@ -178,5 +205,6 @@ def network_options(profiles: Sequence[str], table: OptionTable) -> tuple[Networ
     for m, profile in enumerate(profiles):
         n = int(kept.count[m])
         pairs = tuple(zip(kept.exit[m, :n].tolist(), kept.partition[m, :n].tolist(), strict=True))
-        found[NetworkOptions(profile=profile, fingerprint=fingerprint(table, m), options=pairs)] = None
+        edge = tuple(kept.edge[m, :n].tolist()) if table.edge.any() else ()
+        found[NetworkOptions(profile=profile, fingerprint=fingerprint(table, m), options=pairs, edge=edge)] = None
     return tuple(found)

@@ -83,7 +83,8 @@ def save_policy(path: str | Path, policy: AnyPolicy) -> None:
         InputError: it cannot be written, or its weights are not finite.
     """
     tensors, manifest = finite_tensors(policy, path), policy.manifest
-    graph = afterstate_graph(manifest.width) if manifest.values == "backlogs" else action_graph(len(manifest.hidden))
+    backlogs = manifest.values == "backlogs"
+    graph = afterstate_graph(manifest.afterstates) if backlogs else action_graph(len(manifest.hidden))
     text = manifest.model_dump_json(by_alias=True)
     write_bytes(path, write_model(graph, tensors, manifest.features, manifest.width + 1, text, manifest.hasten))
 
@@ -146,7 +147,7 @@ def _layer_names(manifest: PolicyManifest) -> list[str]:
 def _shapes(manifest: PolicyManifest) -> dict[str, tuple[int, ...]]:
     """The tensors of a policy's file."""
     if manifest.values == "backlogs":
-        return tensor_shapes(manifest.hidden)
+        return tensor_shapes(manifest.hidden, manifest.edges > 1)
     widths = [manifest.features, *manifest.hidden]
     into = [*widths[:-1], widths[-1], widths[-1]]
     out = [*manifest.hidden, 1, manifest.width + 1]
@@ -158,7 +159,7 @@ def _shapes(manifest: PolicyManifest) -> dict[str, tuple[int, ...]]:
 
 def _named(policy: AnyPolicy) -> Tensors:
     if isinstance(policy, AfterstatePolicy):
-        return {name: getattr(policy, name) for name in tensor_shapes(policy.manifest.hidden)}
+        return {name: getattr(policy, name) for name in _shapes(policy.manifest)}
     layers = zip(_layer_names(policy.manifest), (*policy.trunk, policy.value, policy.advantage), strict=True)
     tensors: Tensors = {}
     for name, (weight, bias) in layers:

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hasten.core.protobuf import BYTES, VARINT, Malformed, bytes_field, fields, number_field, varint
-from hasten.features.layout import BACKLOGS, AfterstateLayout, OptionFeature
+from hasten.features.layout import AfterstateLayout, OptionFeature
 
 Tensors = dict[str, NDArray[np.float32]]
 MANIFEST_KEY = "hasten.policy"
@@ -42,9 +42,8 @@ def action_graph(trunk_layers: int) -> list[bytes]:
     ]
 
 
-def afterstate_graph(options: int) -> list[bytes]:
-    """The nodes of a network that values the backlogs left after each of J options or dropping."""
-    layout = AfterstateLayout(options + 1)
+def afterstate_graph(layout: AfterstateLayout) -> list[bytes]:
+    """The nodes of a network that values the backlogs left after each option or dropping, as observed."""
     context, gains, afterstates = layout.context, layout.block(OptionFeature.GAIN), layout.afterstates
     return [
         *_slice("observation", "seen", 1, 0, context.stop),
@@ -55,7 +54,7 @@ def afterstate_graph(options: int) -> list[bytes]:
         _node("Unsqueeze", ["unit_bias", "unit_axis"], "unit_bias_of_all"),
         *_slice("observation", "gain", 1, gains.start, gains.stop),
         *_slice("observation", "backlogs_by_kind", 1, afterstates.start, afterstates.stop),
-        _constant("by_kind", 0, BACKLOGS, layout.actions),
+        _constant("by_kind", 0, layout.backlogs, layout.actions),
         _node("Reshape", ["backlogs_by_kind", "by_kind"], "backlogs_of_kinds"),
         _node("Transpose", ["backlogs_of_kinds"], "backlogs", _ints("perm", 0, 2, 1)),
         _node("MatMul", ["backlogs", "left"], "from_backlogs"),

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from hasten.core.decision import EdgeChoosing
+from hasten.core.decision import can_choose_edge
 from hasten.core.errors import InputError
 from hasten.core.scenario import Scenario
 from hasten.runtime.device.settings import AgentSettings
@@ -35,7 +35,7 @@ def stream_settings(scenario: Scenario, seed: int, m: int) -> AgentSettings:
 def check_schedulers(scenario: Scenario, names: Sequence[str]) -> None:
     """Refuse with an :class:`InputError` unknown schedulers, and those that cannot choose among several edges."""
     for name in names:
-        if not isinstance(make_scheduler(name), EdgeChoosing):
+        if not can_choose_edge(make_scheduler(name)):
             scenario.need_one_edge(f"scheduler {name}")
 
 

@@ -16,25 +16,27 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from hasten.core.decision import Context, Decision, IntArray, Noting, View
+from hasten.core.decision import Context, Decision, EdgeChoosing, IntArray, Noting, View
 from hasten.core.errors import InputError
 from hasten.core.options import DROP, OptionTable
-from hasten.features.afterstates import AfterstateFeatures, add_margin
+from hasten.features.afterstates import add_margin
 from hasten.features.afterstates_single import SingleAfterstates
+from hasten.features.among_edges import AmongEdges, afterstate_features
 from hasten.features.observation_single import SingleFeatures
-from hasten.policies.afterstate_policy import AfterstatePolicy, SingleAfterstateValues
+from hasten.policies.afterstate_policy import AfterstatePolicy, SingleAfterstateValues, SingleValuesAmongEdges
 from hasten.policies.guard import REASONS, Guard
 from hasten.policies.manifest import NetworkOptions, fingerprint
 from hasten.policies.policy import AnyPolicy, Float32, Layer, Policy, load_policy, save_policy
 from hasten.schedulers.greedy import Greedy
 
 
-class Learned(Noting):
-    """Decides by a policy; ``where`` names it in errors."""
+class Learned(Noting, EdgeChoosing):
+    """Decides by a policy, among as many edges as it was trained for; ``where`` names it in errors."""
 
     def __init__(self, policy: AnyPolicy, name: str = "policy", where: str | Path = "policy") -> None:
         self.name = name
         self.policy = policy
+        self.chooses_edge = policy.manifest.edges > 1
         self._where = where
         self._greedy = Greedy()
 
@@ -46,9 +48,12 @@ class Learned(Noting):
         """Find the policy's options among the context's.
 
         Raises:
-            InputError: the policy is for another network, or for another gain.
+            InputError: the policy is for another network, another number of edges, or for another gain.
         """
         manifest = self.policy.manifest
+        edges = int(context.options.edge.max()) + 1
+        if edges != manifest.edges:
+            raise InputError(self._where, "edges", manifest.edges, f"{edges}, as many as this run has to choose among")
         if context.gain_terms != manifest.gain_terms:
             raise InputError(
                 self._where, "gain_terms", tuple(manifest.gain_terms), f"{tuple(context.gain_terms)}, this run's gain"
@@ -87,6 +92,8 @@ class Learned(Noting):
 
     def _lean(self, context: Context, table: OptionTable) -> _LeanPolicy:
         """The policy for one decision at a time."""
+        if isinstance(self.policy, AfterstatePolicy) and self.policy.manifest.edges > 1:
+            return SingleValuesAmongEdges(self.policy, AmongEdges(context, table), self._margin)
         if isinstance(self.policy, AfterstatePolicy):
             return SingleAfterstateValues(self.policy, SingleAfterstates(context, table), self._margin)
         return _SingleAdvantages(self.policy, SingleFeatures(context, table))
@@ -101,7 +108,7 @@ class Learned(Noting):
         """The policy's options of each stream, and their columns in ``table``."""
         undominated, _ = table.undominated()
         kept = [
-            [table.index(m, *pair) for pair in self._network(table, undominated, m).options]
+            [table.index(m, *option) for option in self._network(table, undominated, m).triples]
             for m in range(table.streams)
         ]
         return _padded(*table.columns(kept), self.policy.manifest.width)
@@ -117,9 +124,9 @@ class Learned(Noting):
                 self._where, "networks", known, f"the network of stream {stream} ({mark}), as this run has"
             )
         n = int(undominated.count[stream])
-        pairs = zip(undominated.exit[stream, :n].tolist(), undominated.partition[stream, :n].tolist(), strict=True)
-        wanted = tuple(pairs)
-        return next((network for network in same if network.options == wanted), same[0])
+        columns = (undominated.exit, undominated.partition, undominated.edge)
+        wanted = tuple(zip(*(column[stream, :n].tolist() for column in columns), strict=True))
+        return next((network for network in same if network.triples == wanted), same[0])
 
 
 class _LeanPolicy(Protocol):
@@ -136,7 +143,7 @@ def _observe_as(
     policy: AnyPolicy, context: Context, table: OptionTable
 ) -> Callable[[View], tuple[Float32, NDArray[np.int8]]]:
     if isinstance(policy, AfterstatePolicy):
-        backlogs = AfterstateFeatures(context, table)
+        backlogs = afterstate_features(context, table)
         return lambda view: backlogs.observe(view)[:2]
     from hasten.features.observation_batch import Features  # a device, which has no numba, sees one at a time
 

@@ -15,7 +15,7 @@ import numpy as np
 
 from hasten.core.calibration import prior_shares
 from hasten.core.compiled import direct
-from hasten.core.decision import Context, EdgeChoosing, Noting, Observer, Outcomes, Scheduler, is_clairvoyant
+from hasten.core.decision import Context, Noting, Observer, Outcomes, Scheduler, can_choose_edge, is_clairvoyant
 from hasten.core.errors import HastenError
 from hasten.core.expected_gain import ExpectedGain
 from hasten.core.options import DROP
@@ -63,7 +63,7 @@ def simulate_realizations(
     check_scenario(scenario, "simulate")
     if not realizations:
         return []
-    if not isinstance(scheduler, EdgeChoosing):
+    if not can_choose_edge(scheduler):
         scenario.need_one_edge(f"scheduler {scheduler.name}")
     batch = _Batch(scenario, realizations, is_clairvoyant(scheduler))
     seeds = np.array([realization.seed for realization in realizations], dtype=np.int64)

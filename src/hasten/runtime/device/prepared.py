@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from hasten.core.arrivals import Arrivals
-from hasten.core.decision import EdgeChoosing, Scheduler
+from hasten.core.decision import Scheduler, can_choose_edge
 from hasten.core.errors import InputError
 from hasten.core.profile import Profile, read_profile
 from hasten.runtime.device.address import parse_addresses
@@ -171,7 +171,7 @@ class PreparedDevice:
 
     @property
     def _chooses(self) -> bool:
-        return isinstance(self._scheduler, EdgeChoosing)
+        return can_choose_edge(self._scheduler)
 
     def _connects(self) -> list[Connect]:
         """Of each edge that tasks may be sent to; a scheduler that knows one is given them as if they were one."""
