@@ -6,11 +6,12 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from random_policies import among_edges
 
 from hasten.api import simulate, simulate_batch
 from hasten.core.calibration import LOCAL, NODES
 from hasten.core.compiled import KernelCache
-from hasten.core.decision import Context, View
+from hasten.core.decision import Context, EdgeView, View
 from hasten.core.errors import InputError
 from hasten.core.options import DROP, StreamCosts, option_table
 from hasten.core.profile import Profile
@@ -152,3 +153,47 @@ def test_what_has_to_be_compiled_is_compiled_before_the_first_decision(
     scheduler = make_scheduler("rolling-horizon")
     scheduler.reset(busy.context(np.zeros(1, dtype=np.int64)))
     scheduler.decide(replace(view(streams=2), edge_wait_ms=np.zeros((1, 2))))
+
+
+@pytest.mark.parametrize("order", ["grant", "ready"])
+def test_plans_among_several_edges_decide_in_a_batch_as_alone_and_use_them_all(order: str) -> None:
+    busy = among_edges(3, count=2, tasks=40, order=order)
+    for result in simulate_batch(busy, make_scheduler("rolling-horizon"), [3, 4]):
+        alone = simulate(busy, make_scheduler("rolling-horizon"), result.seed)
+        np.testing.assert_array_equal(alone.decisions, result.decisions)
+        np.testing.assert_array_equal(alone.edge, result.edge)
+        assert set(alone.edge) == {0, 1, 2}
+        assert alone.mean_gain > 0.95 * simulate(busy, make_scheduler("greedy"), result.seed).mean_gain
+
+
+def test_a_second_edge_that_cannot_be_reached_changes_no_plan() -> None:
+    one = among_edges(1, count=2, tasks=40)
+    data = one.model_dump(by_alias=True)
+    dead = data["edges"][0] | {"name": "dead"}
+    dead = dead | {"uplink": dead["uplink"] | {"rate": {"kind": "constant", "mbps": 0.0}}}
+    both = scenario_from(data | {"edges": [*data["edges"], dead]})
+    alone, result = (simulate(which, make_scheduler("rolling-horizon:3"), 1) for which in (one, both))
+    np.testing.assert_array_equal(alone.decisions, result.decisions)
+    assert not result.edge.any()
+
+
+def test_the_free_edge_is_planned_with_and_the_busy_one_left() -> None:
+    """Two edges alike but for their backlogs: whichever is busy, the task goes to the other one."""
+    told = among_edges(2, count=1, tasks=5).context(np.zeros(1, dtype=np.int64))
+    scheduler = make_scheduler("rolling-horizon:2")
+    for busy in (0, 1):
+        scheduler.reset(told)
+        waits = np.where(np.arange(2) == busy, 70.0, 0.0)
+        seen = View(
+            row=np.zeros(1, dtype=np.int64),
+            now_ms=np.zeros(1),
+            stream=np.zeros(1, dtype=np.int64),
+            device_wait_ms=np.zeros(1),
+            uplink_wait_ms=waits[:1],
+            edge_wait_ms=np.zeros((1, 1)),
+            rate_bits_per_ms=np.full(1, 2e4),
+            others_wait_ms=np.zeros((1, 1)),
+            further_edges=(EdgeView(waits[1:], np.zeros((1, 2)), np.full(1, 2e4), 3.0),),
+        )
+        chosen = scheduler.decide(seen).option[0]
+        assert told.options.payload_bits[0, chosen] > 0 and told.options.edge[0, chosen] == 1 - busy

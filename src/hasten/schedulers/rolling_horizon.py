@@ -3,7 +3,8 @@
 Model-predictive control without learning. Each stream is forecast as periodic from a moving average of its gaps; the
 link's rate is taken to stay as it is. The plan comes from the offline solver's label-setting kernel, started from
 the visible backlogs. Where other devices' backlogs are not visible, or every stream has an uplink of its own, only
-the deciding stream is planned and the others show through the edge's backlog. Tasks are planned in grant order. Where
+the deciding stream is planned and the others show through the edge's backlog. Among several edges that is told by
+the first one's uplink. Tasks are planned in grant order. Where
 predictions are not exact, a plan weighs what the deciding stream's options bring by the share of such promises kept.
 """
 
@@ -14,16 +15,34 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from hasten.core.calibration import expected_share
+from hasten.core.calibration import expected_share, kinds
 from hasten.core.compiled import allocating
-from hasten.core.decision import DEAD_LINK_BITS_PER_MS, Context, Decision, View, predicted_latency, useful_limit_ms
+from hasten.core.decision import (
+    DEAD_LINK_BITS_PER_MS,
+    Context,
+    Decision,
+    EdgeChoosing,
+    View,
+    predicted_latency,
+    useful_limit_ms,
+)
 from hasten.core.errors import InputError
 from hasten.core.expected_gain import expected_gain
 from hasten.core.options import OptionTable
 from hasten.offline.exact.advance import TIE_PRICE_PER_MS, SearchProgress, advance
 from hasten.offline.exact.labels import Frontier, clip, upcoming_from
 from hasten.offline.exact.record import DecisionRecord, traced
-from hasten.offline.instance import Costs, Instance, KnownTasks, Rates, alone_gains, costs_of, following_tasks
+from hasten.offline.instance import (
+    Costs,
+    Instance,
+    KnownTasks,
+    Rates,
+    alone_gains,
+    among_edges,
+    costs_of,
+    following_tasks,
+)
+from hasten.sim.ways import Ways, ways_of
 
 FloatArray = NDArray[np.float64]
 IntArray = NDArray[np.int64]
@@ -36,7 +55,7 @@ NEW_GAP_WEIGHT = 0.2
 """Weight of the newest gap in a stream's moving average."""
 
 
-class RollingHorizon:
+class RollingHorizon(EdgeChoosing):
     """Plans the task at hand together with the next ``horizon`` predicted arrivals (``rolling-horizon:8``)."""
 
     name = "rolling-horizon"
@@ -49,7 +68,7 @@ class RollingHorizon:
     def reset(self, context: Context) -> None:
         """Lay out the costs to plan with, and start every forecast from the nominal arrival rate."""
         table, self._column = context.options.undominated()
-        self._context, self._table = context, table
+        self._context, self._table, self._kind = context, table, kinds(table)
         self._joint = context.shared_uplink and table.streams == context.streams
         rows = [np.arange(table.streams)] if self._joint else [np.array([m]) for m in range(table.streams)]
         self._costs = [
@@ -66,11 +85,9 @@ class RollingHorizon:
         self._gap_ms = np.tile(1000.0 / np.maximum(context.rate_hz, 1e-9), (context.batch, 1))
         self._last_ms = np.full((context.batch, table.streams), np.nan)
         of_streams = np.zeros((0, len(rows[0])))
-        waits_ms = np.zeros((0, len(rows[0]) + 1 + context.workers))
-        nothing = np.zeros(0)
         stream = np.zeros(0, dtype=np.int64)
         _first_decisions(
-            self._costs[0], stream, waits_ms, nothing, of_streams, of_streams, self._horizon, np.zeros((0, 0))
+            self._costs[0], stream, of_streams, of_streams, of_streams, of_streams, self._horizon, of_streams
         )  # compiles now
 
     def decide(self, view: View) -> Decision:
@@ -103,18 +120,29 @@ class RollingHorizon:
         else:
             stream, device_ms = np.zeros(len(here), dtype=np.int64), view.device_wait_ms[here][:, None]
             gap_ms, last_ms = self._gap_ms[row, group][:, None], self._last_ms[row, group][:, None]
-        waits_ms = np.concatenate([device_ms, view.uplink_wait_ms[here][:, None], view.edge_wait_ms[here]], axis=1)
+        uplinks_ms = [edge.uplink_wait_ms[here][:, None] for edge in view.edges]
+        workers_ms = [edge.edge_wait_ms[here] for edge in view.edges]
+        rates = np.stack([edge.rate_bits_per_ms[here] for edge in view.edges], axis=1)
+        costs = self._costs[group]
         planned: IntArray = _first_decisions(
-            self._costs[group],
+            among_edges(costs, self._ways(view, group)) if view.further_edges else costs,
             stream,
-            np.ascontiguousarray(waits_ms, dtype=np.float64),
-            np.maximum(view.rate_bits_per_ms[here], DEAD_LINK_BITS_PER_MS),
+            np.ascontiguousarray(np.concatenate([device_ms, *uplinks_ms, *workers_ms], axis=1)),
+            np.ascontiguousarray(np.maximum(rates, DEAD_LINK_BITS_PER_MS)),
             np.ascontiguousarray(view.now_ms[here][:, None] - last_ms),
             np.ascontiguousarray(gap_ms),
             self._horizon,
             self._expected_worth(view.of(here)),
         )
         return planned
+
+    def _ways(self, view: View, group: int) -> Ways:
+        """The ways to several edges, each with one link for all streams planned together."""
+        streams = self._costs[group].streams
+        link = np.tile(np.arange(len(view.edges))[:, None], (1, streams))
+        rtt_ms = [self._context.rtt_ms, *(edge.rtt_ms for edge in view.further_edges)]
+        edge = self._table.edge if self._joint else self._table.edge[group : group + 1]
+        return ways_of(edge, link, rtt_ms, [seen.edge_wait_ms.shape[1] for seen in view.edges])
 
     def _expected_worth(self, view: View) -> FloatArray:
         """(B, J): the options' worth by promises kept; no rows where they are taken at their word."""
@@ -125,7 +153,7 @@ class RollingHorizon:
         slack = (useful_limit_ms(self._context)[stream][:, None] - latency_ms) / self._context.deadline_ms[stream][
             :, None
         ]
-        share = np.where(slack >= 0.0, expected_share(view, slack, self._table.payload_bits[stream] > 0), 1.0)
+        share = np.where(slack >= 0.0, expected_share(view, slack, self._kind[stream]), 1.0)
         return np.ascontiguousarray(expected_gain(self._table.worth[stream], late_gain, share))
 
 
@@ -149,10 +177,10 @@ def _first_decisions(
     """Plan each of B decisions by itself.
 
     Args:
-        costs: of the streams planned for, on one uplink.
+        costs: of the streams planned for, on one uplink to each edge.
         stream: (B,), of the task at hand.
-        waits_ms: (B, M + 1 + W), backlogs of devices, uplink and workers.
-        rate: (B,), bits per ms.
+        waits_ms: (B, M + E + W), backlogs of devices, uplinks and workers.
+        rate: (B, E), bits per ms.
         since_ms: (B, M), time since each stream's last arrival; NaN for a stream not seen yet.
         gap_ms: (B, M), predicted gaps.
         horizon: predicted arrivals per plan.
@@ -183,14 +211,15 @@ def _with_worth(costs: Costs, stream: int, worth: FloatArray) -> Costs:
 
 
 @allocating
-def _steady(costs: Costs, rate: float) -> Rates:
-    """A single uplink whose rate stays."""
+def _steady(costs: Costs, rate: FloatArray) -> Rates:
+    """Uplinks whose rates (E,) stay."""
     smallest_bits = np.inf
     for bits in costs.payload_bits.flat:
         if bits > 0:
             smallest_bits = min(smallest_bits, bits)
-    zero = np.zeros(1)
-    return Rates(zero, np.full(1, rate), zero, np.array([0, 1]), np.full(1, np.inf), np.full(1, smallest_bits / rate))
+    links = len(rate)
+    nothing = np.zeros(links)
+    return Rates(nothing, rate, nothing, np.arange(links + 1), np.full(links, np.inf), smallest_bits / rate)
 
 
 @allocating
