@@ -26,21 +26,21 @@ class SampleLog:
     gain: FloatArray
     """What became of each task, above dropping it."""
     shares: FloatArray
-    """(2, K): the mean of all streams' calibration curves in the end."""
+    """(1 + E, K): the mean of all streams' calibration curves in the end."""
 
     @classmethod
-    def empty(cls, decisions: int, runs: int) -> SampleLog:
+    def empty(cls, decisions: int, runs: int, edges: int) -> SampleLog:
         """Room for all decisions."""
-        size = 3 * (len(NODES) - 1)
+        size = (1 + 2 * edges) * (len(NODES) - 1)
         return cls(
             np.zeros((decisions, runs, size)),
             np.zeros((decisions, runs)),
-            prior_shares(),
+            prior_shares(edges),
         )
 
 
 def fit_values(log: SampleLog, counted: slice, average: float) -> FloatArray:
-    """Least-squares temporal differences with traces: (3, nodes)."""
+    """Least-squares temporal differences with traces: (1 + 2 E, nodes)."""
     features, gain = log.features[counted], log.gain[counted]
     size = features.shape[2]
     matrix, target = np.zeros((size, size)), np.zeros(size)
@@ -51,7 +51,7 @@ def fit_values(log: SampleLog, counted: slice, average: float) -> FloatArray:
         target += trace.T @ (gain[k + 1] - average)
     ridge = RIDGE * max(float(np.trace(matrix)) / size, 1.0)
     weight = np.linalg.solve(matrix + ridge * np.eye(size), target)
-    at_node = np.concatenate([np.zeros((3, 1)), weight.reshape(3, -1)], axis=1)
+    at_node = np.pad(weight.reshape(-1, len(NODES) - 1), ((0, 0), (1, 0)))
     return np.minimum.accumulate(at_node, axis=1)  # a fuller queue is never worth more
 
 

@@ -1,7 +1,7 @@
 """What backlogs cost: value functions for ``priced``, learnt from sample runs before the first decision.
 
 The value of a system's backlogs after a decision is approximated by a sum: one function of each device's backlog, one
-of the uplink's and one of the edge's, all piecewise linear and shared by all streams (backlogs are measured in
+of each uplink's and one of each edge's, all piecewise linear and shared by all streams (backlogs are measured in
 deadlines). The slope of the uplink's and the edge's function is the price of a millisecond of their time at that
 backlog. Policy iteration: sample runs under the current prices, then least-squares temporal differences with traces
 for the long-run average (Boyan, "Technical update: least-squares temporal difference learning", Machine Learning
@@ -11,18 +11,20 @@ seeds of their own, and the simulator's own kernels, calibration curves of kept 
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
+from typing import NamedTuple
 
 import numpy as np
 
 from hasten.core.arrivals import Arrivals, PoissonArrivals
 from hasten.core.calibration import prior_shares
-from hasten.core.decision import DEAD_LINK_BITS_PER_MS, Context, useful_limit_ms
+from hasten.core.decision import DEAD_LINK_BITS_PER_MS, BoolArray, Context, FloatArray, View, useful_limit_ms
 from hasten.core.gain import task_gain
 from hasten.core.rates import RateTrace, rate_trace
 from hasten.core.scenario import Realization
 from hasten.schedulers.priced_fit import SampleLog, backlog_features, fit_values
-from hasten.schedulers.priced_rule import FREE, BacklogPrices, PricedRule
+from hasten.schedulers.priced_rule import BacklogPrices, Effects, PricedRule, free
 from hasten.sim.arrays import Rules, new_log, new_state, pack_links, pack_tasks
 from hasten.sim.beliefs import new_beliefs
 from hasten.sim.edge_batches import no_batches
@@ -47,15 +49,24 @@ RUNS = 128
 _known: dict[tuple[object, ...], BacklogPrices] = {}
 
 
-def learn_prices(context: Context, rate_bits_per_ms: float) -> BacklogPrices:
-    """Find prices for a context at one rate of the uplink, or recall them; the same numbers give the same prices."""
-    rate_bits_per_ms = max(rate_bits_per_ms, DEAD_LINK_BITS_PER_MS)
+class SteadyEdge(NamedTuple):
+    """An edge, and a link to it whose rate stays."""
+
+    rtt_ms: float
+    workers: int
+    rate_bits_per_ms: float
+
+
+def learn_prices(context: Context, edges: Sequence[SteadyEdge]) -> BacklogPrices:
+    """Find prices for a context with these edges, or recall them; the same numbers give the same prices."""
+    edges = [edge._replace(rate_bits_per_ms=max(edge.rate_bits_per_ms, DEAD_LINK_BITS_PER_MS)) for edge in edges]
     options = context.options
     arrays = (
         options.device_ms,
         options.payload_bits,
         options.edge_ms,
         options.worth,
+        options.edge,
         context.deadline_ms,
         context.rate_hz,
     )
@@ -63,29 +74,27 @@ def learn_prices(context: Context, rate_bits_per_ms: float) -> BacklogPrices:
         *(array.tobytes() for array in arrays),
         *(str(arrivals) for arrivals in context.arrivals),
         context.gain_terms,
-        context.rtt_ms,
-        context.workers,
         context.shared_uplink,
         context.ready_order,
         context.streams,
-        rate_bits_per_ms,
+        *edges,
     )
     if key not in _known:
         while len(_known) >= MOST_KNOWN:
             del _known[next(iter(_known))]
-        _known[key] = _search(context, rate_bits_per_ms)
+        _known[key] = _search(context, edges)
     return _known[key]
 
 
-def _search(context: Context, rate_bits_per_ms: float) -> BacklogPrices:
+def _search(context: Context, edges: Sequence[SteadyEdge]) -> BacklogPrices:
     """Policy iteration, then scaling.
 
     The best prices of policy iteration are then scaled, one resource at a time, as long as the runs gain more: a sum
     of functions of single backlogs is not the true value, and may do better a little off its least-squares fit.
     """
-    runs = _SampleRuns(context, rate_bits_per_ms)
-    free_gain, prices = runs.evaluate(FREE)
-    best = replace(FREE, shares=prices.shares)
+    runs, nothing = _SampleRuns(context, edges), free(len(edges))
+    free_gain, prices = runs.evaluate(nothing)
+    best = replace(nothing, shares=prices.shares)
     best_gain, _ = runs.evaluate(best)
     for _ in range(ROUNDS):
         gain, following = runs.evaluate(prices)
@@ -98,22 +107,23 @@ def _search(context: Context, rate_bits_per_ms: float) -> BacklogPrices:
             gain, _ = runs.evaluate(scaled)
             if gain > best_gain:
                 best, best_gain = scaled, gain
-    return best if best_gain > free_gain else FREE
+    return best if best_gain > free_gain else nothing
 
 
 class _SampleRuns:
     """The same arrivals for every round of policy iteration: R runs of K decisions over M streams."""
 
-    def __init__(self, context: Context, rate_bits_per_ms: float) -> None:
+    def __init__(self, context: Context, edges: Sequence[SteadyEdge]) -> None:
+        self._edges = edges
         self._rows = len(context.deadline_ms)
         self._streams = max(context.streams, self._rows)
         self._context = context
         self._rule = PricedRule(context)
         # More streams share more, so that fewer runs tell as much.
         self._runs = int(np.clip(RUNS * 8 // self._streams, 24, RUNS))
-        steady = rate_trace(np.zeros(1), np.array([rate_bits_per_ms]))
         links = 1 if context.shared_uplink else self._streams
-        self._realizations = [self._draw(run, (steady,) * links) for run in range(self._runs)]
+        steady = [rate_trace(np.zeros(1), np.array([edge.rate_bits_per_ms])) for edge in edges for _ in range(links)]
+        self._realizations = [self._draw(run, tuple(steady)) for run in range(self._runs)]
         self._decisions = min(realization.tasks for realization in self._realizations)
 
     def _draw(self, run: int, rates: tuple[RateTrace, ...]) -> Realization:
@@ -151,41 +161,28 @@ class _SampleRuns:
         tasks = pack_tasks([realization.part(slice(number)) for realization in self._realizations])
         slots = self._runs * number
         state = new_state(rules, self._runs, slots, number)
-        log = new_log(rules, self._runs, slots, context.workers)
-        beliefs = new_beliefs(rules, self._runs, slots, number, context.workers)
+        log = new_log(rules, self._runs, slots, rules.ways.workers)
+        beliefs = new_beliefs(rules, self._runs, slots, number, rules.ways.workers)
         world = World(rules, tasks, pack_links(self._realizations), state, log, beliefs)
         row = np.arange(self._runs)
         view, arrays = new_view(row, rules)
-        prior = np.tile(prior_shares(), (self._streams, 1, 1))
+        edges = len(self._edges)
+        prior = np.tile(prior_shares(edges), (self._streams, 1, 1))
         promises = new_promises(prior, self._runs, slots) if rules.ready else None  # else they are exact
-        view.kept_share = shares = np.tile(prior_shares(), (self._runs, 1, 1))
-        found = SampleLog.empty(number, self._runs)
-        deadline_ms = context.deadline_ms[np.arange(self._streams) % self._rows]
+        view.kept_share = shares = np.tile(prior_shares(edges), (self._runs, 1, 1))
+        found = SampleLog.empty(number, self._runs, edges)
         for k in range(number):
             observe(k, arrays, world)
-            stream = view.stream % self._rows
-            effects = self._rule.effects(stream, view.waits, view.rate_bits_per_ms)
+            seen = replace(view, stream=view.stream % self._rows)
+            effects = self._rule.effects(seen)
             if promises is not None:
                 recall(k, row, shares, promises, world)
-            best, option = self._rule.choose(replace(view, stream=stream), effects, prices)
+            best, option = self._rule.choose(seen, effects, prices)
             if promises is not None:
                 promise(k, arrays, option, promises, world)
             taken = option >= 0
             commit(k, row, option, False, world)
-            after = effects.of((row, np.maximum(best, 0)))
-            device_ms = view.others_wait_ms.copy()
-            device_ms[row, view.stream] = np.where(taken, after.device_ms, view.device_wait_ms)
-            uplink_ms = np.where(taken, after.uplink_ms, view.uplink_wait_ms)
-            edge_ms = view.edge_wait_ms.sum(axis=1) + np.where(taken, after.edge_ms - view.edge_wait_ms[:, 0], 0.0)
-            lasting_ms = context.deadline_ms.max()
-            found.features[k] = np.concatenate(
-                [
-                    backlog_features(device_ms / deadline_ms),
-                    backlog_features(uplink_ms[:, None] / lasting_ms),
-                    backlog_features(edge_ms[:, None] / (context.workers * lasting_ms)),
-                ],
-                axis=1,
-            )
+            found.features[k] = self._features(view, effects.of((row, np.maximum(best, 0))), taken)
         finish(world)
         if promises is not None:
             found.shares = promises.share.mean(axis=(0, 1))
@@ -196,6 +193,20 @@ class _SampleRuns:
         found.gain[:] = gain.reshape(self._runs, number).T
         return found
 
+    def _features(self, view: View, after: Effects, taken: BoolArray) -> FloatArray:
+        """(R, F): of the backlogs after one decision of each run, with these effects where a task is ``taken`` (R,)."""
+        row, deadline_ms = np.arange(self._runs), self._context.deadline_ms
+        device_ms = view.others_wait_ms.copy()
+        device_ms[row, view.stream] = np.where(taken, after.device_ms, view.device_wait_ms)
+        found = [backlog_features(device_ms / deadline_ms[np.arange(self._streams) % self._rows])]
+        for seen, sent_ms, served_ms in zip(view.edges, after.uplink_ms, after.edge_ms, strict=True):
+            uplink_ms = np.where(taken, sent_ms, seen.uplink_wait_ms)
+            edge_ms = seen.edge_wait_ms.sum(axis=1) + np.where(taken, served_ms - seen.edge_wait_ms[:, 0], 0.0)
+            lasting_ms = deadline_ms.max()
+            found.append(backlog_features(uplink_ms[:, None] / lasting_ms))
+            found.append(backlog_features(edge_ms[:, None] / (seen.edge_wait_ms.shape[1] * lasting_ms)))
+        return np.concatenate(found, axis=1)
+
     def _rules(self) -> Rules:
         """What the simulator needs to know of the context; tasks are taken to go all the way."""
         context = self._context
@@ -204,6 +215,8 @@ class _SampleRuns:
         table = replace(context.options, stops=None)
         needs = pack_needs(table)
         link = np.zeros_like(row) if context.shared_uplink else np.arange(self._streams)
+        links = link + (int(link.max()) + 1) * np.arange(len(self._edges))[:, None]
+        rtt_ms, workers = [edge.rtt_ms for edge in self._edges], [edge.workers for edge in self._edges]
         return Rules(
             device_ms=table.device_ms[row],
             payload_bits=table.payload_bits[row],
@@ -211,8 +224,8 @@ class _SampleRuns:
             worth=table.worth[row],
             deadline_ms=context.deadline_ms[row],
             needs=TaskNeeds(needs.until, *(values[row] for values in needs[1:])),
-            ways=ways_of(table.edge[row], link[None, :], [context.rtt_ms], [context.workers]),
-            batches=no_batches(context.workers),
+            ways=ways_of(table.edge[row], links, rtt_ms, workers),
+            batches=no_batches(sum(workers)),
             useful_ms=useful_limit_ms(context)[row],
             rtt_ms=float(context.rtt_ms),
             shared=context.shared_uplink,
