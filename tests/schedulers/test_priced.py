@@ -58,7 +58,7 @@ def some_views(context, number, rng):
         device_wait_ms=waits[0],
         uplink_wait_ms=waits[1],
         edge_wait_ms=waits[2][:, None],
-        rate_bits_per_ms=np.full(number, STEADY),
+        rate_bits_per_ms=np.full(number, 10_000.0),
         others_wait_ms=np.zeros((number, len(context.deadline_ms))),
     )
 
@@ -183,8 +183,8 @@ def test_among_several_edges_without_prices_it_is_greedy_and_dear_uplinks_are_le
 @pytest.mark.parametrize("order", ["grant", "ready"])
 def test_among_several_edges_it_learns_prices_of_each_and_decides_in_a_batch_as_alone(order):
     data = among_edges(2, count=2, tasks=60, order=order).model_dump(by_alias=True)
-    for way in data["edges"]:
-        way["uplink"]["rate"] = {"kind": "constant", "mbps": 6.0}
+    for way, mbps in zip(data["edges"], (4.0, 8.0), strict=True):
+        way["uplink"]["rate"] = {"kind": "constant", "mbps": mbps}
     scenario, scheduler = scenario_from(data), Priced()
     batch = simulate_batch(scenario, scheduler, [0, 1])
     (prices,) = scheduler._prices.values()
