@@ -9,7 +9,7 @@ import pytest
 
 from hasten.core.errors import InputError
 from hasten.core.files import validated
-from hasten.core.noise import SHARES, TimeSpread, draw_noise, quantiles
+from hasten.core.noise import SHARES, NoisySource, TimeSpread, draw_noise, played, quantiles
 from hasten.core.profile import Profile, read_profile
 from hasten.core.profile_names import load_profile
 from hasten.core.scenario import scenario_from
@@ -49,21 +49,34 @@ def test_a_spread_is_written_and_read_with_its_profile(tmp_path):
 
 
 def test_draws_have_the_quantiles_of_the_spread():
-    noise = draw_noise([WHOLE, None], [200_000, 10], seed=4)
+    noise = draw_noise([NoisySource(WHOLE, 1.0, 200_000), NoisySource(None, 1.0, 10)], [1.0], seed=4)
     found = np.quantile(noise.device_factor[:200_000], SHARES[1:-1])
     np.testing.assert_allclose(found, MEASURED[1:-1], rtol=0.02)
     assert noise.device_factor[:200_000].max() <= MEASURED[-1]
-    assert len(noise.edge_factor) == 200_010
+    assert noise.edge_factor.shape == (200_010, 1)
     extra_ms = np.quantile(noise.offload_extra_ms[:200_000], [0.5, 0.97])
     np.testing.assert_allclose(extra_ms, [3.0, 6.0], rtol=0.02)
-    correlation = np.corrcoef(noise.device_factor[:200_000], noise.edge_factor[:200_000])[0, 1]
+    correlation = np.corrcoef(noise.device_factor[:200_000], noise.edge_factor[:200_000, 0])[0, 1]
     assert abs(correlation) < 0.01
 
 
 def test_a_stream_is_drawn_alike_whatever_the_others_are():
-    alone, beside = draw_noise([WHOLE], [50], seed=1), draw_noise([WHOLE, WHOLE], [50, 70], seed=1)
+    first, second = NoisySource(WHOLE, 1.0, 50), NoisySource(WHOLE, 1.0, 70)
+    alone, beside = draw_noise([first], [1.0], seed=1), draw_noise([first, second], [1.0], seed=1)
     np.testing.assert_array_equal(alone.device_factor, beside.device_factor[:50])
     assert not np.array_equal(beside.device_factor[50:100], beside.device_factor[:50])
+
+
+def test_what_is_played_slower_takes_its_multiple_or_what_the_measured_machine_takes():
+    ratio = np.array([0.9, 1.0, 3.0, 8.0])
+    np.testing.assert_array_equal(played(ratio, 1.0), ratio)
+    np.testing.assert_array_equal(played(ratio, 4.0), [1.0, 1.0, 1.0, 2.0])
+    measured = draw_noise([NoisySource(WHOLE, 1.0, 500)], [1.0], seed=2)
+    slower = draw_noise([NoisySource(WHOLE, 2.0, 500)], [1.0, 3.0], seed=2)
+    np.testing.assert_array_equal(slower.device_factor, np.maximum(1.0, measured.device_factor / 2.0))
+    np.testing.assert_array_equal(slower.edge_factor[:, 0], measured.edge_factor[:, 0])
+    np.testing.assert_array_equal(slower.edge_factor[:, 1], np.maximum(1.0, measured.edge_factor[:, 0] / 3.0))
+    np.testing.assert_array_equal(slower.local_extra_ms, measured.local_extra_ms)  # of the host, whatever it plays
 
 
 def test_quantiles_of_what_was_measured():

@@ -58,7 +58,7 @@ def test_noise_has_a_random_stream_of_its_own_for_each_stream_of_tasks():
         chances = np.random.default_rng([5, 3, m]).random((4, 40))
         own = other.noise.part(np.flatnonzero(other.stream == m))
         np.testing.assert_array_equal(own.device_factor, np.interp(chances[0], SHARES, STATED.device_ratio))
-        np.testing.assert_array_equal(own.edge_factor, np.interp(chances[1], SHARES, STATED.edge_ratio))
+        np.testing.assert_array_equal(own.edge_factor[:, 0], np.interp(chances[1], SHARES, STATED.edge_ratio))
         np.testing.assert_array_equal(own.local_extra_ms, np.interp(chances[2], SHARES, STATED.local_extra_ms))
         np.testing.assert_array_equal(own.offload_extra_ms, np.interp(chances[3], SHARES, STATED.offload_extra_ms))
 

@@ -127,7 +127,7 @@ class Queueing:
         x, s, y = (a[stream, option] for a in (table.device_ms, table.payload_bits, table.edge_ms))
         takes_x, takes_y, later = x, y, 0.0
         if (noise := self.realization.noise) is not None:  # what is foreseen stays x and y
-            takes_x, takes_y = x * noise.device_factor[k], y * noise.edge_factor[k]
+            takes_x, takes_y = x * noise.device_factor[k], y * noise.edge_factor[k, 0]
             later = (noise.offload_extra_ms if s > 0 else noise.local_extra_ms)[k]
         link = self.link_of(stream)
         sent, served = env.event(), env.event()

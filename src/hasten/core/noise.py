@@ -4,6 +4,9 @@ A profile tells medians. Its ``spread`` holds quantiles about them, body and tai
 median service times for device and edge, and of what tasks took longer than ``task_ms`` and ``offload_ms``. A draw
 inverts the distribution through them, linear in between; nothing beyond the largest is drawn. Draws are independent
 from task to task: spells in which a whole machine is slow are not in them.
+
+A machine that is played slower takes its multiple of the median, and longer only where the measured machine would by
+itself (:func:`played`): a thousandth of a second that another program took does not become half of one.
 """
 
 from __future__ import annotations
@@ -13,7 +16,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
 from itertools import pairwise
-from typing import Annotated
+from typing import Annotated, Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -84,13 +87,23 @@ def quantiles(values: Sequence[float]) -> tuple[float, ...]:
     return tuple(round(float(value), 4) for value in np.quantile(values, SHARES))
 
 
+def played(ratio: FloatArray, slowdown: Any) -> FloatArray:
+    """What the time of a machine played ``slowdown`` times slower is multiplied by; ``ratio`` is of the one measured.
+
+    It takes the longer of ``slowdown`` x median and ratio x median, as ``runtime.pace.dilated`` has it. Without a
+    slow-down the ratio itself.
+    """
+    return np.where(slowdown > 1.0, np.maximum(1.0, ratio / slowdown), ratio)
+
+
 @dataclass(frozen=True)
 class Noise:
-    """How the times of N tasks turn out; every array is (N,)."""
+    """How the times of N tasks turn out; every array is (N,) but that of the E edges."""
 
     device_factor: FloatArray
     """What the device's time is multiplied by, encoding included."""
     edge_factor: FloatArray
+    """(N, E): what the edge's time is multiplied by, at each edge."""
     local_extra_ms: FloatArray
     """What the answer comes later if it is the device's; it occupies nothing."""
     offload_extra_ms: FloatArray
@@ -103,20 +116,33 @@ class Noise:
         )
 
 
-def no_noise(tasks: int) -> Noise:
+def no_noise(tasks: int, edges: int = 1) -> Noise:
     """That of tasks whose times are exactly as profiled."""
-    return Noise(np.ones(tasks), np.ones(tasks), np.zeros(tasks), np.zeros(tasks))
+    return Noise(np.ones(tasks), np.ones((tasks, edges)), np.zeros(tasks), np.zeros(tasks))
 
 
-def draw_noise(spreads: Sequence[TimeSpread | None], tasks: Sequence[int], seed: int) -> Noise:
-    """How the tasks of streams with these spreads and numbers of tasks turn out, one stream behind the other.
+class NoisySource(NamedTuple):
+    """A stream whose tasks' times spread."""
 
-    Each stream has a random stream of its own. What a spread does not tell is as in :data:`STATED`.
+    spread: TimeSpread | None
+    """Of its profile; what it does not tell is as in :data:`STATED`."""
+    slowdown: float
+    """Of its device."""
+    tasks: int
+
+
+def draw_noise(streams: Sequence[NoisySource], edge_slowdowns: Sequence[float], seed: int) -> Noise:
+    """How the tasks of streams turn out, one stream behind the other; ``edge_slowdowns`` has (E,) edges.
+
+    Each stream has a random stream of its own.
     """
-    columns: list[FloatArray] = []
-    for m, (spread, number) in enumerate(zip(spreads, tasks, strict=True)):
-        chances = np.random.default_rng([seed, 3, m]).random((len(PARTS), number))
-        known = spread or STATED
+    found: list[Noise] = []
+    for m, stream in enumerate(streams):
+        chances = np.random.default_rng([seed, 3, m]).random((len(PARTS), stream.tasks))
+        known = stream.spread or STATED
         tables = [getattr(known, part) or getattr(STATED, part) for part in PARTS]
-        columns.append(np.stack([np.interp(u, SHARES, table) for u, table in zip(chances, tables, strict=True)]))
-    return Noise(*np.concatenate(columns, axis=1))
+        drawn = [np.interp(u, SHARES, table) for u, table in zip(chances, tables, strict=True)]
+        device, edge, local_ms, offload_ms = drawn
+        at_edges = played(edge[:, None], np.asarray(edge_slowdowns))
+        found.append(Noise(played(device, stream.slowdown), at_edges, local_ms, offload_ms))
+    return Noise(*(np.concatenate([getattr(it, name) for it in found]) for name in Noise.__dataclass_fields__))

@@ -21,7 +21,7 @@ from hasten.core.errors import HastenError, InputError
 from hasten.core.files import Milliseconds, Record, read_record, validated
 from hasten.core.gain import Gain, OnTimeAccuracy
 from hasten.core.limits import MAX_OPTION_VALUES, SLACK_AFTER_LAST_ARRIVAL, check_seed, check_size
-from hasten.core.noise import draw_noise, tell_stated
+from hasten.core.noise import NoisySource, draw_noise, tell_stated
 from hasten.core.options import OptionTable, StreamCosts, of_several_edges, option_table
 from hasten.core.profile_names import load_profile
 from hasten.core.rates import RateTrace
@@ -236,8 +236,11 @@ class Scenario(Record):
         if self.view.rate_error > 0:
             errors = np.random.default_rng([seed, 2]).standard_normal(len(arrival_ms))
             rate_factor = np.exp(self.view.rate_error * errors)
-        tasks, spreads = [len(times) for times in arrivals], [stream.profile.spread for stream in self.devices]
-        noise = draw_noise(spreads, tasks, seed).part(order) if self.noise == "profile" else None
+        tasks = [len(times) for times in arrivals]
+        noise = None
+        if self.noise == "profile":
+            sources = [NoisySource(it.profile.spread, it.slowdown, n) for it, n in zip(self.devices, tasks, strict=True)]
+            noise = draw_noise(sources, [way.edge.slowdown for way in self.every_edge], seed).part(order)
         ease = None if self.confidence is None else draw_ease(tasks, seed)[order]
         return Realization(
             seed=seed,

@@ -16,7 +16,7 @@ import yaml
 from numpy.typing import NDArray
 
 from hasten.core.errors import InputError
-from hasten.core.noise import TimeSpread, draw_noise
+from hasten.core.noise import NoisySource, TimeSpread, draw_noise
 from hasten.core.profile import Profile
 from hasten.core.rates import BITS_PER_MS_PER_MBPS, RateTrace, rate_trace
 from hasten.core.scenario import Realization, Scenario, load_scenario
@@ -75,7 +75,8 @@ class DeviceRecording:
         arrival_ms = np.concatenate(arrivals)
         tasks = len(arrival_ms)
         trace = rate_trace(np.concatenate(starts), np.concatenate(rates))
-        noise = draw_noise([spread], [tasks], seed)
+        source = NoisySource(spread, self.facts.slowdown, tasks)
+        noise = draw_noise([source], [self.facts.edge_slowdown, *self.facts.further_edge_slowdowns], seed)
         return Realization(seed, arrival_ms, np.zeros(tasks, dtype=np.int64), (trace,), np.ones(tasks), noise)
 
     def rates(self) -> RateTrace:

@@ -70,6 +70,7 @@ class Tasks(NamedTuple):
     device_factor: FloatArray
     """This and the following, (T,): how times turn out (``core.noise``); (0,) where they are as profiled."""
     edge_factor: FloatArray
+    """(T, E), or (0, 1)."""
     local_extra_ms: FloatArray
     offload_extra_ms: FloatArray
     ease: FloatArray
@@ -215,8 +216,9 @@ def _pack_ease(realizations: Sequence[Realization]) -> FloatArray:
 def _pack_noise(realizations: Sequence[Realization]) -> dict[str, FloatArray]:
     """The noise of all rows; empty where none has any."""
     if all(it.noise is None for it in realizations):
-        return {name: np.zeros(0) for name in Noise.__dataclass_fields__}
-    noises = [no_noise(it.tasks) if it.noise is None else it.noise for it in realizations]
+        return {name: np.zeros((0, 1) if name == "edge_factor" else 0) for name in Noise.__dataclass_fields__}
+    edges = max(it.noise.edge_factor.shape[1] for it in realizations if it.noise is not None)
+    noises = [no_noise(it.tasks, edges) if it.noise is None else it.noise for it in realizations]
     return {name: np.concatenate([getattr(it, name) for it in noises]) for name in Noise.__dataclass_fields__}
 
 

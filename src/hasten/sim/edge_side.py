@@ -54,7 +54,7 @@ from hasten.sim.edge_queue import (
 from hasten.sim.edge_room import finds_room, note_arrival
 from hasten.sim.edge_together import batch_factor_of, count_alike, fit_together
 from hasten.sim.event_heap import BACK, EDGE_END, LAST_START, push
-from hasten.sim.service import extra_ms, taken_ms
+from hasten.sim.service import extra_ms, taken_at_edge_ms
 from hasten.sim.world import Lane, World
 
 
@@ -114,7 +114,7 @@ def serve_now(lane: Lane, first: int, worker: int, now_ms: float, world: World) 
         own[BEGUN_RESIDUAL_MS] = faded(own[BEGUN_RESIDUAL_MS], now_ms - own[BEGUN_MS]) + more_ms
         own[BEGUN_MS] = now_ms
         needs_ms = rules.needs.edge_ms[m, world.state.column[lane.first_slot + k]]
-        longest_ms = max(longest_ms, taken_ms(needs_ms, tasks.edge_factor, lane.first_task + k))
+        longest_ms = max(longest_ms, taken_at_edge_ms(needs_ms, tasks, lane.first_task + k, 0))
         beliefs.mark[lane.first_slot + k, WORD] = RUNS
         k = beliefs.mark[lane.first_slot + k, NEXT_WAITING]
     served[SERVED + worker] = first

@@ -39,6 +39,12 @@ def taken_ms(profiled_ms: float, factor: FloatArray, task: int) -> float:
 
 
 @inlined
+def taken_at_edge_ms(profiled_ms: float, tasks: Tasks, task: int, edge: int) -> float:
+    """How long an edge takes for a task, by the task's factor there where there are any."""
+    return float(profiled_ms * tasks.edge_factor[task, edge]) if len(tasks.edge_factor) > 0 else profiled_ms
+
+
+@inlined
 def extra_ms(tasks: Tasks, task: int, offloaded: bool) -> float:
     """How much later than its last stage's end a task's answer is there."""
     later_ms = tasks.offload_extra_ms if offloaded else tasks.local_extra_ms

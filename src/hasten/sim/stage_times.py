@@ -46,7 +46,7 @@ class _Replay:
     def __init__(self, scenario: Scenario, realization: Realization, result: Result) -> None:
         table, tasks = scenario.options, realization.tasks
         self._arrival_ms, self._stream = realization.arrival_ms, realization.stream
-        noise = realization.noise or no_noise(tasks)
+        noise = realization.noise or no_noise(tasks, len(scenario.every_edge))
         self._at = np.zeros(tasks, dtype=np.int64) if result.edge is None else result.edge
         chose = zip(self._stream.tolist(), result.decisions.tolist(), self._at.tolist(), strict=True)
         option = np.array([table.index(m, exit_, cut, edge) for m, (exit_, cut), edge in chose], dtype=np.int64)
@@ -60,7 +60,7 @@ class _Replay:
             device_ms, edge_ms = table.stops.device_ms[*chosen, stop], table.stops.edge_ms[*chosen, stop]
             self._sent = table.stops.payload_bits[*chosen, stop] > 0
         self._device_taken_ms = device_ms * noise.device_factor
-        self._edge_taken_ms = edge_ms * noise.edge_factor
+        self._edge_taken_ms = edge_ms * noise.edge_factor[np.arange(tasks), self._at]
         self._useful_ms = useful_limit_ms(scenario.context(np.zeros(1, dtype=np.int64)))[self._stream]
         self._rtt_ms = np.array([way.uplink.rtt_ms for way in scenario.every_edge])[self._at]
         self._ready = scenario.uplink.order == "ready"

@@ -21,7 +21,7 @@ from hasten.core.gain import task_gain
 from hasten.core.options import DROP
 from hasten.core.timing import edge_ends, half_way, stage_end, stage_start
 from hasten.sim.arrays import NOBODY, FloatArray, Rules, State
-from hasten.sim.service import extra_ms, needs_column, taken_ms, too_late, transfer
+from hasten.sim.service import extra_ms, needs_column, taken_at_edge_ms, taken_ms, too_late, transfer
 from hasten.sim.turns import insert, keep_laid_out, latest_ms, lay_in, lay_out, take_out, turn_at
 from hasten.sim.world import Lane, World
 
@@ -76,11 +76,11 @@ def commit_granted(lane: Lane, k: int, slot: int, option: int, world: World) -> 
         return rules.late_gain
     needs, column = rules.needs, needs_column(task, stream, option, tasks, rules)
     payload_bits = needs.payload_bits[stream, column]
-    edge_ms = taken_ms(needs.edge_ms[stream, column], tasks.edge_factor, task)
     device_ms = taken_ms(needs.device_ms[stream, column], tasks.device_factor, task)
     done_ms = stage_end(now_ms, state.device_free_ms[row, stream], device_ms)
     finish_ms, sent_ms = done_ms, 0.0
     edge = rules.ways.edge[stream, option]
+    edge_ms = taken_at_edge_ms(needs.edge_ms[stream, column], tasks, task, edge)
     link, rtt_ms = rules.ways.link[edge, stream], rules.ways.rtt_ms[edge]
     first, end = rules.ways.first_worker[edge], rules.ways.first_worker[edge + 1]
     worker_free_ms = state.worker_free_ms[row, first:end]
@@ -286,7 +286,7 @@ def serve(lane: Lane, k: int, arrive_ms: float, free_ms: FloatArray, world: Worl
     start_ms = stage_start(arrive_ms, worker_free_ms[0])
     if too_late(start_ms, half_way(edge_ms, rtt_ms), tasks.arrival_ms[task], stream, rules):
         return start_ms, np.nan
-    served_ms = taken_ms(rules.needs.edge_ms[stream, state.column[slot]], tasks.edge_factor, task)
+    served_ms = taken_at_edge_ms(rules.needs.edge_ms[stream, state.column[slot]], tasks, task, edge)
     end_ms = take_worker(worker_free_ms, arrive_ms, served_ms)
     return start_ms, half_way(end_ms, rtt_ms) + extra_ms(tasks, task, True)
 

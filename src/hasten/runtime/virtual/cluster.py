@@ -132,7 +132,7 @@ async def _round(
     """Every task of one realization under one scheduler, and how many virtual seconds that took."""
     clock = VirtualClock(asyncio.get_running_loop())
     packages = {stream.profile: stand_in_package(stream.profile) for stream in scenario.devices}
-    edges = [_edge(way, realization, list(packages.values()), clock) for way in scenario.every_edge]
+    edges = [_edge(n, way, realization, list(packages.values()), clock) for n, way in enumerate(scenario.every_edge)]
     lines = [SerialLink(trace) for trace in realization.rates]
     stations = []
     for m, stream in enumerate(scenario.devices):
@@ -160,12 +160,14 @@ async def _round(
     return result, clock.now_ms() / 1000.0
 
 
-def _edge(way: NamedEdge, realization: Realization, packages: list[Any], clock: VirtualClock) -> VirtualEdge:
+def _edge(
+    number: int, way: NamedEdge, realization: Realization, packages: list[Any], clock: VirtualClock
+) -> VirtualEdge:
     """An edge whose tasks take as long and are as easy as the realization has it."""
     edge = VirtualEdge(clock, packages, way.edge.workers, way.edge.slowdown, QUEUES[way.edge.queue], way.edge.batch)
     noise, ease = realization.noise, realization.ease
     if noise is not None:
-        edge.factor = lambda payload: float(noise.edge_factor[number_in(payload)])
+        edge.factor = lambda payload: float(noise.edge_factor[number_in(payload), number])
     if ease is not None:
         edge.ease = lambda payload: float(ease[number_in(payload)])
     return edge
