@@ -21,28 +21,28 @@ MOST_PENDING = 8
 """So many pings of a stream may be under way; a link on which more would be is as good as dead."""
 
 # A stream's numbers: the link
-RATE, RATE_MS, BEST_RATE, RTT_MS, WAITED_MS, LEFT_MS, HEARD_MS, OVERHEAD_MS, PLANNED_RTT_MS = range(9)
+RATE, RATE_MS, RTT_MS, WAITED_MS, LEFT_MS, HEARD_MS, OVERHEAD_MS, PLANNED_RTT_MS = range(8)
 # The edge's last report, its schedule of pings
-REPORTED_MS, CLEAN_MS, PINGED_MS, USED_MS, WANTED_MS, SAVED_BYTES, SAVED_MS = range(9, 16)
+REPORTED_MS, CLEAN_MS, PINGED_MS, USED_MS, WANTED_MS, SAVED_BYTES, SAVED_MS = range(8, 15)
 # Its last view, and the edge's forecast of what the others bring
-SEEN_RATE, SEEN_UPLINK_MS, UNSEEN_MS, OTHERS_LOAD, OTHERS_RESIDUAL_MS = range(16, 21)
+SEEN_RATE, SEEN_UPLINK_MS, UNSEEN_MS, OTHERS_LOAD, OTHERS_RESIDUAL_MS = range(15, 20)
 # Its processor: planned work that is queued or runs; when the running job began, and how long it was planned to take
-WORK_MS, JOB_FROM_MS, JOB_PLANNED_MS = range(21, 24)
+WORK_MS, JOB_FROM_MS, JOB_PLANNED_MS = range(20, 23)
 # What the edge knows of it: work begun for it lately, work that waits, in how long its last task was to be answered,
 # and until when it has sent something lately
-BEGUN_LOAD, BEGUN_RESIDUAL_MS, BEGUN_MS, WAITING_MS, WITHIN_MS, ACTIVE_UNTIL_MS = range(24, 30)
+BEGUN_LOAD, BEGUN_RESIDUAL_MS, BEGUN_MS, WAITING_MS, WITHIN_MS, ACTIVE_UNTIL_MS = range(23, 29)
 # Round trips of the last pings, with room for one that is not answered yet, and when those were answered
-TRIPS = 30
+TRIPS = 29
 ANSWERED = TRIPS + MOST_PINGS + 1
 # How much later than predicted its last answers came, and how much longer than expected its last frames took
 LATENESS = ANSWERED + MOST_PINGS
 OVERHEADS = LATENESS + LATENESS_KEPT
 # Work that each of W workers has left by the last report; when each is believed to be free
 WORKERS = OVERHEADS + OVERHEADS_KEPT
-# A stream's counts: its frames without an answer, first and last; pings answered; whether it has sent anything; how
-# often it has learnt lateness and overheads; the tasks that its processor has queued, and the one that it works on
-FIRST, LAST, PINGS, EVER_USED, LATE_HEARD, OVERHEADS_HEARD, JOB_FIRST, JOB_LAST, RUNNING = range(9)
-COUNTS = 9
+# A stream's counts: its frames without an answer, first and last; pings answered; how often it has learnt lateness and
+# overheads; the tasks that its processor has queued, and the one that it works on
+FIRST, LAST, PINGS, LATE_HEARD, OVERHEADS_HEARD, JOB_FIRST, JOB_LAST, RUNNING = range(8)
+COUNTS = 8
 # A ping under way: when it was sent (infinity: there is none), its size, whether it found the link idle; then a report
 SENT_MS, BITS, CLEAN, PING_REPORT = range(4)
 # A task: when its frame was, or should be, handed to the link; when the edge should be done with it as far as is known;

@@ -15,12 +15,10 @@ from hasten.core.ping_schedule import PING_BITS, PING_BYTES, WATCH_EVERY_MS, pon
 from hasten.core.timing import half_way, predict_latency
 from hasten.sim.arrays import NOBODY, FloatArray, IntArray
 from hasten.sim.beliefs import (
-    BEST_RATE,
     BITS,
     CLEAN,
     CLEAN_MS,
     DUE_MS,
-    EVER_USED,
     FIRST,
     IS_SENT,
     MOST_PENDING,
@@ -145,19 +143,20 @@ def watch(lane: Lane, m: int, now_ms: float, world: World) -> None:
 
 @inlined
 def want_rate(lane: Lane, k: int, option: int, world: World) -> None:
-    """A task that stays on its device probes a rate that is old, if at a better one it would have been sent.
+    """A task that is not sent probes a rate that is old, if on a fast enough link it would be better off.
 
     ``option`` is the local one decided on, or none.
     """
     rules, beliefs = world.rules, world.beliefs
     now_ms, m = world.tasks.arrival_ms[lane.first_task + k], world.tasks.stream[lane.first_task + k]
-    own, count = beliefs.numbers[lane.row, m], beliefs.counts[lane.row, m]
+    own = beliefs.numbers[lane.row, m]
     looked_ms = max(own[RATE_MS], own[WANTED_MS])
     pause_ms = ping_schedule.pause_ms(now_ms, own[USED_MS], True)
-    if count[EVER_USED] == 0 or not ping_schedule.may_want(now_ms, looked_ms, pause_ms) or own[BEST_RATE] <= 0:
+    if not ping_schedule.may_want(now_ms, looked_ms, pause_ms):
         return
-    worth = rules.worth[m, option] if option >= 0 else -np.inf
     device_wait_ms = max(world.state.device_free_ms[lane.row, m] - now_ms, 0.0)
+    here = option >= 0 and device_wait_ms + rules.device_ms[m, option] <= rules.deadline_ms[m]
+    worth = rules.worth[m, option] if here else -np.inf
     for j in range(rules.worth.shape[1]):
         if rules.payload_bits[m, j] > 0 and rules.worth[m, j] > worth:
             latency_ms = predict_latency(
@@ -167,7 +166,7 @@ def want_rate(lane: Lane, k: int, option: int, world: World) -> None:
                 rules.device_ms[m, j],
                 rules.payload_bits[m, j],
                 rules.edge_ms[m, j],
-                own[BEST_RATE],
+                np.inf,
                 own[RTT_MS] + own[OVERHEAD_MS],
             )
             if latency_ms <= rules.deadline_ms[m]:

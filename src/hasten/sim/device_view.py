@@ -30,13 +30,11 @@ from hasten.sim.arrays import NOBODY, FloatArray
 from hasten.sim.beliefs import (
     ANSWERED,
     AT_EDGE_MS,
-    BEST_RATE,
     BITS,
     CLEAN,
     CLEAN_MS,
     DUE_MS,
     ENDED,
-    EVER_USED,
     FALLBACK,
     FIRST,
     HEARD_MS,
@@ -107,7 +105,7 @@ def hand_over(lane: Lane, k: int, now_ms: float, world: World) -> None:
         rescue_now(lane, k, now_ms, world)
         return
     mark[LINK_IDLE] = 1 if link_idle(lane, m, world) else 0
-    own[USED_MS], beliefs.counts[lane.row, m, EVER_USED] = now_ms, 1
+    own[USED_MS] = now_ms
     if ping_schedule.rides_along(now_ms, own[CLEAN_MS]) and mark[LINK_IDLE] == 1:
         send_ping(lane, m, now_ms, 0, world)
     mark[IS_SENT], frame[READY_MS] = 1, now_ms
@@ -209,7 +207,6 @@ def learn_rate(own: FloatArray, ready_ms: float, answered_ms: float, at_edge_ms:
     """Take an answered transfer into account."""
     left_ms = left_at(answered_ms, at_edge_ms, own[RTT_MS])
     own[RATE] = rate_after(own[RATE], own[RATE_MS], max(ready_ms, own[LEFT_MS]), left_ms, bits)
-    own[BEST_RATE] = max(own[BEST_RATE], own[RATE])
     own[RATE_MS] = left_ms
     own[LEFT_MS] = max(own[LEFT_MS], left_ms)
 

@@ -23,7 +23,6 @@ from hasten.core.timing import half_way, rate_at
 from hasten.sim.arrays import NOBODY
 from hasten.sim.beliefs import (
     ANSWERED,
-    BEST_RATE,
     BITS,
     CLEAN_MS,
     FIRST,
@@ -117,7 +116,6 @@ def warm_up(row: int, m: int, ready_ms: float, world: World) -> float:
             left_ms = send_ms + transfer_ms
             start_ms = max(send_ms, own[LEFT_MS]) if probe > 0 else send_ms
             own[RATE] = rate_after(own[RATE], own[RATE_MS], start_ms, left_ms, beliefs.finishes.probe_bits[m])
-            own[BEST_RATE] = max(own[BEST_RATE], own[RATE])
             own[RATE_MS], own[LEFT_MS] = left_ms, left_ms
             own[HEARD_MS] = max(own[HEARD_MS], send_ms + probe_ms)
             own[REPORTED_MS] = half_way(own[HEARD_MS], -rules.rtt_ms)

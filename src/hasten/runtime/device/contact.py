@@ -64,7 +64,7 @@ class Contact:
         exits = parts.profile.exits
         may_offload = any(p < exits[e - 1].after_block for e, p in parts.adapter.usable())
         link = self._uplink, self._link, self._backlogs
-        self._prober = Prober(self._clock, *link, probe_bytes(parts.profile), may_offload, self._several)
+        self._prober = Prober(self._clock, *link, probe_bytes(parts.profile), may_offload)
 
     async def connect(self) -> None:
         """Begin to keep a connection; waits for the first attempt, if that does not take long."""

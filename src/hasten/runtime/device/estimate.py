@@ -34,8 +34,6 @@ class LinkEstimate:
     def __init__(self) -> None:
         self._pings: deque[_PingTimes] = deque()
         self._ways: deque[tuple[float, float]] = deque(maxlen=WAYS_KEPT)
-        self.best_rate_bits_per_ms = 0.0
-        """The highest rate that was ever believed."""
         self.forget()
 
     def forget(self) -> None:
@@ -95,7 +93,6 @@ class LinkEstimate:
     def transfer(self, start_ms: float, end_ms: float, bits: float) -> None:
         """Take a finished transfer into account: when its first bit could leave and when its last bit had."""
         self.rate_bits_per_ms = rate_after(self.rate_bits_per_ms, self.updated_ms, start_ms, end_ms, bits)
-        self.best_rate_bits_per_ms = max(self.best_rate_bits_per_ms, self.rate_bits_per_ms)
         self.updated_ms = end_ms
 
     def _reckon(self) -> None:

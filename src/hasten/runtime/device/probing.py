@@ -46,18 +46,14 @@ class Prober:
         backlogs: BacklogEstimator,
         probe_bytes: int,
         may_offload: bool = True,
-        several: bool = False,
     ) -> None:
-        """``may_offload``: there is something that a link could be used for; ``several``: it is one of several.
-
-        One link that was never used is not probed for a decision's sake; of several the best is looked for.
-        """
+        """``may_offload``: there is something that a link could be used for."""
         self._clock, self._uplink, self._link, self._backlogs = clock, uplink, link, backlogs
         self._probe_bytes = probe_bytes
         self._pending: dict[int, _PendingPing] = {}
         self._sequence = 0
         self._pong_bytes = pong_bytes(1)
-        self._may_offload, self._worth_a_look = may_offload, several
+        self._may_offload = may_offload
         self._clean_ms = self._sent_ms = self._used_ms = self._wanted_ms = 0.0
         self._saved_bytes, self._saved_ms = BUDGET_BYTES, 0.0
 
@@ -90,14 +86,14 @@ class Prober:
 
     def ahead(self, now: float) -> None:
         """A frame is about to be sent."""
-        self._used_ms, self._worth_a_look = now, True
+        self._used_ms = now
         if ping_schedule.rides_along(now, self._clean_ms) and self._backlogs.link_idle():
             self._send(0)
 
     def may_want(self, now: float) -> bool:
         """Whether the rate is so old that it might be worth probing."""
         looked_ms = max(self._link.updated_ms, self._wanted_ms)
-        return self._worth_a_look and ping_schedule.may_want(now, looked_ms, self._pause_ms(now))
+        return ping_schedule.may_want(now, looked_ms, self._pause_ms(now))
 
     def wanted(self, now: float) -> None:
         """A decision would be another one at a better link: look whether it is better by now."""

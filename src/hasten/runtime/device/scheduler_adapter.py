@@ -265,26 +265,29 @@ class SchedulerAdapter:
         )
 
     def better_at(self, edge: int, choice: ChosenOption | None, deadline_ms: float) -> bool:
-        """Whether a better exit could be had in time at an edge if it and its link are idle and as fast as may be.
+        """Whether a better exit could be had in time at an edge if it is idle and its link as fast as may be.
 
-        Then it is worth knowing whether they are; told only of decisions that send nothing there. As fast as may be is
-        as fast as any link of this device ever was. Better than what is sent to another edge is also an answer worth
-        the same that is there much sooner.
+        Then it is worth knowing whether they are; told only of decisions that send nothing there. What a link was so
+        far says nothing of what it may become, so a transfer takes no time here. An answer of this device that is
+        expected too late is worth nothing. Better than what is sent to another edge is also an answer worth the same
+        that is there much sooner.
         """
         table, beliefs = self._table, self._beliefs[edge]
-        best_rate = max(of_edge.link.best_rate_bits_per_ms for of_edge in self._beliefs)
+        device_wait_ms = beliefs.backlogs.device_wait_ms
         sent = choice is not None and choice.offloads
-        worth = float(table.worth[0, choice.option]) if choice is not None else -math.inf
-        if (worth >= self._best_worth and not sent) or best_rate <= 0:
+        worth = -math.inf
+        if choice is not None and (sent or device_wait_ms + table.device_ms[0, choice.option] <= deadline_ms):
+            worth = float(table.worth[0, choice.option])
+        if worth >= self._best_worth and not sent:
             return False
         latency_ms = predict_latency(
-            beliefs.backlogs.device_wait_ms,
+            device_wait_ms,
             0.0,
             0.0,
             table.device_ms[0],
             table.payload_bits[0],
             self._now.profiled.edge_ms[0],
-            best_rate,
+            math.inf,
             beliefs.link.rtt_ms + beliefs.offload.ms,
         )
         there = self._now.sent & (self._now.edge == edge)
