@@ -50,6 +50,19 @@ def test_an_edge_that_says_when_to_try_again_is_left_alone_until_then(deadline_m
     assert told(kept) == {("on_time", "answered", "refused"): 6}
 
 
+@pytest.mark.parametrize("scheduler", ["greedy", "neurosurgeon", "edge-only:deepest"])
+def test_a_link_that_begins_badly_is_used_once_it_is_good(scheduler):
+    """Nothing that was measured promised anything; neurosurgeon keeps its tasks although they are late here."""
+
+    def setting(world):
+        world.link.rate_bits_per_ms = 20.0  # a frame takes longer than any task may
+        world.at(5_000, lambda: setattr(world.link, "rate_bits_per_ms", 20_000.0))
+
+    records, _ = run(setting, deadline_ms=60.0, tasks=200, scheduler=scheduler)
+    assert offloaded(between(records, 0, 5)) == 0.0
+    assert offloaded(between(records, 8)) == 1.0
+
+
 @pytest.mark.parametrize(("rate_hz", "tasks"), [(10, 450), (1, 45)])
 def test_a_round_trip_that_grows_is_reckoned_with_and_one_that_shrinks_again(rate_hz, tasks):
     def setting(world):

@@ -53,3 +53,10 @@ class Realization:
             noise=None if self.noise is None else self.noise.part(tasks),
             ease=None if self.ease is None else self.ease[tasks],
         )
+
+
+def rate_errors(rate_error: float, tasks: int, seed: int) -> FloatArray:
+    """(N,): lognormal factors on estimated rates; ``rate_error`` is the standard deviation of their logarithm."""
+    if rate_error == 0:
+        return np.ones(tasks)
+    return np.exp(rate_error * np.random.default_rng([seed, 2]).standard_normal(tasks))

@@ -21,11 +21,12 @@ from hasten.core.errors import HastenError, InputError
 from hasten.core.files import Milliseconds, Record, read_record, validated
 from hasten.core.gain import Gain, OnTimeAccuracy
 from hasten.core.limits import MAX_OPTION_VALUES, SLACK_AFTER_LAST_ARRIVAL, check_seed, check_size
-from hasten.core.noise import NoisySource, draw_noise, tell_stated
+from hasten.core.noise import tell_stated
 from hasten.core.options import OptionTable, StreamCosts, of_several_edges, option_table
 from hasten.core.profile_names import load_profile
 from hasten.core.rates import RateTrace
 from hasten.core.realization import Realization as Realization
+from hasten.core.realization import rate_errors
 from hasten.core.scenario_parts import (
     MAX_EDGES,
     EdgeSpec,
@@ -38,6 +39,7 @@ from hasten.core.scenario_parts import (
     check_batch_times,
     check_ways,
     links_of,
+    noise_of,
 )
 
 FloatArray = NDArray[np.float64]
@@ -229,27 +231,18 @@ class Scenario(Record):
             for m, stream in enumerate(self.devices)
         ]
         arrival_ms = np.concatenate(arrivals)
-        stream_of = np.repeat(np.arange(len(arrivals)), [len(times) for times in arrivals])
+        tasks = [len(times) for times in arrivals]
+        stream_of = np.repeat(np.arange(len(arrivals)), tasks)
         order = np.argsort(arrival_ms, kind="stable")  # streams lie in order, so ties are in stream order
         covered_ms = float(arrival_ms.max(initial=0.0)) + SLACK_AFTER_LAST_ARRIVAL * float(self.deadlines_ms.max())
-        rate_factor = np.ones(len(arrival_ms))
-        if self.view.rate_error > 0:
-            errors = np.random.default_rng([seed, 2]).standard_normal(len(arrival_ms))
-            rate_factor = np.exp(self.view.rate_error * errors)
-        tasks = [len(times) for times in arrivals]
-        noise = None
-        if self.noise == "profile":
-            sources = [NoisySource(it.profile.spread, it.slowdown, n) for it, n in zip(self.devices, tasks, strict=True)]
-            noise = draw_noise(sources, [way.edge.slowdown for way in self.every_edge], seed).part(order)
-        ease = None if self.confidence is None else draw_ease(tasks, seed)[order]
         return Realization(
             seed=seed,
             arrival_ms=np.ascontiguousarray(arrival_ms[order], dtype=np.float64),
             stream=np.ascontiguousarray(stream_of[order], dtype=np.int64),
             rates=self._rates(seed, covered_ms),
-            rate_factor=rate_factor,
-            noise=noise,
-            ease=ease,
+            rate_factor=rate_errors(self.view.rate_error, len(arrival_ms), seed),
+            noise=noise_of(self.devices, tasks, self.every_edge, seed).part(order) if self.noise == "profile" else None,
+            ease=None if self.confidence is None else draw_ease(tasks, seed)[order],
         )
 
 

@@ -14,6 +14,7 @@ from pydantic import Field, model_validator
 from hasten.core.arrivals import Arrivals
 from hasten.core.errors import InputError
 from hasten.core.files import Factor, FileName, Milliseconds, Name, PositiveMs, Record
+from hasten.core.noise import Noise, NoisySource, draw_noise
 from hasten.core.profile import Profile, batching
 from hasten.core.rates import Rate
 
@@ -155,3 +156,10 @@ def links_of(ways: Sequence[NamedEdge], streams: int) -> NDArray[np.int64]:
         links.append(first + own)
         first = int(links[-1].max()) + 1
     return np.stack(links)
+
+
+def noise_of(devices: Sequence[Stream], tasks: Sequence[int], ways: Sequence[NamedEdge], seed: int) -> Noise:
+    """How the tasks of these streams turn out, one stream behind the other; ``tasks`` (M,) counts them."""
+    own = zip(devices, tasks, strict=True)
+    sources = [NoisySource(stream.profile.spread, stream.slowdown, number) for stream, number in own]
+    return draw_noise(sources, [way.edge.slowdown for way in ways], seed)
