@@ -81,8 +81,7 @@ class EdgeCore:
         self._awaited_ms = math.inf
         self._correction = ServiceCorrection()
         self._carried = CarriedWork()
-        keeps_room = order is earliest_deadline
-        self._admission = Admission(self._queue, limits or QueueLimits(), self._carried, keeps_room)
+        self._admission = Admission(self._queue, limits or QueueLimits(), self._carried, order is earliest_deadline)
         self._sequence = 0
         self._closing: Refusal | None = None
         self._when_idle: Callable[[], None] | None = None
