@@ -3,9 +3,8 @@
 Typed requests come in, typed answers go out through a call that comes with each request; any server can stand around
 it. The core creates no thread and asks no global clock: both are given. It may be called from several threads.
 
-What is taken is bounded whatever devices ask: by number, by bytes, and by time (:mod:`.admission`). A task that could
-not be in time beside those already here is answered LATE at once, while its device can still do something else; one
-whose last moment to start passes while it waits is answered LATE at that moment.
+What is taken is bounded by number, by bytes and by time (:mod:`.admission`). A task that could not be in time beside
+those here is answered LATE at once, one whose last moment to start passes while it waits at that moment.
 """
 
 from __future__ import annotations
