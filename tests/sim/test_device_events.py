@@ -12,10 +12,10 @@ from hasten.core.scenario import load_scenario, scenario_from
 SCHEDULERS = ("greedy:point", "edgent", "fixed:3,1")
 
 
-def cameras():
+def cameras(tasks_per_stream=120):
     """Three cameras on one uplink, overloaded: about one task in four is finished otherwise than was decided."""
     data = load_scenario("examples/three-cameras.yaml").model_dump(by_alias=True)
-    return scenario_from(data | {"view": {"kind": "device"}, "tasks_per_stream": 120})
+    return scenario_from(data | {"view": {"kind": "device"}, "tasks_per_stream": tasks_per_stream})
 
 
 def links(folder, sigma_mbps=0.4, deadline_ms=90):
@@ -44,6 +44,12 @@ def test_on_a_shared_uplink_every_task_fares_as_in_virtual_time():
     assert_same(simulated, virtual)
     rescued = [(it.answered_exit != it.decisions[:, 0]) & (it.answered_exit > 0) for it in simulated]
     assert sum(map(np.count_nonzero, rescued)) > 50
+
+
+@pytest.mark.parametrize("seed", [1, 2])
+def test_who_overloads_a_link_without_looking_fares_as_in_virtual_time(seed):
+    """Its devices measure a link that seems too slow again and again, and see what an unanswered probe tells."""
+    assert_same(*both(cameras(200), "neurosurgeon", seeds=(seed,)))
 
 
 def test_greedy_fares_as_in_virtual_time_but_for_rounding():

@@ -47,10 +47,13 @@ def project(lane: Lane, m: int, now_ms: float, world: World) -> float:
     for worker in range(len(workers)):
         workers[worker] = worker_free(reported_ms, report_ms[worker], now_ms, own[OTHERS_LOAD], len(workers))
     own[UNSEEN_MS] = unseen_wait(own[OTHERS_LOAD], own[OTHERS_RESIDUAL_MS], len(workers))
-    k = count[FIRST]
+    k, probe = count[FIRST], next_probe(pending, -np.inf)
     while k != NOBODY and forgotten(beliefs.mark[lane.first_slot + k], len(workers)):
         k = beliefs.mark[lane.first_slot + k, NEXT_OWN]
-    if rate > 0 and k != NOBODY:
+    if rate > 0 and is_before(lane, probe, k, pending, world):
+        sent_ms, bits = max(pending[probe, SENT_MS], own[LEFT_MS]), pending[probe, BITS] - PING_BITS
+        rate = min(rate, rate_bound(sent_ms, bits, now_ms, rtt_ms + report_ms[0]))
+    elif rate > 0 and k != NOBODY:
         slot = lane.first_slot + k
         option = state.option[slot]
         if beliefs.mark[slot, IS_SENT] == 1 and beliefs.frame[slot, DUE_MS] == np.inf:
@@ -58,14 +61,12 @@ def project(lane: Lane, m: int, now_ms: float, world: World) -> float:
             sent_ms = max(beliefs.frame[slot, READY_MS], own[LEFT_MS])
             rate = min(rate, rate_bound(sent_ms, rules.payload_bits[m, option], now_ms, spent_ms))
     own[SEEN_RATE] = rate
-    if rate > 0:
-        for i in range(MOST_PENDING):
-            if pending[i, SENT_MS] < np.inf and pending[i, BITS] > PING_BITS:
-                took_ms = (pending[i, BITS] - PING_BITS) / rate
-                uplink_free_ms = project_frame(
-                    workers, uplink_free_ms, pending[i, SENT_MS], took_ms, 0.0, rtt_ms, reported_ms
-                )
-        while k != NOBODY:
+    while rate > 0 and (k != NOBODY or probe != NOBODY):
+        if is_before(lane, probe, k, pending, world):
+            ready_ms, took_ms = pending[probe, SENT_MS], (pending[probe, BITS] - PING_BITS) / rate
+            uplink_free_ms = project_frame(workers, uplink_free_ms, ready_ms, took_ms, 0.0, rtt_ms, reported_ms)
+            probe = next_probe(pending, ready_ms)
+        else:
             slot = lane.first_slot + k
             option, frame, mark = state.option[slot], beliefs.frame[slot], beliefs.mark[slot]
             if not forgotten(mark, len(workers)):
@@ -81,6 +82,26 @@ def project(lane: Lane, m: int, now_ms: float, world: World) -> float:
     sort_ascending(workers)
     own[SEEN_UPLINK_MS] = uplink_free_ms
     return float(uplink_free_ms)
+
+
+@inlined
+def next_probe(pending: FloatArray, after_ms: float) -> int:
+    """The first ping that measures the rate, sent later than that, and is not answered yet; NOBODY if there is none."""
+    found = NOBODY
+    for i in range(MOST_PENDING):
+        sent_ms = pending[i, SENT_MS]
+        counts = after_ms < sent_ms and sent_ms < np.inf and pending[i, BITS] > PING_BITS
+        if counts and (found == NOBODY or sent_ms < pending[found, SENT_MS]):
+            found = i
+    return found
+
+
+@inlined
+def is_before(lane: Lane, probe: int, k: int, pending: FloatArray, world: World) -> bool:
+    """Whether there is such a ping, sent before the next frame was planned."""
+    if probe == NOBODY:
+        return False
+    return bool(k == NOBODY or pending[probe, SENT_MS] < world.tasks.arrival_ms[lane.first_task + k])
 
 
 @inlined

@@ -236,6 +236,7 @@ class DeviceAgent:
             self._decide_alone(task, Fallback.LATE)
         else:
             self._drop(task, Reason.EXPIRED)
+            choice = None  # what is late is worth nothing: a better link may have helped
         self._contacts.learn_more(task, choice, stays, now)
 
     def _note_decision(self, task: Task, now: float) -> None:
