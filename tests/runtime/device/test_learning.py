@@ -50,7 +50,7 @@ def test_a_device_refuses_a_worse_policy_and_takes_a_better_one(slow, package):
     }  # fmt: skip
     try:
         order = {"packages": [str(package.path)], "profiles": [str(slow / "slow.json")], "port": 0}
-        port = edge.ask("start", workers=1, slowdown=AS_PROFILED, queue="fifo", **order)["port"]
+        port = edge.ask("start", workers=1, slowdown=AS_PROFILED, queue="fifo", batch=1, **order)["port"]
         device = subprocess.Popen(
             [sys.executable, "-c", code, "device", str(package.path), "--edge", f"127.0.0.1:{port}", "--learn"]
             + [text for pair in arguments.items() for text in pair],
