@@ -91,9 +91,9 @@ class Prober:
             self._send(0)
 
     def may_want(self, now: float) -> bool:
-        """Whether the rate is so old that it might be worth probing."""
+        """Whether the rate is of use, and so old that it might be worth probing."""
         looked_ms = max(self._link.updated_ms, self._wanted_ms)
-        return ping_schedule.may_want(now, looked_ms, self._pause_ms(now))
+        return self._may_offload and ping_schedule.may_want(now, looked_ms, self._pause_ms(now))
 
     def wanted(self, now: float) -> None:
         """A decision would be another one at a better link: look whether it is better by now."""
