@@ -8,6 +8,7 @@ from report_results import result
 
 import hasten as hs
 from hasten.core.errors import HastenError
+from hasten.core.result_table import edge_share_text, share_text
 
 
 def test_a_frame_has_a_row_for_each_task():
@@ -30,3 +31,11 @@ def test_without_pandas_it_says_what_to_install(monkeypatch):
     for make in (result().to_frame, lambda: hs.summary_frame([result()])):
         with pytest.raises(HastenError, match=r"needs pandas: pip install 'hasten\[notebook\]'"):
             make()
+
+
+def test_shares_are_told_in_a_line():
+    runs = [{"0": 0.5, "2": 0.3, "10": 0.2}, {"0": 0.3, "2": 0.5, "3": 0.008, "10": 0.2}]
+    assert share_text(runs, 1) == "2:40% 10:20%"  # in order of the numbers; of 3 there is too little
+    assert share_text([{"1": -0.02}], 1, "+") == "1:-2%"
+    assert edge_share_text([{"west": 0.2, "east": 0.4}, {"west": 0.6}]) == "west:40% east:20%"
+    assert edge_share_text([{"west": 0.1}], "+") == "west:+10%"

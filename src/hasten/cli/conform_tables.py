@@ -7,7 +7,8 @@ from typing import Any
 
 from rich.table import Table
 
-from hasten.cli.tables import WIDE, edge_cell, plain_table, share_cell
+from hasten.cli.tables import WIDE, plain_table
+from hasten.core.result_table import edge_share_text, share_text
 
 
 def conform_tables(document: dict[str, Any], width: int = WIDE) -> list[Table]:
@@ -43,7 +44,7 @@ def _sides_table(document: dict[str, Any], wide: bool) -> Table:
     table = plain_table(f"{document['scenario']}: simulated, and run in {_RUN_IN[side]}")
     columns = _side_columns(wide)
     if wide and any("edge_share" in entry[side] for entry in document["results"]):
-        columns["edges"] = lambda one, sign: edge_cell([one["edge_share"]], sign)
+        columns["edges"] = lambda one, sign: edge_share_text([one["edge_share"]], sign)
     for heading in ("scheduler", "seed", "", *columns):
         named = heading == "scheduler"
         table.add_column(
@@ -76,8 +77,8 @@ def _side_columns(wide: bool) -> dict[str, Callable[[dict[str, Any], str], str]]
     if wide:
         columns["dropped"] = lambda side, sign: f"{side['dropped']:{sign}d}"
         columns["late"] = lambda side, sign: f"{side['late']:{sign}d}"
-        columns["exits"] = lambda side, sign: share_cell([side["exit_share"]], 1, sign)
-        columns["partitions"] = lambda side, sign: share_cell([side["partition_share"]], 0, sign)
+        columns["exits"] = lambda side, sign: share_text([side["exit_share"]], 1, sign)
+        columns["partitions"] = lambda side, sign: share_text([side["partition_share"]], 0, sign)
     return columns
 
 

@@ -13,6 +13,7 @@ from rich.console import Console
 from rich.table import Table
 
 from hasten.core.progress import alone, terminal_bar
+from hasten.core.result_table import edge_share_text, share_text
 
 if TYPE_CHECKING:
     from hasten.offline import OfflinePlan
@@ -97,7 +98,7 @@ def _result_columns(measured: bool, wide: bool) -> dict[str, Callable[[Entries],
         return lambda entries: _number([entry["latency_ms"][quantile] for entry in entries], 1)
 
     def share(key: str, first: int) -> Callable[[Entries], str]:
-        return lambda entries: share_cell([entry[key] for entry in entries], first)
+        return lambda entries: share_text([entry[key] for entry in entries], first)
 
     def per_task(key: str, form: str, scale: float = 1.0) -> Callable[[Entries], str]:
         def cell(entries: Entries) -> str:
@@ -128,20 +129,7 @@ def _simulated(entries: Entries) -> str:
 
 
 def _edges(entries: Entries) -> str:
-    return edge_cell([entry.get("edge_share", {}) for entry in entries])
-
-
-def edge_cell(entries: Sequence[dict[str, float]], sign: str = "") -> str:
-    """Shares of tasks sent to each edge, means over seeds: ``west:43% east:40%``."""
-    names = dict.fromkeys(name for entry in entries for name in entry)
-    return " ".join(f"{name}:{_mean([entry.get(name, 0.0) for entry in entries]):{sign}.0%}" for name in names)
-
-
-def share_cell(entries: Sequence[dict[str, float]], first: int, sign: str = "") -> str:
-    """Shares of exits or partitions from ``first``, means over seeds: ``2:31% 4:69%``; tiny ones left out."""
-    numbers = sorted({int(number) for entry in entries for number in entry if int(number) >= first})
-    shares = {number: sum(entry.get(str(number), 0.0) for entry in entries) / len(entries) for number in numbers}
-    return " ".join(f"{number}:{share:{sign}.0%}" for number, share in shares.items() if abs(share) >= 0.005)
+    return edge_share_text([entry.get("edge_share", {}) for entry in entries])
 
 
 def failure_lines(failures: Sequence[dict[str, Any]]) -> list[str]:

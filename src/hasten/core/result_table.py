@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -57,3 +58,16 @@ def pandas_for(what: str) -> Any:
     except ModuleNotFoundError as error:
         raise HastenError(f"{what} needs {error.name}: pip install 'hasten[notebook]'") from error
     return pandas
+
+
+def share_text(shares: Sequence[Mapping[str, float]], first: int, sign: str = "") -> str:
+    """Shares of exits or partitions from ``first``, means over runs: ``2:31% 4:69%``; tiny ones left out."""
+    numbers = sorted({int(number) for one in shares for number in one if int(number) >= first})
+    means = {number: float(np.mean([one.get(str(number), 0.0) for one in shares])) for number in numbers}
+    return " ".join(f"{number}:{share:{sign}.0%}" for number, share in means.items() if abs(share) >= 0.005)
+
+
+def edge_share_text(shares: Sequence[Mapping[str, float]], sign: str = "") -> str:
+    """Shares of tasks sent to each of several edges, means over runs: ``west:43% east:40%``."""
+    names = dict.fromkeys(name for one in shares for name in one)
+    return " ".join(f"{name}:{np.mean([one.get(name, 0.0) for one in shares]):{sign}.0%}" for name in names)

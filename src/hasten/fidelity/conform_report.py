@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from hasten.core.result_table import flat_summary, task_columns
+from hasten.core.result_table import edge_share_text, flat_summary, task_columns
 from hasten.core.results import Result
 from hasten.core.scenario import Scenario
 from hasten.fidelity.conform import Conformed
@@ -82,14 +82,10 @@ def _sides(document: dict[str, Any], side: str) -> TableBlock:
                     f"{one['on_time_rate']:{sign}.1%}",
                     *("-" if ms is None else f"{ms:{sign}.1f}" for ms in latency),
                     *(f"{one[count]:{sign}d}" for count in ("dropped", "late")),
-                    *([_edges(one["edge_share"], sign)] if several else []),
+                    *([edge_share_text([one["edge_share"]], sign)] if several else []),
                 ]
             )
     return TableBlock("", head, rows)
-
-
-def _edges(shares: dict[str, float], sign: str) -> str:
-    return " ".join(f"{name}:{share:{sign}.0%}" for name, share in shares.items())
 
 
 def _errors(document: dict[str, Any]) -> TableBlock:

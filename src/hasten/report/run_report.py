@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from hasten.core.profile import Profile
+from hasten.core.result_table import edge_share_text, share_text
 from hasten.core.results import Result
 from hasten.core.scenario import Scenario
 from hasten.report import figures
@@ -157,8 +158,9 @@ def comparison(results: Sequence[Result], simulated: Mapping[str, float] | None 
         for quantile in ("p50", "p95", "p99"):
             known = [entry["latency_ms"][quantile] for entry in mine if entry["latency_ms"][quantile] is not None]
             cells.append(f"{np.mean(known):.1f}" if known else "-")
-        cells += [_shares(mine, "exit_share", 1), _shares(mine, "partition_share", 0)]
-        cells += [_edges(mine)] if several else []
+        shares = ("exit_share", 1), ("partition_share", 0)
+        cells += [share_text([entry[key] for entry in mine], first) for key, first in shares]
+        cells += [edge_share_text([entry.get("edge_share", {}) for entry in mine])] if several else []
         cells.append(f"{sum(entry['uplink_bytes'] for entry in mine) / max(tasks, 1) / 1000:.2f}")
         rows.append(cells)
     return TableBlock("", head, rows, best=0)
@@ -167,17 +169,3 @@ def comparison(results: Sequence[Result], simulated: Mapping[str, float] | None 
 def _mean_cell(values: Sequence[float]) -> str:
     spread = f" ±{np.std(values, ddof=1):.3f}" if len(values) > 1 else ""
     return f"{np.mean(values):.3f}{spread}"
-
-
-def _edges(entries: Sequence[dict[str, Any]]) -> str:
-    """Shares of tasks sent to each edge as ``west:43% east:40%``, means over the runs."""
-    names = dict.fromkeys(name for entry in entries for name in entry.get("edge_share", {}))
-    means = {name: float(np.mean([entry.get("edge_share", {}).get(name, 0.0) for entry in entries])) for name in names}
-    return " ".join(f"{name}:{share:.0%}" for name, share in means.items())
-
-
-def _shares(entries: Sequence[dict[str, Any]], key: str, first: int) -> str:
-    """Shares of exits or partitions from ``first`` as ``2:31% 4:69%``, means over the runs."""
-    numbers = sorted({int(number) for entry in entries for number in entry[key] if int(number) >= first})
-    shares = {n: float(np.mean([entry[key].get(str(n), 0.0) for entry in entries])) for n in numbers}
-    return " ".join(f"{n}:{share:.0%}" for n, share in shares.items() if share >= 0.005)
