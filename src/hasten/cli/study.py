@@ -35,7 +35,7 @@ def study(
         int | None,
         typer.Option("--seeds", min=2, help="Realizations of every point: seeds 0, 1, ...  [default: 10; real: 5]"),
     ] = None,
-    quick: Annotated[bool, typer.Option("--quick", help="Few points, seeds and schedulers: a minute or two.")] = False,
+    quick: Annotated[bool, typer.Option("--quick", help="Few points, seeds and schedulers: minutes.")] = False,
     ray: Annotated[
         str | None, typer.Option("--ray", metavar="ADDRESS", help="Use this Ray cluster instead of the local cores.")
     ] = None,

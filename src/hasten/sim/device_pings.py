@@ -154,9 +154,8 @@ def want_rate(lane: Lane, k: int, option: int, world: World) -> None:
     pause_ms = ping_schedule.pause_ms(now_ms, own[USED_MS], True)
     if not ping_schedule.may_want(now_ms, looked_ms, pause_ms):
         return
+    worth = rules.worth[m, option] if option >= 0 else -np.inf
     device_wait_ms = max(world.state.device_free_ms[lane.row, m] - now_ms, 0.0)
-    here = option >= 0 and device_wait_ms + rules.device_ms[m, option] <= rules.deadline_ms[m]
-    worth = rules.worth[m, option] if here else -np.inf
     for j in range(rules.worth.shape[1]):
         if rules.payload_bits[m, j] > 0 and rules.worth[m, j] > worth:
             latency_ms = predict_latency(

@@ -268,20 +268,16 @@ class SchedulerAdapter:
         """Whether a better exit could be had in time at an edge if it is idle and its link as fast as may be.
 
         Then it is worth knowing whether they are; told only of decisions that send nothing there. What a link was so
-        far says nothing of what it may become, so a transfer takes no time here. An answer of this device that is
-        expected too late is worth nothing. Better than what is sent to another edge is also an answer worth the same
-        that is there much sooner.
+        far says nothing of what it may become, so a transfer takes no time here. Better than what is sent to another
+        edge is also an answer worth the same that is there much sooner.
         """
         table, beliefs = self._table, self._beliefs[edge]
-        device_wait_ms = beliefs.backlogs.device_wait_ms
         sent = choice is not None and choice.offloads
-        worth = -math.inf
-        if choice is not None and (sent or device_wait_ms + table.device_ms[0, choice.option] <= deadline_ms):
-            worth = float(table.worth[0, choice.option])
+        worth = float(table.worth[0, choice.option]) if choice is not None else -math.inf
         if worth >= self._best_worth and not sent:
             return False
         latency_ms = predict_latency(
-            device_wait_ms,
+            beliefs.backlogs.device_wait_ms,
             0.0,
             0.0,
             table.device_ms[0],
