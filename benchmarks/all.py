@@ -1,4 +1,4 @@
-"""Run every benchmark script, and print its tables; not the longest (soak), what needs servers, or a study's folder.
+"""Run every benchmark script, and print its tables; not the longest (soak), what needs servers, or the demo's folder.
 
 On a busy machine the ratios drift; run it alone.
 """

@@ -1,10 +1,10 @@
 """What real runs lose when another program keeps one core busy, against the same tasks in virtual time.
 
-The network and policy are those of ``hasten study real`` (or ``real_study.py``) in the same folder, at its middle
-point: three devices, generated links. A run takes a dozen seconds; those with and without the other program alternate.
-Written to ``FOLDER/busy_core.json``.
+The network, as profiled on this machine, and the policy are those that ``make demo`` leaves in ``out/demo``; the
+conditions are the middle ones of ``hasten study real``: three devices, generated links. A run takes a dozen seconds;
+those with and without the other program alternate. Written to ``FOLDER/busy_core.json``.
 
-Usage: python benchmarks/busy_core.py [--seeds 5] [--out out/study] [--to docs/results]
+Usage: python benchmarks/busy_core.py [--seeds 5] [--demo out/demo] [--to FOLDER]
 """
 
 from __future__ import annotations
@@ -60,11 +60,10 @@ def points(ours: list[float], theirs: list[float]) -> str:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--seeds", type=int, default=5)
-    parser.add_argument("--out", type=Path, default=Path("out/study"))
+    parser.add_argument("--demo", type=Path, default=Path("out/demo"))
     parser.add_argument("--to", type=Path, default=Path("out/benchmarks"))
     args = parser.parse_args()
-    package = args.out / "network.hasten"
-    policy = max((args.out / "policies").glob("several-*.onnx"), key=lambda path: path.stat().st_mtime)
+    package, policy = args.demo / "digits.hasten", args.demo / "policy.onnx"
     scenario = PlayedConditions(3, "generated").scenario(package, open_package(package).profile, SECONDS)
     names = ["greedy", "greedy:point", f"policy:{policy}"]
     worlds: dict[str, list[list[float]]] = {"virtual": [], "quiet": [], "busy": []}
