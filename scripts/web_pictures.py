@@ -26,6 +26,7 @@ def picture(browser: Browser, address: str, name: str, size: dict[str, int], sch
     page = browser.new_page(viewport=size, color_scheme=scheme)
     page.goto(address)
     page.wait_for_selector("#table tbody tr")
+    page.locator("#round").select_option(label="greedy, seed 0")
     page.wait_for_timeout(800)  # until everything has its place
     page.screenshot(path=IMAGES / name)
     page.close()
