@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from numba import njit
 
-from hasten.core.edge_batches import ALONE, BatchTimes, Waiting, all_in_time, batch_factor, choose_batch
+from hasten.core.edge_batches import BY_ITSELF, BatchTimes, Waiting, all_in_time, batch_factor, choose_batch
 
 SIZES, FACTORS = ((1, 2, 4, 8), (1, 2, 4, 4)), ((1.0, 1.2, 1.6, 2.4), (1.0, 1.9, 3.0, 3.0))
 TIMES = BatchTimes([list(it) for it in SIZES], [list(it) for it in FACTORS])
@@ -40,7 +40,7 @@ def arrays(waiting):
 def best_by_definition(waiting, now_ms, busy_ms):
     """Of the measured numbers, and of all that there are, those that make nobody late: that of the least time per task."""
     count, kind = len(waiting.kind), waiting.kind[0]
-    alike = [i for i in range(1, count) if waiting.kind[i] == kind != ALONE]
+    alike = [i for i in range(1, count) if waiting.kind[i] == kind != BY_ITSELF]
     best, found = 1.0, [0]
     most = min(len(alike) + 1, SIZES[kind][-1])
     for size in sorted({2, 4, 8, most}):
@@ -92,7 +92,7 @@ def test_the_best_batch_is_that_of_the_definition(busy_ms):
 
 def test_all_are_in_time_together_where_one_by_one_they_are_not():
     four = Waiting([10.0] * 4, [30.0, 31.0, 32.0, 33.0], [0] * 4, [False] * 4)
-    alone = four._replace(kind=[ALONE] * 4)
+    alone = four._replace(kind=[BY_ITSELF] * 4)
     for waiting, expected in ((four, True), (alone, False)):
         room_ms = np.zeros((2, 1))
         assert all_could_be(arrays(waiting), 4, ARRAYS, np.zeros(1), room_ms) is expected

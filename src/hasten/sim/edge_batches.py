@@ -7,7 +7,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from hasten.core.edge_batches import ALONE, WINDOW, BatchTimes, Waiting
+from hasten.core.edge_batches import BY_ITSELF, WINDOW, BatchTimes, Waiting
 from hasten.core.options import OptionTable
 from hasten.core.profile import Profile, batching
 from hasten.core.scenario import Scenario
@@ -47,7 +47,7 @@ def pack_batches(scenario: Scenario, options: OptionTable) -> Batches:
     none = no_batches(sum(way.edge.workers for way in scenario.every_edge))
     if scenario.edge.batch == 1:
         return none
-    kind = np.full(options.exit.shape, ALONE)
+    kind = np.full(options.exit.shape, BY_ITSELF)
     profiles = {id(stream.profile): stream.profile for stream in scenario.devices}  # thousands of streams may be alike
     batches = {profile: batching(profile, scenario.edge.batch).edge_batches or () for profile in profiles.values()}
     rows = [(profile, it) for profile, own in batches.items() for it in own]
@@ -58,7 +58,7 @@ def pack_batches(scenario: Scenario, options: OptionTable) -> Batches:
     for m, stream in enumerate(scenario.devices):
         own = of_profile[id(stream.profile)]
         for j in range(int(options.count[m])):
-            kind[m, j] = own.get((int(options.exit[m, j]), int(options.partition[m, j])), ALONE)
+            kind[m, j] = own.get((int(options.exit[m, j]), int(options.partition[m, j])), BY_ITSELF)
     most = max((len(it.sizes) for _, it in rows), default=1)
     sizes = [it.sizes + it.sizes[-1:] * (most - len(it.sizes)) for _, it in rows]
     factors = [[ms / it.ms[0] for ms in it.ms + it.ms[-1:] * (most - len(it.ms))] for _, it in rows]

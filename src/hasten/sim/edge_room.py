@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from hasten.core.compiled import inlined, shared
 from hasten.core.edge_admission import BUCKETS, ROOM, note_offer, room_share, standing
-from hasten.core.edge_batches import ALONE, take_soonest
+from hasten.core.edge_batches import BY_ITSELF, take_soonest
 from hasten.core.estimators import FORECAST_MEMORY_MS, faded
 from hasten.sim.arrays import NOBODY
 from hasten.sim.beliefs import (
@@ -38,7 +38,7 @@ from hasten.sim.world import Lane, World
 def least_of(lane: Lane, k: int, world: World) -> float:
     """What of a worker's time a task takes at least: its part of as many as may be run at once."""
     work_ms, kind, times = work_of(lane, k, world), kind_of(lane, k, world), world.rules.batches.times
-    if kind == ALONE:
+    if kind == BY_ITSELF:
         return work_ms
     return float(work_ms * (times.factors[kind, -1] / times.sizes[kind, -1]))
 

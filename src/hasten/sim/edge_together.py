@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from hasten.core.compiled import inlined, shared
-from hasten.core.edge_batches import ALONE, WINDOW, all_in_time, batch_factor, choose_batch
+from hasten.core.edge_batches import BY_ITSELF, WINDOW, all_in_time, batch_factor, choose_batch
 from hasten.sim.arrays import NOBODY
 from hasten.sim.beliefs import GIVES_WAY, LATEST_MS, NEXT_WAITING, WAITS_FIRST, WORD
 from hasten.sim.edge_queue import lay_out_running, turn_of, work_of
@@ -15,7 +15,7 @@ def kind_of(lane: Lane, k: int, world: World) -> int:
     """What tasks that may be run at once with this one share."""
     kind = world.rules.batches.kind
     if len(kind) == 0:
-        return ALONE
+        return BY_ITSELF
     return int(kind[world.tasks.stream[lane.first_task + k], world.state.option[lane.first_slot + k]])
 
 
@@ -44,7 +44,7 @@ def count_alike(lane: Lane, k: int, now_ms: float, world: World) -> int:
     Returns how many were laid out, the task in front and those that wait behind it; who joins it is marked there.
     """
     batches, beliefs = world.rules.batches, world.beliefs
-    if kind_of(lane, k, world) == ALONE:
+    if kind_of(lane, k, world) == BY_ITSELF:
         return 1
     lay_out_task(lane, k, 0, world)
     count, at = 1, beliefs.served[lane.row, WAITS_FIRST]
@@ -60,7 +60,7 @@ def count_alike(lane: Lane, k: int, now_ms: float, world: World) -> int:
 def fit_together(lane: Lane, k: int, now_ms: float, world: World) -> bool:
     """Whether a task, and all that wait and do not give way, could be in time when alike ones are run at once."""
     batches, beliefs = world.rules.batches, world.beliefs
-    if kind_of(lane, k, world) == ALONE:
+    if kind_of(lane, k, world) == BY_ITSELF:
         return False
     turn, is_laid_out, waits, alike, count = turn_of(lane, k, world), False, 0, 0, 0
     at = beliefs.served[lane.row, WAITS_FIRST]
@@ -68,7 +68,7 @@ def fit_together(lane: Lane, k: int, now_ms: float, world: World) -> bool:
         waits += 1
         if waits >= WINDOW:
             return False
-        alike += 1 if kind_of(lane, at, world) != ALONE else 0
+        alike += 1 if kind_of(lane, at, world) != BY_ITSELF else 0
         if not is_laid_out and turn_of(lane, at, world) > turn:
             lay_out_task(lane, k, count, world)
             is_laid_out, count = True, count + 1

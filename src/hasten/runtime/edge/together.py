@@ -93,7 +93,7 @@ def _kind(ticket: Ticket) -> Segment | None:
 
 def _laid_out(tickets: Sequence[Ticket]) -> tuple[law.Waiting, law.BatchTimes]:
     """Tasks in order of service, as the law reads them, and the times of their batches."""
-    numbers: dict[Segment | None, int] = {None: law.ALONE}
+    numbers: dict[Segment | None, int] = {None: law.BY_ITSELF}
     times = law.BatchTimes([], [])
     for ticket in tickets:
         if numbers.setdefault(_kind(ticket), len(times.sizes)) == len(times.sizes):
