@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import sys
+import threading
+from functools import partial
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 
 import numpy as np
 import pytest
@@ -47,6 +50,19 @@ def test_a_video_gives_its_frames_and_its_rate(cv2, tmp_path):
     assert not source.own_pace and source.rate_hz == pytest.approx(20.0)
     assert [frame.shape for frame in frames] == [(1, 32, 32)] * 5
     assert [float(frame.mean()) for frame in frames] == pytest.approx(GREYS, abs=3)
+
+
+def test_the_end_of_a_stream_from_the_network_is_told(cv2, tmp_path, capsys):
+    video(cv2, tmp_path / "clip.avi")
+    serve = partial(SimpleHTTPRequestHandler, directory=tmp_path)
+    with ThreadingHTTPServer(("127.0.0.1", 0), serve) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        url = f"http://127.0.0.1:{server.server_port}/clip.avi"
+        source = live_source(url, [SPEC])
+        frames = list(source.frames)
+        server.shutdown()
+    assert source.own_pace and [float(frame.mean()) for frame in frames] == pytest.approx(GREYS, abs=3)
+    assert f"hasten: {url} gives no more frames\n" in capsys.readouterr().err
 
 
 def test_a_folder_of_pictures_in_the_order_of_names(cv2, tmp_path):

@@ -15,6 +15,7 @@ from typing import Any
 
 from hasten.core.errors import HastenError, InputError
 from hasten.runtime.device.pictures import PictureFit, opencv
+from hasten.runtime.notes import say_on_stderr
 from hasten.runtime.pace import now_ms
 from hasten.split.manifest import TensorSpec
 
@@ -89,6 +90,8 @@ def _video(source: str, name: str | int, specs: Sequence[TensorSpec], own_pace: 
             while True:
                 there, picture = capture.read()
                 if not there:
+                    if own_pace:  # nobody knows when it would have ended, or whether it was meant to
+                        say_on_stderr(f"hasten: {source} gives no more frames")
                     return
                 yield fit.frame(picture)
         finally:
