@@ -15,6 +15,7 @@ from hasten.core.decision import EdgeChoosing
 from hasten.core.errors import InputError
 from hasten.core.options import DROP
 from hasten.sim import replay, simulate_realizations
+from hasten.sim.stage_times import stage_times
 
 PROFILE = {
     "schema": "hasten.profile/1",
@@ -28,6 +29,11 @@ PROFILE = {
 }  # fmt: skip
 
 
+ORDERS = [(*both, "fifo") for both in COMBINATIONS] + [
+    (topology, "ready", "deadline") for topology in ("shared", "dedicated")
+]
+
+
 class Choosing(Scripted, EdgeChoosing):
     """Follows a script of options at any edge."""
 
@@ -35,14 +41,17 @@ class Choosing(Scripted, EdgeChoosing):
 def way(name: str, mbps: float, rtt_ms: float = 0.0, **changes: Any) -> dict[str, Any]:
     uplink = {"rate": {"kind": "constant", "mbps": mbps}, "rtt_ms": rtt_ms}
     uplink |= {key: changes[key] for key in ("topology", "order") if key in changes}
-    edge = {key: changes[key] for key in ("workers", "slowdown") if key in changes}
+    edge = {key: changes[key] for key in ("workers", "slowdown", "queue") if key in changes}
     return {"name": name, "uplink": uplink, "edge": edge}
 
 
-def scenario_of(folder: Path, times: list[list[float]], deadline_ms: float = 100.0, **changes: Any) -> hs.Scenario:
+def scenario_of(
+    folder: Path, times: list[list[float]], deadline_ms: float | list[float] = 100.0, **changes: Any
+) -> hs.Scenario:
     (folder / "small.json").write_text(json.dumps(PROFILE))
+    deadlines_ms = deadline_ms if isinstance(deadline_ms, list) else [deadline_ms] * len(times)
     streams = [
-        {"name": f"s{m}", "profile": str(folder / "small.json"), "deadline_ms": deadline_ms}
+        {"name": f"s{m}", "profile": str(folder / "small.json"), "deadline_ms": deadlines_ms[m]}
         | {"arrivals": {"kind": "explicit", "times_ms": of}}
         for m, of in enumerate(times)
     ]
@@ -108,19 +117,20 @@ def test_greedy_takes_the_edge_at_which_an_option_is_in_time(tmp_path: Path) -> 
     np.testing.assert_allclose(result.finish_ms, [15.5, 20.5, 25.5, 26.0])
 
 
-@pytest.mark.parametrize(("topology", "order"), COMBINATIONS)
+@pytest.mark.parametrize(("topology", "order", "queue"), ORDERS)
 @pytest.mark.parametrize("chosen", [0, 1])
 def test_a_run_at_one_of_two_edges_is_that_with_this_edge_alone(
-    tmp_path: Path, topology: str, order: str, chosen: int
+    tmp_path: Path, topology: str, order: str, queue: str, chosen: int
 ) -> None:
     rate = {"kind": "gauss_markov", "mean_mbps": 4, "sigma_mbps": 2, "step_ms": 20}
-    ways = [way("a", 3.0, 2.0, topology=topology, order=order, workers=2),
-            way("b", 6.0, 6.0, topology=topology, order=order, slowdown=2.0)]  # fmt: skip
+    ways = [way("a", 3.0, 2.0, topology=topology, order=order, workers=2, queue=queue),
+            way("b", 6.0, 6.0, topology=topology, order=order, slowdown=2.0, queue=queue)]  # fmt: skip
     ways[0]["uplink"]["rate"] = rate
     rng = np.random.default_rng(5)
     times = [np.sort(rng.uniform(0, 900, 40)).tolist() for _ in range(3)]
-    both = scenario_of(tmp_path, times, edges=ways)
-    alone = scenario_of(tmp_path, times, uplink=ways[chosen]["uplink"], edge=ways[chosen]["edge"])
+    deadlines_ms = [40.0, 100.0, 160.0]
+    both = scenario_of(tmp_path, times, deadlines_ms, edges=ways)
+    alone = scenario_of(tmp_path, times, deadlines_ms, uplink=ways[chosen]["uplink"], edge=ways[chosen]["edge"])
     realization, own = both.realize(1), alone.realize(1)
     own_rates = realization.rates[: len(own.rates)] if chosen == 0 else realization.rates[-len(own.rates) :]
     for mine, theirs in zip(own_rates, own.rates, strict=True):
@@ -138,9 +148,43 @@ def test_a_run_at_one_of_two_edges_is_that_with_this_edge_alone(
     elsewhere = replay(both, realization, there)
     np.testing.assert_array_equal(here.finish_ms, elsewhere.finish_ms)
     np.testing.assert_array_equal(here.gain, elsewhere.gain)
-    told = [simulate_realizations(scenario, Choosing([script.tolist()]), [run])[0].finish_ms
-            for scenario, script, run in ((alone, option, own), (both, there, realization))]  # fmt: skip
+    told, seen = [], []
+    for scenario, script, run in ((alone, option, own), (both, there, realization)):
+        scheduler = Choosing([script.tolist()])
+        told.append(simulate_realizations(scenario, scheduler, [run])[0].finish_ms)
+        seen.append([view["edge"] for view in scheduler.views[0]])
     np.testing.assert_array_equal(*told)
+    if chosen == 0:
+        np.testing.assert_array_equal(*seen)
+
+
+@pytest.mark.parametrize("topology", ["shared", "dedicated"])
+def test_each_of_two_edges_serves_in_its_own_order(tmp_path: Path, topology: str) -> None:
+    """Stages worked out once more, in plain Python, end when the simulator says; one edge serves by deadline."""
+    rng, turned = np.random.default_rng(7), [0, 0]
+    times = [np.sort(rng.uniform(0, 900, 60)).tolist() for _ in range(3)]
+    for queues in (("fifo", "deadline"), ("deadline", "fifo"), ("deadline", "deadline")):
+        ways = [way("a", 8.0, 2.0, topology=topology, order="ready", slowdown=2.0, queue=queues[0]),
+                way("b", 9.0, 6.0, topology=topology, order="ready", slowdown=7.0, workers=2, queue=queues[1])]  # fmt: skip
+        scenario = scenario_of(tmp_path, times, [40.0, 100.0, 160.0], edges=ways)
+        realization = scenario.realize(0)
+        option = random_options(scenario, realization, rng)
+        scheduler = Choosing([option.tolist()])
+        for result in (replay(scenario, realization, option),
+                       simulate_realizations(scenario, scheduler, [realization])[0]):  # fmt: skip
+            stages = stage_times(scenario, realization, result)
+            served = np.isfinite(stages.edge_end_ms)
+            assert result.edge is not None and all((result.edge[served] == edge).sum() > 10 for edge in range(2))
+            np.testing.assert_array_equal(served, np.isfinite(result.finish_ms) & np.isfinite(stages.uplink_end_ms))
+            back_ms = stages.edge_end_ms + np.where(result.edge == 0, 1.0, 3.0)
+            np.testing.assert_allclose(back_ms[served], result.finish_ms[served], rtol=0, atol=1e-6)
+            for edge, queue in enumerate(queues):
+                here = served & (result.edge == edge)
+                began = here[:, None] & here & (stages.uplink_end_ms[:, None] < stages.uplink_end_ms)
+                overtaken = began & (stages.edge_start_ms[:, None] > stages.edge_start_ms)
+                assert queue == "deadline" or not overtaken.any()
+                turned[edge] += int(overtaken.sum())
+    assert min(turned) > 5
 
 
 @pytest.mark.parametrize("order", ["grant", "ready"])

@@ -142,8 +142,6 @@ def check_batch_times(where: str | Path, edge: EdgeSpec, devices: Sequence[Strea
 
 def check_deadline_order(ways: Sequence[NamedEdge], view: ViewSpec) -> None:
     """Refuse edges that cannot serve the earliest deadline first: finish times would be fixed, or views not known."""
-    if len(ways) > 1:
-        raise ValueError("edge.queue fifo with several edges")
     if ways[0].uplink.order == "grant" or view.age_ms > 0:
         raise ValueError("uplink.order ready and no view.age_ms with edge.queue deadline")
 

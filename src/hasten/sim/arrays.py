@@ -53,8 +53,6 @@ class Rules(NamedTuple):
     time_weight: float
     late_gain: float
     fade: float
-    by_deadline: bool = False
-    """Whether the edge serves the earliest deadline first; only in ready order."""
     from_devices: bool = False
     """Whether decisions see what devices would (``sim.beliefs``)."""
 
@@ -93,8 +91,8 @@ class State(NamedTuple):
     """The times from which resources are free once everything committed is done, and how the tasks fared.
 
     In ready order these times are projections, because a later decision may still overtake; what is already certain
-    is kept in ``settled_*``, and tasks whose turn is not certain wait in two sorted linked lists per row: for the
-    uplink by the time the tensor is ready, for the edge by the time of arrival there.
+    is kept in ``settled_*``, and tasks whose turn is not certain wait in sorted linked lists of each row: for an
+    uplink by the time the tensor is ready, for their edge by the time of arrival there.
     """
 
     device_free_ms: FloatArray
@@ -108,6 +106,7 @@ class State(NamedTuple):
     uplink_head: IntArray
     """(B,): first task, counted within its row, that waits for the uplink."""
     edge_head: IntArray
+    """(B, E): the first one at each edge."""
     next: IntArray
     """(T,): the task behind this one in its list."""
     due_ms: FloatArray
@@ -173,7 +172,6 @@ def pack_rules(scenario: Scenario, options: OptionTable) -> Rules:
         time_weight=float(time_weight),
         late_gain=float(late_gain),
         fade=float(fade),
-        by_deadline=scenario.edge.queue == "deadline" and scenario.uplink.order == "ready",
         from_devices=scenario.view.kind == "device",
     )
 
@@ -260,7 +258,7 @@ def new_state(rules: Rules, rows: int, slots: int, longest: int) -> State:
         settled_uplink_ms=np.zeros((settled, links)),
         settled_worker_ms=np.zeros((settled, workers)),
         uplink_head=np.full(settled, NOBODY, dtype=np.int64),
-        edge_head=np.full(settled, NOBODY, dtype=np.int64),
+        edge_head=np.full((settled, len(rules.ways.rtt_ms)), NOBODY, dtype=np.int64),
         next=np.empty(waiting, dtype=np.int64),
         due_ms=np.empty(waiting),
         option=np.empty(slots, dtype=np.int64),

@@ -50,7 +50,7 @@ def last_start_ms(lane: Lane, k: int, world: World) -> float:
 def turn_of(lane: Lane, k: int, world: World) -> float:
     """What a task at the edge is served by, the smallest first."""
     frame = world.beliefs.frame[lane.first_slot + k]
-    if world.rules.by_deadline:
+    if world.rules.ways.by_deadline[0]:
         return float(earliest_deadline(frame[ARRIVED_MS], frame[LATEST_MS]))
     return float(first_come(frame[ARRIVED_MS], frame[LATEST_MS]))
 
@@ -77,7 +77,7 @@ def hindered(lane: Lane, k: int, now_ms: float, world: World) -> int:
 
     NOBODY if none is: it would start in time, and so would all that it overtakes and that would without it.
     """
-    beliefs, by_deadline = world.beliefs, world.rules.by_deadline
+    beliefs, by_deadline = world.beliefs, world.rules.ways.by_deadline[0]
     workers = workers_of(beliefs)
     room_ms = beliefs.edge[lane.row, EDGE_WORKERS + 2 * workers :]
     with_it_ms, without_ms = room_ms[:workers], room_ms[workers:]

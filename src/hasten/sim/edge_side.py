@@ -72,7 +72,7 @@ def make_report(lane: Lane, m: int, now_ms: float, report: FloatArray, world: Wo
     report[REPORT_LOAD], report[REPORT_RESIDUAL_MS] = max(load, 0.0), max(residual_ms, 0.0)
     backlog_ms = report[REPORT_MS:]
     lay_out_running(lane.row, now_ms, backlog_ms, world)
-    last_turn = now_ms + own[WITHIN_MS] if world.rules.by_deadline else np.inf
+    last_turn = now_ms + own[WITHIN_MS] if world.rules.ways.by_deadline[0] else np.inf
     k = beliefs.served[lane.row, WAITS_FIRST]
     while k != NOBODY and turn_of(lane, k, world) <= last_turn:
         take_soonest(backlog_ms, work_of(lane, k, world))
@@ -136,11 +136,11 @@ def arrive(lane: Lane, k: int, now_ms: float, world: World) -> None:
     for w in range(workers_of(world.beliefs)):
         if served[SERVED + w] == NOBODY:
             free = w
-    if world.rules.by_deadline:
+    if world.rules.ways.by_deadline[0]:
         note_arrival(lane, k, now_ms, world)
     taken = now_ms <= last_start_ms(lane, k, world)
     if free == NOBODY:
-        fits = not world.rules.by_deadline or finds_room(lane, k, now_ms, world)
+        fits = not world.rules.ways.by_deadline[0] or finds_room(lane, k, now_ms, world)
         taken = make_way(lane, k, now_ms, world) if fits else False
     if not taken:
         reply(lane, k, now_ms, LATE, world)

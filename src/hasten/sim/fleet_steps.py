@@ -86,7 +86,7 @@ def begin(rows: IntArray, observation: NDArray[np.float32], play: Play, world: W
             state.settled_uplink_ms[b, :] = 0.0
             state.settled_worker_ms[b, :] = 0.0
             state.uplink_head[b] = NOBODY
-            state.edge_head[b] = NOBODY
+            state.edge_head[b, :] = NOBODY
         if rules.from_devices:
             begin_beliefs(b, world)
         if rules.age_ms > 0:

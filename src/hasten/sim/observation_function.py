@@ -14,7 +14,7 @@ from hasten.sim.arrays import FloatArray
 from hasten.sim.beliefs import PLANNED_RTT_MS, SEEN_RATE, UNSEEN_MS, WORKERS
 from hasten.sim.device_events import see
 from hasten.sim.edge_queue import workers_of
-from hasten.sim.stages import copy, project_before
+from hasten.sim.stages import project_before
 from hasten.sim.world import Lane, World
 
 
@@ -32,8 +32,8 @@ def visible_resources(
     if rules.from_devices:
         uplink_free_ms = see(lane, m, now_ms, world)
         return beliefs.unseen_ms, uplink_free_ms, beliefs.numbers[row, m, WORKERS + workers_of(beliefs) :]
-    if rules.by_deadline:
-        project_before(lane, m, now_ms, world)
+    if rules.ways.by_deadline[edge]:
+        project_before(lane, m, edge, now_ms, world)
     device_free_ms = state.device_free_ms[row]
     first, end = rules.ways.first_worker[edge], rules.ways.first_worker[edge + 1]
     worker_free_ms = state.worker_free_ms[row, first:end]
@@ -76,6 +76,13 @@ def planned_rtt_ms(row: int, m: int, edge: int, world: World) -> float:
     """
     rules = world.rules
     return float(world.beliefs.numbers[row, m, PLANNED_RTT_MS]) if rules.from_devices else rules.ways.rtt_ms[edge]
+
+
+@inlined
+def copy(source: FloatArray, target: FloatArray) -> None:
+    """Copy element by element; a slice assignment would allocate."""
+    for i in range(len(target)):
+        target[i] = source[i]
 
 
 @inlined

@@ -18,6 +18,7 @@ from hasten.core.noise import no_noise
 from hasten.core.options import DROP
 from hasten.core.results import Result
 from hasten.core.scenario import Realization, Scenario
+from hasten.core.scenario_parts import EdgeSpec
 from hasten.core.timing import half_way, stage_start
 from hasten.sim.arrays import FloatArray, IntArray
 
@@ -64,7 +65,6 @@ class _Replay:
         self._useful_ms = useful_limit_ms(scenario.context(np.zeros(1, dtype=np.int64)))[self._stream]
         self._rtt_ms = np.array([way.uplink.rtt_ms for way in scenario.every_edge])[self._at]
         self._ready = scenario.uplink.order == "ready"
-        self._by_deadline = scenario.edge.queue == "deadline"
         self._link = scenario.links[self._at, self._stream]
         unknown = np.full((6, tasks), np.nan)
         self.times = StageTimes(
@@ -73,7 +73,7 @@ class _Replay:
         self._devices(np.flatnonzero(option != DROP))
         self._uplinks(realization)
         for edge, way in enumerate(scenario.every_edge):
-            self._edge(edge, way.edge.workers)
+            self._edge(edge, way.edge)
 
     def _devices(self, tasks: IntArray) -> None:
         """Each serves its tasks in order, those in time; in grant order all that were not dropped are."""
@@ -95,11 +95,12 @@ class _Replay:
                 free_ms[link] = realization.rates[link].transfer_end(start_ms, self._payload_bits[i])
                 self.times.uplink_start_ms[i], self.times.uplink_end_ms[i] = start_ms, free_ms[link]
 
-    def _edge(self, edge: int, workers: int) -> None:
+    def _edge(self, edge: int, spec: EdgeSpec) -> None:
         arrive_ms = half_way(self.times.uplink_end_ms, self._rtt_ms)
-        free_ms = np.zeros(workers)
+        free_ms = np.zeros(spec.workers)
         here = np.flatnonzero(np.isfinite(arrive_ms) & (self._at == edge))
-        for i in self._turns(self._in_order(here, arrive_ms).tolist(), arrive_ms, free_ms):
+        order = self._in_order(here, arrive_ms).tolist()
+        for i in self._turns(order, arrive_ms, free_ms) if spec.queue == "deadline" else order:
             worker = int(free_ms.argmin())
             start_ms = stage_start(arrive_ms[i], free_ms[worker])
             if not self._too_late(i, start_ms, half_way(self._edge_ms[i], self._rtt_ms[i])):
@@ -108,10 +109,7 @@ class _Replay:
                 self.times.worker[i] = worker
 
     def _turns(self, waiting: list[int], arrive_ms: FloatArray, free_ms: FloatArray) -> Iterator[int]:
-        """Tasks in order of arrival, as workers get to them; ``free_ms`` (workers,) goes on between two of them."""
-        if not self._by_deadline:
-            yield from waiting
-            return
+        """Tasks by deadline, as workers get to them; ``free_ms`` (workers,) goes on between two of them."""
         while waiting:
             start_ms = stage_start(arrive_ms[waiting[0]], free_ms.min())
             there = itertools.takewhile(lambda i: arrive_ms[i] <= start_ms, waiting)  # noqa: B023

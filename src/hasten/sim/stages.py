@@ -27,13 +27,6 @@ from hasten.sim.world import Lane, World
 
 
 @inlined
-def copy(source: FloatArray, target: FloatArray) -> None:
-    """Copy element by element; a slice assignment would allocate."""
-    for i in range(len(target)):
-        target[i] = source[i]
-
-
-@inlined
 def take_worker(worker_free_ms: FloatArray, arrive_ms: float, edge_ms: float) -> float:
     """Serve a task on the worker that is free earliest, keep the others' times ascending; returns the end."""
     end_ms: float = stage_end(arrive_ms, worker_free_ms[0], edge_ms)
@@ -137,8 +130,9 @@ def commit_ready(lane: Lane, k: int, option: int, world: World) -> float:
         return earned(column, stream, finish_ms - now_ms, rules)
     state.due_ms[slot] = done_ms
     state.uplink_head[row] = insert(state.uplink_head[row], k, first_slot, state)
-    if not rules.by_deadline:  # else it depends on who looks
-        project(lane, world)
+    edge = rules.ways.edge[stream, option]
+    if not rules.ways.by_deadline[edge]:  # else it depends on who looks
+        project(lane, edge, world)
     return 0.0
 
 
@@ -146,7 +140,7 @@ def commit_ready(lane: Lane, k: int, option: int, world: World) -> float:
 def settle(lane: Lane, until_ms: float, world: World) -> float:
     """Serve, for good, whatever no decision after ``until_ms`` can overtake; returns the gain that becomes certain."""
     rules, state = world.rules, world.state
-    row, first_slot, _ = lane
+    row, first_slot, first_task = lane
     gain = 0.0
     uplink_free_ms = state.settled_uplink_ms[row]
     k = state.uplink_head[row]
@@ -160,33 +154,36 @@ def settle(lane: Lane, until_ms: float, world: World) -> float:
         else:
             state.sent[slot] = True
             state.due_ms[slot] = arrive_ms
-            state.edge_head[row] = insert(state.edge_head[row], k, first_slot, state)
+            edge = rules.ways.edge[world.tasks.stream[first_task + k], state.option[slot]]
+            state.edge_head[row, edge] = insert(state.edge_head[row, edge], k, first_slot, state)
         k = after
     state.uplink_head[row] = k
-    if rules.by_deadline:
-        return gain + settle_by_deadline(lane, until_ms, world)
-    k = state.edge_head[row]
-    while k != NOBODY and state.due_ms[first_slot + k] <= until_ms:
-        gain += serve_for_good(lane, k, state.due_ms[first_slot + k], world)
-        k = state.next[first_slot + k]
-    state.edge_head[row] = k
+    for edge in range(len(rules.ways.rtt_ms)):
+        if rules.ways.by_deadline[edge]:
+            gain += settle_by_deadline(lane, edge, until_ms, world)
+            continue
+        k = state.edge_head[row, edge]
+        while k != NOBODY and state.due_ms[first_slot + k] <= until_ms:
+            gain += serve_for_good(lane, k, state.due_ms[first_slot + k], world)
+            k = state.next[first_slot + k]
+        state.edge_head[row, edge] = k
     return gain
 
 
 @inlined
-def settle_by_deadline(lane: Lane, until_ms: float, world: World) -> float:
+def settle_by_deadline(lane: Lane, edge: int, until_ms: float, world: World) -> float:
     """As :func:`settle` at an edge that serves the earliest deadline first, for what begins by ``until_ms``."""
-    state, gain = world.state, 0.0
-    n = lay_out(lane, world)
+    state, gain, soonest = world.state, 0.0, world.rules.ways.first_worker[edge]
+    n = lay_out(lane, edge, world)
     while n > 0:
-        start_ms = stage_start(state.scratch_ms[0], state.settled_worker_ms[lane.row, 0])
+        start_ms = stage_start(state.scratch_ms[0], state.settled_worker_ms[lane.row, soonest])
         if start_ms > until_ms:
             break
         place = turn_at(lane, start_ms, n, world)
         gain += serve_for_good(lane, state.scratch_task[place], state.scratch_ms[place], world)
         take_out(place, n, world)
         n -= 1
-    keep_laid_out(lane, n, world)
+    keep_laid_out(lane, edge, n, world)
     return gain
 
 
@@ -205,26 +202,26 @@ def serve_for_good(lane: Lane, k: int, arrive_ms: float, world: World) -> float:
 
 
 @inlined
-def project(lane: Lane, world: World) -> None:
-    """Find when uplinks and workers would be free if nothing else were decided."""
+def project(lane: Lane, edge: int, world: World) -> None:
+    """Find when uplinks and workers of an edge would be free if nothing else were decided."""
     state = world.state
-    n = project_uplinks(lane, world)
+    n = project_uplinks(lane, edge, world)
     for i in range(n):
         serve(lane, state.scratch_task[i], state.scratch_ms[i], state.worker_free_ms[lane.row], world)
 
 
 @inlined
-def project_before(lane: Lane, m: int, now_ms: float, world: World) -> None:
+def project_before(lane: Lane, m: int, edge: int, now_ms: float, world: World) -> None:
     """As :func:`project` where the earliest deadline is served first, for a task of stream ``m`` that comes now.
 
     Workers then have done what runs by now and, of what waits or is on its way, what has its turn before that task.
     """
     rules, state = world.rules, world.state
-    worker_free_ms = state.worker_free_ms[lane.row]
-    n = project_uplinks(lane, world)
+    worker_free_ms, soonest = state.worker_free_ms[lane.row], rules.ways.first_worker[edge]
+    n = project_uplinks(lane, edge, world)
     own_turn = earliest_deadline(now_ms, now_ms + rules.useful_ms[m])
     while n > 0:
-        start_ms = stage_start(state.scratch_ms[0], worker_free_ms[0])
+        start_ms = stage_start(state.scratch_ms[0], worker_free_ms[soonest])
         place = turn_at(lane, start_ms, n, world)
         k, arrive_ms = state.scratch_task[place], state.scratch_ms[place]
         if start_ms <= now_ms or earliest_deadline(arrive_ms, latest_ms(lane, k, world)) <= own_turn:
@@ -234,23 +231,26 @@ def project_before(lane: Lane, m: int, now_ms: float, world: World) -> None:
 
 
 @inlined
-def project_uplinks(lane: Lane, world: World) -> int:
-    """Find when uplinks would be free; lays out what is at the edge, and what comes there, and returns how many.
+def project_uplinks(lane: Lane, edge: int, world: World) -> int:
+    """Find when uplinks to an edge would be free; lays out what is there, and what comes there, and returns how many.
 
-    Workers are left as they are for certain.
+    Its workers are left as they are for certain.
     """
-    state = world.state
-    row, first_slot, _ = lane
+    state, ways = world.state, world.rules.ways
+    row, first_slot, first_task = lane
     uplink_free_ms = state.uplink_free_ms[row]
-    copy(state.settled_uplink_ms[row], uplink_free_ms)
-    copy(state.settled_worker_ms[row], state.worker_free_ms[row])
-    n = lay_out(lane, world)
+    for link in range(ways.first_link[edge], ways.first_link[edge + 1]):
+        uplink_free_ms[link] = state.settled_uplink_ms[row, link]
+    for worker in range(ways.first_worker[edge], ways.first_worker[edge + 1]):
+        state.worker_free_ms[row, worker] = state.settled_worker_ms[row, worker]
+    n = lay_out(lane, edge, world)
     k = state.uplink_head[row]
     while k != NOBODY:
-        _, at_ms = send(lane, k, uplink_free_ms, world)
-        if not np.isnan(at_ms):
-            lay_in(k, at_ms, n, world)
-            n += 1
+        if ways.edge[world.tasks.stream[first_task + k], state.option[first_slot + k]] == edge:
+            _, at_ms = send(lane, k, uplink_free_ms, world)
+            if not np.isnan(at_ms):
+                lay_in(k, at_ms, n, world)
+                n += 1
         k = state.next[first_slot + k]
     return n
 

@@ -38,10 +38,10 @@ def latest_ms(lane: Lane, k: int, world: World) -> float:
 
 
 @inlined
-def lay_out(lane: Lane, world: World) -> int:
-    """Lay out the tasks at the edge; returns how many."""
+def lay_out(lane: Lane, edge: int, world: World) -> int:
+    """Lay out the tasks at an edge; returns how many."""
     state, n = world.state, 0
-    k = state.edge_head[lane.row]
+    k = state.edge_head[lane.row, edge]
     while k != NOBODY:
         state.scratch_ms[n], state.scratch_task[n] = state.due_ms[lane.first_slot + k], k
         n += 1
@@ -87,11 +87,11 @@ def take_out(place: int, n: int, world: World) -> None:
 
 
 @inlined
-def keep_laid_out(lane: Lane, n: int, world: World) -> None:
-    """The first ``n`` laid out are those that are at the edge from now on."""
+def keep_laid_out(lane: Lane, edge: int, n: int, world: World) -> None:
+    """The first ``n`` laid out are those that are at an edge from now on."""
     state, behind = world.state, NOBODY
     for i in range(n - 1, -1, -1):
         k = state.scratch_task[i]
         state.next[lane.first_slot + k] = behind
         behind = k
-    state.edge_head[lane.row] = behind
+    state.edge_head[lane.row, edge] = behind

@@ -12,6 +12,7 @@ from hasten.core.scenario import Scenario
 
 FloatArray = NDArray[np.float64]
 IntArray = NDArray[np.int64]
+BoolArray = NDArray[np.bool_]
 
 
 class Ways(NamedTuple):
@@ -25,6 +26,10 @@ class Ways(NamedTuple):
     """(E,)"""
     first_worker: IntArray
     """(E + 1,): where each edge's workers begin."""
+    first_link: IntArray
+    """(E + 1,): likewise its links."""
+    by_deadline: BoolArray
+    """(E,): whether it serves the earliest deadline first; only in ready order."""
 
     @property
     def links(self) -> int:
@@ -38,14 +43,24 @@ class Ways(NamedTuple):
 
 
 def ways_of(edge: IntArray, link: IntArray, rtt_ms: Sequence[float], workers: Sequence[int]) -> Ways:
-    """The ways of options at these edges (M, J) over these links (E, M), with a round trip and workers of each edge."""
-    first_worker = np.concatenate([[0], np.cumsum(workers)]).astype(np.int64)
+    """The ways of options at these edges (M, J) over these links (E, M), with a round trip and workers of each edge.
+
+    All serve what comes first. Links are numbered edge by edge.
+    """
     return Ways(
-        np.ascontiguousarray(edge), np.ascontiguousarray(link), np.array(rtt_ms, dtype=np.float64), first_worker
+        edge=np.ascontiguousarray(edge),
+        link=np.ascontiguousarray(link),
+        rtt_ms=np.array(rtt_ms, dtype=np.float64),
+        first_worker=np.concatenate([[0], np.cumsum(workers)]).astype(np.int64),
+        first_link=np.append(link.min(axis=1), link.max() + 1).astype(np.int64),
+        by_deadline=np.zeros(len(rtt_ms), dtype=np.bool_),
     )
 
 
 def pack_ways(scenario: Scenario, edge: IntArray) -> Ways:
     """The ways of a scenario, whose options are at these edges (M, J)."""
     every = scenario.every_edge
-    return ways_of(edge, scenario.links, [way.uplink.rtt_ms for way in every], [way.edge.workers for way in every])
+    ways = ways_of(edge, scenario.links, [way.uplink.rtt_ms for way in every], [way.edge.workers for way in every])
+    return ways._replace(
+        by_deadline=np.array([way.edge.queue == "deadline" and way.uplink.order == "ready" for way in every])
+    )
