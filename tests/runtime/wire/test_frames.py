@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+import xxhash
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -87,6 +88,12 @@ def test_a_frame_says_when_to_try_again(retry_ms, told, size):
         data = data[count:]
         found += parser.received(count)
     assert [(frame.task, frame.retry_ms, len(frame.body)) for frame in found] == [(7, told, size)]
+
+
+def test_the_checksum_is_of_the_whole_frame_without_one():
+    whole = frame_bytes(Kind.SUBMIT, 7, b"body")
+    assert HEADER.unpack_from(sealed(whole))[-1] == xxhash.xxh3_64(whole).intdigest() % 2**32
+    assert sealed(whole)[:16] + bytes(4) + sealed(whole)[20:] == whole
 
 
 def test_head_and_payload_are_sealed_together():

@@ -52,6 +52,7 @@ class EdgeConnection(asyncio.BufferedProtocol):
         self._served: Served | None = None
         self._tickets: dict[Ticket, None] = {}
         self._bytes = 0
+        self._told_at_once: tuple[Ticket, int, EdgeAnswer | Refusal] | None = None
         self._max_unsent_bytes = MAX_UNSENT_BYTES
         self._idle_frames, self._counting_since_ms = 0, 0.0
         self._loop, self._thread = asyncio.get_running_loop(), threading.get_ident()
@@ -85,12 +86,13 @@ class EdgeConnection(asyncio.BufferedProtocol):
     def buffer_updated(self, nbytes: int) -> None:
         """Handle the frames that are complete."""
         self._guest.heard_ms = self._core.clock.now_ms()
-        begins_tls = self._served is None and self._buffer[: len(TLS_HANDSHAKE)] == TLS_HANDSHAKE
+        stranger = self._served is None
         try:
             for frame in self._parser.received(nbytes):
                 self._handle(frame)
         except WireError as error:
             text = "got a TLS handshake, expected plain frames: this edge has no certificate"
+            begins_tls = stranger and self._buffer[: len(TLS_HANDSHAKE)] == TLS_HANDSHAKE
             self._end(error.code, text if begins_tls else str(error))
         self._buffer = memoryview(b"")
 
@@ -142,6 +144,9 @@ class EdgeConnection(asyncio.BufferedProtocol):
         ticket = self._core.submit(request, self._replier(frame.task), self._guest.carried)
         self._tickets[ticket] = None
         self._bytes += request.size_bytes
+        told_at_once, self._told_at_once = self._told_at_once, None
+        if told_at_once is not None:
+            self._answer(*told_at_once)
 
     def _soonest_end_ms(self) -> float:
         """In how long the first of this device's tasks that run should be done; 0 if none runs."""
@@ -152,7 +157,10 @@ class EdgeConnection(asyncio.BufferedProtocol):
     def _replier(self, task: int) -> Callable[[Ticket, EdgeAnswer | Refusal], None]:
         def reply(ticket: Ticket, outcome: EdgeAnswer | Refusal) -> None:
             if threading.get_ident() == self._thread:  # as of what is not taken: no need to wake the loop
-                self._loop.call_soon(self._answer, ticket, task, outcome)
+                if ticket in self._tickets:
+                    self._answer(ticket, task, outcome)
+                else:  # it is being submitted
+                    self._told_at_once = ticket, task, outcome
                 return
             try:
                 self._loop.call_soon_threadsafe(self._answer, ticket, task, outcome)

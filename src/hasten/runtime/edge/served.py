@@ -166,7 +166,7 @@ def _edge_times(table: OptionTable) -> dict[tuple[int, int], float]:
     }
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(eq=False, slots=True)
 class Request:
     """A task for the edge: run ``served`` from ``cut`` to ``exit``."""
 
