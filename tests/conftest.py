@@ -5,7 +5,7 @@ from __future__ import annotations
 import signal
 import sys
 from collections.abc import Iterator
-from functools import cache, partial
+from functools import partial
 
 import pytest
 from hypothesis import settings
@@ -28,25 +28,26 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 
 def pytest_collection_finish() -> None:
-    """Let torch use the one processor that this worker has, and make its exporter's table of operators once.
-
-    More threads only wait for each other, and every export would take a second to make the same table.
-    """
+    """Let torch use the one processor that this worker has, and export quickly: more threads only wait for each other."""
     if "torch" in sys.modules:
         import torch
-        from torch.onnx._internal.exporter._registration import ONNXRegistry
+        from quick_export import make_tables_once
 
         torch.set_num_threads(1)
-        ONNXRegistry.from_torchlib = staticmethod(cache(ONNXRegistry.from_torchlib))
+        make_tables_once()
 
 
-def _quick_validation() -> Iterator[None]:
-    """Trainings that judge by a handful of short runs, where what they end with does not matter."""
+def _quick_training() -> Iterator[None]:
+    """Trainings that learn from and judge by a handful of short runs, where what they end with does not matter."""
     from hasten.learn.validation import Validation
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("hasten.learn.trainer.Validation", partial(Validation, runs=2, tasks=30))
         patch.setattr("hasten.learn.validation.BATCHES", 2)
+        patch.setattr("hasten.learn.demonstrations.RUNS_PER_BATCH", 2)
+        patch.setattr("hasten.learn.demonstrations.TASKS_PER_RUN", 64)
+        patch.setattr("hasten.learn.paired_rollouts.RUNS", 8)
+        patch.setattr("hasten.learn.paired_rollouts.TASKS", 100)
         patch.setattr("hasten.learn.improvement_margin.BATCHES", 1)
         patch.setattr("hasten.learn.improvement_margin.DEADLINES", 2)
         patch.setattr("hasten.learn.improvement_margin.RUNS", 2)
@@ -54,6 +55,6 @@ def _quick_validation() -> Iterator[None]:
         yield
 
 
-quick_validation = pytest.fixture(_quick_validation, name="quick_validation")
-quick_validation_everywhere = pytest.fixture(_quick_validation, scope="module", name="quick_validation_everywhere")
+quick_training = pytest.fixture(_quick_training, name="quick_training")
+quick_training_everywhere = pytest.fixture(_quick_training, scope="module", name="quick_training_everywhere")
 """The same for a whole file, and what its fixtures train."""

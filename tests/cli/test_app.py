@@ -137,7 +137,7 @@ def test_a_device_imports_none_of_the_heavy_packages() -> None:
 
 
 @pytest.fixture
-def small_training(quick_validation: None, monkeypatch: pytest.MonkeyPatch) -> None:
+def small_training(quick_training: None, monkeypatch: pytest.MonkeyPatch) -> None:
     """Little to learn from: what a training ends with does not matter."""
     few = partial(train, runs=2, tasks=40, batches=1, demonstrations=200)
     monkeypatch.setattr("hasten.learn.command.train", few)

@@ -20,13 +20,13 @@ from hasten.learn.event_files import EventWriter, scalars
 from hasten.learn.validation import Score
 from hasten.policies.policy import load_policy
 
-pytestmark = pytest.mark.usefixtures("quick_validation")
+pytestmark = pytest.mark.usefixtures("quick_training")
 
 POINT = CurvePoint(7, 40, 1.5, 0.25, 0.75, 0.4, Score(0.6, 0.5, 0.7, 0.9, 1.1, 0.0, 0.3, False))
 
 
 @pytest.fixture
-def trained(quick_validation):
+def trained(quick_training):
     return hs.train(cameras(1), domain=FIXED, **SMALL)
 
 

@@ -16,7 +16,7 @@ from hasten.learn.domain import FIXED
 from hasten.learn.interruption import check_interrupt, interruptible
 from hasten.policies.policy import load_policy
 
-pytestmark = pytest.mark.usefixtures("quick_validation")
+pytestmark = pytest.mark.usefixtures("quick_training")
 
 SMALL = {name: value for name, value in QUICK.items() if name != "values"} | {"updates": 600, "hidden": (4, 8)}
 

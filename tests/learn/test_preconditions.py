@@ -15,7 +15,7 @@ from hasten.learn.settings import Settings
 from hasten.learn.trainer import Trainer
 from hasten.learn.transitions import Transitions
 
-pytestmark = pytest.mark.usefixtures("quick_validation")
+pytestmark = pytest.mark.usefixtures("quick_training")
 
 NOTHING = Transitions(
     np.zeros((0, 4), np.float32),

@@ -14,7 +14,7 @@ from hasten.learn.replay import PrioritizedReplay, UniformReplay
 from hasten.learn.settings import Settings
 from hasten.learn.transitions import Transitions
 
-pytestmark = pytest.mark.usefixtures("quick_validation")
+pytestmark = pytest.mark.usefixtures("quick_training")
 
 
 @pytest.mark.parametrize(

@@ -16,7 +16,7 @@ from hasten.learn.settings import Settings
 from hasten.learn.validation import Validation
 from hasten.policies.afterstate_policy import AfterstatePolicy, tensor_shapes
 
-pytestmark = pytest.mark.usefixtures("quick_validation_everywhere")
+pytestmark = pytest.mark.usefixtures("quick_training_everywhere")
 
 HIDDEN = {"actions": (16,), "backlogs": (8, 16)}
 SIZE = {
@@ -61,7 +61,7 @@ def scenario():
 
 
 @pytest.fixture(scope="module")
-def trained(scenario, small, quick_validation_everywhere) -> TrainedScheduler:
+def trained(scenario, small, quick_training_everywhere) -> TrainedScheduler:
     return hs.train(scenario, seed=3, **small)
 
 

@@ -171,7 +171,7 @@ def test_ablation_variants_differ_in_initial_experience_replay_values_and_rollou
     assert all(settings == kept[0] for settings in kept)
 
 
-@pytest.mark.usefixtures("quick_validation")
+@pytest.mark.usefixtures("quick_training")
 def test_a_small_training_becomes_a_scheduler_of_the_study() -> None:
     conditions = points_of(SWEEPS["deadline"], ("generated",), quick=True)[1].conditions
     job = policy_training(policy_for(conditions), quick=True)
