@@ -96,6 +96,7 @@ def build(
         *package_tables(built.package),
         *_training_lines(built, " with the bottleneck" if bottleneck else ""),
         *notes,
+        f"wrote {output}; its times are quick ones of this machine, `hasten profile` measures yours",
     )
 
 
