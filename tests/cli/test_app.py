@@ -19,6 +19,7 @@ from hasten.schedulers import scheduler_names
 
 ROOT = Path(__file__).parent.parent.parent
 EXAMPLE = ROOT / "examples" / "three-cameras.yaml"
+OLD = ROOT / "tests" / "support" / "files_of_0_1"
 
 
 def test_simulate_writes_the_result_document(
@@ -65,7 +66,18 @@ def test_solve_writes_the_certificate_and_the_plan(
         (["simulte", "SMALL"], ["Did you mean 'simulate'?"]),
         (["study", "deadlines", "--out", "TMP"], ["did you mean deadline?"]),
         (["simulate", "SMALL", "--schedulers", "fixed:9,9"], ["no option (exit 9, partition 9)"]),
-        (["simulate", "SMALL", "--seeds", "0"], ["--seeds", "greater than or equal to 1"]),
+        (["simulate", "SMALL", "--schedulers", "greedy edgent"], ["'greedy edgent'", "commas between"]),
+        (["simulate", "SMALL", "--seeds", "0"], ["--seeds: got '0', expected greater than or equal to 1"]),
+        (["simulate", "SMALL", "--seeds", "1.5"], ["--seeds: got '1.5', expected a whole number"]),
+        (["solve", "SMALL", "--time-limit", "nan"], ["--time-limit: got 'nan', expected greater than or equal to 0"]),
+        (["solve", "SMALL", "--time-limit", "5s"], ["--time-limit: got '5s', expected a number"]),
+        (["edge", "a.hasten", "--queue", "lifo"], ["--queue: got 'lifo', expected one of 'deadline', 'fifo'"]),
+        (["edge", "--port", "0"], ["packages: got []", "one package or more"]),
+        (["edge", "TINY", "--host", "192.0.2.1", "--port", "0"], ["host: got '192.0.2.1'", "of this machine"]),
+        (["web", "--run", "SMALL"], ["small.yaml", "no line here tells of a task"]),
+        (["web", "--run", "LOG", "--at", "192.0.2.1:0", "--token-file", "TOKEN"], ["host: got '192.0.2.1'"]),
+        (["device", "TINY", "--deadline-ms", "80ms"], ["--deadline-ms: got '80ms', expected a number"]),
+        (["device", "TINY", "--deadline-ms", "80", "--source", "SMALL"], ["small.yaml", "(no arrays in it)"]),
         (["simulate"], ["SCENARIO.yaml"]),
         (["solve", "SMALL", "--json", "/proc/none/x.json"], ["/proc/none/x.json", "--json", "writable"]),
         (["solve", "SMALL", "--plan", "TMP"], ["--plan", "writable", "Is a directory"]),
@@ -103,7 +115,14 @@ def test_bad_input_gets_one_line_and_exit_code_two(
     hasten: Callable[..., int],
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    assert hasten(*(word.replace("SMALL", str(small)).replace("TMP", str(tmp_path)) for word in arguments)) == 2
+    (tmp_path / "token").write_text("a token that is long enough")
+    places = {
+        "SMALL": small, "TMP": tmp_path, "TINY": OLD / "tiny.hasten", "LOG": OLD / "tasks.jsonl",
+        "TOKEN": tmp_path / "token",
+    }  # fmt: skip
+    for name, path in places.items():
+        arguments = [word.replace(name, str(path)) for word in arguments]
+    assert hasten(*arguments) == 2
     said = capsys.readouterr().err.strip()
     assert said.count("\n") == 0, said
     for word in words:

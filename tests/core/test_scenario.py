@@ -96,10 +96,26 @@ def test_a_wrong_rate_trace_is_refused(tmp_path: Path, content: str, word: str) 
     assert word in text
 
 
-@pytest.mark.parametrize("content", ["not: [yaml", "[1, 2]", "", "\x00\x01"])
-def test_a_file_that_is_no_scenario_is_refused(tmp_path: Path, content: str) -> None:
-    (tmp_path / "s.yaml").write_text(content)
-    with pytest.raises(InputError, match=r"s\.yaml"):
+def test_a_misspelt_key_is_told_rather_than_the_one_that_is_missing(tmp_path: Path) -> None:
+    stream = document()["streams"][0]
+    stream["deadline_s"] = stream.pop("deadline_ms")
+    told = refusal(tmp_path, streams=[stream], speed=3)
+    assert "streams[0].deadline_s" in told and "did you mean deadline_ms?" in told
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (b"not: [yaml", "valid YAML"),
+        (b"[1, 2]", r"got \[1, 2\], expected keys and their values"),
+        (b"", "keys and their values, of which the file has none"),
+        (b"\x00\x01", ""),
+        (b"PK\x03\x04\xff", "text in UTF-8, which this file is not"),
+    ],
+)
+def test_a_file_that_is_no_scenario_is_refused(tmp_path: Path, content: bytes, message: str) -> None:
+    (tmp_path / "s.yaml").write_bytes(content)
+    with pytest.raises(InputError, match=rf"s\.yaml.*{message}"):
         load_scenario(tmp_path / "s.yaml")
     with pytest.raises(InputError, match="readable file"):
         load_scenario(tmp_path / "absent.yaml")

@@ -222,6 +222,12 @@ def test_weights_that_do_not_fit_are_refused(tmp_path, state, message):
         load_weights(TwoExits(), str(tmp_path / "w.pt"))
 
 
+def test_a_file_that_is_no_state_dict_is_named(tmp_path):
+    (tmp_path / "w.pt").write_text('{"a": 1}')
+    with pytest.raises(InputError, match=r"got '.*w\.pt', expected a state_dict saved by torch\.save \(\w+\)$"):
+        load_weights(TwoExits(), str(tmp_path / "w.pt"))
+
+
 def test_a_model_with_its_own_exits_and_float_data(tmp_path, monkeypatch):
     x = np.random.default_rng(0).normal(size=(60, 6)).astype(np.float32)
     for part in ("train", "test"):

@@ -15,12 +15,15 @@ from functools import wraps
 from typing import Annotated, ParamSpec, TypeVar
 
 import typer
+from pydantic import ValidationError
+from typer import BadParameter
 from typer.exceptions import Abort, Exit, TyperException
 
 from hasten import __version__
 from hasten.cli.output import flush_standard_output
 from hasten.core import signals
-from hasten.core.errors import HastenError
+from hasten.core.errors import HastenError, brief
+from hasten.core.files import expectation
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -127,7 +130,12 @@ def _run() -> int:
 
 
 def _message(error: TyperException) -> str:
-    """What was wrong with the arguments, and for a wrong name the nearest right ones."""
+    """What was wrong with the arguments: a value and what was expected; for a wrong name the nearest right ones."""
+    refused = error.__cause__
+    if isinstance(error, BadParameter) and error.param is not None and isinstance(refused, ValidationError):
+        first = refused.errors(include_url=False)[0]
+        name, expected = error.param.get_error_hint().replace("'", ""), expectation(first).rstrip(".")
+        return f"{name}: got {brief(first['input'])}, expected {expected.rpartition(' is not ')[-1]}"
     message, _, nearest = error.format_message().partition(" (Possible options: ")
     return f"{message}. Did you mean {nearest.rstrip(')').replace(', ', ' or ')}?" if nearest else message
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from difflib import get_close_matches
 from pathlib import Path
 from typing import Annotated, Any, TypeVar
 
@@ -67,6 +68,19 @@ FileName = Annotated[str, Field(min_length=1, max_length=4096)]
 
 RecordT = TypeVar("RecordT", bound=BaseModel)
 
+_PLAINLY = {
+    "missing": "the key to be present",
+    "extra_forbidden": "a known key (this one is unknown)",
+    "model_type": "keys and their values",
+    "dict_type": "keys and their values",
+    "float_type": "a number",
+    "float_parsing": "a number",
+    "int_type": "a whole number",
+    "int_parsing": "a whole number",
+    "int_from_float": "a whole number",
+}
+"""What pydantic's errors say of what was expected, in words for readers who do not know it."""
+
 
 def read_text(path: Path) -> str:
     """Return the text of ``path``; an absent, huge or undecodable file is an :class:`InputError`."""
@@ -78,7 +92,7 @@ def read_text(path: Path) -> str:
     except OSError as error:
         raise InputError(path, "file", str(path), f"a readable file ({error.strerror})") from None
     except UnicodeDecodeError:
-        raise InputError(path, "file", str(path), "UTF-8 text") from None
+        raise InputError(path, "file", str(path), "text in UTF-8, which this file is not") from None
     except ValueError:
         raise InputError(path, "file", str(path), "a name that a file can have") from None
     raise InputError(path, "size", f"over {MAX_TEXT_BYTES}", f"at most {MAX_TEXT_BYTES} bytes")
@@ -145,8 +159,11 @@ def validated(
     try:
         return model.model_validate(data)
     except ValidationError as error:
-        first = error.errors(include_url=False)[0]
-        field, value, expected = _field_path(first["loc"], data), first["input"], _expectation(first)
+        found = error.errors(include_url=False)
+        first = _misspelt(found) or found[0]
+        field, value, expected = _field_path(first["loc"], data), first["input"], expectation(first)
+        if data is None:
+            value, expected = "nothing", "keys and their values, of which the file has none"
         if first["type"].startswith("union_tag"):
             field, value = f"{field}.kind", first.get("ctx", {}).get("tag", "nothing")
         number = line(first["loc"]) if line is not None else None
@@ -171,13 +188,24 @@ def _field_path(location: tuple[int | str, ...], data: Any) -> str:
     return path
 
 
-def _expectation(error: Any) -> str:
-    """Turn a pydantic error into what would have been right."""
+def _misspelt(errors: Sequence[Any]) -> Any:
+    """The unknown key that is near one missing beside it, with that one as ``meant``; None where nothing is so."""
+    for unknown in errors:
+        *place, key = unknown["loc"] or ("",)
+        missing = [e["loc"][-1] for e in errors if e["type"] == "missing" and list(e["loc"][:-1]) == place]
+        near = get_close_matches(str(key), missing, n=1) if unknown["type"] == "extra_forbidden" else []
+        if near:
+            return {**unknown, "meant": near[0]}
+    return None
+
+
+def expectation(error: Any) -> str:
+    """Turn a pydantic error, as its ``errors`` lists them, into what would have been right."""
     kind, context = error["type"], error.get("ctx", {})
-    if kind == "extra_forbidden":
-        return "a known key (this one is unknown)"
-    if kind == "missing":
-        return "the key to be present"
+    if "meant" in error:
+        return f"a known key: did you mean {error['meant']}?"
+    if kind in _PLAINLY:
+        return _PLAINLY[kind]
     if kind.startswith("union_tag"):
         return f"one of {context['expected_tags']}" if "expected_tags" in context else "the key 'kind'"
     if kind == "value_error":

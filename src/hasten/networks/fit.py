@@ -179,9 +179,9 @@ def load_weights(module: nn.Module, path: str) -> None:
     try:
         state = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # torch raises many kinds for damaged files
-        reason = " ".join(str(error).split())[:160]
+        reason = error.strerror if isinstance(error, OSError) else type(error).__name__
         expected = f"a state_dict saved by torch.save ({reason})"
-        raise InputError(path, "weights", type(error).__name__, expected) from None
+        raise InputError(path, "weights", path, expected) from None
     state = state.get("state_dict", state) if isinstance(state, dict) else state
     if not isinstance(state, dict):
         raise InputError(path, "weights", type(state).__name__, "a state_dict saved by torch.save")

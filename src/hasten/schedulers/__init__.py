@@ -56,7 +56,8 @@ def make_scheduler(spec: str) -> Scheduler:
     home = _FACTORIES.get(_ALIASES.get(name, name))
     scheduler = make_plugin(asked) if home is None else _own(name, home, argument)
     if scheduler is None:
-        raise InputError("schedulers", "name", name, one_of(name, scheduler_names()))
+        several = ", with commas between several" if len(name.split()) > 1 else ""
+        raise InputError("schedulers", "name", name, one_of(name, scheduler_names()) + several)
     scheduler.name = asked
     return scheduler
 

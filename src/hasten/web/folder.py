@@ -67,6 +67,11 @@ class _Followed:
         self._events = [Tail(events, lambda line: _event(line, events))] if events is not None else []
         self._told_unread = 0
 
+    @property
+    def unread(self) -> int:
+        """Lines that could not be read."""
+        return sum(tail.unread for tail in self._logs) + sum(tail.unread for tail in self._events)
+
     def refresh(self) -> int:
         """Read what is new; how many tasks that were."""
         heard = [
@@ -76,7 +81,7 @@ class _Followed:
         for tail in self._events:
             for event in tail.more():
                 self.state.event(event)
-        unread = sum(tail.unread for tail in self._logs) + sum(tail.unread for tail in self._events)
+        unread = self.unread
         if unread > self._told_unread:
             text = f"{unread - self._told_unread} lines of the logs cannot be read and are left out"
             self.state.happenings.hear(self.state.now_ms(), -1, "unread", text)
@@ -110,8 +115,11 @@ class RunFolder:
             self._guess()
         if not self.rounds and not growing:
             raise InputError(path, "run", str(path), "a folder with task logs (*.jsonl)")
-        while self._read():
-            pass
+        heard = 0
+        while more := self._read():
+            heard += more
+        if not heard and not growing and any(followed.unread for followed in self._followed.values()):
+            raise InputError(path, "run", str(path), "task logs: no line here tells of a task")
 
     def refresh(self) -> None:
         """Look for new rounds and read on."""

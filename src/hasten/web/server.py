@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import secrets
 import socket
@@ -118,5 +119,7 @@ def _listen(place: WebPlace) -> socket.socket:
         sock.listen(BACKLOG)
     except OSError as error:
         sock.close()
+        if error.errno == errno.EADDRNOTAVAIL:
+            raise InputError("web", "host", place.host, "an address of this machine") from None
         raise InputError("web", "port", place.port, f"a free port on {place.host} ({error.strerror})") from None
     return sock

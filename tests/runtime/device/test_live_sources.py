@@ -99,10 +99,12 @@ def test_sources_that_cannot_be_opened(module, source, message):
         live_source(source, [SPEC])
 
 
-def test_a_file_that_is_no_video(cv2, tmp_path):
+def test_a_file_that_is_no_video(cv2, tmp_path, capfd):
     (tmp_path / "clip.mp4").write_bytes(b"no video")
-    with pytest.raises(InputError, match="OpenCV can open"):
-        live_source(str(tmp_path / "clip.mp4"), [SPEC])
+    for source in (str(tmp_path / "clip.mp4"), "camera:99"):
+        with pytest.raises(InputError, match="OpenCV can open"):
+            live_source(source, [SPEC])
+    assert "WARN" not in capfd.readouterr().err
 
 
 def test_without_opencv_it_is_said_what_to_install(tmp_path, monkeypatch):

@@ -79,7 +79,11 @@ def paced(frames: Iterable[Any], times_ms: Iterable[float], sleep: Callable[[flo
 
 def _video(source: str, name: str | int, specs: Sequence[TensorSpec], own_pace: bool) -> LiveSource:
     fit, cv2 = PictureFit(specs), opencv()
+    logging = cv2.utils.logging
+    level = logging.getLogLevel()
+    logging.setLogLevel(logging.LOG_LEVEL_ERROR)  # what cannot be opened is told below, in one line
     capture = cv2.VideoCapture(name)
+    logging.setLogLevel(level)
     if not capture.isOpened():
         capture.release()
         raise InputError("device", "source", source, "a camera, video or stream that OpenCV can open")

@@ -116,7 +116,9 @@ def open_source(source: str, package: Package, seed: int = 0) -> Frames:
     except (OSError, ValueError):  # a folder that is not for us, or a name that no file can have
         absent = True
     if absent:
-        raise InputError("device", "source", source, "samples, synthetic, or a folder with .npy or .npz files")
+        raise InputError(
+            "device", "source", source, "samples, synthetic, or a folder with .npy or .npz files or with pictures"
+        )
     parts = [_read_arrays(file, package) for file in files]
     known = [targets for _, targets in parts if targets is not None]
     targets = np.concatenate(known) if len(known) == len(parts) else None
@@ -171,7 +173,8 @@ def _read_arrays(path: Path, package: Package) -> tuple[list[Array], Array | Non
     except InputError:
         raise
     except _UNREADABLE as error:
-        raise InputError(path, "file", path.name, f"{kinds} and optionally y ({error})") from None
+        reason = "no arrays in it" if "pickle" in str(error) else error  # numpy's advice is to unpickle what it is not
+        raise InputError(path, "file", path.name, f"{kinds} and optionally y ({reason})") from None
     if len(arrays) != len(specs):
         raise InputError(path, "file", path.name, f"{kinds}: one array of each input")
     for spec, array in zip(specs, arrays, strict=True):

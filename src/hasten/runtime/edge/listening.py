@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import errno
 import os
 import socket
 import ssl
@@ -51,6 +52,8 @@ def listen(host: str, port: int) -> list[socket.socket]:
         except OSError as error:
             for opened in sockets:
                 opened.close()
+            if error.errno == errno.EADDRNOTAVAIL:
+                raise InputError("edge", "host", host, "an address or a name of this machine") from None
             raise InputError("edge", "port", port, f"a free port on {host} ({_reason(error)})") from None
     return sockets
 

@@ -118,7 +118,7 @@ class OpenedEdge:
         self._application = _application(plan)
         self._replicated: Replicated | None = None
         if isinstance(packages, str | Path | Package) or not (packages or plan.watch):
-            raise InputError("edge", "packages", packages, "a list of packages")
+            raise InputError("edge", "packages", packages, "a list of one package or more")
         self.packages = [given if isinstance(given, Package) else open_package(given) for given in packages]
         self._folder = PackageFolder(Path(plan.watch), notes) if plan.watch is not None else None
         if self._folder is not None:
