@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import signal
 import sys
 from collections.abc import Iterator
@@ -22,13 +23,21 @@ if signal.getsignal(signal.SIGHUP) is signal.SIG_IGN:
     signal.signal(signal.SIGHUP, signal.SIG_DFL)
 
 
+gc.disable()  # until all tests are collected: what they import stays
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Start with the longest test, so that the two processors finish together."""
     items.sort(key=lambda item: "test_demo" not in item.nodeid)
 
 
 def pytest_collection_finish() -> None:
-    """Let torch use the one processor that this worker has, and export quickly: more threads only wait for each other."""
+    """Let torch use the one processor that this worker has, and export quickly: more threads only wait for each other.
+
+    The garbage collector need not look at the modules again.
+    """
+    gc.freeze()
+    gc.enable()
     if "torch" in sys.modules:
         import torch
         from quick_export import make_tables_once

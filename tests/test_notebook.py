@@ -5,7 +5,6 @@ from __future__ import annotations
 from pathlib import Path
 
 import nbformat
-from nbclient import NotebookClient
 
 NOTEBOOK = Path(__file__).parent.parent / "examples" / "compare_schedulers.ipynb"
 
@@ -23,6 +22,8 @@ def kinds(notebook):
 
 
 def test_it_runs_and_is_stored_with_what_comes_out():
+    from nbclient import NotebookClient
+
     stored = nbformat.read(NOTEBOOK, as_version=4)
     nbformat.validate(stored)
     fresh = nbformat.from_dict(stored)

@@ -10,7 +10,6 @@ from contextlib import contextmanager
 
 import nbformat
 import pytest
-from nbclient import NotebookClient
 from nbformat.v4 import new_code_cell, new_notebook
 
 import hasten as hs
@@ -116,6 +115,8 @@ def test_at_a_terminal_a_line_comes_and_goes():
 
 
 def test_a_notebook_keeps_what_was_done_and_what_was_cut_short():
+    from nbclient import NotebookClient
+
     whole, cut = COUNTING.format(then="__import__('time').sleep(0.2)"), COUNTING.format(then="tell.nothing")
     notebook = new_notebook(cells=[new_code_cell(whole), new_code_cell(cut.replace("tell.nothing", "1 / (1 - done)"))])
     notebook.metadata["kernelspec"] = {"name": "python3", "display_name": "Python 3", "language": "python"}

@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from scipy import stats
+import scipy
 
 from hasten.study.statistics import (
     area_under_curve,
@@ -19,7 +19,7 @@ from hasten.study.statistics import (
 
 def test_interval_is_scipys_t_interval() -> None:
     values = np.array([0.3, 0.5, 0.45, 0.61, 0.2])
-    low, high = stats.t.interval(0.95, 4, values.mean(), stats.sem(values))
+    low, high = scipy.stats.t.interval(0.95, 4, values.mean(), scipy.stats.sem(values))
     found = interval(values)
     assert (found.mean, found.low, found.high) == pytest.approx((values.mean(), low, high))
 
@@ -47,7 +47,7 @@ def test_average_improvement_is_the_mean_over_points() -> None:
     found = average_improvement(ours, greedy)
     assert found.mean == pytest.approx(0.1)
     per_seed = np.array([0.0, 0.2])
-    assert found.high - found.low == pytest.approx(2 * stats.t.ppf(0.975, 1) * stats.sem(per_seed))
+    assert found.high - found.low == pytest.approx(2 * scipy.stats.t.ppf(0.975, 1) * scipy.stats.sem(per_seed))
 
 
 def test_average_share_weighs_points_alike() -> None:
@@ -64,7 +64,7 @@ def test_steps_to_a_level_and_area() -> None:
 
 def test_p_value_is_scipys_t_test() -> None:
     values = np.array([0.3, 0.5, -0.45, 0.61, 0.2])
-    assert p_value(values) == pytest.approx(stats.ttest_1samp(values, 0.0).pvalue)
+    assert p_value(values) == pytest.approx(scipy.stats.ttest_1samp(values, 0.0).pvalue)
     assert p_value(np.zeros(5)) == p_value(np.array([0.4])) == p_value(np.array([np.nan, 1.0])) == 1.0
     assert p_value(np.full(4, 0.25)) == 0.0
 

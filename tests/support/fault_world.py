@@ -325,7 +325,7 @@ def _grown(device: DeviceHost) -> dict[str, int]:
 
 
 def _largest(one: dict[str, int], other: dict[str, int]) -> dict[str, int]:
-    return {key: max(one.get(key, 0), other.get(key, 0)) for key in one | other}
+    return one | {key: max(one.get(key, 0), count) for key, count in other.items()}
 
 
 def _scheduler(name: str) -> Any:

@@ -7,7 +7,6 @@ import math
 
 import numpy as np
 import pytest
-from cp_sat_peer import solve_with_cp_sat
 from random_instances import Case, random_case
 
 from hasten.core.gain import PLAIN_ACCURACY
@@ -82,6 +81,8 @@ def whole_case(seed: int) -> tuple[Case, list[np.ndarray]]:
 
 @pytest.mark.parametrize("seed", range(12))
 def test_exact_search_equals_cp_sat(seed: int) -> None:
+    from cp_sat_peer import solve_with_cp_sat  # its solver takes long to import
+
     case, up = whole_case(seed)
     peer = solve_with_cp_sat(
         case.table, case.deadline_ms, case.arrival_ms, case.stream, up, BITS_PER_MS, time_limit_s=20, workers=1

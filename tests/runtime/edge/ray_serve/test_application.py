@@ -21,12 +21,17 @@ from hasten.runtime.edge.served import ReplicaError
 from hasten.runtime.outputs import top_class
 from hasten.split.executor import Executor
 
-pytest.importorskip("ray.serve")
 pytestmark = pytest.mark.timeout(300)  # a machine with much else to do starts Ray slowly
 
 LONG_MS = 60_000.0
 SLOWDOWN = 40.0
 PATIENCE_S, LOSS = 60.0, 0.5
+
+
+@pytest.fixture(scope="module", autouse=True)
+def ray_serve():
+    """Takes long to import, so not by processes that only collect the tests."""
+    return pytest.importorskip("ray.serve")
 
 
 @pytest.fixture(scope="module")
