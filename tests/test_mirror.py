@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import ast
 from fnmatch import fnmatch
+from functools import cache
 from pathlib import Path
 
 TESTS = Path(__file__).parent
@@ -35,6 +36,7 @@ TESTED_IN = {
 """Modules, as patterns, that are tested by name in files that do not import them, or that are in other folders."""
 
 
+@cache
 def modules_in(folder: Path) -> dict[str, set[str]]:
     """Every module below a folder, by its path, and which of hasten's modules it imports."""
     found = {}

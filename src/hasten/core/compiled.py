@@ -29,6 +29,7 @@ from typing import Any, TypeVar, cast
 import llvmlite
 import numba
 import numpy as np
+from numba._dispatcher import compute_fingerprint
 from numba.core.caching import _Cache
 from numba.core.compiler import CompileResult
 from numba.core.serialize import dumps
@@ -49,6 +50,8 @@ _OPTIONS: dict[str, Any] = {"nogil": True, "error_model": "numpy"}
 _ALLOCATES_NOTHING: dict[str, Any] = {**_OPTIONS, "_nrt": False}
 _NO_WRAPPERS: dict[str, Any] = {"no_cpython_wrapper": True, "no_cfunc_wrapper": True}
 _CHECKSUM_BYTES = 16
+_DIRECT: dict[tuple[Any, ...], Any] = {}
+"""Machine code by kernel and numba's fingerprints of arguments: to name their types takes as long as a short run."""
 
 
 def compiled(function: F) -> F:
@@ -96,8 +99,12 @@ def direct(kernel: Callable[..., R], *arguments: Any) -> Callable[..., R]:
     dispatcher: Any = kernel
     if not hasattr(dispatcher, "compile"):  # NUMBA_DISABLE_JIT
         return kernel
-    typeof: Any = numba.typeof
-    machine_code: Callable[..., R] = dispatcher.compile(tuple(typeof(value) for value in arguments))
+    types = (dispatcher, *map(compute_fingerprint, arguments))
+    found = _DIRECT.get(types)
+    if found is None:
+        typeof: Any = numba.typeof
+        found = _DIRECT[types] = dispatcher.compile(tuple(typeof(value) for value in arguments))
+    machine_code: Callable[..., R] = found
     return machine_code
 
 

@@ -59,9 +59,19 @@ class _JumpingSelector(selectors.SelectSelector):
 
 
 def run_virtual(main: Coroutine[Any, Any, T]) -> T:
-    """Run a coroutine in virtual time, from 0 on."""
+    """Run a coroutine in virtual time, from 0 on.
+
+    Its result is not that of asyncio's task, which is written out at the end, with all arrays, only to be thrown away:
+    ``signal.signal`` looks up the handler of Ctrl-C that it puts back, which holds the task.
+    """
+    found: list[T] = []
+
+    async def kept() -> None:
+        found.append(await main)
+
     with asyncio.Runner(loop_factory=VirtualLoop) as runner:
-        return runner.run(main)
+        runner.run(kept())
+    return found[0]
 
 
 SAME_MS = 1e-5
