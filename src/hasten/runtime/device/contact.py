@@ -145,6 +145,7 @@ class Contact:
             limit_ms = task.limit_ms - 0.5 * self._offload.ms  # handling on the way back
             self._flights.send(self._uplink, payload, cut, exit_, limit_ms, task.transfer, profiled_ms, task)
             self._rescue.watch(task)
+            self._adapter.prepare()  # while the edge is at work
 
     def look(self) -> None:
         """Now and then: notice a dead link, and keep the estimates as fresh as they need to be."""
@@ -264,6 +265,7 @@ class Contact:
             else:
                 waits.fallback, waits.answered_by = waits.moved, self._where
                 self._endings.answer(waits, self._clock.now_ms(), waits.partition, found)
+                self._adapter.prepare()
 
     def _stops(self, partition: int, exit_: int) -> list[int]:
         """The exits on an edge's way from ``partition`` to ``exit_`` at which a task may stop."""

@@ -10,11 +10,7 @@ from dataclasses import replace
 import numpy as np
 
 from hasten.core.calibration import LOCAL, SENT, Curves, prior_shares
-from hasten.core.decision import (
-    Context,
-    Scheduler,
-    Selective,
-)
+from hasten.core.decision import Context, Scheduler, Selective
 from hasten.core.estimators import REPLAN_LEAST_MS, REPLAN_SHARE, has_moved
 from hasten.core.gain import useful_until_ms
 from hasten.core.options import DROP
@@ -89,6 +85,7 @@ class SchedulerAdapter:
         s, beliefs = self._settings, self._beliefs[0]
         now = self._now = KnownOptions(self._profile, s, self._beliefs, self._edge_slowdowns, self._build_ms)
         self._planned = beliefs.rtt_ms, now.device_ms, now.edge_ms
+        self._compared, self._moved_ms = (now.device_ms, now.edge_ms), 0.0
         self._table = replace(now.profiled, device_ms=now.device_ms[None], edge_ms=now.edge_ms[None])
         self._context = Context(
             options=self._table,
@@ -207,15 +204,21 @@ class SchedulerAdapter:
         self.decision_us = (time.perf_counter() - started) * 1e6
         return None if option == DROP else self._choice(option, deadline_ms)
 
+    def prepare(self) -> None:
+        """Reckon now what options need by the last measurements, which the next decision would have to."""
+        self._moved()
+
     def _moved(self) -> bool:
         """Whether round trip or service times have changed noticeably since they were planned with."""
         rtt_ms, device_ms, edge_ms = self._planned
         if has_moved(self._beliefs[0].rtt_ms, rtt_ms, self._settings.deadline_ms):
             return True
         least_ms = max(REPLAN_LEAST_MS, REPLAN_SHARE * self._settings.deadline_ms)
-        now = self._now
-        moved_ms = max(np.abs(now.device_ms - device_ms).max(), np.abs(now.edge_ms - edge_ms).max())
-        return bool(moved_ms > least_ms)
+        present = self._now.device_ms, self._now.edge_ms  # the same arrays until more was measured
+        if present[0] is not self._compared[0] or present[1] is not self._compared[1]:
+            self._compared = present
+            self._moved_ms = float(max(np.abs(present[0] - device_ms).max(), np.abs(present[1] - edge_ms).max()))
+        return self._moved_ms > least_ms
 
     def learn(self, task: Task) -> None:
         """Learn how far predictions hold, and keep the outcome for a scheduler that learns, told before it decides.
