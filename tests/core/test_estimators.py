@@ -74,6 +74,15 @@ def test_an_unanswered_frame_bounds_the_rate():
     assert estimators.rate_bound(10.0, 500.0, 60.0, 50.0) == math.inf
 
 
+def test_a_transfer_within_what_a_pings_bits_take_says_little():
+    """On a link of 4 bits/ms a ping's bits took 40 ms of the round trip; it got faster, so that nothing is left."""
+    steady = estimators.rate_after(4.0, 0.0, 100.0, 350.0, 1000.0)
+    assert steady == pytest.approx(4.0)
+    rate = estimators.rate_after(4.0, 0.0, 100.0, 80.0, 1000.0)
+    assert 4.0 < rate < 4.0 + 0.3 * 1000.0 / 60.0  # 20 ms less than nothing
+    assert estimators.rate_after(400.0, 0.0, 100.0, 102.0, 1000.0) == pytest.approx(400.0 + 0.3 * 100.0 * 2.0 / 2.7)
+
+
 def test_compiled_and_interpreted_law_agree():
     rng = np.random.default_rng(0)
     for _ in range(20):

@@ -14,6 +14,7 @@ from hasten.core import ping_schedule
 from hasten.core.decision import Decision, predicted_latency
 from hasten.core.errors import InputError
 from hasten.core.options import DROP
+from hasten.core.scenario import scenario_from
 from hasten.runtime.virtual.cluster import run_virtual_scenario
 from hasten.runtime.wire.frames import HEADER
 from hasten.runtime.wire.load import pong_bytes
@@ -99,6 +100,26 @@ def test_devices_see_in_the_simulator_what_they_see_in_virtual_time(tmp_path, gi
         assert found[0] == pytest.approx(expected[0], abs=1e-3) and found[1:3] == expected[1:3]
         assert found[3] == pytest.approx(expected[3], abs=WAIT_MS)
         assert found[4] == pytest.approx(expected[4], rel=RATE_SHARE)
+
+
+def test_no_rate_is_believed_that_a_failing_link_never_had(tmp_path):
+    """Rates fall to a hundredth of the mean and rise again, while frames wait at the edge and are overtaken by probes."""
+    rate = {"kind": "gauss_markov", "mean_mbps": 1, "sigma_mbps": 1, "memory": 0.95, "step_ms": 250}
+    case = case_of(tmp_path, streams=3, topology="dedicated", deadline_ms=90)
+    uplink = case.uplink.model_dump(by_alias=True) | {"rate": rate}
+    case = scenario_from(case.model_dump(by_alias=True) | {"uplink": uplink}, tmp_path / "failing.yaml")
+    for seed in range(3):
+        realization = case.realize(seed)
+        highest = [trace.bits_per_ms.max() for trace in realization.rates]
+        watched = Watched()
+        simulate_realizations(case, watched, [realization])
+        believed = [(m, rate) for _, m, *_, rate in watched.seen]
+        run_virtual_scenario(case, ["greedy"], [seed], tmp_path)
+        for m, stream in enumerate(case.devices):
+            lines = (tmp_path / f"greedy-{seed}-{stream.name}.jsonl").read_text().splitlines()
+            believed += [(m, record["seen"]["rate_bits_per_ms"]) for record in map(json.loads, lines)]
+        assert len(believed) == 2 * case.streams[0].count * case.tasks_per_stream
+        assert all(rate <= 1.02 * highest[m] for m, rate in believed)
 
 
 @pytest.mark.parametrize("seed", range(4))

@@ -23,6 +23,7 @@ import math
 from typing import Any
 
 from hasten.core.jit import jitable, jitable_inline
+from hasten.core.ping_schedule import PING_BITS
 from hasten.core.timing import half_way, stage_end, stage_start
 
 RATE_WEIGHT = 0.3
@@ -30,7 +31,8 @@ RATE_WEIGHT = 0.3
 RATE_MEMORY_MS = 200.0
 """After a longer pause the newest sample weighs more, as if samples had come at this pace meanwhile."""
 TIMING_NOISE_MS = 0.3
-"""About how wrong a measured transfer time is; transfers that are short against it count little."""
+"""About how wrong a measured transfer time is, and as much as a ping's bits take, which are part of the round trip that
+was taken off it and may have had another rate; transfers that are short against it count little."""
 SHORTEST_TRANSFER_MS = 0.05
 """No measured transfer time is taken to be shorter."""
 MOST_PINGS, FEWEST_PINGS = 9, 3
@@ -54,14 +56,16 @@ MOST_OFFLOAD_MS = 5.0
 def rate_after(rate: float, updated_ms: float, start_ms: float, end_ms: float, bits: float) -> float:
     """The believed rate after one more transfer: its first bit could leave at the start, its last had at the end.
 
-    ``rate``, last measured at ``updated_ms``, is what was believed before; 0 is nothing.
+    ``rate``, last measured at ``updated_ms``, is what was believed before; 0 is nothing. An end before the start tells
+    how wrong the times are at least.
     """
     took_ms = max(end_ms - start_ms, SHORTEST_TRANSFER_MS)
     sample = bits / took_ms
     if rate <= 0:
         return sample
     pause = max((end_ms - updated_ms) / RATE_MEMORY_MS, 1.0)
-    weight = (1.0 - (1.0 - RATE_WEIGHT) ** pause) * took_ms / (took_ms + TIMING_NOISE_MS)
+    noise_ms = TIMING_NOISE_MS + PING_BITS / rate + max(start_ms - end_ms, 0.0)
+    weight = (1.0 - (1.0 - RATE_WEIGHT) ** pause) * took_ms / (took_ms + noise_ms)
     return float(rate + weight * (sample - rate))
 
 

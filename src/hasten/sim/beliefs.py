@@ -43,13 +43,15 @@ WORKERS = OVERHEADS + OVERHEADS_KEPT
 # overheads; the tasks that its processor has queued, and the one that it works on
 FIRST, LAST, PINGS, LATE_HEARD, OVERHEADS_HEARD, JOB_FIRST, JOB_LAST, RUNNING = range(8)
 COUNTS = 8
-# A ping under way: when it was sent (infinity: there is none), its size, whether it found the link idle; then a report
-SENT_MS, BITS, CLEAN, PING_REPORT = range(4)
+# A ping under way: when it was sent (infinity: there is none), its size, whether it found the link idle, when the last
+# of those sent before it, and answered, had left; then a report
+SENT_MS, BITS, CLEAN, PING_BEHIND_MS, PING_REPORT = range(5)
 # A task: when its frame was, or should be, handed to the link; when the edge should be done with it as far as is known;
 # when its answer is predicted; what follows the device's part, and the rate, as predicted; the job's planned time
 READY_MS, DUE_MS, PREDICTED_MS, REST_MS, RATE_THEN, JOB_MS = range(6)
-# By when its answer must leave the edge, when it was there, for how long; the report that its answer brings
-LATEST_MS, ARRIVED_MS, AT_EDGE_MS, REPORT = range(6, 10)
+# When the last of those sent before it, and answered, had left; by when its answer must leave the edge, when it was
+# there, for how long; the report that its answer brings
+BEHIND_MS, LATEST_MS, ARRIVED_MS, AT_EDGE_MS, REPORT = range(6, 11)
 # A report: what the others bring, load and residual; then the work of each of W workers
 REPORT_LOAD, REPORT_RESIDUAL_MS, REPORT_MS = range(3)
 # Whether its frame was handed to the link, and found that idle; how many sent later were answered; what came of it at

@@ -21,10 +21,12 @@ from hasten.sim.beliefs import (
     DUE_MS,
     FIRST,
     IS_SENT,
+    LEFT_MS,
     MOST_PENDING,
     NEXT_OWN,
     OVERHEAD_MS,
     OVERTAKEN,
+    PING_BEHIND_MS,
     PINGED_MS,
     PINGS,
     RATE,
@@ -51,13 +53,20 @@ def forgotten(mark: IntArray, workers: int) -> bool:
 
 
 @inlined
+def probe_waits(pending: FloatArray) -> bool:
+    """Whether a ping that measures the rate is not answered yet."""
+    waits = False
+    for i in range(MOST_PENDING):
+        waits = waits or (pending[i, SENT_MS] < np.inf and pending[i, BITS] > PING_BITS)
+    return waits
+
+
+@inlined
 def link_idle(lane: Lane, m: int, world: World) -> bool:
     """Whether, as far as stream ``m`` knows, no frame of its own is on its way up."""
     beliefs = world.beliefs
-    pending = beliefs.pending[lane.row, m]
-    for i in range(MOST_PENDING):
-        if pending[i, SENT_MS] < np.inf and pending[i, BITS] > PING_BITS:
-            return False
+    if probe_waits(beliefs.pending[lane.row, m]):
+        return False
     k = beliefs.counts[lane.row, m, FIRST]
     while k != NOBODY:
         slot = lane.first_slot + k
@@ -84,7 +93,7 @@ def send_ping(lane: Lane, m: int, now_ms: float, padding_bytes: int, world: Worl
     clean = padding_bytes == 0 and link_idle(lane, m, world)
     bits = PING_BITS + 8.0 * padding_bytes
     ping = pending[at]
-    ping[SENT_MS], ping[BITS], ping[CLEAN] = now_ms, bits, 1.0 if clean else 0.0
+    ping[SENT_MS], ping[BITS], ping[CLEAN], ping[PING_BEHIND_MS] = now_ms, bits, 1.0 if clean else 0.0, own[LEFT_MS]
     if now_ms < 0.0:  # before a run the link is idle, and its first rate holds
         left_ms = now_ms + transfer(0.0, bits, world.links, lane.row, link)
     else:
@@ -152,7 +161,7 @@ def want_rate(lane: Lane, k: int, option: int, world: World) -> None:
     own = beliefs.numbers[lane.row, m]
     looked_ms = max(own[RATE_MS], own[WANTED_MS])
     pause_ms = ping_schedule.pause_ms(now_ms, own[USED_MS], True)
-    if not ping_schedule.may_want(now_ms, looked_ms, pause_ms):
+    if not ping_schedule.may_want(now_ms, looked_ms, pause_ms) or probe_waits(beliefs.pending[lane.row, m]):
         return
     worth = rules.worth[m, option] if option >= 0 else -np.inf
     device_wait_ms = max(world.state.device_free_ms[lane.row, m] - now_ms, 0.0)

@@ -12,6 +12,7 @@ from hasten.core.estimators import hold_up, project_frame, rate_bound, unseen_wa
 from hasten.core.ping_schedule import PING_BITS
 from hasten.sim.arrays import NOBODY, FloatArray
 from hasten.sim.beliefs import (
+    BEHIND_MS,
     BITS,
     DUE_MS,
     FIRST,
@@ -21,6 +22,7 @@ from hasten.sim.beliefs import (
     NEXT_OWN,
     OTHERS_LOAD,
     OTHERS_RESIDUAL_MS,
+    PING_BEHIND_MS,
     RATE,
     READY_MS,
     REPORTED_MS,
@@ -51,14 +53,15 @@ def project(lane: Lane, m: int, now_ms: float, world: World) -> float:
     while k != NOBODY and forgotten(beliefs.mark[lane.first_slot + k], len(workers)):
         k = beliefs.mark[lane.first_slot + k, NEXT_OWN]
     if rate > 0 and is_before(lane, probe, k, pending, world):
-        sent_ms, bits = max(pending[probe, SENT_MS], own[LEFT_MS]), pending[probe, BITS] - PING_BITS
+        ping = pending[probe]
+        sent_ms, bits = max(ping[SENT_MS], ping[PING_BEHIND_MS]), ping[BITS] - PING_BITS
         rate = min(rate, rate_bound(sent_ms, bits, now_ms, rtt_ms + report_ms[0]))
     elif rate > 0 and k != NOBODY:
         slot = lane.first_slot + k
         option = state.option[slot]
         if beliefs.mark[slot, IS_SENT] == 1 and beliefs.frame[slot, DUE_MS] == np.inf:
             spent_ms = rtt_ms + rules.edge_ms[m, option] + report_ms[0]
-            sent_ms = max(beliefs.frame[slot, READY_MS], own[LEFT_MS])
+            sent_ms = max(beliefs.frame[slot, READY_MS], beliefs.frame[slot, BEHIND_MS])
             rate = min(rate, rate_bound(sent_ms, rules.payload_bits[m, option], now_ms, spent_ms))
     own[SEEN_RATE] = rate
     while rate > 0 and (k != NOBODY or probe != NOBODY):

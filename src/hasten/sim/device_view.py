@@ -30,6 +30,7 @@ from hasten.sim.arrays import NOBODY, FloatArray
 from hasten.sim.beliefs import (
     ANSWERED,
     AT_EDGE_MS,
+    BEHIND_MS,
     BITS,
     CLEAN,
     CLEAN_MS,
@@ -46,6 +47,7 @@ from hasten.sim.beliefs import (
     LATEST_MS,
     LEFT_MS,
     LINK_IDLE,
+    MOST_PENDING,
     NEXT_OWN,
     OTHERS_LOAD,
     OTHERS_RESIDUAL_MS,
@@ -53,6 +55,7 @@ from hasten.sim.beliefs import (
     OVERHEADS,
     OVERHEADS_HEARD,
     OVERTAKEN,
+    PING_BEHIND_MS,
     PING_REPORT,
     PINGS,
     PREDICTED_MS,
@@ -74,7 +77,7 @@ from hasten.sim.beliefs import (
     WORKERS,
 )
 from hasten.sim.device_jobs import end_task
-from hasten.sim.device_pings import link_idle, reckon_trip, send_ping
+from hasten.sim.device_pings import forgotten, link_idle, reckon_trip, send_ping
 from hasten.sim.device_rescue import rescue_now, watch_task
 from hasten.sim.edge_queue import workers_of
 from hasten.sim.event_heap import AT_EDGE_NOW, OVERDUE, push
@@ -108,7 +111,7 @@ def hand_over(lane: Lane, k: int, now_ms: float, world: World) -> None:
     own[USED_MS] = now_ms
     if ping_schedule.rides_along(now_ms, own[CLEAN_MS]) and mark[LINK_IDLE] == 1:
         send_ping(lane, m, now_ms, 0, world)
-    mark[IS_SENT], frame[READY_MS] = 1, now_ms
+    mark[IS_SENT], frame[READY_MS], frame[BEHIND_MS] = 1, now_ms, own[LEFT_MS]
     limit_ms = arrived_ms + rules.useful_ms[m]
     frame[LATEST_MS] = on_edge_clock(own, limit_ms - 0.5 * own[OVERHEAD_MS], now_ms, world)
     link = 0 if rules.shared else m
@@ -147,7 +150,7 @@ def hear_answer(lane: Lane, k: int, now_ms: float, world: World) -> None:
     own, frame, mark = beliefs.numbers[lane.row, m], beliefs.frame[slot], beliefs.mark[slot]
     bits, late = rules.payload_bits[m, state.option[slot]], mark[WORD] == LATE
     own[HEARD_MS] = now_ms
-    learn_rate(own, frame[READY_MS], now_ms, frame[AT_EDGE_MS], bits)
+    learn_rate(lane, m, frame[READY_MS], frame[BEHIND_MS], left_at(now_ms, frame[AT_EDGE_MS], own[RTT_MS]), bits, world)
     take_report(own, frame[REPORT:], now_ms, world)
     learn_lateness(lane, m, np.inf if late else now_ms - frame[PREDICTED_MS], world)
     left_first = beliefs.counts[lane.row, m, FIRST]
@@ -185,7 +188,7 @@ def hear_pong(lane: Lane, m: int, at: int, now_ms: float, world: World) -> None:
     ping[SENT_MS] = np.inf
     own[HEARD_MS] = now_ms
     if bits > PING_BITS:
-        learn_rate(own, sent_ms, now_ms, 0.0, bits - PING_BITS)
+        learn_rate(lane, m, sent_ms, ping[PING_BEHIND_MS], left_at(now_ms, 0.0, own[RTT_MS]), bits - PING_BITS, world)
     elif clean:
         learn_trip(lane, m, sent_ms, now_ms, world)
     longest_ms = ping[PING_REPORT + REPORT_MS + workers_of(world.beliefs) - 1]
@@ -203,11 +206,29 @@ def hear_pong(lane: Lane, m: int, at: int, now_ms: float, world: World) -> None:
 
 
 @inlined
-def learn_rate(own: FloatArray, ready_ms: float, answered_ms: float, at_edge_ms: float, bits: float) -> None:
-    """Take an answered transfer into account."""
-    left_ms = left_at(answered_ms, at_edge_ms, own[RTT_MS])
-    own[RATE] = rate_after(own[RATE], own[RATE_MS], max(ready_ms, own[LEFT_MS]), left_ms, bits)
-    own[RATE_MS] = left_ms
+def learn_rate(
+    lane: Lane, m: int, ready_ms: float, behind_ms: float, left_ms: float, bits: float, world: World
+) -> None:
+    """Take an answered transfer into account, which left at ``left_ms``: see ``runtime.device.backlog_estimate``."""
+    beliefs = world.beliefs
+    own, pending = beliefs.numbers[lane.row, m], beliefs.pending[lane.row, m]
+    in_order, workers = True, workers_of(beliefs)
+    for i in range(MOST_PENDING):
+        if pending[i, SENT_MS] < np.inf and pending[i, BITS] > PING_BITS:
+            in_order = in_order and pending[i, SENT_MS] >= ready_ms
+            if pending[i, SENT_MS] >= ready_ms:
+                pending[i, PING_BEHIND_MS] = max(pending[i, PING_BEHIND_MS], left_ms)
+    k = beliefs.counts[lane.row, m, FIRST]
+    while k != NOBODY:
+        mark, frame = beliefs.mark[lane.first_slot + k], beliefs.frame[lane.first_slot + k]
+        if mark[IS_SENT] == 1 and not forgotten(mark, workers):
+            in_order = in_order and frame[READY_MS] >= ready_ms
+            if frame[READY_MS] >= ready_ms:
+                frame[BEHIND_MS] = max(frame[BEHIND_MS], left_ms)
+        k = mark[NEXT_OWN]
+    if in_order:
+        own[RATE] = rate_after(own[RATE], own[RATE_MS], max(ready_ms, behind_ms), left_ms, bits)
+        own[RATE_MS] = left_ms
     own[LEFT_MS] = max(own[LEFT_MS], left_ms)
 
 

@@ -32,6 +32,7 @@ from hasten.sim.beliefs import (
     LEFT_MS,
     MOST_PENDING,
     OVERHEADS_HEARD,
+    PING_BEHIND_MS,
     PINGED_MS,
     PINGS,
     PLANNED_RTT_MS,
@@ -101,7 +102,7 @@ def warm_up(row: int, m: int, ready_ms: float, world: World) -> float:
     own[USED_MS], own[SAVED_MS], own[SAVED_BYTES] = connected_ms, connected_ms, BUDGET_BYTES
     answer_pings(row, m, connected_ms, trip_ms, probe_ms, world)
     # Probes of a link that is slow against the pauses meet, and of one that is slower still are not answered before.
-    own[RATE_MS], own[WANTED_MS] = -np.inf, -np.inf
+    own[RATE_MS], own[WANTED_MS], own[LEFT_MS] = -np.inf, -np.inf, -np.inf
     send_ms, took_ms = connected_ms, 0.0
     for probe in range(1 + WARM_UP_PROBES):
         if send_ms > ready_ms:
@@ -110,11 +111,12 @@ def warm_up(row: int, m: int, ready_ms: float, world: World) -> float:
         if rate <= 0 or send_ms + probe_ms > -LEAD_MS:
             if rate > 0:
                 pending[probe, SENT_MS], pending[probe, BITS] = send_ms, PING_BITS + beliefs.finishes.probe_bits[m]
+                pending[probe, PING_BEHIND_MS] = own[LEFT_MS]
                 arrives_ms, index = half_way(send_ms + probe_ms, -rules.rtt_ms), m * MOST_PENDING + probe
                 push(beliefs.event_ms[row], beliefs.event[row], beliefs.served[row], arrives_ms, PING, index)
         else:
             left_ms = send_ms + transfer_ms
-            start_ms = max(send_ms, own[LEFT_MS]) if probe > 0 else send_ms
+            start_ms = max(send_ms, own[LEFT_MS])
             own[RATE] = rate_after(own[RATE], own[RATE_MS], start_ms, left_ms, beliefs.finishes.probe_bits[m])
             own[RATE_MS], own[LEFT_MS] = left_ms, left_ms
             own[HEARD_MS] = max(own[HEARD_MS], send_ms + probe_ms)

@@ -108,6 +108,22 @@ def test_an_answer_gives_a_sample_without_the_edges_time_and_own_queueing():
     assert backlogs.uplink_wait_ms == 0.0
 
 
+def test_an_answer_that_overtakes_tells_nothing_of_the_rate_and_spoils_no_other():
+    """A probe behind a frame is answered while the edge still works on the frame, which it had some time before."""
+    link = known_link(rate=100.0)
+    backlogs = BacklogEstimator(link)
+    before, frame, probe, after = (backlogs.plan_transfer(1000.0, 5000.0, 30.0) for _ in range(4))
+    for at_ms, transfer in ((5000.0, before), (5002.0, frame), (5004.0, probe), (5006.0, after)):
+        backlogs.transfer_sent(transfer, 1000.0, at_ms)
+    backlogs.transfer_answered(before, 5020.0, 0.0)  # left at 5010
+    backlogs.transfer_answered(probe, 5040.0, 0.0)  # left at 5030, 26 ms after it was sent, behind two frames
+    assert link.rate_bits_per_ms == pytest.approx(100.0)
+    backlogs.transfer_answered(frame, 5080.0, 50.0)  # left at 5020, 10 ms after the one before, and before the probe
+    assert link.rate_bits_per_ms == pytest.approx(100.0)
+    backlogs.transfer_answered(after, 5090.0, 40.0)  # left at 5040, 10 ms after the probe
+    assert link.rate_bits_per_ms == pytest.approx(100.0)
+
+
 def test_an_overdue_transfer_bounds_the_rate():
     backlogs = BacklogEstimator(known_link(rate=100.0))
     transfer = backlogs.plan_transfer(1000.0, 5000.0, 30.0)

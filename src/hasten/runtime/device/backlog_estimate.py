@@ -40,6 +40,8 @@ class Transfer:
     sent: bool = False
     due_ms: float = math.inf
     """When the edge should be done with it; known once the edge is known to have it."""
+    behind_ms: float = 0.0
+    """When the last of those that were sent before it, and are answered, had left."""
 
 
 class BacklogEstimator:
@@ -74,6 +76,7 @@ class BacklogEstimator:
     def transfer_sent(self, transfer: Transfer, bits: float, now_ms: float) -> None:
         """A transfer was handed to the link; its true size is known by now."""
         transfer.bits, transfer.ready_ms, transfer.sent = bits, now_ms, True
+        transfer.behind_ms = self._left_ms
 
     def transfer_gone(self, transfer: Transfer) -> None:
         """A transfer will not happen, or nobody waits for its answer any more."""
@@ -91,11 +94,18 @@ class BacklogEstimator:
                 transfer.due_ms = due_at_edge(at_edge_ms, all_ms, transfer.edge_ms)
 
     def transfer_answered(self, transfer: Transfer, now_ms: float, beside_ms: float) -> None:
-        """An answer came back; ``beside_ms`` is the time spent at the edge and on handling, beside the round trip."""
-        left_ms = left_at(now_ms, beside_ms, self._link.rtt_ms)
-        self._link.transfer(max(transfer.ready_ms, self._left_ms), left_ms, transfer.bits)
-        self._left_ms = max(self._left_ms, left_ms)
+        """An answer came back; ``beside_ms`` is the time spent at the edge and on handling, beside the round trip.
+
+        One that comes before that to an earlier frame tells nothing of the rate: when that had left is not known yet.
+        """
         self.transfer_gone(transfer)
+        left_ms, others = left_at(now_ms, beside_ms, self._link.rtt_ms), [each for each in self._transfers if each.sent]
+        if all(each.ready_ms >= transfer.ready_ms for each in others):
+            self._link.transfer(max(transfer.ready_ms, transfer.behind_ms), left_ms, transfer.bits)
+        for each in others:
+            if each.ready_ms >= transfer.ready_ms:
+                each.behind_ms = max(each.behind_ms, left_ms)
+        self._left_ms = max(self._left_ms, left_ms)
 
     def edge_reported(self, report: LoadReport, now_ms: float) -> None:
         """A load report arrived; one of another number of workers than planned with is cut or filled up."""
@@ -181,7 +191,7 @@ class BacklogEstimator:
     def _rate_bound(self, oldest: Transfer, now_ms: float) -> float:
         """What the rate can be at most while the oldest transfer is unanswered."""
         spent_ms = self._link.rtt_ms + oldest.edge_ms + self._waited()
-        return rate_bound(max(oldest.ready_ms, self._left_ms), oldest.bits, now_ms, spent_ms)
+        return rate_bound(max(oldest.ready_ms, oldest.behind_ms), oldest.bits, now_ms, spent_ms)
 
     def _waited(self) -> float:
         """How long a task may have queued at the edge by its last report."""

@@ -91,7 +91,9 @@ class Prober:
             self._send(0)
 
     def may_want(self, now: float) -> bool:
-        """Whether the rate is of use, and so old that it might be worth probing."""
+        """Whether the rate is of use, so old that it might be worth probing, and no probe is under way already."""
+        if any(ping.transfer is not None for ping in self._pending.values()):
+            return False
         looked_ms = max(self._link.updated_ms, self._wanted_ms)
         return self._may_offload and ping_schedule.may_want(now, looked_ms, self._pause_ms(now))
 
