@@ -21,6 +21,8 @@ ProgressCall = Callable[[str, float], None]
 """Told what is being done and the fraction done, 0 to 1."""
 ONE_THREAD = {f"{library}_NUM_THREADS": "1" for library in ("OMP", "OPENBLAS", "MKL", "NUMBA")}
 """Processes use all cores; on networks and batches this small, threads within them only cost."""
+UNSAID = "ignore::UserWarning:multiprocessing.resource_tracker"
+"""Where this process is ended at once, Python's own helper frees its semaphores; that is nothing to warn of."""
 
 
 def finished(jobs: Sequence[Job], ray_address: str | None = None) -> Iterator[Plain]:
@@ -40,6 +42,9 @@ def _cores() -> int:
 def _in_processes(jobs: Sequence[Job], workers: int) -> Iterator[Plain]:
     others = set(multiprocessing.active_children())
     os.environ.update(ONE_THREAD)  # inherited, and read when a library is loaded
+    others_said = os.environ.get("PYTHONWARNINGS", "")
+    if UNSAID not in others_said:
+        os.environ["PYTHONWARNINGS"] = f"{others_said},{UNSAID}".lstrip(",")
     context = multiprocessing.get_context("spawn")
     pool = ProcessPoolExecutor(workers, mp_context=context, initializer=_live_and_die_with_the_parent)
     complete = False
@@ -52,9 +57,10 @@ def _in_processes(jobs: Sequence[Job], workers: int) -> Iterator[Plain]:
     except BrokenProcessPool:
         raise HastenError("a process that worked on the study was killed, perhaps for want of memory") from None
     finally:
-        pool.shutdown(wait=complete, cancel_futures=True)
         for child in set(multiprocessing.active_children()) - others:
-            child.kill()
+            if not complete:
+                child.kill()  # what it has begun is not wanted any more
+        pool.shutdown(cancel_futures=True)
 
 
 def _on_ray(jobs: Sequence[Job], address: str) -> Iterator[Plain]:
