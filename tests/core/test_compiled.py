@@ -16,7 +16,7 @@ import pytest
 
 import hasten
 from hasten.core import compiled as cache
-from hasten.core.compiled import KernelCache, allocating, compiled, direct, shared
+from hasten.core.compiled import KernelCache, allocating, compiled, direct
 
 PACKAGE = Path(hasten.__file__).parent
 
@@ -212,18 +212,3 @@ def test_solver_schedulers_and_simulator_follow_an_edit_of_the_law_with_warm_cac
     law.write_text(first)
     assert latencies() == as_it_is
     assert kernels() == 2 * compiled_first
-
-
-def test_what_only_kernels_call_says_so_when_python_does():
-    @shared
-    def twice(x):
-        return 2.0 * x
-
-    @compiled
-    def four_times(x):
-        return twice(twice(x))
-
-    for _ in range(2):
-        with pytest.raises(TypeError, match="twice is called by kernels only"):
-            twice(1.0)
-        assert four_times(1.5) == 6.0

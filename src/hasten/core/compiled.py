@@ -22,7 +22,7 @@ import sys
 import time
 from collections.abc import Callable
 from contextlib import suppress
-from functools import cache, partial
+from functools import cache
 from pathlib import Path
 from typing import Any, TypeVar, cast
 
@@ -30,11 +30,13 @@ import llvmlite
 import numba
 import numpy as np
 from numba._dispatcher import compute_fingerprint
+from numba.core import config
 from numba.core.caching import _Cache
 from numba.core.compiler import CompileResult
 from numba.core.serialize import dumps
 
 from hasten.core.jit import LOADED_S
+from hasten.core.kernel_parts import Kernel
 
 F = TypeVar("F", bound=Callable[..., Any])
 R = TypeVar("R")
@@ -48,7 +50,6 @@ KEPT_S = 3600.0
 
 _OPTIONS: dict[str, Any] = {"nogil": True, "error_model": "numpy"}
 _ALLOCATES_NOTHING: dict[str, Any] = {**_OPTIONS, "_nrt": False}
-_NO_WRAPPERS: dict[str, Any] = {"no_cpython_wrapper": True, "no_cfunc_wrapper": True}
 _CHECKSUM_BYTES = 16
 _DIRECT: dict[tuple[Any, ...], Any] = {}
 """Machine code by kernel and numba's fingerprints of arguments: to name their types takes as long as a short run."""
@@ -74,23 +75,6 @@ def inlined(function: F) -> F:
     return _kernel(function, {**_ALLOCATES_NOTHING, "forceinline": True})
 
 
-def shared(function: F) -> F:
-    """Compile as :func:`compiled` what only kernels call: code that reads Python's arguments takes long to make.
-
-    A call from Python is a :class:`TypeError`.
-    """
-    kernel: Any = _kernel(function, {**_ALLOCATES_NOTHING, **_NO_WRAPPERS})
-    if kernel is not function:
-        # numba would jump to the wrapper that is not there: it must not find this machine code, and not ask for it.
-        kernel.add_overload = lambda made: kernel.overloads.update({tuple(made.signature.args): made})
-        kernel._compile_for_args = partial(_refuse_python, function.__qualname__)
-    return cast(F, kernel)
-
-
-def _refuse_python(name: str, *arguments: Any, **named: Any) -> None:
-    raise TypeError(f"{name} is called by kernels only: compile it with hasten.core.compiled.compiled instead")
-
-
 def direct(kernel: Callable[..., R], *arguments: Any) -> Callable[..., R]:
     """The machine code of a kernel for arguments of these types, to be called with such arguments only.
 
@@ -113,10 +97,12 @@ def _kernel(function: F, options: dict[str, Any]) -> F:
     part = function.__module__.split(".")[1] if function.__module__.startswith("hasten.") else ""
     if part in WITHOUT_KERNELS:
         raise TypeError(f"{function.__module__} is listed as a part without kernels: see {__name__}.WITHOUT_KERNELS")
-    dispatcher: Any = numba.njit(**options)(function)
-    if dispatcher is not function:  # it is where NUMBA_DISABLE_JIT leaves all in Python
-        dispatcher._cache = KernelCache(function)
-    return cast(F, dispatcher)
+    settings: Any = config
+    if settings.DISABLE_JIT:
+        return function
+    kernel: Any = Kernel(function, options)
+    kernel._cache = KernelCache(function)
+    return cast(F, kernel)
 
 
 class KernelCache(_Cache):

@@ -17,24 +17,27 @@ LOADED_S = time.time()
 
 F = TypeVar("F", bound=Callable[..., Any])
 
-_register: Callable[..., Any] | None
+_known_to_kernels: Callable[..., Any] | None
 try:
     from numba.extending import overload
-    from numba.extending import register_jitable as _register
+
+    from hasten.core.kernel_parts import known_to_kernels as _known_to_kernels
 except ImportError:  # a device without the planning extra
-    _register = None
+    _known_to_kernels = None
 
 
 def jitable(function: F) -> F:
     """Mark ``function`` as callable both from Python and from numba-compiled code."""
-    marked: F = _register(function) if _register else function
-    return marked
+    if _known_to_kernels:
+        _known_to_kernels(function, {})
+    return function
 
 
 def jitable_inline(function: F) -> F:
     """As :func:`jitable`, but always compiled into its callers: handing it many arrays would cost more than it does."""
-    marked: F = _register(forceinline=True)(function) if _register else function
-    return marked
+    if _known_to_kernels:
+        _known_to_kernels(function, {"forceinline": True})
+    return function
 
 
 def select(condition: Any, if_true: Any, if_false: Any) -> Any:
@@ -52,7 +55,7 @@ def smaller(a: Any, b: Any) -> Any:
     return np.minimum(a, b)
 
 
-if _register is not None:
+if _known_to_kernels is not None:
 
     @overload(select, inline="always", strict=False)
     def _select_scalar(condition: Any, if_true: Any, if_false: Any) -> Any:

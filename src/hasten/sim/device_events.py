@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from hasten.core.compiled import inlined, shared
+from hasten.core.compiled import compiled, inlined
 from hasten.core.decision import DEAD_LINK_BITS_PER_MS
 from hasten.core.estimators import has_moved
 from hasten.core.options import DROP
@@ -85,7 +85,7 @@ STAY = -2
 """Less an option: a task that was decided for it, and is finished on its device as well as time allows."""
 
 
-@shared
+@compiled
 def run_events(lane: Lane, until_ms: float, world: World) -> float:
     """All that happens in a row up to ``until_ms``, if anything is left to happen; returns the gain that has become
     certain since it was last asked for.
@@ -156,7 +156,7 @@ def end_job(lane: Lane, m: int, now_ms: float, world: World) -> None:
         push(beliefs.event_ms[lane.row], beliefs.event[lane.row], beliefs.served[lane.row], at_ms, JOB_DONE, k)
 
 
-@shared
+@compiled
 def take_result(lane: Lane, k: int, now_ms: float, world: World) -> None:
     """What the processor was asked for is there: a frame, an answer, or that it would have been too late."""
     rules, state, beliefs = world.rules, world.state, world.beliefs

@@ -5,7 +5,7 @@ The law is that of ``runtime.device.stages``. A job that could not be useful any
 
 from __future__ import annotations
 
-from hasten.core.compiled import inlined, shared
+from hasten.core.compiled import compiled, inlined
 from hasten.core.gain import task_gain
 from hasten.sim.arrays import NOBODY
 from hasten.sim.beliefs import (
@@ -65,7 +65,7 @@ def best_within(m: int, cut: int, left_ms: float, world: World) -> int:
     return NOBODY
 
 
-@shared
+@compiled
 def queue_job(lane: Lane, k: int, now_ms: float, urgent: bool, world: World) -> None:
     """Queue what is noted as the task's job, planned for its JOB_MS; an urgent one goes to the front."""
     beliefs = world.beliefs
@@ -84,7 +84,7 @@ def queue_job(lane: Lane, k: int, now_ms: float, urgent: bool, world: World) -> 
         begin_job(lane, m, now_ms, world)
 
 
-@shared
+@compiled
 def begin_job(lane: Lane, m: int, now_ms: float, world: World) -> None:
     """Take the next job. Its way is NOBODY if it could not be useful any more."""
     rules, tasks, beliefs, finishes = world.rules, world.tasks, world.beliefs, world.beliefs.finishes
@@ -112,7 +112,7 @@ def begin_job(lane: Lane, m: int, now_ms: float, world: World) -> None:
     push(beliefs.event_ms[lane.row], beliefs.event[lane.row], beliefs.served[lane.row], end_ms, JOB_END, m)
 
 
-@shared
+@compiled
 def end_task(lane: Lane, k: int, finish_ms: float, now_ms: float, way: int, world: World) -> None:
     """A task has its outcome: the answer decided on, one by a way of the device's own, or (infinitely late) none."""
     rules, state, beliefs = world.rules, world.state, world.beliefs

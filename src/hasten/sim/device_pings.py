@@ -9,7 +9,7 @@ from __future__ import annotations
 import numpy as np
 
 from hasten.core import ping_schedule
-from hasten.core.compiled import inlined, shared
+from hasten.core.compiled import compiled, inlined
 from hasten.core.estimators import median_of
 from hasten.core.ping_schedule import PING_BITS, PING_BYTES, WATCH_EVERY_MS, pong_bytes, probe_padding_bytes
 from hasten.core.timing import half_way, predict_latency
@@ -79,7 +79,7 @@ def link_idle(lane: Lane, m: int, world: World) -> bool:
     return True
 
 
-@shared
+@compiled
 def send_ping(lane: Lane, m: int, now_ms: float, padding_bytes: int, world: World) -> None:
     """Stream ``m`` sends a ping; it arrives half a round trip after the frames before it, and itself, have left."""
     rules, beliefs = world.rules, world.beliefs

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from hasten.core.compiled import inlined, shared
+from hasten.core.compiled import compiled, inlined
 from hasten.core.rescue import (
     GRACE_MS,
     HOPELESS,
@@ -45,7 +45,7 @@ from hasten.sim.event_heap import LAST_WORD, LOOK_NOW, push
 from hasten.sim.world import Lane, World
 
 
-@shared
+@compiled
 def rescue_now(lane: Lane, k: int, now_ms: float, world: World) -> None:
     """A task cannot go on as decided: finish it here, or end it if that is too late."""
     mark = world.beliefs.mark[lane.first_slot + k]
@@ -63,7 +63,7 @@ def rescue_now(lane: Lane, k: int, now_ms: float, world: World) -> None:
             end_task(lane, k, np.inf, now_ms, NOBODY, world)
 
 
-@shared
+@compiled
 def take_back(lane: Lane, k: int, now_ms: float, world: World) -> None:
     """Finish a task here before what is queued, if a way is still in time."""
     tasks, beliefs = world.tasks, world.beliefs
@@ -125,7 +125,7 @@ def watch_task(lane: Lane, k: int, now_ms: float, world: World) -> None:
     look_again(lane, k, world.beliefs.finishes.ways[m, cut], now_ms, world)
 
 
-@shared
+@compiled
 def look_again(lane: Lane, k: int, way: int, now_ms: float, world: World) -> None:
     """Look at a task at the last moment of the next shorter way; after that of the shortest once more."""
     rules, beliefs, finishes = world.rules, world.beliefs, world.beliefs.finishes

@@ -5,7 +5,7 @@ The law is in ``core.edge_admission``.
 
 from __future__ import annotations
 
-from hasten.core.compiled import inlined, shared
+from hasten.core.compiled import compiled, inlined
 from hasten.core.edge_admission import BUCKETS, ROOM, note_offer, room_share, standing
 from hasten.core.edge_batches import BY_ITSELF, take_soonest
 from hasten.core.estimators import FORECAST_MEMORY_MS, faded
@@ -43,7 +43,7 @@ def least_of(lane: Lane, k: int, world: World) -> float:
     return float(work_ms * (times.factors[kind, -1] / times.sizes[kind, -1]))
 
 
-@shared
+@compiled
 def note_arrival(lane: Lane, k: int, now_ms: float, world: World) -> None:
     """A task has come, whether it will be taken or not."""
     beliefs, m, work_ms = world.beliefs, world.tasks.stream[lane.first_task + k], work_of(lane, k, world)
@@ -56,7 +56,7 @@ def note_arrival(lane: Lane, k: int, now_ms: float, world: World) -> None:
         served[MOST] = m
 
 
-@shared
+@compiled
 def finds_room(lane: Lane, k: int, now_ms: float, world: World) -> bool:
     """Whether a task that comes leaves the room that it is to leave; one may always wait."""
     if world.beliefs.served[lane.row, WAITS_FIRST] == NOBODY:

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from hasten.core.compiled import inlined, shared
+from hasten.core.compiled import compiled, inlined
 from hasten.core.edge_batches import take_soonest
 from hasten.core.estimators import begun, faded
 from hasten.core.timing import half_way
@@ -58,7 +58,7 @@ from hasten.sim.service import extra_ms, taken_at_edge_ms
 from hasten.sim.world import Lane, World
 
 
-@shared
+@compiled
 def make_report(lane: Lane, m: int, now_ms: float, report: FloatArray, world: World) -> None:
     """The load as told to stream ``m``: what the others bring, and each worker's work before another task of it.
 
@@ -79,7 +79,7 @@ def make_report(lane: Lane, m: int, now_ms: float, report: FloatArray, world: Wo
         k = beliefs.mark[lane.first_slot + k, NEXT_WAITING]
 
 
-@shared
+@compiled
 def reply(lane: Lane, k: int, now_ms: float, word: int, world: World) -> None:
     """Word of a task leaves the edge, with a report."""
     rules, beliefs = world.rules, world.beliefs
@@ -92,7 +92,7 @@ def reply(lane: Lane, k: int, now_ms: float, word: int, world: World) -> None:
     push(beliefs.event_ms[lane.row], beliefs.event[lane.row], beliefs.served[lane.row], back_ms, BACK, k)
 
 
-@shared
+@compiled
 def serve_now(lane: Lane, first: int, worker: int, now_ms: float, world: World) -> None:
     """A worker begins a task, or those that are chained from ``first`` on at once."""
     tasks, beliefs, rules = world.tasks, world.beliefs, world.rules
@@ -170,7 +170,7 @@ def wait(lane: Lane, k: int, world: World) -> None:
     push(beliefs.event_ms[lane.row], beliefs.event[lane.row], served, at_ms, LAST_START, k)
 
 
-@shared
+@compiled
 def leave(lane: Lane, k: int, world: World) -> None:
     """Take a task out of those that wait."""
     beliefs = world.beliefs
@@ -186,7 +186,7 @@ def leave(lane: Lane, k: int, world: World) -> None:
     own[WAITING_MS] = max(own[WAITING_MS] - work_of(lane, k, world), 0.0)
 
 
-@shared
+@compiled
 def hindering(lane: Lane, k: int, now_ms: float, world: World) -> int:
     """How many that wait are in the way of taking a task in, also where alike ones are run at once; NOBODY if none."""
     in_the_way = hindered(lane, k, now_ms, world)
@@ -240,7 +240,7 @@ def end_service(lane: Lane, worker: int, now_ms: float, world: World) -> None:
         done = after
 
 
-@shared
+@compiled
 def with_companions(lane: Lane, k: int, now_ms: float, world: World) -> int:
     """Chain those to a task, whose turn it is, that are run with it at once; returns the first of them, it is last."""
     mark, joins = world.beliefs.mark, world.rules.batches.waiting.joins

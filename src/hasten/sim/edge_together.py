@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from hasten.core.compiled import inlined, shared
+from hasten.core.compiled import compiled, inlined
 from hasten.core.edge_batches import BY_ITSELF, WINDOW, all_in_time, batch_factor, choose_batch
 from hasten.sim.arrays import NOBODY
 from hasten.sim.beliefs import GIVES_WAY, LATEST_MS, NEXT_WAITING, WAITS_FIRST, WORD
@@ -37,7 +37,7 @@ def lay_out_task(lane: Lane, k: int, place: int, world: World) -> None:
     waiting.kind[place] = kind_of(lane, k, world)
 
 
-@shared
+@compiled
 def count_alike(lane: Lane, k: int, now_ms: float, world: World) -> int:
     """Find who is run at once with a task whose turn it is, at a worker that runs nothing.
 
@@ -56,7 +56,7 @@ def count_alike(lane: Lane, k: int, now_ms: float, world: World) -> int:
     return count
 
 
-@shared
+@compiled
 def fit_together(lane: Lane, k: int, now_ms: float, world: World) -> bool:
     """Whether a task, and all that wait and do not give way, could be in time when alike ones are run at once."""
     batches, beliefs = world.rules.batches, world.beliefs

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from hasten.core.compiled import shared
+from hasten.core.compiled import compiled
 from hasten.sim.arrays import FloatArray, IntArray
 from hasten.sim.beliefs import EVENTS, EVENTS_EVER
 
@@ -15,7 +15,7 @@ INDEX_BITS, KIND_BITS = 25, 4
 INDICES, KINDS = 1 << INDEX_BITS, 1 << KIND_BITS
 
 
-@shared
+@compiled
 def push(event_ms: FloatArray, event: IntArray, served: IntArray, due_ms: float, kind: int, index: int) -> None:
     """Note that something is due; what is due at infinity never is."""
     if not due_ms < float("inf"):
@@ -33,7 +33,7 @@ def push(event_ms: FloatArray, event: IntArray, served: IntArray, due_ms: float,
     event_ms[at], event[at] = due_ms, code
 
 
-@shared
+@compiled
 def pop(event_ms: FloatArray, event: IntArray, served: IntArray) -> int:
     """Take out the soonest; returns its kind and index as ``kind << INDEX_BITS | index``."""
     found = event[0] & ((KINDS << INDEX_BITS) - 1)
