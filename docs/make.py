@@ -122,7 +122,7 @@ def command_page() -> str:
             capture_output=True,
             text=True,
             check=True,
-            env={"COLUMNS": "110", "TERM": "dumb", "NO_COLOR": "1", "PATH": ""},
+            env={"COLUMNS": "110", "TERM": "dumb", "NO_COLOR": "1", "PATH": "", "PYTHONPATH": str(ROOT / "src")},
         ).stdout
         text = "\n".join(line.rstrip() for line in shown.strip().splitlines()).replace("python -m hasten", "hasten")
         page += f"\n## hasten {command}\n\n```\n{text}\n```\n"

@@ -24,5 +24,7 @@ def create_app(device: hs.Device, shape: tuple[int, ...], dtype: str) -> Flask:
 
 
 if __name__ == "__main__":
+    if len(sys.argv) < 2:
+        sys.exit(__doc__)
     spec = hs.open_package(sys.argv[1]).manifest.input
     create_app(hs.Device(*sys.argv[1:3]), spec.shape, spec.dtype).run()

@@ -25,4 +25,6 @@ async def main(package: str, edge: str | None = None) -> list[int]:
 
 
 if __name__ == "__main__":
+    if len(sys.argv) < 2:
+        sys.exit(__doc__)
     print(asyncio.run(main(*sys.argv[1:])))

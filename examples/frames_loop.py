@@ -21,4 +21,6 @@ def main(package: str, edge: str | None = None) -> Counter[str]:
 
 
 if __name__ == "__main__":
+    if len(sys.argv) < 2:
+        sys.exit(__doc__)
     print(main(*sys.argv[1:]))

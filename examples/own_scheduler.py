@@ -9,6 +9,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 
 import hasten as hs
@@ -34,7 +36,7 @@ class Cautious:
 
 
 if __name__ == "__main__":
-    scenario = hs.load_scenario("examples/three-cameras.yaml")
+    scenario = hs.load_scenario(Path(__file__).with_name("three-cameras.yaml"))
     for scheduler in ("greedy", Cautious("0.2")):
         result = hs.simulate(scenario, scheduler, seed=0)
         print(f"{result.scheduler:14}{result.on_time_accuracy:.3f} on-time accuracy")

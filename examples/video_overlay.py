@@ -25,4 +25,6 @@ def main(package: str, source: str, target: str, edge: str | None = None) -> int
 
 
 if __name__ == "__main__":
+    if len(sys.argv) < 4:
+        sys.exit(__doc__)
     print(main(*sys.argv[1:]))

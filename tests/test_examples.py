@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import importlib
+import subprocess
 import sys
 from pathlib import Path
 
@@ -35,7 +36,13 @@ def example(monkeypatch):
 
 @pytest.mark.parametrize("name", EMBEDDED)
 def test_each_is_short(name):
-    assert len((EXAMPLES / f"{name}.py").read_text().splitlines()) < 30
+    assert len((EXAMPLES / f"{name}.py").read_text().splitlines()) <= 30
+
+
+@pytest.mark.parametrize("name", ["frames_loop", "frames_asyncio", "flask_handler", "video_overlay"])
+def test_each_says_what_it_wants(name, example):
+    told = subprocess.run([sys.executable, str(EXAMPLES / f"{name}.py")], capture_output=True, text=True, check=False)
+    assert told.returncode == 1 and told.stderr == f"{example(name).__doc__}\n"
 
 
 def test_a_loop_over_frames(package, example, capsys):

@@ -33,7 +33,7 @@ def study(
     ] = None,
     seeds: Annotated[
         int | None,
-        typer.Option("--seeds", min=2, help="Realizations of every point: seeds 0, 1, ...  [default: 10; real: 5]"),
+        typer.Option("--seeds", min=2, show_default="10; real: 5", help="Realizations of every point: seeds 0, 1, ..."),
     ] = None,
     quick: Annotated[bool, typer.Option("--quick", help="Few points, seeds and schedulers: minutes.")] = False,
     ray: Annotated[

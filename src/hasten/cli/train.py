@@ -30,17 +30,26 @@ def train(
         typer.Option("--values", help="What the network values: the backlogs an option leaves, or each action (DQN)."),
     ] = "backlogs",
     seed: Annotated[int, typer.Option("--seed", min=0, help="The same seed gives the same policy.")] = 0,
-    updates: Annotated[int | None, typer.Option("--updates", min=1, help="Gradient steps.")] = None,
+    updates: Annotated[
+        int | None, typer.Option("--updates", min=1, show_default="24000; actions: 30000", help="Gradient steps.")
+    ] = None,
     pretrain: Annotated[int, typer.Option("--pretrain", min=0, help="Steps on demonstrations before acting.")] = 0,
     margin: Annotated[
         float, typer.Option("--margin", min=0.0, help="With actions: large-margin loss at first; falls to 0.")
     ] = 0.0,
-    uplink: Annotated[str | None, typer.Option("--uplink", metavar="LOW:HIGH", help="Factor on the rate.")] = None,
-    arrivals: Annotated[str | None, typer.Option("--arrivals", metavar="LOW:HIGH", help="Factor on arrivals.")] = None,
-    deadlines: Annotated[
-        str | None, typer.Option("--deadlines", metavar="LOW:HIGH", help="Factor on deadlines.")
+    uplink: Annotated[
+        str | None, typer.Option("--uplink", metavar="LOW:HIGH", show_default="0.5:4", help="Factor on the rate.")
     ] = None,
-    streams: Annotated[str | None, typer.Option("--streams", metavar="LOW:HIGH", help="Number of streams.")] = None,
+    arrivals: Annotated[
+        str | None, typer.Option("--arrivals", metavar="LOW:HIGH", show_default="1/3:8/3", help="Factor on arrivals.")
+    ] = None,
+    deadlines: Annotated[
+        str | None, typer.Option("--deadlines", metavar="LOW:HIGH", show_default="0.75:2", help="Factor on deadlines.")
+    ] = None,
+    streams: Annotated[
+        str | None,
+        typer.Option("--streams", metavar="LOW:HIGH", show_default="as in SCENARIO.yaml", help="Number of streams."),
+    ] = None,
     logs: Annotated[
         list[Path] | None, typer.Option("--logs", metavar="FILE.jsonl", help="A log of a real run.")
     ] = None,
