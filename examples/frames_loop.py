@@ -15,7 +15,7 @@ def main(package: str, edge: str | None = None) -> Counter[str]:
     with hs.Device(package, edge=edge, deadline_ms=200, on_event=lambda event: print(event.text)) as device:
         for frame, label in zip(frames, labels, strict=True):
             answer = device.infer(frame)
-            counts["correct"] += answer.label == label
+            counts["correct"] += int(answer.label == label)
             counts[answer.outcome] += 1
     return counts
 

@@ -64,7 +64,7 @@ def test_solve_writes_the_certificate_and_the_plan(
         (["simulate", "SMALL", "--schedulers", "gredy"], ["did you mean greedy?"]),
         (["simulate", "SMALL", "--sceduler", "greedy"], ["--sceduler", "Did you mean --schedulers"]),
         (["simulte", "SMALL"], ["Did you mean 'simulate'?"]),
-        (["study", "deadlines", "--out", "TMP"], ["did you mean deadline?"]),
+        (["study", "deadlines", "--out", "TMP"], ["ablation, all, real", "did you mean deadline?"]),
         (["simulate", "SMALL", "--schedulers", "fixed:9,9"], ["no option (exit 9, partition 9)"]),
         (["simulate", "SMALL", "--schedulers", "greedy edgent"], ["'greedy edgent'", "commas between"]),
         (["simulate", "SMALL", "--seeds", "0"], ["--seeds: got '0', expected greater than or equal to 1"]),

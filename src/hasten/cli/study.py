@@ -21,8 +21,9 @@ def study(
     name: Annotated[
         str,
         typer.Argument(
-            metavar="arrival-rate|bandwidth|deadline|streams|edge-speed|burstiness|ablation|real|all",
-            help="The condition to sweep, the ablation of the learner, real processes, or all that is simulated.",
+            metavar="NAME",
+            help="A condition to sweep: arrival-rate, bandwidth, deadline, streams, edge-speed, burstiness; or "
+            "ablation (of the learner), real (real processes), all (that is simulated).",
         ),
     ],
     out: Annotated[

@@ -94,7 +94,7 @@ def plan_of(name: str, seeds: int, quick: bool) -> Plan:
         InputError: an unknown name.
     """
     if name not in NAMES:
-        raise InputError("study", "name", name, one_of(name, NAMES))
+        raise InputError("study", "name", name, one_of(name, [*NAMES, "real"]))
     sources: tuple[Source, ...] = ("generated", "recorded") if recordings_present() else ("generated",)
     sweeps = tuple(SWEEPS) if name == ALL else (name,) if name in SWEEPS else ()
     return Plan(sweeps, name in (ABLATION, ALL), min(seeds, QUICK_SEEDS) if quick else seeds, sources, quick)
