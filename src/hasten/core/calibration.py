@@ -14,11 +14,11 @@ its own in time, of a lower exit. A node's prior counts as two outcomes, so that
 outcomes say otherwise: a bad moment that is believed at once sends work to the device, where all that follows waits.
 
 What is *told* as the promise, the share of tasks on time, is another matter. Choosing by the curve favours what it
-promises too much, outcomes are heard late, and what is saved is not kept. So a kind has a *doubt*: a step up for each
-broken promise, down by the share that was promised to be broken, and by the factor ``exp(doubt)`` more are told to be
-broken than the curve says. Over time as many are broken as promised, however the world drifts: that is adaptive
-conformal inference (Gibbs and Candès, NeurIPS 2021). Choosing by what is told would overdo it: a doubted kind is not
-tried, and what is not tried stays doubted.
+promises too much, outcomes are heard late, and what was saved is worth less, but on time. So a kind has a *doubt*: a
+step up for each task that is late, down by the share that was promised to be, and by the factor ``exp(doubt)`` more
+are told to be late than the curve says. Over time as many are late as promised, however the world drifts: that is
+adaptive conformal inference (Gibbs and Candès, NeurIPS 2021). Choosing by what is told would overdo it: a doubted kind
+is not tried, and what is not tried stays doubted.
 
 The functions on numbers are the law for the compiled simulator and for a device alike.
 """
@@ -94,7 +94,10 @@ def hear(kind: int, slack: float, got: float, kept: Any, told: Any, since: Any, 
 
 @jitable
 def doubt_after(doubt: float, promised: float, on_time: bool) -> float:
-    """The doubt of a kind once the outcome is known of a task, of whose like this share was ``promised``."""
+    """The doubt of a kind once it is known whether a task, of whose like this share was ``promised``, was on time.
+
+    However it was answered: an answer in time that its device found otherwise than was decided is one.
+    """
     broken = 0.0 if on_time else 1.0
     return min(max(doubt + DOUBT_STEP * (broken - (1.0 - promised)), -MOST_DOUBT), MOST_DOUBT)
 
@@ -189,8 +192,9 @@ class Curves:
 
         Of one that was not on time as decided the share ``saved`` of its worth was had otherwise.
         """
-        hear(kind, slack, 1.0 if on_time else saved, self._kept, self._told, self._since, self._doubt)
-        self._doubt[kind] = doubt_after(self._doubt[kind], promised, on_time)
+        got = 1.0 if on_time else saved
+        hear(kind, slack, got, self._kept, self._told, self._since, self._doubt)
+        self._doubt[kind] = doubt_after(self._doubt[kind], promised, got > 0.0)
         for each in range(len(self._prior)):
             read_shares(self._kept[each], self._told[each], self._prior[each], self._share[each])
         self.share[0] = self._share

@@ -177,15 +177,14 @@ def hear_outcome(b: int, task: int, promises: Promises, world: World) -> None:
     """Take in what became of one task."""
     rules, tasks, state = world.rules, world.tasks, world.state
     m = tasks.stream[task]
-    in_time = state.finish_ms[task] - tasks.arrival_ms[task] <= rules.useful_ms[m]
-    on_time, got = in_time, 1.0 if in_time else 0.0
-    if rules.from_devices and world.beliefs.mark[task, FALLBACK] == 1:
-        on_time, got = False, saved_share(task, m, world) if in_time else 0.0
+    got = 1.0 if state.finish_ms[task] - tasks.arrival_ms[task] <= rules.useful_ms[m] else 0.0
+    if got > 0.0 and rules.from_devices and world.beliefs.mark[task, FALLBACK] == 1:
+        got = saved_share(task, m, world)
     kept, told, doubt = promises.kept[b, m], promises.told[b, m], promises.doubt[b, m]
     slack, promised = promises.slack[task], promises.share_of[task]
     own = promises.kind[task]
     hear(own, slack, got, kept, told, promises.since[b, m], doubt)
-    doubt[own] = doubt_after(doubt[own], promised, on_time)
+    doubt[own] = doubt_after(doubt[own], promised, got > 0.0)
     for kind in range(len(kept)):
         read_shares(kept[kind], told[kind], promises.prior[m, kind], promises.share[b, m, kind])
     promises.slack[task] = np.nan
