@@ -18,6 +18,7 @@ from pathlib import Path
 import hasten as hs
 from hasten.features.layout import (
     ContextFeature,
+    EdgeFeature,
     Feature,
     FurtherContextFeature,
     FurtherOptionFeature,
@@ -72,6 +73,12 @@ OBSERVATIONS: tuple[tuple[str, str, type[Feature]], ...] = (
         "Times are cut off at 2. After these columns come J predicted latencies, 2 for padding, then J predicted "
         "gains, of late\noptions as such.",
         StateFeature,
+    ),
+    (
+        "Environments with several edges",
+        "Behind the gains come these columns of each edge but the first, of which UPLINK_WAIT to EDGE_MEAN_WAIT, RATE "
+        "and RATE_AVERAGE above are.\nLatencies and gains are those of each option at its own edge.",
+        EdgeFeature,
     ),
     (
         "Values of afterstates: context features",

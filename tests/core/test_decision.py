@@ -23,7 +23,7 @@ def at_edges(*slowdowns: float) -> OptionTable:
 def seen(uplink_ms: tuple[float, float], edge_ms: tuple[float, float], rtt_ms: float) -> View:
     """An idle device before two edges."""
     one = np.zeros(1, np.int64)
-    further = EdgeView(np.array([uplink_ms[1]]), np.array([[edge_ms[1]]]), np.array([RATE]), rtt_ms)
+    further = EdgeView(np.array([uplink_ms[1]]), np.array([[edge_ms[1]]]), np.array([RATE]), np.array([rtt_ms]))
     return View(
         row=one,
         now_ms=np.zeros(1),

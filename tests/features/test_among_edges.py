@@ -47,7 +47,10 @@ def seen(rng, scenario, rows, now_ms):
         unseen_wait_ms=rng.exponential(2.0, rows),
         further_edges=tuple(
             EdgeView(
-                rng.exponential(20.0, rows), waits(way.edge.workers), rng.exponential(1e4, rows), way.uplink.rtt_ms
+                rng.exponential(20.0, rows),
+                waits(way.edge.workers),
+                rng.exponential(1e4, rows),
+                np.full(rows, way.uplink.rtt_ms),
             )
             for way in ways[1:]
         ),
@@ -91,7 +94,9 @@ def listed_otherwise(scenario, view, table):
         edge_wait_ms=second.edge_wait_ms,
         rate_bits_per_ms=second.rate_bits_per_ms,
         rtt_ms=np.full(len(view.row), second.rtt_ms),
-        further_edges=(EdgeView(first.uplink_wait_ms, first.edge_wait_ms, first.rate_bits_per_ms, 0.0),),
+        further_edges=(
+            EdgeView(first.uplink_wait_ms, first.edge_wait_ms, first.rate_bits_per_ms, np.zeros(len(first.row))),
+        ),
     )
     context, there = told(other, len(view.row))
     column = [there.index(0, int(e), int(p), 1 - int(at) if bits else 0) for e, p, at, bits in options_of(table)]

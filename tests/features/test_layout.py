@@ -13,6 +13,7 @@ from hasten.features.layout import (
     ActionLayout,
     AfterstateLayout,
     ContextFeature,
+    EdgeFeature,
     FurtherContextFeature,
     FurtherOptionFeature,
     OptionFeature,
@@ -26,6 +27,7 @@ PAGE = Path(__file__).parents[2] / "docs" / "observations.md"
     "features",
     [
         [*StateFeature],
+        [*EdgeFeature],
         [*ContextFeature, *FurtherContextFeature],
         [*OptionFeature, *FurtherOptionFeature],
     ],
@@ -37,13 +39,17 @@ def test_columns_are_numbered_without_a_gap_and_say_what_they_hold(features):
 
 def test_docs_list_the_columns_as_the_code_has_them():
     rows = re.findall(r"^\| (\d+) \| `(\w+)` \| (.+) \|$", PAGE.read_text(), re.MULTILINE)
-    everything = [*StateFeature, *ContextFeature, *OptionFeature, *FurtherContextFeature, *FurtherOptionFeature]
+    everything = [*StateFeature, *EdgeFeature, *ContextFeature, *OptionFeature]
+    everything += [*FurtherContextFeature, *FurtherOptionFeature]
     assert rows == [(str(feature.value), feature.name, feature.meaning) for feature in everything]
 
 
 def test_blocks_of_options_follow_the_first_columns_and_fill_the_observation():
     layout = ActionLayout(5)
     assert (layout.latencies, layout.gains, layout.size) == (slice(13, 18), slice(18, 23), 23)
+    among = layout._replace(edges=3)
+    assert (among.gains, among.size) == (layout.gains, 33)
+    assert (among.edge(1), among.edge(2)) == (slice(23, 28), slice(28, 33))
     after = AfterstateLayout(6)
     blocks = [after.block(feature) for feature in OptionFeature]
     assert [block.start for block in blocks] == [after.context.stop, *(block.stop for block in blocks[:-1])]

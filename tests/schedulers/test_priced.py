@@ -158,7 +158,9 @@ def test_a_dead_link_is_a_link_like_any_other():
 def views_of_two_edges(context, number, rng):
     """Every edge of :func:`among_edges` with backlogs of its own."""
     waits = rng.uniform(0, 60, (3, number)) * (rng.random((3, number)) < 0.6)
-    further = EdgeView(waits[0], np.sort(np.stack(waits[1:], axis=1), axis=1), np.full(number, 12_000.0), 3.0)
+    further = EdgeView(
+        waits[0], np.sort(np.stack(waits[1:], axis=1), axis=1), np.full(number, 12_000.0), np.full(number, 3.0)
+    )
     return replace(some_views(context, number, rng), further_edges=(further,))
 
 

@@ -193,7 +193,7 @@ def test_the_free_edge_is_planned_with_and_the_busy_one_left() -> None:
             edge_wait_ms=np.zeros((1, 1)),
             rate_bits_per_ms=np.full(1, 2e4),
             others_wait_ms=np.zeros((1, 1)),
-            further_edges=(EdgeView(waits[1:], np.zeros((1, 2)), np.full(1, 2e4), 3.0),),
+            further_edges=(EdgeView(waits[1:], np.zeros((1, 2)), np.full(1, 2e4), np.full(1, 3.0)),),
         )
         chosen = scheduler.decide(seen).option[0]
         assert told.options.payload_bits[0, chosen] > 0 and told.options.edge[0, chosen] == 1 - busy

@@ -13,8 +13,12 @@ from sim_cases import COMBINATIONS, Scripted, random_scenario
 
 import hasten.sim
 from hasten.api import simulate
+from hasten.core.decision import EdgeChoosing, predicted_latency, useful_limit_ms
 from hasten.core.errors import HastenError, InputError
+from hasten.core.gain import task_gain
 from hasten.core.options import DROP
+from hasten.core.scenario import scenario_from
+from hasten.features.layout import ActionLayout, StateFeature
 from hasten.features.observation_batch import Features
 from hasten.sim import OffloadEnv, OffloadVectorEnv
 from hasten.sim.env_arguments import DEFAULT_SCENARIO
@@ -93,12 +97,78 @@ class Watching(Scripted):
         return super().decide(view)
 
 
+def among_edges(folder, seed, topology, order, view, **given):
+    """A random scenario with one more edge, farther away and with two workers, that serves by deadline where it may."""
+    data = random_scenario(folder, seed, topology, order, view=view, **given).model_dump(by_alias=True)
+    first = {"name": "a", "uplink": data.pop("uplink"), "edge": data.pop("edge")}
+    queue = "deadline" if order == "ready" else "fifo"
+    second = {"name": "b", "uplink": first["uplink"] | {"rtt_ms": 9.0}, "edge": {"workers": 2, "queue": queue}}
+    return scenario_from(data | {"edges": [first, second]})
+
+
+class WatchingEdges(EdgeChoosing, Scripted):
+    """Also works out slowly what an environment should show: an observation's parts and a mask."""
+
+    def reset(self, context):
+        super().reset(context)
+        self.table = context.options.undominated()[0]
+        self.observations, self.masks, self.average = [], [], {}
+
+    def decide(self, view):
+        m, deadline_ms = view.stream[0], self.context.deadline_ms[view.stream[0]]
+        latency_ms = predicted_latency(self.context, view, self.table)[0]
+        gain = task_gain(self.table.worth[m], latency_ms, deadline_ms, *self.context.gain_terms)
+        far, largest = view.further_edges[0], max(self.table.payload_bits[m].max(), 1.0) / deadline_ms
+        rate = far.rate_bits_per_ms[0] / (far.rate_bits_per_ms[0] + largest)
+        self.average[m] = self.average.get(m, rate) + 0.125 * (rate - self.average.get(m, rate))
+        waits_ms = [far.uplink_wait_ms[0], far.edge_wait_ms[0, 0], far.edge_wait_ms[0].mean()]
+        first = [view.device_wait_ms[0], view.uplink_wait_ms[0], view.edge_wait_ms[0, 0], view.edge_wait_ms[0].mean()]
+        shares = [np.minimum(np.array(times) / deadline_ms, 2.0) for times in (first, latency_ms, waits_ms)]
+        self.observations.append(
+            np.concatenate([shares[0], shares[1], np.clip(gain, -2, 2), shares[2], [rate, self.average[m]]])
+        )
+        useful = latency_ms <= useful_limit_ms(self.context)[m]
+        self.masks.append(np.append(useful, not useful.any()))
+        return super().decide(view)
+
+
+@pytest.mark.parametrize("seed", range(3))
+@pytest.mark.parametrize(("topology", "order"), COMBINATIONS)
+@pytest.mark.parametrize("kind", ["fresh", "device"])
+def test_with_several_edges_an_action_is_an_exit_a_partition_and_an_edge(tmp_path, topology, order, seed, kind):
+    scenario = among_edges(tmp_path, seed + 40, topology, order, {"kind": kind}, tasks=20)
+    env, rng = OffloadEnv(scenario, render_mode="rgb_array"), np.random.default_rng(seed)
+    observation, info = env.reset(options={"seed": seed})
+    layout, stream = ActionLayout(env.options.exit.shape[1], edges=2), scenario.realize(seed).stream
+    option, total, observations, masks, truncated = [], 0.0, [observation], [info["action_mask"]], False
+    while not truncated:
+        action = int(some_allowed(info["action_mask"][None], rng)[0])
+        option.append(env.option_index(action, stream[len(option)]))
+        observation, reward, _, truncated, info = env.step(action)
+        assert env.observation_space.contains(observation)
+        total += reward
+        observations.append(observation)
+        masks.append(info["action_mask"])
+    assert env.render().any()
+    scheduler = WatchingEdges([option])
+    result = simulate(scenario, scheduler, seed)
+    assert total == pytest.approx(result.gain.sum(), abs=1e-9)
+    assert seed > 0 or len(set(result.edge.tolist())) == 2
+    waits = list(range(StateFeature.DEVICE_WAIT, StateFeature.EDGE_MEAN_WAIT + 1))
+    seen = np.concatenate([waits, np.arange(layout.latencies.start, layout.size)])
+    np.testing.assert_array_equal(masks[:-1], scheduler.masks)
+    np.testing.assert_allclose(np.array(observations[:-1])[:, seen], scheduler.observations, rtol=1e-5, atol=1e-6)
+
+
 @pytest.mark.filterwarnings("ignore:noise")
 @pytest.mark.parametrize(("topology", "order"), COMBINATIONS)
-@pytest.mark.parametrize("given", VIEWS)
+@pytest.mark.parametrize("given", [*VIEWS, {"edges": "fresh"}, {"edges": "device"}])
 def test_vector_and_single_environments_give_the_same_transitions(tmp_path, topology, order, given):
     lasting = {"tasks_per_stream": None, "horizon_ms": 200.0, "noise": "profile"}
-    scenario = random_scenario(tmp_path, 17, topology, order, streams=2, **lasting, **given)
+    if "edges" in given:
+        scenario = among_edges(tmp_path, 17, topology, order, {"kind": given["edges"]}, streams=2, **lasting)
+    else:
+        scenario = random_scenario(tmp_path, 17, topology, order, streams=2, **lasting, **given)
     fast = OffloadVectorEnv(4, scenario, episodes=50)
     slow = SyncVectorEnv([lambda: OffloadEnv(scenario, episodes=50)] * 4, autoreset_mode=AutoresetMode.SAME_STEP)
     assert fast.metadata["autoreset_mode"] == slow.metadata["autoreset_mode"]

@@ -219,11 +219,6 @@ def test_what_cannot_choose_among_edges_says_so(tmp_path: Path) -> None:
     for name in ("mdp", "linucb", "load-threshold", "dads"):
         with pytest.raises(InputError, match=rf"got \['a', 'b'\], expected one edge: scheduler {name} knows no choice"):
             hs.simulate(scenario, name)
-    seen = scenario_of(tmp_path, [[0.0]], edges=[way("a", 3.0), way("b", 3.0)], view={"kind": "device"})
-    with pytest.raises(InputError, match="devices that see by themselves knows no choice"):
-        hs.simulate(seen, "greedy")
-    with pytest.raises(InputError, match="an environment knows no choice"):
-        hs.sim.OffloadEnv(scenario)
 
 
 def test_a_fixed_pair_is_at_the_first_edge_or_at_that_which_is_named(tmp_path: Path) -> None:

@@ -68,7 +68,8 @@ class EdgeView:
     uplink_wait_ms: FloatArray
     edge_wait_ms: FloatArray
     rate_bits_per_ms: FloatArray
-    rtt_ms: float
+    rtt_ms: FloatArray
+    """(B,): the round trip to it, and what devices that see by themselves foresee to wait there for others' work."""
 
     def of(self, some: IntArray | BoolArray) -> EdgeView:
         """The view of some of these decisions."""
@@ -259,7 +260,7 @@ def _latency(context: Context, view: View, options: OptionTable | None, loaded: 
     trip_ms = context.rtt_ms if view.rtt_ms is None else view.rtt_ms[:, None]
     latency_ms = at(view, view.beside_ms(context.rtt_ms)[:, None] if loaded else trip_ms)
     for number, edge in enumerate(view.further_edges, start=1):
-        latency_ms = np.where(table.edge[stream] == number, at(edge, edge.rtt_ms), latency_ms)
+        latency_ms = np.where(table.edge[stream] == number, at(edge, edge.rtt_ms[:, None]), latency_ms)
     return latency_ms
 
 

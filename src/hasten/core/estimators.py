@@ -50,6 +50,8 @@ NEGLIGIBLE_MS = 0.25
 """A difference from the profile's below this is the profile's own error."""
 MOST_OFFLOAD_MS = 5.0
 """What takes so much longer than profiled is no handling of a frame: the link has changed."""
+SOONER_SHARE = 0.1
+"""An answer that is there sooner by this share of its deadline is worth looking for at another edge."""
 
 
 @jitable

@@ -134,7 +134,7 @@ def views_of_edges(view: View) -> list[View]:
                 uplink_wait_ms=edge.uplink_wait_ms,
                 edge_wait_ms=edge.edge_wait_ms,
                 rate_bits_per_ms=edge.rate_bits_per_ms,
-                rtt_ms=np.full(len(view.row), edge.rtt_ms),
+                rtt_ms=edge.rtt_ms,
                 unseen_wait_ms=None,
             )
             for edge in view.further_edges

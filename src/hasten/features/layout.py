@@ -1,7 +1,8 @@
 """Which column of an observation is which feature: for whoever writes one and whoever reads one.
 
 There are two observations. That of values of actions (:mod:`hasten.features.observation`) is ``StateFeature``, then a
-latency and a gain of each option: :class:`ActionLayout`. That of values of afterstates
+latency and a gain of each option, and in environments with several edges what is seen of the further ones:
+:class:`ActionLayout`. That of values of afterstates
 (:mod:`hasten.features.afterstates`) is ``ContextFeature``, then a block of columns for each of ``OptionFeature``:
 :class:`AfterstateLayout`. Where devices choose among several edges, the columns of *the* edge are those of the nearest
 one and others follow, means over all further edges (:mod:`hasten.features.among_edges`): their number is the same for
@@ -49,6 +50,16 @@ STATE_TIMES = tuple(
     feature for feature in StateFeature if feature.name.removesuffix("_AVERAGE").endswith(("WAIT", "GAP"))
 )
 """Those that are times: shares of the deciding stream's deadline, cut off."""
+
+
+class EdgeFeature(Feature):
+    """Columns of one further edge, in the observation of environments with several: those above are of edge 0."""
+
+    UPLINK_WAIT = 0, "backlog of the stream's uplink to that edge"
+    EDGE_WAIT = 1, "backlog of its worker that is free first"
+    EDGE_MEAN_WAIT = 2, "mean backlog of all its workers"
+    RATE = 3, "rate of that uplink, as RATE above"
+    RATE_AVERAGE = 4, "moving average of it over the stream's decisions"
 
 
 class ContextFeature(Feature):
@@ -104,6 +115,7 @@ class FurtherOptionFeature(Feature):
 
 
 STATE_FEATURES = len(StateFeature)
+EDGE_FEATURES = len(EdgeFeature)
 CONTEXT_FEATURES = len(ContextFeature)
 AFTERSTATE = (
     OptionFeature.DEVICE_WAIT,
@@ -122,14 +134,20 @@ CONTEXT_AMONG_EDGES, BACKLOGS_AMONG_EDGES = (
 
 
 class ActionLayout(NamedTuple):
-    """Where things are in an observation of J options, values of actions."""
+    """Where things are in an observation of J options, values of actions; policies know one edge."""
 
     options: int
+    edges: int = 1
 
     @property
     def size(self) -> int:
         """Length F of an observation."""
-        return STATE_FEATURES + 2 * self.options
+        return int(self.edge(self.edges).start)
+
+    def edge(self, number: int) -> slice:
+        """What is seen of edge 1, 2, ..."""
+        begin = int(self.gains.stop) + (number - 1) * EDGE_FEATURES
+        return slice(begin, begin + EDGE_FEATURES)
 
     @property
     def latencies(self) -> slice:
@@ -139,7 +157,7 @@ class ActionLayout(NamedTuple):
     @property
     def gains(self) -> slice:
         """The J predicted gains, of late options as such."""
-        return slice(STATE_FEATURES + self.options, self.size)
+        return slice(STATE_FEATURES + self.options, STATE_FEATURES + 2 * self.options)
 
 
 class AfterstateLayout(NamedTuple):

@@ -22,9 +22,9 @@ from hasten.features.observation_kernel import (
     forget,
     new_memory,
     new_setting,
-    write_options,
     write_state,
 )
+from hasten.features.observation_options import write_options
 
 
 class Views(NamedTuple):

@@ -9,13 +9,10 @@ from numpy.typing import NDArray
 
 from hasten.core.compiled import compiled, inlined
 from hasten.core.decision import DEAD_LINK_BITS_PER_MS, Context, FloatArray, IntArray, useful_limit_ms
-from hasten.core.gain import task_gain
 from hasten.core.options import OptionTable
-from hasten.core.timing import predict_latency
-from hasten.features.layout import STATE_FEATURES, StateFeature
+from hasten.features.layout import EDGE_FEATURES, STATE_FEATURES, EdgeFeature, StateFeature
 from hasten.features.observation import (
     deadline_rates,
-    gain_feature,
     moving_average,
     nominal_gaps_ms,
     rate_share,
@@ -47,6 +44,8 @@ class Setting(NamedTuple):
     time_weight: float
     late_gain: float
     fade: float
+    edge: IntArray
+    """(M, J): where each option sends to; 0 for local ones."""
 
 
 class Memory(NamedTuple):
@@ -67,6 +66,10 @@ class Memory(NamedTuple):
     edge_wait_ms: FloatArray
     rtt_ms: FloatArray
     rate_bits_per_ms: FloatArray
+    further_rate: FloatArray
+    """(B, M, E - 1): moving averages as ``rate``, of further edges."""
+    further_link: FloatArray
+    """(B, E - 1, 4): what is seen of these: waits of uplink and edge, round trip, rate."""
 
 
 class Sighted(NamedTuple):
@@ -109,10 +112,11 @@ def new_setting(context: Context, options: OptionTable) -> Setting:
         time_weight=float(time_weight),
         late_gain=float(late_gain),
         fade=float(fade),
+        edge=options.edge,
     )
 
 
-def new_memory(rows: int, streams: int) -> Memory:
+def new_memory(rows: int, streams: int, edges: int = 1) -> Memory:
     """Of rows that have not begun."""
     return Memory(
         arrival_ms=np.zeros((rows, streams)),
@@ -126,6 +130,8 @@ def new_memory(rows: int, streams: int) -> Memory:
         edge_wait_ms=np.zeros(rows),
         rtt_ms=np.zeros(rows),
         rate_bits_per_ms=np.zeros(rows),
+        further_rate=np.zeros((rows, streams, edges - 1)),
+        further_link=np.zeros((rows, edges - 1, 4)),
     )
 
 
@@ -136,6 +142,8 @@ def forget(b: int, memory: Memory, setting: Setting) -> None:
         memory.gap_ms[b, m] = setting.nominal_gap_ms[m]
         memory.arrival_ms[b, m] = -setting.nominal_gap_ms[m]
         memory.rate[b, m] = np.nan
+        for i in range(memory.further_rate.shape[2]):
+            memory.further_rate[b, m, i] = np.nan
     memory.any_arrival_ms[b], memory.any_gap_ms[b] = -setting.nominal_any_gap_ms, setting.nominal_any_gap_ms
 
 
@@ -176,81 +184,23 @@ def write_state(b: int, seen: Sighted, out: NDArray[np.float32], memory: Memory,
     memory.rate_bits_per_ms[b] = max(seen.rate_bits_per_ms, DEAD_LINK_BITS_PER_MS)
 
 
-@compiled
-def foresee(
-    rows: IntArray, observation: NDArray[np.float32], mask: NDArray[np.int8], memory: Memory, setting: Setting
-) -> None:
-    """Predict latency and gain of every option of the decisions of ``rows`` (B,), and mask the worthless ones.
-
-    Decision i is the last one of row ``rows[i]`` of the memory and fills row i of the other arrays. A function of its
-    own over many rows, with no other loop in it, so that it compiles to vector instructions.
-    """
-    options = setting.worth.shape[1]
-    late_gain = setting.late_gain
-    for i in range(len(rows)):
-        b = rows[i]
-        m, out, allowed = memory.stream[b], observation[i], mask[i]
-        device_ms, payload_bits, edge_ms = setting.device_ms[m], setting.payload_bits[m], setting.edge_ms[m]
-        worth, per_deadline, useful_ms = setting.worth[m], setting.per_deadline[m], setting.useful_ms[m]
-        device_wait_ms, uplink_wait_ms = memory.device_wait_ms[b], memory.uplink_wait_ms[b]
-        edge_wait_ms, rate_bits_per_ms, rtt_ms = memory.edge_wait_ms[b], memory.rate_bits_per_ms[b], memory.rtt_ms[b]
-        feasible = 0
-        for j in range(options):
-            latency_ms = predict_latency(
-                device_wait_ms,
-                uplink_wait_ms,
-                edge_wait_ms,
-                device_ms[j],
-                payload_bits[j],
-                edge_ms[j],
-                rate_bits_per_ms,
-                rtt_ms,
-            )
-            useful = latency_ms <= useful_ms
-            out[STATE_FEATURES + j] = time_share(latency_ms, per_deadline)
-            out[STATE_FEATURES + options + j] = gain_feature(worth[j] if useful else late_gain)
-            allowed[j] = useful
-            feasible |= useful
-        allowed[options] = 1 - feasible
-
-
-@compiled
-def weigh(rows: IntArray, observation: NDArray[np.float32], memory: Memory, setting: Setting) -> None:
-    """Where the gain depends on time, predict it from the latency after all."""
-    options = setting.worth.shape[1]
-    for i in range(len(rows)):
-        b = rows[i]
-        m = memory.stream[b]
-        for j in range(options):
-            latency_ms = predict_latency(
-                memory.device_wait_ms[b],
-                memory.uplink_wait_ms[b],
-                memory.edge_wait_ms[b],
-                setting.device_ms[m, j],
-                setting.payload_bits[m, j],
-                setting.edge_ms[m, j],
-                memory.rate_bits_per_ms[b],
-                memory.rtt_ms[b],
-            )
-            gain = task_gain(
-                setting.worth[m, j],
-                latency_ms,
-                setting.deadline_ms[m],
-                setting.time_weight,
-                setting.late_gain,
-                setting.fade,
-            )
-            observation[i, STATE_FEATURES + options + j] = gain_feature(gain)
-
-
-@compiled
-def write_options(
-    rows: IntArray, observation: NDArray[np.float32], mask: NDArray[np.int8], memory: Memory, setting: Setting
-) -> None:
-    """Complete the observations and masks of decisions by what every option would come to: see :func:`foresee`."""
-    foresee(rows, observation, mask, memory, setting)
-    if setting.time_weight > 0 or setting.fade > 0:
-        weigh(rows, observation, memory, setting)
+@inlined
+def write_further(b: int, i: int, seen: Sighted, out: NDArray[np.float32], memory: Memory, setting: Setting) -> None:
+    """Fill what is seen of the i-th further edge, after :func:`write_state`; ``seen`` is as of an only edge."""
+    m, link = seen.stream, memory.further_link[b, i]
+    per_deadline = setting.per_deadline[m]
+    column = STATE_FEATURES + 2 * setting.worth.shape[1] + i * EDGE_FEATURES
+    link[0], link[1] = seen.uplink_wait_ms, max(seen.workers_free_ms[0] - seen.since_ms, 0.0)
+    link[2], link[3] = seen.rtt_ms, max(seen.rate_bits_per_ms, DEAD_LINK_BITS_PER_MS)
+    mean_ms = total_wait(seen.workers_free_ms, seen.since_ms) / len(seen.workers_free_ms)
+    share = rate_share(seen.rate_bits_per_ms, setting.deadline_rate[m])
+    before = memory.further_rate[b, m, i]
+    memory.further_rate[b, m, i] = share if np.isnan(before) else moving_average(before, share)
+    out[column + EdgeFeature.UPLINK_WAIT] = time_share(link[0], per_deadline)
+    out[column + EdgeFeature.EDGE_WAIT] = time_share(link[1], per_deadline)
+    out[column + EdgeFeature.EDGE_MEAN_WAIT] = time_share(mean_ms, per_deadline)
+    out[column + EdgeFeature.RATE] = share
+    out[column + EdgeFeature.RATE_AVERAGE] = memory.further_rate[b, m, i]
 
 
 @inlined

@@ -58,7 +58,7 @@ class Alternatives:
             if bits == 0 or len(trace.from_ms) == 1:
                 continue
             there = view.edges[edge]
-            rtt_ms = there.rtt_ms if isinstance(there, EdgeView) else self._context.rtt_ms
+            rtt_ms = there.rtt_ms[i] if isinstance(there, EdgeView) else self._context.rtt_ms
             now_ms, workers_ms = view.now_ms[i], there.edge_wait_ms[i].copy()
             waits_ms = self._device_ms[row], there.uplink_wait_ms[i], workers_ms[0]
             costs = bits, self._table.edge_ms[stream, option], rtt_ms

@@ -105,5 +105,7 @@ def _idle(scenario: Scenario, context: Context, bits_per_ms: float) -> View:
         edge_wait_ms=np.zeros((streams, context.workers)),
         rate_bits_per_ms=rate,
         others_wait_ms=np.zeros((streams, streams)),
-        further_edges=tuple(EdgeView(nothing, nothing[:, None], rate, way.uplink.rtt_ms) for way in further),
+        further_edges=tuple(
+            EdgeView(nothing, nothing[:, None], rate, np.full_like(rate, way.uplink.rtt_ms)) for way in further
+        ),
     )

@@ -44,21 +44,26 @@ class Priced(EdgeChoosing):
         effects = self._rule.effects(view)
         option = np.empty(len(view.stream), dtype=np.int64)
         steps = np.stack([_rate_step(edge.rate_bits_per_ms) for edge in view.edges], axis=1)
+        if self._context.from_devices and view.further_edges:  # round trips are each run's own
+            steps = np.concatenate([steps, view.row[:, None]], axis=1)
         for step in np.unique(steps, axis=0):
             here = (steps == step).all(axis=1)
-            prices = self._at_rates(view, tuple(step.tolist()))
+            prices = self._at_rates(view, tuple(step.tolist()), int(here.argmax()))
             if here.all():
                 _, option[:] = self._rule.choose(view, effects, prices)
             else:
                 _, option[here] = self._rule.choose(view.of(here), effects.of(here), prices)
         return Decision(option)
 
-    def _at_rates(self, view: View, steps: tuple[int, ...]) -> BacklogPrices:
-        """The values for rates of the links around these, learnt when first needed."""
+    def _at_rates(self, view: View, steps: tuple[int, ...], here: int) -> BacklogPrices:
+        """The values for rates of the links around these, learnt when first needed, for the round trips seen then.
+
+        ``here`` is the decision that needs them.
+        """
         if steps not in self._prices:
-            rtt_ms = [self._context.rtt_ms, *(edge.rtt_ms for edge in view.further_edges)]
+            rtt_ms = [self._context.rtt_ms, *(float(edge.rtt_ms[here]) for edge in view.further_edges)]
             workers = [edge.edge_wait_ms.shape[1] for edge in view.edges]
-            rates = [float(RATE_RATIO ** float(step)) for step in steps]
+            rates = [float(RATE_RATIO ** float(step)) for step in steps[: len(workers)]]
             self._prices[steps] = learn_prices(self._context, list(map(SteadyEdge, rtt_ms, workers, rates)))
         return self._prices[steps]
 

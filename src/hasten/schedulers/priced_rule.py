@@ -121,7 +121,7 @@ class PricedRule:
         uplink_ms, edge_ms = np.empty((2, len(view.edges), *bits.shape))
         for edge, seen in enumerate(view.edges):
             sends = (bits > 0) & (table.edge[stream] == edge)
-            rtt_ms = seen.rtt_ms if isinstance(seen, EdgeView) else context.rtt_ms
+            rtt_ms = seen.rtt_ms[:, None] if isinstance(seen, EdgeView) else context.rtt_ms
             before = seen.uplink_wait_ms[:, None], seen.edge_wait_ms[:, :1]
             rate = np.maximum(seen.rate_bits_per_ms, DEAD_LINK_BITS_PER_MS)[:, None]
             costs = table.device_ms[stream], np.where(sends, bits, 0.0), table.edge_ms[stream]

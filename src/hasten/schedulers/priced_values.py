@@ -162,7 +162,7 @@ class _SampleRuns:
         slots = self._runs * number
         state = new_state(rules, self._runs, slots, number)
         log = new_log(rules, self._runs, slots, rules.ways.workers)
-        beliefs = new_beliefs(rules, self._runs, slots, number, rules.ways.workers)
+        beliefs = new_beliefs(rules, self._runs, slots, number)
         world = World(rules, tasks, pack_links(self._realizations), state, log, beliefs)
         row = np.arange(self._runs)
         view, arrays = new_view(row, rules)

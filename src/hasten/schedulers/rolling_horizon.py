@@ -97,7 +97,9 @@ class RollingHorizon(EdgeChoosing):
         groups = np.zeros(len(view.row), dtype=np.int64) if self._joint else view.stream
         for group in np.unique(groups):
             here = np.flatnonzero(groups == group)
-            planned[here] = self._plan(view, here, int(group))
+            alone = self._context.from_devices and view.further_edges  # round trips are each run's own
+            for some in here[:, None] if alone else (here,):
+                planned[some] = self._plan(view, some, int(group))
         chosen = self._column[view.stream, np.maximum(planned, 0)]
         return Decision(np.where(planned < 0, planned, chosen))
 
@@ -125,7 +127,7 @@ class RollingHorizon(EdgeChoosing):
         rates = np.stack([edge.rate_bits_per_ms[here] for edge in view.edges], axis=1)
         costs = self._costs[group]
         planned: IntArray = _first_decisions(
-            among_edges(costs, self._ways(view, group)) if view.further_edges else costs,
+            among_edges(costs, self._ways(view, group, here[0])) if view.further_edges else costs,
             stream,
             np.ascontiguousarray(np.concatenate([device_ms, *uplinks_ms, *workers_ms], axis=1)),
             np.ascontiguousarray(np.maximum(rates, DEAD_LINK_BITS_PER_MS)),
@@ -136,11 +138,11 @@ class RollingHorizon(EdgeChoosing):
         )
         return planned
 
-    def _ways(self, view: View, group: int) -> Ways:
-        """The ways to several edges, each with one link for all streams planned together."""
+    def _ways(self, view: View, group: int, here: int) -> Ways:
+        """The ways to several edges as seen by decision ``here``, each with one link for all streams planned for."""
         streams = self._costs[group].streams
         link = np.tile(np.arange(len(view.edges))[:, None], (1, streams))
-        rtt_ms = [self._context.rtt_ms, *(edge.rtt_ms for edge in view.further_edges)]
+        rtt_ms = [self._context.rtt_ms, *(float(edge.rtt_ms[here]) for edge in view.further_edges)]
         edge = self._table.edge if self._joint else self._table.edge[group : group + 1]
         return ways_of(edge, link, rtt_ms, [seen.edge_wait_ms.shape[1] for seen in view.edges])
 

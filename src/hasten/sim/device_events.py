@@ -19,20 +19,18 @@ from hasten.sim.beliefs import (
     ANSWERED_BY,
     BEGIN,
     CUT,
-    DUE_MS,
+    ENCODE,
     EVENTS,
     FALLBACK,
-    FINISH,
-    FIRST,
     GAINED,
     HELD,
     JOB,
     JOB_FIRST,
     JOB_MS,
     JOB_PLANNED_MS,
-    LAST,
     LOOK,
     MOST_PENDING,
+    MOVED_FROM,
     NEXT_OWN,
     NO_JOB,
     NO_WORD,
@@ -40,8 +38,6 @@ from hasten.sim.beliefs import (
     PING_REPORT,
     PLANNED_RTT_MS,
     PREDICTED_MS,
-    RATE_THEN,
-    READY_MS,
     REST_MS,
     RUNNING,
     SEEN_RATE,
@@ -50,14 +46,13 @@ from hasten.sim.beliefs import (
     WAY,
     WORD,
     WORK_MS,
-    WORKERS,
 )
+from hasten.sim.contacts import contact_at, contact_of, edge_of, edges_of, stream_of, streams_of
 from hasten.sim.device_jobs import backlog_ms, begin_job, best_within, end_task, queue_job
-from hasten.sim.device_pings import want_rate, watch
-from hasten.sim.device_projection import project
+from hasten.sim.device_pings import want_rates, watch
+from hasten.sim.device_projection import believed_rtt_ms, plan_frame, project, workers_from
 from hasten.sim.device_rescue import finished, last_word, look, rescue_now
-from hasten.sim.device_view import believed_rtt_ms, forget, hand_over, hear_answer, hear_nothing, hear_pong
-from hasten.sim.edge_queue import workers_of
+from hasten.sim.device_view import forget, hand_over, hear_answer, hear_nothing, hear_pong
 from hasten.sim.edge_side import arrive, end_service, make_report, pass_last_start
 from hasten.sim.event_heap import (
     AT_EDGE_NOW,
@@ -91,7 +86,7 @@ def run_events(lane: Lane, until_ms: float, world: World) -> float:
     certain since it was last asked for.
     """
     beliefs = world.beliefs
-    event_ms, event, served = beliefs.event_ms[lane.row], beliefs.event[lane.row], beliefs.served[lane.row]
+    event_ms, event, served = beliefs.event_ms[lane.row], beliefs.event[lane.row], beliefs.served[lane.row, 0]
     while served[EVENTS] > 0 and event_ms[0] <= until_ms and (until_ms < np.inf or served[OPEN] > 0):
         now_ms = event_ms[0]
         found = pop(event_ms, event, served)
@@ -111,9 +106,10 @@ def run_events(lane: Lane, until_ms: float, world: World) -> float:
         elif kind == TICK:
             watch(lane, at, now_ms, world)
         elif kind == PING:
-            m, slot = at // MOST_PENDING, at % MOST_PENDING
-            make_report(lane, m, now_ms, beliefs.pending[lane.row, m, slot, PING_REPORT:], world)
-            push(event_ms, event, served, half_way(now_ms, world.rules.rtt_ms), PONG, at)
+            c = at // MOST_PENDING
+            make_report(lane, c, now_ms, beliefs.pending[lane.row, c, at % MOST_PENDING, PING_REPORT:], world)
+            back_ms = half_way(now_ms, world.rules.ways.rtt_ms[edge_of(c, world)])
+            push(event_ms, event, served, back_ms, PONG, at)
         elif kind == PONG:
             hear_pong(lane, at // MOST_PENDING, at % MOST_PENDING, now_ms, world)
         elif kind == JOB_DONE:
@@ -124,10 +120,10 @@ def run_events(lane: Lane, until_ms: float, world: World) -> float:
             last_word(lane, at, now_ms, world)
         elif kind == OVERDUE and beliefs.mark[lane.first_slot + at, WORD] == NO_WORD:
             hear_nothing(lane, at, now_ms, world)
-    gain = beliefs.edge[lane.row, GAINED]
-    beliefs.edge[lane.row, GAINED] = 0.0
+    gain = beliefs.edge[lane.row, 0, GAINED]
+    beliefs.edge[lane.row, 0, GAINED] = 0.0
     if until_ms < np.inf:
-        for m in range(beliefs.numbers.shape[1]):
+        for m in range(streams_of(world)):
             world.state.device_free_ms[lane.row, m] = until_ms + backlog_ms(lane.row, m, until_ms, world)
     return float(gain)
 
@@ -146,14 +142,15 @@ def end_job(lane: Lane, m: int, now_ms: float, world: World) -> None:
         begin_job(lane, m, now_ms, world)
     mark, column = beliefs.mark[lane.first_slot + k], world.state.column[lane.first_slot + k]
     is_frame = mark[JOB] == BEGIN and mark[WAY] != NOBODY and world.rules.needs.payload_bits[m, column] > 0
-    if mark[JOB] != FINISH and mark[WAY] != NOBODY:  # a way of finishing is spent beside what was decided
+    is_frame = is_frame or mark[JOB] == ENCODE
+    if (mark[JOB] == BEGIN or mark[JOB] == ALONE) and mark[WAY] != NOBODY:  # the rest is spent beside what was decided
         world.state.device_done_ms[lane.first_slot + k] = now_ms
     later_ms = 0.0 if is_frame else extra_ms(tasks, lane.first_task + k, False)
     if later_ms == 0.0:
         take_result(lane, k, now_ms, world)
     else:
         at_ms = now_ms + later_ms
-        push(beliefs.event_ms[lane.row], beliefs.event[lane.row], beliefs.served[lane.row], at_ms, JOB_DONE, k)
+        push(beliefs.event_ms[lane.row], beliefs.event[lane.row], beliefs.served[lane.row, 0], at_ms, JOB_DONE, k)
 
 
 @compiled
@@ -162,35 +159,39 @@ def take_result(lane: Lane, k: int, now_ms: float, world: World) -> None:
     rules, state, beliefs = world.rules, world.state, world.beliefs
     m, slot = world.tasks.stream[lane.first_task + k], lane.first_slot + k
     mark, option = beliefs.mark[slot], state.option[slot]
-    if mark[JOB] != BEGIN:
+    if mark[JOB] != BEGIN and mark[JOB] != ENCODE:
         finished(lane, k, now_ms, world)
         return
+    moves = mark[JOB] == ENCODE
     mark[JOB] = NO_JOB
     planned, done = rules.payload_bits[m, option] > 0, mark[WAY] != NOBODY
     sends = rules.needs.payload_bits[m, state.column[slot]] > 0
-    if sends and done:
+    if moves or (sends and done):
         mark[CUT] = beliefs.finishes.partition[m, option]
         hand_over(lane, k, now_ms, world)
     elif done:
         if planned:  # it has stopped on its way
-            forget(lane, k, m, world)
+            forget(lane, k, contact_at(lane, k, world), world)
         end_task(lane, k, now_ms, now_ms, NOBODY, world)
     else:
         if planned:
-            forget(lane, k, m, world)
+            forget(lane, k, contact_at(lane, k, world), world)
         rescue_now(lane, k, now_ms, world)
 
 
 @inlined
-def see(lane: Lane, m: int, now_ms: float, world: World) -> float:
-    """What stream ``m`` believes at ``now_ms``, up to which everything has happened: returns when its uplink is free.
+def see(lane: Lane, c: int, now_ms: float, world: World) -> float:
+    """What is believed of the edge of contact ``c`` at ``now_ms``, up to which everything has happened: returns when
+    the uplink is free.
 
-    Leaves what it sees among the stream's numbers: SEEN_RATE, and the times when workers are free.
+    Leaves what is seen among the contact's numbers: SEEN_RATE, and the times when workers are free. The round trip to
+    edge 0 is a fact of a plan, those to others are seen as they are.
     """
-    own, rtt_ms = world.beliefs.numbers[lane.row, m], believed_rtt_ms(lane.row, m, world)
-    if has_moved(rtt_ms, own[PLANNED_RTT_MS], world.rules.deadline_ms[m]):
+    own, rtt_ms = world.beliefs.numbers[lane.row, c], believed_rtt_ms(lane.row, c, world)
+    deadline_ms = world.rules.deadline_ms[stream_of(c, world)]
+    if edge_of(c, world) > 0 or has_moved(rtt_ms, own[PLANNED_RTT_MS], deadline_ms):
         own[PLANNED_RTT_MS] = rtt_ms
-    return project(lane, m, now_ms, world)
+    return project(lane, c, now_ms, world)
 
 
 @inlined
@@ -202,7 +203,7 @@ def decide_task(lane: Lane, k: int, decided: int, world: World) -> None:
     if decided <= STAY:
         mark[STAYS_BY] = 0
     now_ms = world.tasks.arrival_ms[lane.first_task + k]
-    push(beliefs.event_ms[lane.row], beliefs.event[lane.row], beliefs.served[lane.row], now_ms, DECIDED, k)
+    push(beliefs.event_ms[lane.row], beliefs.event[lane.row], beliefs.served[lane.row, 0], now_ms, DECIDED, k)
 
 
 @inlined
@@ -220,8 +221,9 @@ def begin_task(lane: Lane, k: int, now_ms: float, world: World) -> None:
         mark[JOB], beliefs.frame[slot, JOB_MS] = BEGIN, rules.device_ms[m, option]
         queue_job(lane, k, now_ms, False, world)
     sends = option != DROP and rules.payload_bits[m, option] > 0
-    if not sends or mark[STAYS_BY] != NOBODY or world.state.option[slot] == DROP:
-        want_rate(lane, k, NOBODY if sends else option, world)
+    goes = sends and mark[STAYS_BY] == NOBODY and world.state.option[slot] != DROP
+    if not goes or edges_of(world) > 1:
+        want_rates(lane, k, NOBODY if sends and not goes else option, goes, world)
 
 
 @inlined
@@ -253,39 +255,35 @@ def new_task(lane: Lane, k: int, option: int, world: World) -> None:
     for i in range(len(mark)):
         mark[i] = 0
     mark[HELD], mark[LOOK], mark[ANSWERED_BY], mark[STAYS_BY], mark[NEXT_OWN] = NOBODY, NOBODY, NOBODY, NOBODY, NOBODY
-    beliefs.served[lane.row, OPEN] += 1
+    mark[MOVED_FROM] = NOBODY
+    beliefs.served[lane.row, 0, OPEN] += 1
 
 
 @inlined
 def predict(lane: Lane, k: int, m: int, option: int, world: World) -> None:
     """Note what the device expects of an option; a frame joins those that have no answer yet."""
     rules, state, beliefs = world.rules, world.state, world.beliefs
-    slot, now_ms = lane.first_slot + k, world.tasks.arrival_ms[lane.first_task + k]
-    own, count, frame = beliefs.numbers[lane.row, m], beliefs.counts[lane.row, m], beliefs.frame[slot]
+    now_ms, frame = world.tasks.arrival_ms[lane.first_task + k], beliefs.frame[lane.first_slot + k]
     frame[REST_MS] = 0.0
     if rules.payload_bits[m, option] == 0:
         return
-    wait_ms = max(state.device_free_ms[lane.row, m] - now_ms, 0.0)
-    rtt_ms = believed_rtt_ms(lane.row, m, world)
-    frame[REST_MS], frame[RATE_THEN], frame[DUE_MS] = rules.edge_ms[m, option] + rtt_ms, own[SEEN_RATE], np.inf
-    frame[READY_MS] = now_ms + wait_ms + rules.device_ms[m, option]
-    if count[FIRST] == NOBODY:
-        count[FIRST] = k
-    else:
-        beliefs.mark[lane.first_slot + count[LAST], NEXT_OWN] = k
-    count[LAST] = k
+    c, wait_ms = contact_at(lane, k, world), max(state.device_free_ms[lane.row, m] - now_ms, 0.0)
+    rtt_ms = believed_rtt_ms(lane.row, c, world)
+    frame[REST_MS] = rules.edge_ms[m, option] + rtt_ms
+    plan_frame(lane, k, c, now_ms, now_ms + wait_ms + rules.device_ms[m, option], world)
     frame[PREDICTED_MS] = now_ms + expected_ms(lane, m, now_ms, option, rtt_ms, world)
 
 
 @inlined
 def expected_ms(lane: Lane, m: int, now_ms: float, option: int, rtt_ms: float, world: World) -> float:
     """The latency of an option by what stream ``m`` has just seen, with a given round trip."""
-    rules, own = world.rules, world.beliefs.numbers[lane.row, m]
+    rules, c = world.rules, contact_of(world.rules.ways.edge[m, option], m, world)
+    own = world.beliefs.numbers[lane.row, c]
     return float(
         predict_latency(
             max(world.state.device_free_ms[lane.row, m] - now_ms, 0.0),
             max(own[SEEN_UPLINK_MS] - now_ms, 0.0),
-            max(own[WORKERS + workers_of(world.beliefs)] - now_ms, 0.0),
+            max(own[workers_from(world)] - now_ms, 0.0),
             rules.device_ms[m, option],
             rules.payload_bits[m, option],
             rules.edge_ms[m, option],

@@ -12,6 +12,7 @@ from hasten.sim.beliefs import (
     ANSWERED_BY,
     BEGIN,
     CUT,
+    ENCODE,
     ENDED,
     GAINED,
     JOB,
@@ -95,7 +96,9 @@ def begin_job(lane: Lane, m: int, now_ms: float, world: World) -> None:
     count[JOB_FIRST], count[RUNNING] = mark[NEXT_JOB], k
     own[JOB_FROM_MS], own[JOB_PLANNED_MS] = now_ms, beliefs.frame[slot, JOB_MS]
     way, spent_ms, arrived_ms = NOBODY, 0.0, tasks.arrival_ms[task]
-    if mark[ENDED] == 0:
+    if mark[JOB] == ENCODE:
+        way, spent_ms = 0, finishes.encode_ms[m, mark[CUT]]
+    elif mark[ENDED] == 0:
         if mark[JOB] == BEGIN:
             device_ms = rules.device_ms[m, world.state.option[slot]]
             needs_ms = rules.needs.device_ms[m, world.state.column[slot]]
@@ -109,7 +112,7 @@ def begin_job(lane: Lane, m: int, now_ms: float, world: World) -> None:
                 spent_ms = finishes.device_ms[m, cut, way]
     mark[WAY] = way
     end_ms = now_ms + taken_ms(spent_ms, tasks.device_factor, task)
-    push(beliefs.event_ms[lane.row], beliefs.event[lane.row], beliefs.served[lane.row], end_ms, JOB_END, m)
+    push(beliefs.event_ms[lane.row], beliefs.event[lane.row], beliefs.served[lane.row, 0], end_ms, JOB_END, m)
 
 
 @compiled
@@ -119,10 +122,10 @@ def end_task(lane: Lane, k: int, finish_ms: float, now_ms: float, way: int, worl
     m, slot = world.tasks.stream[lane.first_task + k], lane.first_slot + k
     state.finish_ms[slot], state.known_ms[slot] = finish_ms, now_ms
     beliefs.mark[slot, ENDED], beliefs.mark[slot, ANSWERED_BY] = 1, way
-    beliefs.served[lane.row, OPEN] -= 1
+    beliefs.served[lane.row, 0, OPEN] -= 1
     latency_ms = finish_ms - world.tasks.arrival_ms[lane.first_task + k]
     worth = worth_of(slot, m, world)
-    beliefs.edge[lane.row, GAINED] += task_gain(
+    beliefs.edge[lane.row, 0, GAINED] += task_gain(
         worth, latency_ms, rules.deadline_ms[m], rules.time_weight, rules.late_gain, rules.fade
     )
 

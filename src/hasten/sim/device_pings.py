@@ -10,7 +10,7 @@ import numpy as np
 
 from hasten.core import ping_schedule
 from hasten.core.compiled import compiled, inlined
-from hasten.core.estimators import median_of
+from hasten.core.estimators import SOONER_SHARE, median_of
 from hasten.core.ping_schedule import PING_BITS, PING_BYTES, WATCH_EVERY_MS, pong_bytes, probe_padding_bytes
 from hasten.core.timing import half_way, predict_latency
 from hasten.sim.arrays import NOBODY, FloatArray, IntArray
@@ -29,6 +29,7 @@ from hasten.sim.beliefs import (
     PING_BEHIND_MS,
     PINGED_MS,
     PINGS,
+    PREDICTED_MS,
     RATE,
     RATE_MS,
     RTT_MS,
@@ -40,7 +41,7 @@ from hasten.sim.beliefs import (
     WAITED_MS,
     WANTED_MS,
 )
-from hasten.sim.edge_queue import workers_of
+from hasten.sim.contacts import contact_of, edge_at, edge_of, edges_of, link_of, workers_at
 from hasten.sim.event_heap import PING, TICK, push
 from hasten.sim.service import transfer
 from hasten.sim.world import Lane, World
@@ -62,35 +63,34 @@ def probe_waits(pending: FloatArray) -> bool:
 
 
 @inlined
-def link_idle(lane: Lane, m: int, world: World) -> bool:
-    """Whether, as far as stream ``m`` knows, no frame of its own is on its way up."""
-    beliefs = world.beliefs
-    if probe_waits(beliefs.pending[lane.row, m]):
+def link_idle(lane: Lane, c: int, world: World) -> bool:
+    """Whether, as far as a stream knows, no frame of its own is on its way up to the edge of contact ``c``."""
+    beliefs, workers = world.beliefs, workers_at(edge_of(c, world), world)
+    if probe_waits(beliefs.pending[lane.row, c]):
         return False
-    k = beliefs.counts[lane.row, m, FIRST]
+    k = beliefs.counts[lane.row, c, FIRST]
     while k != NOBODY:
         slot = lane.first_slot + k
         mark = beliefs.mark[slot]
-        if mark[IS_SENT] == 0:
-            return True
-        if beliefs.frame[slot, DUE_MS] == np.inf and not forgotten(mark, workers_of(beliefs)):
+        if mark[IS_SENT] == 1 and beliefs.frame[slot, DUE_MS] == np.inf and not forgotten(mark, workers):
             return False
         k = mark[NEXT_OWN]
     return True
 
 
 @compiled
-def send_ping(lane: Lane, m: int, now_ms: float, padding_bytes: int, world: World) -> None:
-    """Stream ``m`` sends a ping; it arrives half a round trip after the frames before it, and itself, have left."""
-    rules, beliefs = world.rules, world.beliefs
-    own, pending = beliefs.numbers[lane.row, m], beliefs.pending[lane.row, m]
+def send_ping(lane: Lane, c: int, now_ms: float, padding_bytes: int, world: World) -> None:
+    """Send a ping to the edge of contact ``c``; it arrives half a round trip after the frames before it, and itself,
+    have left.
+    """
+    beliefs, link = world.beliefs, link_of(c, world)
+    own, pending = beliefs.numbers[lane.row, c], beliefs.pending[lane.row, c]
     at = 0
     while at < MOST_PENDING and pending[at, SENT_MS] < np.inf:
         at += 1
     if at == MOST_PENDING:
         return
-    link = 0 if rules.shared else m
-    clean = padding_bytes == 0 and link_idle(lane, m, world)
+    clean = padding_bytes == 0 and link_idle(lane, c, world)
     bits = PING_BITS + 8.0 * padding_bytes
     ping = pending[at]
     ping[SENT_MS], ping[BITS], ping[CLEAN], ping[PING_BEHIND_MS] = now_ms, bits, 1.0 if clean else 0.0, own[LEFT_MS]
@@ -99,8 +99,8 @@ def send_ping(lane: Lane, m: int, now_ms: float, padding_bytes: int, world: Worl
     else:
         start_ms = max(now_ms, world.state.uplink_free_ms[lane.row, link])
         left_ms = transfer(start_ms, bits, world.links, lane.row, link)
-    arrives_ms, index = half_way(left_ms, rules.rtt_ms), m * MOST_PENDING + at
-    push(beliefs.event_ms[lane.row], beliefs.event[lane.row], beliefs.served[lane.row], arrives_ms, PING, index)
+    arrives_ms, index = half_way(left_ms, world.rules.ways.rtt_ms[edge_of(c, world)]), c * MOST_PENDING + at
+    push(beliefs.event_ms[lane.row], beliefs.event[lane.row], beliefs.served[lane.row, 0], arrives_ms, PING, index)
     own[PINGED_MS] = now_ms
     if clean:
         own[CLEAN_MS] = now_ms
@@ -117,11 +117,18 @@ def reckon_trip(own: FloatArray, pings: int) -> None:
 
 @inlined
 def watch(lane: Lane, m: int, now_ms: float, world: World) -> None:
-    """Stream ``m`` looks whether a ping is due: see ``runtime.device.probing``."""
+    """Stream ``m`` looks whether pings are due."""
+    beliefs, next_ms = world.beliefs, now_ms + WATCH_EVERY_MS
+    push(beliefs.event_ms[lane.row], beliefs.event[lane.row], beliefs.served[lane.row, 0], next_ms, TICK, m)
+    for edge in range(edges_of(world)):
+        watch_link(lane, contact_of(edge, m, world), now_ms, world)
+
+
+@inlined
+def watch_link(lane: Lane, c: int, now_ms: float, world: World) -> None:
+    """Look whether one is due to the edge of contact ``c``: see ``runtime.device.probing``."""
     beliefs = world.beliefs
-    own, count, pending = beliefs.numbers[lane.row, m], beliefs.counts[lane.row, m], beliefs.pending[lane.row, m]
-    next_ms = now_ms + WATCH_EVERY_MS
-    push(beliefs.event_ms[lane.row], beliefs.event[lane.row], beliefs.served[lane.row], next_ms, TICK, m)
+    own, count, pending = beliefs.numbers[lane.row, c], beliefs.counts[lane.row, c], beliefs.pending[lane.row, c]
     none_waits, oldest_ms = True, np.inf
     for i in range(MOST_PENDING):
         none_waits = none_waits and pending[i, SENT_MS] == np.inf
@@ -130,43 +137,56 @@ def watch(lane: Lane, m: int, now_ms: float, world: World) -> None:
     if now_ms - oldest_ms > max(own[RTT_MS], own[WAITED_MS]):
         own[WAITED_MS] = now_ms - oldest_ms
         reckon_trip(own, count[PINGS])
-    first = count[FIRST]
-    frames_wait = first != NOBODY and beliefs.mark[lane.first_slot + first, IS_SENT] == 1
+    frames_wait, k = False, count[FIRST]
+    while k != NOBODY and not frames_wait:
+        frames_wait, k = beliefs.mark[lane.first_slot + k, IS_SENT] == 1, beliefs.mark[lane.first_slot + k, NEXT_OWN]
     pause_ms = ping_schedule.pause_ms(now_ms, own[USED_MS], True)
     due = none_waits and ping_schedule.is_due(now_ms, own[PINGED_MS], pause_ms, frames_wait)
     if frames_wait:
         if due:
-            send_ping(lane, m, now_ms, 0, world)
+            send_ping(lane, c, now_ms, 0, world)
         return
     own[SAVED_BYTES] = ping_schedule.saved_bytes(own[SAVED_BYTES], own[SAVED_MS], now_ms)
     own[SAVED_MS] = now_ms
-    plain_bytes = PING_BYTES + pong_bytes(workers_of(beliefs))
+    plain_bytes = PING_BYTES + pong_bytes(workers_at(edge_of(c, world), world))
     if due and own[SAVED_BYTES] >= plain_bytes:
         padding_bytes = probe_padding_bytes(own[RATE])
         own[SAVED_BYTES] -= plain_bytes
-        send_ping(lane, m, now_ms, 0, world)
+        send_ping(lane, c, now_ms, 0, world)
         if ping_schedule.is_stale(now_ms, own[RATE_MS]) and own[SAVED_BYTES] >= plain_bytes + padding_bytes:
             own[SAVED_BYTES] -= plain_bytes + padding_bytes
-            send_ping(lane, m, now_ms, padding_bytes, world)
+            send_ping(lane, c, now_ms, padding_bytes, world)
 
 
 @inlined
-def want_rate(lane: Lane, k: int, option: int, world: World) -> None:
-    """A task that is not sent probes a rate that is old, if on a fast enough link it would be better off.
+def want_rates(lane: Lane, k: int, option: int, sent: bool, world: World) -> None:
+    """Of edges that a task is not sent to probe a rate that is old, if on a fast enough link it would be better off.
 
-    ``option`` is the local one decided on, or none.
+    ``option`` is the one decided on, or none; ``sent`` tells whether it goes to its edge.
     """
-    rules, beliefs = world.rules, world.beliefs
-    now_ms, m = world.tasks.arrival_ms[lane.first_task + k], world.tasks.stream[lane.first_task + k]
-    own = beliefs.numbers[lane.row, m]
+    m = world.tasks.stream[lane.first_task + k]
+    for edge in range(edges_of(world)):
+        if not sent or edge != edge_at(lane, k, world):
+            want_rate(lane, k, option, sent, contact_of(edge, m, world), world)
+
+
+@inlined
+def want_rate(lane: Lane, k: int, option: int, sent: bool, c: int, world: World) -> None:
+    """The same of the edge of contact ``c``. Better than what is sent elsewhere is also the same much sooner."""
+    rules, beliefs, m = world.rules, world.beliefs, world.tasks.stream[lane.first_task + k]
+    now_ms, edge, own = world.tasks.arrival_ms[lane.first_task + k], edge_of(c, world), beliefs.numbers[lane.row, c]
     looked_ms = max(own[RATE_MS], own[WANTED_MS])
     pause_ms = ping_schedule.pause_ms(now_ms, own[USED_MS], True)
-    if not ping_schedule.may_want(now_ms, looked_ms, pause_ms) or probe_waits(beliefs.pending[lane.row, m]):
+    if not ping_schedule.may_want(now_ms, looked_ms, pause_ms) or probe_waits(beliefs.pending[lane.row, c]):
         return
     worth = rules.worth[m, option] if option >= 0 else -np.inf
+    sooner_ms = -np.inf
+    if sent:
+        sooner_ms = beliefs.frame[lane.first_slot + k, PREDICTED_MS] - now_ms - SOONER_SHARE * rules.deadline_ms[m]
     device_wait_ms = max(world.state.device_free_ms[lane.row, m] - now_ms, 0.0)
     for j in range(rules.worth.shape[1]):
-        if rules.payload_bits[m, j] > 0 and rules.worth[m, j] > worth:
+        there = rules.payload_bits[m, j] > 0 and rules.ways.edge[m, j] == edge
+        if there and rules.worth[m, j] >= worth:
             latency_ms = predict_latency(
                 device_wait_ms,
                 0.0,
@@ -177,8 +197,9 @@ def want_rate(lane: Lane, k: int, option: int, world: World) -> None:
                 np.inf,
                 own[RTT_MS] + own[OVERHEAD_MS],
             )
-            if latency_ms <= rules.deadline_ms[m]:
+            better = rules.worth[m, j] > worth or latency_ms < sooner_ms
+            if better and latency_ms <= rules.deadline_ms[m]:
                 own[WANTED_MS] = now_ms
-                send_ping(lane, m, now_ms, 0, world)
-                send_ping(lane, m, now_ms, probe_padding_bytes(own[RATE]), world)
+                send_ping(lane, c, now_ms, 0, world)
+                send_ping(lane, c, now_ms, probe_padding_bytes(own[RATE]), world)
                 return

@@ -17,13 +17,19 @@ from hasten.sim.beliefs import (
     DUE_MS,
     FIRST,
     IS_SENT,
+    LAST,
     LEFT_MS,
     MOST_PENDING,
     NEXT_OWN,
+    NO_WORD,
     OTHERS_LOAD,
     OTHERS_RESIDUAL_MS,
+    OVERHEAD_MS,
+    OVERTAKEN,
     PING_BEHIND_MS,
+    PLANNED_MS,
     RATE,
+    RATE_THEN,
     READY_MS,
     REPORTED_MS,
     RTT_MS,
@@ -31,19 +37,36 @@ from hasten.sim.beliefs import (
     SEEN_UPLINK_MS,
     SENT_MS,
     UNSEEN_MS,
+    WORD,
     WORKERS,
 )
+from hasten.sim.contacts import edge_of, most_workers, stream_of, workers_at
 from hasten.sim.device_pings import forgotten
-from hasten.sim.edge_queue import workers_of
 from hasten.sim.world import Lane, World
 
 
 @inlined
-def project(lane: Lane, m: int, now_ms: float, world: World) -> float:
-    """When the uplink of stream ``m`` seems to be free; leaves the rate that it believes, and when workers are free."""
+def believed_rtt_ms(row: int, c: int, world: World) -> float:
+    """What a task offloaded to the edge of contact ``c`` is believed to spend beside its stages."""
+    own = world.beliefs.numbers[row, c]
+    return float(max(own[RTT_MS] + own[OVERHEAD_MS], 0.0))
+
+
+@inlined
+def workers_from(world: World) -> int:
+    """Where in a contact's numbers those begin that say when workers were last seen to be free, ascending."""
+    return WORKERS + most_workers(world)
+
+
+@inlined
+def project(lane: Lane, c: int, now_ms: float, world: World) -> float:
+    """When the uplink to the edge of contact ``c`` seems to be free; leaves the rate that the device believes, and when
+    workers are free.
+    """
     rules, state, beliefs = world.rules, world.state, world.beliefs
-    own, count, pending = beliefs.numbers[lane.row, m], beliefs.counts[lane.row, m], beliefs.pending[lane.row, m]
-    report_ms, workers = own[WORKERS:], own[WORKERS + workers_of(beliefs) :]
+    own, count, pending = beliefs.numbers[lane.row, c], beliefs.counts[lane.row, c], beliefs.pending[lane.row, c]
+    report_ms, first, m = own[WORKERS:], workers_from(world), stream_of(c, world)
+    workers = own[first : first + workers_at(edge_of(c, world), world)]
     rtt_ms, reported_ms = own[RTT_MS], own[REPORTED_MS]
     rate, uplink_free_ms, overdue = own[RATE], own[LEFT_MS], 0
     for worker in range(len(workers)):
@@ -104,7 +127,7 @@ def is_before(lane: Lane, probe: int, k: int, pending: FloatArray, world: World)
     """Whether there is such a ping, sent before the next frame was planned."""
     if probe == NOBODY:
         return False
-    return bool(k == NOBODY or pending[probe, SENT_MS] < world.tasks.arrival_ms[lane.first_task + k])
+    return bool(k == NOBODY or pending[probe, SENT_MS] < world.beliefs.frame[lane.first_slot + k, PLANNED_MS])
 
 
 @inlined
@@ -116,3 +139,18 @@ def sort_ascending(values: FloatArray) -> None:
             values[at] = values[at - 1]
             at -= 1
         values[at] = value
+
+
+@inlined
+def plan_frame(lane: Lane, k: int, c: int, now_ms: float, ready_ms: float, world: World) -> None:
+    """A task is to be sent to the edge of contact ``c``, as just seen: its frame joins those without an answer yet."""
+    beliefs, slot = world.beliefs, lane.first_slot + k
+    count, frame, mark = beliefs.counts[lane.row, c], beliefs.frame[slot], beliefs.mark[slot]
+    frame[PLANNED_MS], frame[READY_MS], frame[DUE_MS] = now_ms, ready_ms, np.inf
+    frame[RATE_THEN] = beliefs.numbers[lane.row, c, SEEN_RATE]
+    mark[IS_SENT], mark[OVERTAKEN], mark[WORD], mark[NEXT_OWN] = 0, 0, NO_WORD, NOBODY
+    if count[FIRST] == NOBODY:
+        count[FIRST] = k
+    else:
+        beliefs.mark[lane.first_slot + count[LAST], NEXT_OWN] = k
+    count[LAST] = k

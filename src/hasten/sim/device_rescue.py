@@ -40,14 +40,16 @@ from hasten.sim.beliefs import (
     RESCUING,
     WAY,
 )
+from hasten.sim.contacts import contact_at, stream_of
 from hasten.sim.device_jobs import best_within, end_task, is_idle, queue_job, running_left_ms
+from hasten.sim.device_moving import move
 from hasten.sim.event_heap import LAST_WORD, LOOK_NOW, push
 from hasten.sim.world import Lane, World
 
 
 @compiled
 def rescue_now(lane: Lane, k: int, now_ms: float, world: World) -> None:
-    """A task cannot go on as decided: finish it here, or end it if that is too late."""
+    """A task cannot go on as decided: finish it here or elsewhere, or end it if that is too late."""
     mark = world.beliefs.mark[lane.first_slot + k]
     if mark[ENDED] == 1:
         return
@@ -56,7 +58,7 @@ def rescue_now(lane: Lane, k: int, now_ms: float, world: World) -> None:
         end_task(lane, k, now_ms, now_ms, mark[HELD], world)
     elif mark[RESCUING] == 1:
         mark[FALLBACK] = 1
-    elif mark[FALLBACK] == 0:
+    elif mark[FALLBACK] == 0 and not move(lane, k, now_ms, world):
         take_back(lane, k, now_ms, world)
         mark[FALLBACK] = 1
         if mark[RESCUING] == 0:
@@ -82,14 +84,14 @@ def take_back(lane: Lane, k: int, now_ms: float, world: World) -> None:
 def look(lane: Lane, k: int, now_ms: float, world: World) -> None:
     """The last moment of a way to finish a task that is away: take it back, or look again."""
     rules, tasks, beliefs, finishes = world.rules, world.tasks, world.beliefs, world.beliefs.finishes
-    m, slot = tasks.stream[lane.first_task + k], lane.first_slot + k
-    mark, frame, own = beliefs.mark[slot], beliefs.frame[slot], beliefs.numbers[lane.row, m]
+    m, slot, c = tasks.stream[lane.first_task + k], lane.first_slot + k, contact_at(lane, k, world)
+    mark, frame, own = beliefs.mark[slot], beliefs.frame[slot], beliefs.numbers[lane.row, c]
     if mark[ENDED] == 1 or mark[FALLBACK] == 1 or mark[RESCUING] == 1:
         return
     due_ms = frame[PREDICTED_MS]
     ends_ms = tasks.arrival_ms[lane.first_task + k] + rules.deadline_ms[m]
-    heard = min(beliefs.counts[lane.row, m, LATE_HEARD], LATENESS_KEPT)
-    later = later_than(lane, m, now_ms, ends_ms - due_ms, world)
+    heard = min(beliefs.counts[lane.row, c, LATE_HEARD], LATENESS_KEPT)
+    later = later_than(lane, c, now_ms, ends_ms - due_ms, world)
     chance = answer_chance(own[LATENESS:], heard, later, now_ms - due_ms, ends_ms - due_ms, due_ms - frame[READY_MS])
     cut, way = mark[CUT], mark[LOOK]
     shorter = way - 1
@@ -106,23 +108,25 @@ def look(lane: Lane, k: int, now_ms: float, world: World) -> None:
 
 
 @inlined
-def later_than(lane: Lane, m: int, now_ms: float, slack_ms: float, world: World) -> int:
-    """How many of stream ``m``'s answers are not here, though predicted for more than ``slack_ms`` ago."""
-    beliefs, useful_ms = world.beliefs, world.rules.useful_ms[m]
-    found, k = 0, beliefs.counts[lane.row, m, FIRST]
-    while k != NOBODY and beliefs.mark[lane.first_slot + k, IS_SENT] == 1:
+def later_than(lane: Lane, c: int, now_ms: float, slack_ms: float, world: World) -> int:
+    """How many answers to contact ``c`` are not here, though predicted for more than ``slack_ms`` ago."""
+    beliefs, useful_ms = world.beliefs, world.rules.useful_ms[stream_of(c, world)]
+    found, k = 0, beliefs.counts[lane.row, c, FIRST]
+    while k != NOBODY:
         slot = lane.first_slot + k
         waited_for = now_ms <= world.tasks.arrival_ms[lane.first_task + k] + useful_ms + GRACE_MS
-        found += now_ms - beliefs.frame[slot, PREDICTED_MS] > slack_ms and waited_for
+        late = now_ms - beliefs.frame[slot, PREDICTED_MS] > slack_ms
+        found += beliefs.mark[slot, IS_SENT] == 1 and late and waited_for
         k = beliefs.mark[slot, NEXT_OWN]
     return found
 
 
 @inlined
 def watch_task(lane: Lane, k: int, now_ms: float, world: World) -> None:
-    """A task has been sent: look at it again while it could still be finished here."""
-    m, cut = world.tasks.stream[lane.first_task + k], world.beliefs.mark[lane.first_slot + k, CUT]
-    look_again(lane, k, world.beliefs.finishes.ways[m, cut], now_ms, world)
+    """A task has been sent: look at it again while it could still be finished here, if nobody does yet."""
+    m, mark = world.tasks.stream[lane.first_task + k], world.beliefs.mark[lane.first_slot + k]
+    if mark[LOOK] == NOBODY:
+        look_again(lane, k, world.beliefs.finishes.ways[m, mark[CUT]], now_ms, world)
 
 
 @compiled
@@ -140,7 +144,7 @@ def look_again(lane: Lane, k: int, way: int, now_ms: float, world: World) -> Non
     if at_ms <= now_ms:
         at_ms = last_look_ms(ends_ms, finishes.device_ms[m, cut, mark[LOOK]])
     if at_ms > now_ms:
-        push(beliefs.event_ms[lane.row], beliefs.event[lane.row], beliefs.served[lane.row], at_ms, LOOK_NOW, k)
+        push(beliefs.event_ms[lane.row], beliefs.event[lane.row], beliefs.served[lane.row, 0], at_ms, LOOK_NOW, k)
 
 
 @inlined
@@ -165,7 +169,7 @@ def finished(lane: Lane, k: int, now_ms: float, world: World) -> None:
         end_task(lane, k, now_ms, now_ms, way, world)
     else:
         mark[HELD] = way
-        push(beliefs.event_ms[lane.row], beliefs.event[lane.row], beliefs.served[lane.row], last_ms, LAST_WORD, k)
+        push(beliefs.event_ms[lane.row], beliefs.event[lane.row], beliefs.served[lane.row, 0], last_ms, LAST_WORD, k)
 
 
 @inlined

@@ -38,6 +38,7 @@ from hasten.sim.beliefs import (
     ENDED,
     FALLBACK,
     FIRST,
+    FRAMES,
     HEARD_MS,
     IS_SENT,
     LAST,
@@ -48,7 +49,9 @@ from hasten.sim.beliefs import (
     LEFT_MS,
     LINK_IDLE,
     MOST_PENDING,
+    MOVED_FROM,
     NEXT_OWN,
+    NUMBER,
     OTHERS_LOAD,
     OTHERS_RESIDUAL_MS,
     OVERHEAD_MS,
@@ -76,10 +79,11 @@ from hasten.sim.beliefs import (
     WORD,
     WORKERS,
 )
+from hasten.sim.contacts import contact_at, edge_of, link_of, stream_of, workers_at
 from hasten.sim.device_jobs import end_task
 from hasten.sim.device_pings import forgotten, link_idle, reckon_trip, send_ping
+from hasten.sim.device_projection import believed_rtt_ms
 from hasten.sim.device_rescue import rescue_now, watch_task
-from hasten.sim.edge_queue import workers_of
 from hasten.sim.event_heap import AT_EDGE_NOW, OVERDUE, push
 from hasten.sim.service import too_late, transfer
 from hasten.sim.world import Lane, World
@@ -89,47 +93,44 @@ CLOCK_DOUBT = 1e-4
 
 
 @inlined
-def believed_rtt_ms(row: int, m: int, world: World) -> float:
-    """What an offloaded task of stream ``m`` is believed to spend beside its stages."""
-    own = world.beliefs.numbers[row, m]
-    return float(max(own[RTT_MS] + own[OVERHEAD_MS], 0.0))
-
-
-@inlined
 def hand_over(lane: Lane, k: int, now_ms: float, world: World) -> None:
-    """The device's part is done: the frame is handed to the link, if it still makes sense."""
+    """A task's frame is handed to the link, if it still makes sense."""
     rules, state, beliefs = world.rules, world.state, world.beliefs
-    slot, task = lane.first_slot + k, lane.first_task + k
-    m, option = world.tasks.stream[task], state.option[slot]
-    own, frame, mark = beliefs.numbers[lane.row, m], beliefs.frame[slot], beliefs.mark[slot]
+    slot, task, c = lane.first_slot + k, lane.first_task + k, contact_at(lane, k, world)
+    m, option, rtt_ms = world.tasks.stream[task], state.option[slot], rules.ways.rtt_ms[edge_of(c, world)]
+    own, frame, mark = beliefs.numbers[lane.row, c], beliefs.frame[slot], beliefs.mark[slot]
     arrived_ms, edge_ms = world.tasks.arrival_ms[task], rules.edge_ms[m, option]
-    if too_late(now_ms, edge_ms + believed_rtt_ms(lane.row, m, world), arrived_ms, m, rules):
-        forget(lane, k, m, world)
+    if mark[ENDED] == 1 or too_late(now_ms, edge_ms + believed_rtt_ms(lane.row, c, world), arrived_ms, m, rules):
+        forget(lane, k, c, world)
         rescue_now(lane, k, now_ms, world)
         return
-    mark[LINK_IDLE] = 1 if link_idle(lane, m, world) else 0
+    mark[LINK_IDLE] = 1 if link_idle(lane, c, world) else 0
     own[USED_MS] = now_ms
     if ping_schedule.rides_along(now_ms, own[CLEAN_MS]) and mark[LINK_IDLE] == 1:
-        send_ping(lane, m, now_ms, 0, world)
-    mark[IS_SENT], frame[READY_MS], frame[BEHIND_MS] = 1, now_ms, own[LEFT_MS]
+        send_ping(lane, c, now_ms, 0, world)
+    beliefs.counts[lane.row, c, FRAMES] += 1
+    mark[IS_SENT], mark[NUMBER], frame[READY_MS] = 1, beliefs.counts[lane.row, c, FRAMES], now_ms
+    frame[BEHIND_MS] = own[LEFT_MS]
     limit_ms = arrived_ms + rules.useful_ms[m]
-    frame[LATEST_MS] = on_edge_clock(own, limit_ms - 0.5 * own[OVERHEAD_MS], now_ms, world)
-    link = 0 if rules.shared else m
+    frame[LATEST_MS] = on_edge_clock(own, limit_ms - 0.5 * own[OVERHEAD_MS], now_ms, rtt_ms)
+    link = link_of(c, world)
     sent_ms = transfer(
         max(now_ms, state.uplink_free_ms[lane.row, link]), rules.payload_bits[m, option], world.links, lane.row, link
     )
     state.uplink_free_ms[lane.row, link], state.sent[slot] = sent_ms, True
-    arrives_ms = half_way(sent_ms, rules.rtt_ms)
-    event_ms, event, served = beliefs.event_ms[lane.row], beliefs.event[lane.row], beliefs.served[lane.row]
+    arrives_ms = half_way(sent_ms, rtt_ms)
+    event_ms, event, served = beliefs.event_ms[lane.row], beliefs.event[lane.row], beliefs.served[lane.row, 0]
     push(event_ms, event, served, arrives_ms, AT_EDGE_NOW, k)
-    if half_way(arrives_ms, rules.rtt_ms) > limit_ms + GRACE_MS:
+    if half_way(arrives_ms, rtt_ms) > limit_ms + GRACE_MS:
         push(event_ms, event, served, limit_ms + GRACE_MS, OVERDUE, k)
     watch_task(lane, k, now_ms, world)
 
 
 @inlined
-def on_edge_clock(own: FloatArray, limit_ms: float, now_ms: float, world: World) -> float:
+def on_edge_clock(own: FloatArray, limit_ms: float, now_ms: float, rtt_ms: float) -> float:
     """When an answer must leave the edge, as a device says that knows its clock by pings: see ``runtime.device``.
+
+    ``rtt_ms`` is the true round trip.
 
     A ping that waited on its way up makes the edge's clock seem fast, by half of that.
     """
@@ -137,7 +138,7 @@ def on_edge_clock(own: FloatArray, limit_ms: float, now_ms: float, world: World)
     for i in range(MOST_PINGS):
         if own[TRIPS + i] > 0.0:
             fastest_ms = min(fastest_ms, own[TRIPS + i])
-    seems_fast_ms = 0.5 * (fastest_ms - world.rules.rtt_ms)
+    seems_fast_ms = 0.5 * (fastest_ms - rtt_ms)
     return float(limit_ms + seems_fast_ms - 0.5 * own[RTT_MS] + CLOCK_DOUBT * max(now_ms - own[HEARD_MS], 0.0))
 
 
@@ -145,80 +146,85 @@ def on_edge_clock(own: FloatArray, limit_ms: float, now_ms: float, world: World)
 def hear_answer(lane: Lane, k: int, now_ms: float, world: World) -> None:
     """Word comes of a frame: an answer, or that it is too late for one."""
     rules, state, beliefs = world.rules, world.state, world.beliefs
-    slot, task = lane.first_slot + k, lane.first_task + k
-    m = world.tasks.stream[task]
-    own, frame, mark = beliefs.numbers[lane.row, m], beliefs.frame[slot], beliefs.mark[slot]
-    bits, late = rules.payload_bits[m, state.option[slot]], mark[WORD] == LATE
+    slot, c = lane.first_slot + k, contact_at(lane, k, world)
+    own, frame, mark = beliefs.numbers[lane.row, c], beliefs.frame[slot], beliefs.mark[slot]
+    bits, late = rules.payload_bits[stream_of(c, world), state.option[slot]], mark[WORD] == LATE
     own[HEARD_MS] = now_ms
-    learn_rate(lane, m, frame[READY_MS], frame[BEHIND_MS], left_at(now_ms, frame[AT_EDGE_MS], own[RTT_MS]), bits, world)
-    take_report(own, frame[REPORT:], now_ms, world)
-    learn_lateness(lane, m, np.inf if late else now_ms - frame[PREDICTED_MS], world)
-    left_first = beliefs.counts[lane.row, m, FIRST]
-    while left_first != k:  # sent before, and not answered yet
-        beliefs.mark[lane.first_slot + left_first, OVERTAKEN] += 1
-        left_first = beliefs.mark[lane.first_slot + left_first, NEXT_OWN]
-    forget(lane, k, m, world)
+    learn_rate(lane, c, frame[READY_MS], frame[BEHIND_MS], left_at(now_ms, frame[AT_EDGE_MS], own[RTT_MS]), bits, world)
+    take_report(own, frame[REPORT:], now_ms)
+    learn_lateness(lane, c, np.inf if late else now_ms - frame[PREDICTED_MS], world)
+    overtake(lane, k, c, world)
+    forget(lane, k, c, world)
     if mark[ENDED] == 1:
         return
     if mark[LINK_IDLE] == 1 and frame[RATE_THEN] > 0:
         spent_ms = frame[AT_EDGE_MS] + own[RTT_MS] + bits / frame[RATE_THEN]
-        learn_overhead(lane, m, now_ms - frame[READY_MS] - spent_ms, world)
+        learn_overhead(lane, c, now_ms - frame[READY_MS] - spent_ms, world)
     if late:
         rescue_now(lane, k, now_ms, world)
     else:
-        mark[FALLBACK] = 0
+        mark[FALLBACK] = 1 if mark[MOVED_FROM] != NOBODY else 0
         end_task(lane, k, now_ms, now_ms, NOBODY, world)
+
+
+@inlined
+def overtake(lane: Lane, k: int, c: int, world: World) -> None:
+    """Note of the frames of contact ``c`` that were sent before the k-th task's that this one is answered first."""
+    beliefs, at = world.beliefs, world.beliefs.counts[lane.row, c, FIRST]
+    number = beliefs.mark[lane.first_slot + k, NUMBER]
+    while at != NOBODY:
+        mark = beliefs.mark[lane.first_slot + at]
+        mark[OVERTAKEN] += mark[IS_SENT] == 1 and mark[NUMBER] < number
+        at = mark[NEXT_OWN]
 
 
 @inlined
 def hear_nothing(lane: Lane, k: int, now_ms: float, world: World) -> None:
     """A frame's answer is not waited for any longer."""
     beliefs, slot = world.beliefs, lane.first_slot + k
-    learn_lateness(lane, world.tasks.stream[lane.first_task + k], np.inf, world)
+    learn_lateness(lane, contact_at(lane, k, world), np.inf, world)
     if beliefs.mark[slot, ENDED] == 0:
         end_task(lane, k, np.inf, now_ms, NOBODY, world)
 
 
 @inlined
-def hear_pong(lane: Lane, m: int, at: int, now_ms: float, world: World) -> None:
-    """A ping is answered: see ``runtime.device.probing``."""
-    rules, beliefs = world.rules, world.beliefs
-    own, ping = beliefs.numbers[lane.row, m], beliefs.pending[lane.row, m, at]
+def hear_pong(lane: Lane, c: int, at: int, now_ms: float, world: World) -> None:
+    """A ping to the edge of contact ``c`` is answered: see ``runtime.device.probing``."""
+    rules, beliefs, m = world.rules, world.beliefs, stream_of(c, world)
+    own, ping = beliefs.numbers[lane.row, c], beliefs.pending[lane.row, c, at]
     sent_ms, bits, clean = ping[SENT_MS], ping[BITS], ping[CLEAN] > 0
     ping[SENT_MS] = np.inf
     own[HEARD_MS] = now_ms
     if bits > PING_BITS:
-        learn_rate(lane, m, sent_ms, ping[PING_BEHIND_MS], left_at(now_ms, 0.0, own[RTT_MS]), bits - PING_BITS, world)
+        learn_rate(lane, c, sent_ms, ping[PING_BEHIND_MS], left_at(now_ms, 0.0, own[RTT_MS]), bits - PING_BITS, world)
     elif clean:
-        learn_trip(lane, m, sent_ms, now_ms, world)
-    longest_ms = ping[PING_REPORT + REPORT_MS + workers_of(world.beliefs) - 1]
+        learn_trip(lane, c, sent_ms, now_ms, world)
+    longest_ms = ping[PING_REPORT + REPORT_MS + workers_at(edge_of(c, world), world) - 1]
     reported_ms = reported_at(now_ms, own[RTT_MS])
-    k = beliefs.counts[lane.row, m, FIRST]
+    k = beliefs.counts[lane.row, c, FIRST]
     while k != NOBODY:
         slot = lane.first_slot + k
-        if beliefs.mark[slot, IS_SENT] == 0:
-            break
-        frame = beliefs.frame[slot]
-        if frame[DUE_MS] == np.inf and is_at_edge(frame[READY_MS], sent_ms):
+        frame, mark = beliefs.frame[slot], beliefs.mark[slot]
+        if mark[IS_SENT] == 1 and frame[DUE_MS] == np.inf and is_at_edge(frame[READY_MS], sent_ms):
             frame[DUE_MS] = due_at_edge(reported_ms, longest_ms, rules.edge_ms[m, world.state.option[slot]])
-        k = beliefs.mark[slot, NEXT_OWN]
-    take_report(own, ping[PING_REPORT:], now_ms, world)
+        k = mark[NEXT_OWN]
+    take_report(own, ping[PING_REPORT:], now_ms)
 
 
 @inlined
 def learn_rate(
-    lane: Lane, m: int, ready_ms: float, behind_ms: float, left_ms: float, bits: float, world: World
+    lane: Lane, c: int, ready_ms: float, behind_ms: float, left_ms: float, bits: float, world: World
 ) -> None:
     """Take an answered transfer into account, which left at ``left_ms``: see ``runtime.device.backlog_estimate``."""
     beliefs = world.beliefs
-    own, pending = beliefs.numbers[lane.row, m], beliefs.pending[lane.row, m]
-    in_order, workers = True, workers_of(beliefs)
+    own, pending = beliefs.numbers[lane.row, c], beliefs.pending[lane.row, c]
+    in_order, workers = True, workers_at(edge_of(c, world), world)
     for i in range(MOST_PENDING):
         if pending[i, SENT_MS] < np.inf and pending[i, BITS] > PING_BITS:
             in_order = in_order and pending[i, SENT_MS] >= ready_ms
             if pending[i, SENT_MS] >= ready_ms:
                 pending[i, PING_BEHIND_MS] = max(pending[i, PING_BEHIND_MS], left_ms)
-    k = beliefs.counts[lane.row, m, FIRST]
+    k = beliefs.counts[lane.row, c, FIRST]
     while k != NOBODY:
         mark, frame = beliefs.mark[lane.first_slot + k], beliefs.frame[lane.first_slot + k]
         if mark[IS_SENT] == 1 and not forgotten(mark, workers):
@@ -233,9 +239,9 @@ def learn_rate(
 
 
 @inlined
-def learn_trip(lane: Lane, m: int, sent_ms: float, received_ms: float, world: World) -> None:
+def learn_trip(lane: Lane, c: int, sent_ms: float, received_ms: float, world: World) -> None:
     """Take a ping that found the link idle into account."""
-    own, count = world.beliefs.numbers[lane.row, m], world.beliefs.counts[lane.row, m]
+    own, count = world.beliefs.numbers[lane.row, c], world.beliefs.counts[lane.row, c]
     trip_ms, answered_ms = own[TRIPS:], own[ANSWERED:]
     outdated = outdated_pings(answered_ms, count[PINGS], received_ms)
     kept = count[PINGS] - outdated
@@ -250,17 +256,17 @@ def learn_trip(lane: Lane, m: int, sent_ms: float, received_ms: float, world: Wo
 
 
 @inlined
-def learn_lateness(lane: Lane, m: int, late_ms: float, world: World) -> None:
+def learn_lateness(lane: Lane, c: int, late_ms: float, world: World) -> None:
     """An answer came so much after its predicted time, or (infinity) did not."""
-    count = world.beliefs.counts[lane.row, m]
-    world.beliefs.numbers[lane.row, m, LATENESS + count[LATE_HEARD] % LATENESS_KEPT] = late_ms
+    count = world.beliefs.counts[lane.row, c]
+    world.beliefs.numbers[lane.row, c, LATENESS + count[LATE_HEARD] % LATENESS_KEPT] = late_ms
     count[LATE_HEARD] += 1
 
 
 @inlined
-def learn_overhead(lane: Lane, m: int, took_ms: float, world: World) -> None:
+def learn_overhead(lane: Lane, c: int, took_ms: float, world: World) -> None:
     """A frame that found the link idle took so much longer than expected: see ``runtime.device.overheads``."""
-    own, count = world.beliefs.numbers[lane.row, m], world.beliefs.counts[lane.row, m]
+    own, count = world.beliefs.numbers[lane.row, c], world.beliefs.counts[lane.row, c]
     if took_ms > MOST_OFFLOAD_MS:
         return
     own[OVERHEADS + count[OVERHEADS_HEARD] % OVERHEADS_KEPT] = max(took_ms, 0.0)
@@ -270,7 +276,7 @@ def learn_overhead(lane: Lane, m: int, took_ms: float, world: World) -> None:
 
 
 @inlined
-def take_report(own: FloatArray, report: FloatArray, now_ms: float, world: World) -> None:
+def take_report(own: FloatArray, report: FloatArray, now_ms: float) -> None:
     """The edge's load report is here."""
     for worker in range(len(report) - REPORT_MS):
         own[WORKERS + worker] = report[REPORT_MS + worker]
@@ -279,10 +285,10 @@ def take_report(own: FloatArray, report: FloatArray, now_ms: float, world: World
 
 
 @inlined
-def forget(lane: Lane, k: int, m: int, world: World) -> None:
-    """Take a frame out of its stream's list."""
+def forget(lane: Lane, k: int, c: int, world: World) -> None:
+    """Take a frame out of the list of contact ``c``."""
     beliefs = world.beliefs
-    count, after = beliefs.counts[lane.row, m], beliefs.mark[lane.first_slot + k, NEXT_OWN]
+    count, after = beliefs.counts[lane.row, c], beliefs.mark[lane.first_slot + k, NEXT_OWN]
     before, at = NOBODY, count[FIRST]
     while at != k:
         before, at = at, beliefs.mark[lane.first_slot + at, NEXT_OWN]

@@ -1,4 +1,4 @@
-"""What waits at the edge of simulated devices, compiled: whose turn it is, and who is in whose way.
+"""What waits at the edges of simulated devices, compiled: whose turn it is, and who is in whose way.
 
 The law is that of ``runtime.edge.queue`` and ``runtime.edge.admission``.
 """
@@ -23,15 +23,9 @@ from hasten.sim.beliefs import (
     WAITING_MS,
     WAITS_FIRST,
     WORD,
-    StreamBeliefs,
 )
+from hasten.sim.contacts import contact_at, edge_at, edge_of, most_workers, workers_at
 from hasten.sim.world import Lane, World
-
-
-@inlined
-def workers_of(beliefs: StreamBeliefs) -> int:
-    """How many workers the edge has."""
-    return int(beliefs.served.shape[1]) - SERVED
 
 
 @inlined
@@ -50,20 +44,21 @@ def last_start_ms(lane: Lane, k: int, world: World) -> float:
 def turn_of(lane: Lane, k: int, world: World) -> float:
     """What a task at the edge is served by, the smallest first."""
     frame = world.beliefs.frame[lane.first_slot + k]
-    if world.rules.ways.by_deadline[0]:
+    if world.rules.ways.by_deadline[edge_at(lane, k, world)]:
         return float(earliest_deadline(frame[ARRIVED_MS], frame[LATEST_MS]))
     return float(first_come(frame[ARRIVED_MS], frame[LATEST_MS]))
 
 
 @inlined
-def lay_out_running(row: int, now_ms: float, free_ms: FloatArray, world: World) -> None:
-    """When each worker (W,), ascending, is done with what it runs; what is overdue should take as long again."""
-    edge, served = world.beliefs.edge[row], world.beliefs.served[row]
-    workers = len(free_ms)
-    for w in range(workers):
+def lay_out_running(row: int, at: int, now_ms: float, free_ms: FloatArray, world: World) -> None:
+    """When each worker (W,) of edge ``at``, ascending, is done with what it runs; what is overdue should take as long
+    again.
+    """
+    edge, served = world.beliefs.edge[row, at], world.beliefs.served[row, at]
+    for w in range(len(free_ms)):
         left_ms = 0.0
         if served[SERVED + w] != NOBODY:
-            left_ms = abs(edge[EDGE_WORKERS + w] + edge[EDGE_WORKERS + workers + w] - now_ms)
+            left_ms = abs(edge[EDGE_WORKERS + w] + edge[EDGE_WORKERS + most_workers(world) + w] - now_ms)
         i = w
         while i > 0 and free_ms[i - 1] > left_ms:
             free_ms[i] = free_ms[i - 1]
@@ -77,15 +72,15 @@ def hindered(lane: Lane, k: int, now_ms: float, world: World) -> int:
 
     NOBODY if none is: it would start in time, and so would all that it overtakes and that would without it.
     """
-    beliefs, by_deadline = world.beliefs, world.rules.ways.by_deadline[0]
-    workers = workers_of(beliefs)
-    room_ms = beliefs.edge[lane.row, EDGE_WORKERS + 2 * workers :]
-    with_it_ms, without_ms = room_ms[:workers], room_ms[workers:]
-    lay_out_running(lane.row, now_ms, with_it_ms, world)
+    beliefs, edge = world.beliefs, edge_at(lane, k, world)
+    by_deadline, workers = world.rules.ways.by_deadline[edge], workers_at(edge, world)
+    room_ms = beliefs.edge[lane.row, edge, EDGE_WORKERS + 2 * most_workers(world) :]
+    with_it_ms, without_ms = room_ms[:workers], room_ms[workers : 2 * workers]
+    lay_out_running(lane.row, edge, now_ms, with_it_ms, world)
     if by_deadline:  # else it overtakes nobody
-        lay_out_running(lane.row, now_ms, without_ms, world)
+        lay_out_running(lane.row, edge, now_ms, without_ms, world)
     turn, overtakes, was_late, passed = turn_of(lane, k, world), False, False, 0
-    at = beliefs.served[lane.row, WAITS_FIRST]
+    at = beliefs.served[lane.row, edge, WAITS_FIRST]
     while at != NOBODY:
         if by_deadline and not overtakes and turn_of(lane, at, world) > turn:
             overtakes = True
@@ -110,19 +105,19 @@ def unfairest(lane: Lane, k: int, now_ms: float, in_the_way: int, world: World) 
 
     NOBODY if that is not unfair to the one that sends.
     """
-    tasks, beliefs = world.tasks, world.beliefs
-    new = tasks.stream[lane.first_task + k]
+    beliefs, new = world.beliefs, contact_at(lane, k, world)
+    waits_first = beliefs.served[lane.row, edge_of(new, world), WAITS_FIRST]
     most_ms, victim = UNFAIR * (asked_ms(lane.row, new, now_ms, world) + work_of(lane, k, world)), NOBODY
-    at, passed = beliefs.served[lane.row, WAITS_FIRST], 0
+    at, passed = waits_first, 0
     while at != NOBODY and passed < in_the_way:
-        other = tasks.stream[lane.first_task + at]
+        other = contact_at(lane, at, world)
         frame = beliefs.frame[lane.first_slot + at]
         early = may_give_way(frame[ARRIVED_MS], frame[LATEST_MS], now_ms)
         if early and other != new and beliefs.mark[lane.first_slot + at, WORD] != GIVES_WAY:
-            given_up_ms, each = 0.0, beliefs.served[lane.row, WAITS_FIRST]
+            given_up_ms, each = 0.0, waits_first
             while each != NOBODY:
                 mark = beliefs.mark[lane.first_slot + each]
-                if mark[WORD] == GIVES_WAY and tasks.stream[lane.first_task + each] == other:
+                if mark[WORD] == GIVES_WAY and contact_at(lane, each, world) == other:
                     given_up_ms += work_of(lane, each, world)
                 each = mark[NEXT_WAITING]
             left_ms = asked_ms(lane.row, other, now_ms, world) - given_up_ms - work_of(lane, at, world)
@@ -133,7 +128,7 @@ def unfairest(lane: Lane, k: int, now_ms: float, in_the_way: int, world: World) 
 
 
 @inlined
-def asked_ms(row: int, m: int, now_ms: float, world: World) -> float:
-    """Work of a stream lately begun and work that waits."""
-    own = world.beliefs.numbers[row, m]
+def asked_ms(row: int, c: int, now_ms: float, world: World) -> float:
+    """Work of a stream lately begun at the edge of contact ``c`` and work that waits there."""
+    own = world.beliefs.numbers[row, c]
     return float(faded(own[BEGUN_LOAD], now_ms - own[BEGUN_MS]) * FORECAST_MEMORY_MS + own[WAITING_MS])

@@ -22,13 +22,22 @@ from hasten.sim.beliefs import (
     WAITING_MS,
     WAITS_FIRST,
 )
+from hasten.sim.contacts import (
+    contact_at,
+    contact_of,
+    edge_at,
+    edge_of,
+    most_workers,
+    stream_of,
+    streams_of,
+    workers_at,
+)
 from hasten.sim.edge_queue import (
     asked_ms,
     last_start_ms,
     lay_out_running,
     turn_of,
     work_of,
-    workers_of,
 )
 from hasten.sim.edge_together import kind_of
 from hasten.sim.world import Lane, World
@@ -46,20 +55,21 @@ def least_of(lane: Lane, k: int, world: World) -> float:
 @compiled
 def note_arrival(lane: Lane, k: int, now_ms: float, world: World) -> None:
     """A task has come, whether it will be taken or not."""
-    beliefs, m, work_ms = world.beliefs, world.tasks.stream[lane.first_task + k], work_of(lane, k, world)
-    edge, served = beliefs.edge[lane.row], beliefs.served[lane.row]
+    beliefs, c, work_ms = world.beliefs, contact_at(lane, k, world), work_of(lane, k, world)
+    edge, served = beliefs.edge[lane.row, edge_of(c, world)], beliefs.served[lane.row, edge_of(c, world)]
     if now_ms <= last_start_ms(lane, k, world):
         offered, as_of_ms = edge[OFFERED : OFFERED + BUCKETS], edge[OFFERED_AT_MS : OFFERED_AT_MS + BUCKETS]
         note_offer(offered, as_of_ms, least_of(lane, k, world), now_ms)
-    beliefs.numbers[lane.row, m, ACTIVE_UNTIL_MS] = now_ms + FORECAST_MEMORY_MS
-    if asked_ms(lane.row, m, now_ms, world) + work_ms >= asked_ms(lane.row, served[MOST], now_ms, world):
-        served[MOST] = m
+    beliefs.numbers[lane.row, c, ACTIVE_UNTIL_MS] = now_ms + FORECAST_MEMORY_MS
+    most = contact_of(edge_of(c, world), served[MOST], world)
+    if asked_ms(lane.row, c, now_ms, world) + work_ms >= asked_ms(lane.row, most, now_ms, world):
+        served[MOST] = stream_of(c, world)
 
 
 @compiled
 def finds_room(lane: Lane, k: int, now_ms: float, world: World) -> bool:
     """Whether a task that comes leaves the room that it is to leave; one may always wait."""
-    if world.beliefs.served[lane.row, WAITS_FIRST] == NOBODY:
+    if world.beliefs.served[lane.row, edge_at(lane, k, world), WAITS_FIRST] == NOBODY:
         return True
     wait_ms = work_before(lane, k, now_ms, world)
     slack_ms = last_start_ms(lane, k, world) - now_ms
@@ -72,11 +82,11 @@ def finds_room(lane: Lane, k: int, now_ms: float, world: World) -> bool:
 @inlined
 def work_before(lane: Lane, k: int, now_ms: float, world: World) -> float:
     """How long a task that comes would wait."""
-    beliefs, workers = world.beliefs, workers_of(world.beliefs)
-    first = EDGE_WORKERS + 2 * workers
-    free_ms = beliefs.edge[lane.row, first : first + workers]
-    lay_out_running(lane.row, now_ms, free_ms, world)
-    turn, at = turn_of(lane, k, world), beliefs.served[lane.row, WAITS_FIRST]
+    beliefs, edge = world.beliefs, edge_at(lane, k, world)
+    first = EDGE_WORKERS + 2 * most_workers(world)
+    free_ms = beliefs.edge[lane.row, edge, first : first + workers_at(edge, world)]
+    lay_out_running(lane.row, edge, now_ms, free_ms, world)
+    turn, at = turn_of(lane, k, world), beliefs.served[lane.row, edge, WAITS_FIRST]
     while at != NOBODY and turn_of(lane, at, world) <= turn:
         take_soonest(free_ms, work_of(lane, at, world))
         at = beliefs.mark[lane.first_slot + at, NEXT_WAITING]
@@ -86,14 +96,15 @@ def work_before(lane: Lane, k: int, now_ms: float, world: World) -> float:
 @inlined
 def share_of_room(lane: Lane, k: int, now_ms: float, world: World) -> float:
     """Which part of the time that a task can wait the work before it may take up."""
-    beliefs, new, work_ms = world.beliefs, world.tasks.stream[lane.first_task + k], work_of(lane, k, world)
-    edge, served = beliefs.edge[lane.row], beliefs.served[lane.row]
+    beliefs, new, work_ms = world.beliefs, contact_at(lane, k, world), work_of(lane, k, world)
+    at = edge_of(new, world)
+    edge, served = beliefs.edge[lane.row, at], beliefs.served[lane.row, at]
     all_ms, active = faded(edge[ALL_LOAD], now_ms - edge[ALL_MS]) * FORECAST_MEMORY_MS, 0
-    for m in range(beliefs.numbers.shape[1]):
-        all_ms += beliefs.numbers[lane.row, m, WAITING_MS]
-        active += beliefs.numbers[lane.row, m, ACTIVE_UNTIL_MS] > now_ms
-    asked = asked_ms(lane.row, new, now_ms, world) + work_ms
-    most = 0.0 if served[MOST] == new else asked_ms(lane.row, served[MOST], now_ms, world)
+    for m in range(streams_of(world)):
+        all_ms += beliefs.numbers[lane.row, contact_of(at, m, world), WAITING_MS]
+        active += beliefs.numbers[lane.row, contact_of(at, m, world), ACTIVE_UNTIL_MS] > now_ms
+    asked, most = asked_ms(lane.row, new, now_ms, world) + work_ms, contact_of(at, served[MOST], world)
+    most_ms = 0.0 if most == new else asked_ms(lane.row, most, now_ms, world)
     offered, as_of_ms = edge[OFFERED : OFFERED + BUCKETS], edge[OFFERED_AT_MS : OFFERED_AT_MS + BUCKETS]
-    stands = standing(asked, most, all_ms + work_ms, active)
-    return room_share(offered, as_of_ms, least_of(lane, k, world), now_ms, workers_of(beliefs), stands)
+    stands = standing(asked, most_ms, all_ms + work_ms, active)
+    return room_share(offered, as_of_ms, least_of(lane, k, world), now_ms, workers_at(at, world), stands)

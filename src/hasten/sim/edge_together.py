@@ -6,6 +6,7 @@ from hasten.core.compiled import compiled, inlined
 from hasten.core.edge_batches import BY_ITSELF, WINDOW, all_in_time, batch_factor, choose_batch
 from hasten.sim.arrays import NOBODY
 from hasten.sim.beliefs import GIVES_WAY, LATEST_MS, NEXT_WAITING, WAITS_FIRST, WORD
+from hasten.sim.contacts import edge_at
 from hasten.sim.edge_queue import lay_out_running, turn_of, work_of
 from hasten.sim.world import Lane, World
 
@@ -43,15 +44,15 @@ def count_alike(lane: Lane, k: int, now_ms: float, world: World) -> int:
 
     Returns how many were laid out, the task in front and those that wait behind it; who joins it is marked there.
     """
-    batches, beliefs = world.rules.batches, world.beliefs
+    batches, beliefs, edge = world.rules.batches, world.beliefs, edge_at(lane, k, world)
     if kind_of(lane, k, world) == BY_ITSELF:
         return 1
     lay_out_task(lane, k, 0, world)
-    count, at = 1, beliefs.served[lane.row, WAITS_FIRST]
+    count, at = 1, beliefs.served[lane.row, edge, WAITS_FIRST]
     while at != NOBODY and count <= WINDOW:
         lay_out_task(lane, at, count, world)
         count, at = count + 1, beliefs.mark[lane.first_slot + at, NEXT_WAITING]
-    lay_out_running(lane.row, now_ms, batches.busy_ms, world)
+    lay_out_running(lane.row, edge, now_ms, batches.busy_ms, world)
     choose_batch(batches.waiting, count, now_ms, batches.times, batches.busy_ms, batches.room_ms)
     return count
 
@@ -59,11 +60,11 @@ def count_alike(lane: Lane, k: int, now_ms: float, world: World) -> int:
 @compiled
 def fit_together(lane: Lane, k: int, now_ms: float, world: World) -> bool:
     """Whether a task, and all that wait and do not give way, could be in time when alike ones are run at once."""
-    batches, beliefs = world.rules.batches, world.beliefs
+    batches, beliefs, edge = world.rules.batches, world.beliefs, edge_at(lane, k, world)
     if kind_of(lane, k, world) == BY_ITSELF:
         return False
     turn, is_laid_out, waits, alike, count = turn_of(lane, k, world), False, 0, 0, 0
-    at = beliefs.served[lane.row, WAITS_FIRST]
+    at = beliefs.served[lane.row, edge, WAITS_FIRST]
     while at != NOBODY:
         waits += 1
         if waits >= WINDOW:
@@ -81,7 +82,7 @@ def fit_together(lane: Lane, k: int, now_ms: float, world: World) -> bool:
     if not is_laid_out:
         lay_out_task(lane, k, count, world)
         count += 1
-    lay_out_running(lane.row, now_ms, batches.busy_ms, world)
+    lay_out_running(lane.row, edge, now_ms, batches.busy_ms, world)
     for worker in range(len(batches.busy_ms)):
         batches.busy_ms[worker] += now_ms
     return bool(all_in_time(batches.waiting, count, batches.times, batches.busy_ms, batches.room_ms))

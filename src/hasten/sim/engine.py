@@ -115,8 +115,6 @@ class _Batch:
 
     def __init__(self, scenario: Scenario, realizations: Sequence[Realization], plans: bool = False) -> None:
         """With ``plans``, decisions are given: devices do nothing by themselves."""
-        if scenario.view.kind == "device":
-            scenario.need_one_edge("the simulator of devices that see by themselves")
         self.scenario = scenario
         rules, tasks = pack_rules(scenario, scenario.options), pack_tasks(realizations)
         rules = rules._replace(from_devices=rules.from_devices and not plans)
@@ -129,7 +127,7 @@ class _Batch:
             links=pack_links(realizations),
             state=new_state(rules, self.rows, slots, self.steps),
             log=new_log(rules, self.rows, slots, workers),
-            beliefs=new_beliefs(rules, self.rows, slots, self.steps, workers, finishes),
+            beliefs=new_beliefs(rules, self.rows, slots, self.steps, finishes),
         )
 
     def run(

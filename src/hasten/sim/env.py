@@ -8,7 +8,8 @@ are the same compiled code and give the same transitions.
   something at the visible backlogs and rate, and dropping only where there is none. A masked option drops the task in
   ready order; in grant order the expired-task rule looks at its true finish. Dropping by choice always works.
 * **Observations** are those of :mod:`hasten.features.observation`: finite float32, independent of the number of
-  streams.
+  streams. With several edges actions are exits, partitions and edges, and further columns tell of each edge but the
+  first (:class:`hasten.features.layout.EdgeFeature`).
 * **Reward**: the task's gain. In grant order it is certain at once. In ready order a reward is the sum of the gains
   that became certain between this decision and the next, at the latest when the answer is back.
 * **Episodes** end with the realization's last task by *truncation*; the final observation is that of a task of the same
@@ -262,9 +263,9 @@ class OffloadVectorEnv(VectorEnv[Observation, IntArray, NDArray[Any]]):
 
 def _spaces(fleet: Fleet) -> tuple[gymnasium.Space[Observation], gymnasium.spaces.Discrete]:
     """Features are never negative but for predicted gains."""
-    low = np.zeros(fleet.features, dtype=np.float32)
-    low[-fleet.options.exit.shape[1] :] = -CLIP
-    high = np.full(fleet.features, CLIP, dtype=np.float32)
+    low = np.zeros(fleet.layout.size, dtype=np.float32)
+    low[fleet.layout.gains] = -CLIP
+    high = np.full(fleet.layout.size, CLIP, dtype=np.float32)
     box = cast("gymnasium.Space[Observation]", gymnasium.spaces.Box(low, high, dtype=np.float32))
     return box, gymnasium.spaces.Discrete(fleet.mask.shape[1])
 

@@ -30,6 +30,8 @@ class Finishes(NamedTuple):
     """(M, P, E): 1 where no quicker way is as accurate: a moment to look again at a task that is away."""
     ways: IntArray
     """(M, P): how many."""
+    encode_ms: FloatArray
+    """(M, P): making the frame that crosses there."""
     partition: IntArray
     """(M, J): of each option; the ways of a local one are not asked for."""
     option_accuracy: FloatArray
@@ -50,6 +52,7 @@ def no_finishes(streams: int) -> Finishes:
         after_block=np.zeros(empty, dtype=np.int64),
         worth_it=np.zeros(empty, dtype=np.int64),
         ways=np.zeros((0, 0), dtype=np.int64),
+        encode_ms=np.zeros((0, 0)),
         partition=np.zeros((0, 0), dtype=np.int64),
         option_accuracy=np.zeros((0, 0)),
         probe_bits=np.zeros(streams),
@@ -71,6 +74,7 @@ def finishes_of(scenario: Scenario, options: OptionTable) -> Finishes:
         after_block=np.zeros(shape, dtype=np.int64),
         worth_it=np.zeros(shape, dtype=np.int64),
         ways=np.zeros(shape[:2], dtype=np.int64),
+        encode_ms=np.zeros(shape[:2]),
         partition=options.partition,
         option_accuracy=options.accuracy,
         probe_bits=np.array([8.0 * probe_bytes(profile) for profile in profiles]),
@@ -79,7 +83,8 @@ def finishes_of(scenario: Scenario, options: OptionTable) -> Finishes:
     known: dict[tuple[int, float], int] = {}  # thousands of streams may be alike
     for m, stream in enumerate(scenario.devices):
         like = known.setdefault((id(stream.profile), stream.slowdown), m)
-        for array in (made.device_ms, made.accuracy, made.exit, made.after_block, made.worth_it, made.ways):
+        filled = made.device_ms, made.accuracy, made.exit, made.after_block, made.worth_it, made.ways, made.encode_ms
+        for array in filled:
             if like < m:
                 array[m] = array[like]
         if like == m:
@@ -110,7 +115,7 @@ def _fill(made: Finishes, m: int, scenario: Scenario) -> None:
             for number, head in enumerate(profile.exits, start=1)
             if head.after_block >= cut
         )
-        made.ways[m, cut] = len(ways)
+        made.ways[m, cut], made.encode_ms[m, cut] = len(ways), profile.encode_ms(cut)
         for i, (accuracy, device_ms, exit_, after_block) in enumerate(ways):
             made.accuracy[m, cut, i], made.device_ms[m, cut, i] = accuracy, device_ms
             made.exit[m, cut, i], made.after_block[m, cut, i] = exit_, after_block

@@ -25,7 +25,6 @@ class Fleet:
     """``rows`` environments of one scenario, each playing a realization of its own."""
 
     def __init__(self, scenario: Scenario, rows: int) -> None:
-        scenario.need_one_edge("an environment")
         self.options, self.column = scenario.options.undominated()
         self._rules = pack_rules(scenario, self.options)
         self._finishes = finishes_of(scenario, self.options)
@@ -42,7 +41,7 @@ class Fleet:
             position=np.zeros(rows, dtype=np.int64),
             mask=np.zeros((rows, actions), dtype=np.int8),
             rows=np.arange(rows),
-            memory=new_memory(rows, streams),
+            memory=new_memory(rows, streams, len(scenario.every_edge)),
             setting=new_setting(context, self.options),
             room=0,
         )
@@ -52,9 +51,9 @@ class Fleet:
         self._advance: Callable[..., int] | None = None
 
     @property
-    def features(self) -> int:
-        """Length of an observation."""
-        return ActionLayout(int(self.options.exit.shape[1])).size
+    def layout(self) -> ActionLayout:
+        """Of observations."""
+        return ActionLayout(int(self.options.exit.shape[1]), len(self._rules.ways.rtt_ms))
 
     @property
     def mask(self) -> NDArray[np.int8]:
@@ -70,7 +69,7 @@ class Fleet:
 
     def new_observation(self) -> NDArray[np.float32]:
         """Room for one observation of each row."""
-        return np.empty((self._rows, self.features), dtype=np.float32)
+        return np.empty((self._rows, self.layout.size), dtype=np.float32)
 
     def begin(self, rows: IntArray, seeds: Sequence[int], observation: NDArray[np.float32]) -> None:
         """Let ``rows`` begin the realizations with these ``seeds``; fills their rows of ``observation``."""
@@ -129,7 +128,7 @@ class Fleet:
         return (
             new_state(self._rules, self._rows, slots, room),
             new_log(self._rules, self._rows, self._rows * room, self._workers),
-            new_beliefs(self._rules, self._rows, self._rows * room, room, self._workers, self._finishes),
+            new_beliefs(self._rules, self._rows, self._rows * room, room, self._finishes),
         )
 
     def _make_room(self, longest: int) -> None:

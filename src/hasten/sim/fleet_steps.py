@@ -13,7 +13,15 @@ from numpy.typing import NDArray
 
 from hasten.core.compiled import compiled, inlined
 from hasten.core.options import DROP
-from hasten.features.observation_kernel import Memory, Setting, Sighted, forget, write_options, write_state
+from hasten.features.observation_kernel import (
+    Memory,
+    Setting,
+    Sighted,
+    forget,
+    write_further,
+    write_state,
+)
+from hasten.features.observation_options import write_options
 from hasten.sim.arrays import NOBODY, FloatArray, IntArray, Links, Tasks
 from hasten.sim.device_events import decide_task, run_events
 from hasten.sim.device_warm_up import begin_beliefs
@@ -173,20 +181,25 @@ def next_decision(b: int, play: Play, tasks: Tasks) -> tuple[int, float, float]:
 
 @inlined
 def look(b: int, observation: NDArray[np.float32], play: Play, world: World) -> None:
-    """Fill the first features of row ``b``, and remember what it sees for the others."""
+    """Fill the first features of row ``b``, and what is seen of further edges, and remember it for the others."""
     state, k = world.state, play.position[b]
     m, now_ms, rate_factor = next_decision(b, play, world.tasks)
-    devices_free_ms, uplink_free_ms, workers_free_ms = visible_resources(lane_in(b, play), k, m, 0, now_ms, world)
-    rate_bits_per_ms = visible_rate(b, m, 0, now_ms, rate_factor, world)
-    seen = Sighted(
-        m,
-        now_ms,
-        max(state.device_free_ms[b, m] - now_ms, 0.0),
-        max(uplink_free_ms - now_ms, 0.0),
-        workers_free_ms,
-        devices_free_ms,
-        now_ms,
-        planned_rtt_ms(b, m, 0, world) + unseen_wait_ms(b, m, world),
-        rate_bits_per_ms,
-    )
-    write_state(b, seen, observation[b], play.memory, play.setting)
+    for edge in range(len(world.rules.ways.rtt_ms)):
+        devices_free_ms, uplink_free_ms, workers_free_ms = visible_resources(
+            lane_in(b, play), k, m, edge, now_ms, world
+        )
+        seen = Sighted(
+            m,
+            now_ms,
+            max(state.device_free_ms[b, m] - now_ms, 0.0),
+            max(uplink_free_ms - now_ms, 0.0),
+            workers_free_ms,
+            devices_free_ms,
+            now_ms,
+            planned_rtt_ms(b, m, edge, world) + unseen_wait_ms(b, m, edge, world),
+            visible_rate(b, m, edge, now_ms, rate_factor, world),
+        )
+        if edge == 0:
+            write_state(b, seen, observation[b], play.memory, play.setting)
+        else:
+            write_further(b, edge - 1, seen, observation[b], play.memory, play.setting)

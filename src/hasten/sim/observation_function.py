@@ -11,11 +11,12 @@ from __future__ import annotations
 from hasten.core.compiled import inlined
 from hasten.core.timing import rate_at
 from hasten.sim.arrays import FloatArray
-from hasten.sim.beliefs import PLANNED_RTT_MS, SEEN_RATE, UNSEEN_MS, WORKERS
+from hasten.sim.beliefs import PLANNED_RTT_MS, SEEN_RATE, UNSEEN_MS
+from hasten.sim.contacts import contact_of, workers_at
 from hasten.sim.device_events import see
-from hasten.sim.edge_queue import workers_of
+from hasten.sim.device_projection import workers_from
 from hasten.sim.stages import project_before
-from hasten.sim.world import Lane, World
+from hasten.sim.world import Lane, Shown, World
 
 
 @inlined
@@ -30,8 +31,10 @@ def visible_resources(
     rules, _, _, state, log, beliefs = world
     row, link = lane.row, rules.ways.link[edge, m]
     if rules.from_devices:
-        uplink_free_ms = see(lane, m, now_ms, world)
-        return beliefs.unseen_ms, uplink_free_ms, beliefs.numbers[row, m, WORKERS + workers_of(beliefs) :]
+        c = contact_of(edge, m, world)
+        uplink_free_ms = see(lane, c, now_ms, world)
+        first = workers_from(world)
+        return beliefs.unseen_ms, uplink_free_ms, beliefs.numbers[row, c, first : first + workers_at(edge, world)]
     if rules.ways.by_deadline[edge]:
         project_before(lane, m, edge, now_ms, world)
     device_free_ms = state.device_free_ms[row]
@@ -52,7 +55,7 @@ def visible_rate(row: int, m: int, edge: int, now_ms: float, rate_factor: float,
     """The rate to an edge as it seems to stream ``m`` at ``now_ms``; before a run's start it was that of the start."""
     rules, links = world.rules, world.links
     if rules.from_devices:
-        return float(world.beliefs.numbers[row, m, SEEN_RATE])
+        return float(world.beliefs.numbers[row, contact_of(edge, m, world), SEEN_RATE])
     link = rules.ways.link[edge, m]
     begin, end = links.begin[row, link], links.end[row, link]
     seen_ms = max(now_ms - rules.age_ms, 0.0)
@@ -61,12 +64,14 @@ def visible_rate(row: int, m: int, edge: int, now_ms: float, rate_factor: float,
 
 
 @inlined
-def unseen_wait_ms(row: int, m: int, world: World) -> float:
-    """What stream ``m`` foresees to wait at the edge for work of others that no backlog holds yet.
+def unseen_wait_ms(row: int, m: int, edge: int, world: World) -> float:
+    """What stream ``m`` foresees to wait at an edge for work of others that no backlog holds yet.
 
     Only devices foresee any, from the edge's forecast. It comes after :func:`visible_resources`.
     """
-    return float(world.beliefs.numbers[row, m, UNSEEN_MS]) if world.rules.from_devices else 0.0
+    if not world.rules.from_devices:
+        return 0.0
+    return float(world.beliefs.numbers[row, contact_of(edge, m, world), UNSEEN_MS])
 
 
 @inlined
@@ -74,8 +79,43 @@ def planned_rtt_ms(row: int, m: int, edge: int, world: World) -> float:
     """The round trip that decisions of stream ``m`` for an edge are made with. It comes after
     :func:`visible_resources`.
     """
-    rules = world.rules
-    return float(world.beliefs.numbers[row, m, PLANNED_RTT_MS]) if rules.from_devices else rules.ways.rtt_ms[edge]
+    if not world.rules.from_devices:
+        return float(world.rules.ways.rtt_ms[edge])
+    return float(world.beliefs.numbers[row, contact_of(edge, m, world), PLANNED_RTT_MS])
+
+
+@inlined
+def show_first(
+    a: int,
+    link: tuple[float, float, float, float],
+    worker_free_ms: FloatArray,
+    device_free_ms: FloatArray,
+    view: Shown,
+) -> None:
+    """Fill what the a-th decision sees of all devices and edge 0.
+
+    ``link``: when its uplink is free, its rate and round trip, and the unseen wait.
+    """
+    now_ms = view.now_ms[a]
+    uplink_free_ms, view.rate_bits_per_ms[a], rtt_ms, view.unseen_wait_ms[a] = link
+    view.uplink_wait_ms[a] = max(uplink_free_ms - now_ms, 0.0)
+    for w in range(len(worker_free_ms)):
+        view.edge_wait_ms[a, w] = max(worker_free_ms[w] - now_ms, 0.0)
+    if len(view.rtt_ms) > 0:
+        view.rtt_ms[a] = rtt_ms
+    for other in range(len(device_free_ms)):
+        view.others_wait_ms[a, other] = max(device_free_ms[other] - now_ms, 0.0)
+    view.others_wait_ms[a, view.stream[a]] = view.device_wait_ms[a]
+
+
+@inlined
+def show_further(i: int, a: int, link: tuple[float, float, float], worker_free_ms: FloatArray, view: Shown) -> None:
+    """Fill what it sees of the i-th further edge. ``link``: when its uplink is free, its rate, and its round trip."""
+    now_ms = view.now_ms[a]
+    uplink_free_ms, view.further_rate_bits_per_ms[i, a], view.further_rtt_ms[i, a] = link
+    view.further_uplink_wait_ms[i, a] = max(uplink_free_ms - now_ms, 0.0)
+    for w in range(len(worker_free_ms)):
+        view.further_edge_wait_ms[i, a, w] = max(worker_free_ms[w] - now_ms, 0.0)
 
 
 @inlined

@@ -85,10 +85,13 @@ def _backlogs(picture: Picture, scene: Scene) -> None:
 
 
 def _options(picture: Picture, scene: Scene) -> None:
-    """A row for each of the stream's options: its bar ends when the answer is predicted; allowed ones are blue."""
+    """A row for each of the stream's options: its bar ends when the answer is predicted; allowed ones are blue.
+
+    Of several edges its own stands behind the partition.
+    """
     layout, table = ActionLayout(scene.options.exit.shape[1]), scene.options
     latencies, gains = scene.observation[layout.latencies], scene.observation[layout.gains]
-    count = int(table.count[scene.stream])
+    count, several = int(table.count[scene.stream]), bool(table.edge.any())
     write(picture, OPTION_X, 48, "predicted latency / deadline, gain", SOFT)
     top, height = 70, HEIGHT - 70 - 36
     step = max(min(height // max(count, 1), 24), 2)
@@ -100,6 +103,8 @@ def _options(picture: Picture, scene: Scene) -> None:
         _bar(picture, x, y, width, max(step - 3, 1), float(latencies[j]) / LONGEST, colour)
         if step >= 12:
             text = f"E{table.exit[scene.stream, j]} P{table.partition[scene.stream, j]}"
+            if several:
+                text += f"/{table.edge[scene.stream, j]}"
             write(picture, OPTION_X, y + (step - 13) // 2, text, INK if scene.mask[j] else SOFT)
             write(picture, x + width + 8, y + (step - 13) // 2, f"{gains[j]:.2f}", INK if scene.mask[j] else SOFT)
     line = x + round(width / LONGEST)

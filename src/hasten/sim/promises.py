@@ -19,8 +19,8 @@ from hasten.core.gain import task_gain
 from hasten.core.options import DROP
 from hasten.core.timing import predict_latency
 from hasten.sim.arrays import NOBODY, FloatArray, IntArray, Rules
-from hasten.sim.beliefs import ANSWERED_BY, CUT, FALLBACK
-from hasten.sim.observation_function import planned_rtt_ms
+from hasten.sim.beliefs import ANSWERED_BY, CUT, FALLBACK, MOVED_FROM
+from hasten.sim.observation_function import planned_rtt_ms, unseen_wait_ms
 from hasten.sim.stages import settle
 from hasten.sim.steps import execute, lane_of, look, unless_expired
 from hasten.sim.world import Shown, World
@@ -112,7 +112,7 @@ def promise(k: int, view: Shown, option: IntArray, promises: Promises, world: Wo
                 rules.payload_bits[m, j],
                 rules.edge_ms[m, j],
                 max(rate, DEAD_LINK_BITS_PER_MS),
-                planned_rtt_ms(b, m, edge, world) + view.unseen_wait_ms[a],
+                planned_rtt_ms(b, m, edge, world) + unseen_wait_ms(b, m, edge, world),
             )
             note(b, k, m, latency_ms, SENT + edge if rules.payload_bits[m, j] > 0 else LOCAL, promises, world)
 
@@ -192,11 +192,17 @@ def hear_outcome(b: int, task: int, promises: Promises, world: World) -> None:
 
 @inlined
 def saved_share(task: int, m: int, world: World) -> float:
-    """What the answer that a device has found by itself is worth, as a share of the one decided on."""
-    mark, finishes = world.beliefs.mark[task], world.beliefs.finishes
-    accuracy = finishes.option_accuracy[m, max(world.state.option[task], 0)]
-    if mark[ANSWERED_BY] == NOBODY or accuracy <= 0.0:
+    """What an answer found otherwise than was decided is worth, as a share of the one decided on.
+
+    The device has found it by itself, or another edge than was decided has.
+    """
+    mark, finishes, option = world.beliefs.mark[task], world.beliefs.finishes, world.state.option[task]
+    decided = option if mark[MOVED_FROM] == NOBODY else mark[MOVED_FROM]
+    accuracy = finishes.option_accuracy[m, max(decided, 0)]
+    if accuracy <= 0.0 or (mark[ANSWERED_BY] == NOBODY and mark[MOVED_FROM] == NOBODY):
         return 0.0
+    if mark[ANSWERED_BY] == NOBODY:
+        return float(min(finishes.option_accuracy[m, option] / accuracy, 1.0))
     return float(min(finishes.accuracy[m, mark[CUT], mark[ANSWERED_BY]] / accuracy, 1.0))
 
 

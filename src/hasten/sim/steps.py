@@ -14,11 +14,20 @@ from hasten.core.options import DROP
 from hasten.core.ranking import load_share, score
 from hasten.core.timing import predict_latency
 from hasten.sim.arrays import FloatArray, IntArray, Ranked, Rules
+from hasten.sim.contacts import contact_of
 from hasten.sim.descriptions import gain_of
 from hasten.sim.device_events import STAY, decide_task, expected_ms, run_events
-from hasten.sim.device_view import believed_rtt_ms
+from hasten.sim.device_projection import believed_rtt_ms
 from hasten.sim.device_warm_up import begin_beliefs
-from hasten.sim.observation_function import planned_rtt_ms, unseen_wait_ms, visible_rate, visible_resources, write_log
+from hasten.sim.observation_function import (
+    planned_rtt_ms,
+    show_first,
+    show_further,
+    unseen_wait_ms,
+    visible_rate,
+    visible_resources,
+    write_log,
+)
 from hasten.sim.stages import commit_granted, commit_ready, settle
 from hasten.sim.world import Lane, Shown, Told, World
 
@@ -39,24 +48,17 @@ def observe(k: int, view: Shown, world: World) -> None:
         task = tasks.first[b] + k
         now, m = tasks.arrival_ms[task], tasks.stream[task]
         view.now_ms[a], view.stream[a] = now, m
-        device_free_ms, uplink_free_ms, worker_free_ms = visible_resources(lane_of(b, world), k, m, 0, now, world)
         view.device_wait_ms[a] = max(state.device_free_ms[b, m] - now, 0.0)
-        view.uplink_wait_ms[a] = max(uplink_free_ms - now, 0.0)
-        for w in range(len(worker_free_ms)):
-            view.edge_wait_ms[a, w] = max(worker_free_ms[w] - now, 0.0)
-        view.unseen_wait_ms[a] = unseen_wait_ms(b, m, world)
-        if world.rules.from_devices:
-            view.rtt_ms[a] = planned_rtt_ms(b, m, 0, world)
-        for other in range(len(device_free_ms)):
-            view.others_wait_ms[a, other] = max(device_free_ms[other] - now, 0.0)
-        view.others_wait_ms[a, m] = view.device_wait_ms[a]
-        view.rate_bits_per_ms[a] = visible_rate(b, m, 0, now, tasks.rate_factor[task], world)
-        for i in range(len(view.further_rate_bits_per_ms)):
-            _, uplink_free_ms, worker_free_ms = visible_resources(lane_of(b, world), k, m, i + 1, now, world)
-            view.further_uplink_wait_ms[i, a] = max(uplink_free_ms - now, 0.0)
-            for w in range(len(worker_free_ms)):
-                view.further_edge_wait_ms[i, a, w] = max(worker_free_ms[w] - now, 0.0)
-            view.further_rate_bits_per_ms[i, a] = visible_rate(b, m, i + 1, now, tasks.rate_factor[task], world)
+        for edge in range(len(world.rules.ways.rtt_ms)):
+            device_free_ms, uplink_free_ms, worker_free_ms = visible_resources(
+                lane_of(b, world), k, m, edge, now, world
+            )
+            rate = visible_rate(b, m, edge, now, tasks.rate_factor[task], world)
+            rtt_ms, unseen_ms = planned_rtt_ms(b, m, edge, world), unseen_wait_ms(b, m, edge, world)
+            if edge == 0:
+                show_first(a, (uplink_free_ms, rate, rtt_ms, unseen_ms), worker_free_ms, device_free_ms, view)
+            else:
+                show_further(edge - 1, a, (uplink_free_ms, rate, rtt_ms + unseen_ms), worker_free_ms, view)
 
 
 @compiled
@@ -107,7 +109,7 @@ def look(b: int, k: int, edge: int, world: World) -> tuple[float, float, float, 
     uplink_wait_ms = max(uplink_free_ms - now, 0.0)
     edge_wait_ms = max(worker_free_ms[0] - now, 0.0)
     rate = visible_rate(b, m, edge, now, tasks.rate_factor[task], world)
-    rtt_ms = planned_rtt_ms(b, m, edge, world) + unseen_wait_ms(b, m, world)
+    rtt_ms = planned_rtt_ms(b, m, edge, world) + unseen_wait_ms(b, m, edge, world)
     return device_wait_ms, uplink_wait_ms, edge_wait_ms, max(rate, DEAD_LINK_BITS_PER_MS), rtt_ms
 
 
@@ -154,10 +156,11 @@ def unless_expired(b: int, k: int, option: int, waits: tuple[float, float, float
     m = tasks.stream[tasks.first[b] + k]
     if rules.from_devices:
         now_ms = tasks.arrival_ms[tasks.first[b] + k]
-        lane = lane_of(b, world)
-        if expected_ms(lane, m, now_ms, option, believed_rtt_ms(b, m, world), world) <= rules.useful_ms[m]:
+        lane, edge = lane_of(b, world), rules.ways.edge[m, option]
+        rtt_ms = believed_rtt_ms(b, contact_of(edge, m, world), world)
+        if expected_ms(lane, m, now_ms, option, rtt_ms, world) <= rules.useful_ms[m]:
             return option
-        planned_ms = expected_ms(lane, m, now_ms, option, planned_rtt_ms(b, m, 0, world), world)
+        planned_ms = expected_ms(lane, m, now_ms, option, planned_rtt_ms(b, m, edge, world), world)
         return STAY - option if planned_ms <= rules.useful_ms[m] else DROP
     device_wait_ms, uplink_wait_ms, edge_wait_ms, rate, _ = waits
     latency_ms = predict_latency(

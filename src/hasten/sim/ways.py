@@ -41,6 +41,11 @@ class Ways(NamedTuple):
         """Workers of all edges."""
         return int(self.first_worker[-1])
 
+    @property
+    def most_workers(self) -> int:
+        """Those of the edge that has most."""
+        return int(np.diff(self.first_worker).max())
+
 
 def ways_of(edge: IntArray, link: IntArray, rtt_ms: Sequence[float], workers: Sequence[int]) -> Ways:
     """The ways of options at these edges (M, J) over these links (E, M), with a round trip and workers of each edge.

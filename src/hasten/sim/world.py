@@ -51,6 +51,7 @@ class Shown(NamedTuple):
     further_edge_wait_ms: FloatArray
     """(E - 1, A, W): W is the most workers of one of these; those that an edge has not are not shown."""
     further_rate_bits_per_ms: FloatArray
+    further_rtt_ms: FloatArray
 
 
 class FurtherEdges(NamedTuple):
@@ -59,13 +60,14 @@ class FurtherEdges(NamedTuple):
     uplink_wait_ms: FloatArray
     edge_wait_ms: FloatArray
     rate_bits_per_ms: FloatArray
+    rtt_ms: FloatArray
 
     def seen(self, ways: Ways) -> tuple[EdgeView, ...]:
         """The part of a view that shows them."""
         workers = np.diff(ways.first_worker)[1:].tolist()
         return tuple(
-            EdgeView(self.uplink_wait_ms[i], self.edge_wait_ms[i, :, :own], self.rate_bits_per_ms[i], float(rtt_ms))
-            for i, (own, rtt_ms) in enumerate(zip(workers, ways.rtt_ms[1:], strict=True))
+            EdgeView(self.uplink_wait_ms[i], self.edge_wait_ms[i, :, :own], self.rate_bits_per_ms[i], self.rtt_ms[i])
+            for i, own in enumerate(workers)
         )
 
 
@@ -73,7 +75,8 @@ def further_edges(ways: Ways, rows: int) -> FurtherEdges:
     """Room for ``rows`` decisions."""
     further = len(ways.rtt_ms) - 1
     most = int(np.diff(ways.first_worker)[1:].max(initial=0))
-    return FurtherEdges(np.zeros((further, rows)), np.zeros((further, rows, most)), np.zeros((further, rows)))
+    shape = further, rows
+    return FurtherEdges(np.zeros(shape), np.zeros((*shape, most)), np.zeros(shape), np.zeros(shape))
 
 
 def shown(view: View, room: FurtherEdges) -> Shown:
@@ -93,6 +96,7 @@ def shown(view: View, room: FurtherEdges) -> Shown:
         further_uplink_wait_ms=room.uplink_wait_ms,
         further_edge_wait_ms=room.edge_wait_ms,
         further_rate_bits_per_ms=room.rate_bits_per_ms,
+        further_rtt_ms=room.rtt_ms,
     )
 
 

@@ -124,6 +124,7 @@ class Contact:
         profiled_ms = self._adapter.profiled_edge_ms(choice.option)
         edge_ms = self._times.service_ms((choice.partition, choice.exit), profiled_ms)
         task.transfer = self._backlogs.plan_transfer(self._frame_bits[choice.partition], ready_ms, edge_ms)
+        task.planned_rate_bits_per_ms = self._backlogs.rate_bits_per_ms
         return choice.edge_ms + self._beliefs.rtt_ms
 
     def send(self, task: Task, payload: bytes) -> None:
@@ -249,8 +250,8 @@ class Contact:
         if waits.ended:
             return
         waits.came_back(now, answer, 0.5 * self._link.rtt_ms)
-        if waits.link_idle and waits.seen is not None and waits.seen.rate_bits_per_ms > 0:
-            transfer_ms = 8.0 * waits.wire_bytes / waits.seen.rate_bits_per_ms
+        if waits.link_idle and waits.planned_rate_bits_per_ms > 0:
+            transfer_ms = 8.0 * waits.wire_bytes / waits.planned_rate_bits_per_ms
             self._offload.took(now - waits.sent_ms - answer.edge_total_ms - self._link.rtt_ms - transfer_ms)
         if answer.status is Status.LATE:
             self._rescue.now(waits, Fallback.LATE, Reason.CANCELLED_EDGE)

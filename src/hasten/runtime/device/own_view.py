@@ -32,7 +32,7 @@ class OwnView:
             rate_bits_per_ms=np.zeros(1),
             others_wait_ms=np.zeros((1, streams)),
             further_edges=tuple(
-                EdgeView(np.zeros(1), np.zeros((1, count)), np.zeros(1), of_edge.rtt_ms)
+                EdgeView(np.zeros(1), np.zeros((1, count)), np.zeros(1), np.array([of_edge.rtt_ms]))
                 for of_edge, count in zip(beliefs[1:], workers[1:], strict=True)
             ),
             kept_share=curves.share,
@@ -69,7 +69,7 @@ def _seen_of(beliefs: Beliefs, waited_ms: float) -> EdgeView:
         uplink_wait_ms=np.array([backlogs.uplink_wait_ms + waited_ms]),
         edge_wait_ms=np.array([backlogs.edge_wait_ms]) + waited_ms,
         rate_bits_per_ms=np.array([backlogs.rate_bits_per_ms]),
-        rtt_ms=beliefs.rtt_ms + backlogs.unseen_wait_ms,
+        rtt_ms=np.array([beliefs.rtt_ms + backlogs.unseen_wait_ms]),
     )
 
 

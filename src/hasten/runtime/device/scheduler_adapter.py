@@ -11,7 +11,7 @@ import numpy as np
 
 from hasten.core.calibration import LOCAL, SENT, Curves, prior_shares
 from hasten.core.decision import Context, Scheduler, Selective
-from hasten.core.estimators import REPLAN_LEAST_MS, REPLAN_SHARE, has_moved
+from hasten.core.estimators import REPLAN_LEAST_MS, REPLAN_SHARE, SOONER_SHARE, has_moved
 from hasten.core.gain import useful_until_ms
 from hasten.core.options import DROP
 from hasten.core.profile import Profile
@@ -26,9 +26,6 @@ from hasten.runtime.device.scheduler_host import START_PATIENCE_MS, SchedulerHos
 from hasten.runtime.device.settings import AgentSettings
 from hasten.runtime.device.tasks import Fallback, Reason, Task
 from hasten.runtime.device.ways import BuildTime
-
-SOONER_SHARE = 0.1
-"""An answer that is there sooner by this share of its deadline is worth looking for at another edge."""
 
 
 class SchedulerAdapter:

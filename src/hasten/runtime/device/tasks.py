@@ -134,6 +134,8 @@ class Task:
     moved_ms: float = 0.0
     """and how long after its arrival."""
     transfer: Transfer | None = None
+    planned_rate_bits_per_ms: float = 0.0
+    """Of the link to its edge, as it was believed when the task was to be sent."""
     sent_ms: float = math.nan
     device_idle: bool = False
     """Whether it found the device idle when it was queued there,"""
