@@ -150,6 +150,7 @@ def usual_sizes() -> dict[str, Architecture]:
         Spectrogram,
         fused_encoder,
         hugging,
+        spread,
     )
 
     tiny = {"hidden_size": 192, "num_hidden_layers": 12, "num_attention_heads": 3, "intermediate_size": 768}
@@ -163,7 +164,7 @@ def usual_sizes() -> dict[str, Architecture]:
     changed: dict[str, tuple[Callable[[], nn.Module], tuple[int, ...]]] = {
         "token encoder": (vit, picture),
         "windows": (hugging("SwinForImageClassification", embed_dim=48, num_heads=[2, 4, 8, 16]), picture),
-        "channels-first encoder": (hugging("MobileViTForImageClassification"), (3, 256, 256)),
+        "channels-first encoder": (spread(hugging("MobileViTForImageClassification")), (3, 256, 256)),
         "channels-last encoder": (partial(Sam, **tiny, image_size=224, patch_size=16, mlp_dim=768), picture),
         "convnext": (hugging("ConvNextForImageClassification", hidden_sizes=[40, 80, 160, 320]), picture),
         "fused encoder": (partial(fused_encoder, 256), (64, 256)),
