@@ -6,7 +6,7 @@ that compiling a simulator takes. A function that a kernel calls needs none of i
 optimized and compiled there. Such a part is lowered to LLVM code, no more. So machine code differs in nothing but how
 long it takes to make.
 
-This builds on numba's own classes, which may change with each of its versions: ``pyproject.toml`` names those tried.
+This builds on numba's own classes, which may change with each version: ``pyproject.toml`` ends at the one tried.
 """
 
 from __future__ import annotations

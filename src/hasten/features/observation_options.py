@@ -8,7 +8,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from hasten.core.compiled import compiled
+from hasten.core.compiled import compiled, inlined
 from hasten.core.decision import IntArray
 from hasten.core.gain import task_gain
 from hasten.core.timing import predict_latency
@@ -55,6 +55,13 @@ def foresee(
         allowed[options] = 1 - feasible
 
 
+@inlined
+def timed_gain(m: int, j: int, latency_ms: float, setting: Setting) -> float:
+    """The gain of stream ``m``'s option ``j`` with this latency, where it depends on time."""
+    worth, deadline_ms = setting.worth[m, j], setting.deadline_ms[m]
+    return float(task_gain(worth, latency_ms, deadline_ms, setting.time_weight, setting.late_gain, setting.fade))
+
+
 @compiled
 def weigh(rows: IntArray, observation: NDArray[np.float32], memory: Memory, setting: Setting) -> None:
     """Where the gain depends on time, predict it from the latency after all."""
@@ -73,15 +80,7 @@ def weigh(rows: IntArray, observation: NDArray[np.float32], memory: Memory, sett
                 memory.rate_bits_per_ms[b],
                 memory.rtt_ms[b],
             )
-            gain = task_gain(
-                setting.worth[m, j],
-                latency_ms,
-                setting.deadline_ms[m],
-                setting.time_weight,
-                setting.late_gain,
-                setting.fade,
-            )
-            observation[i, STATE_FEATURES + options + j] = gain_feature(gain)
+            observation[i, STATE_FEATURES + options + j] = gain_feature(timed_gain(m, j, latency_ms, setting))
 
 
 @compiled
@@ -122,14 +121,7 @@ def foresee_elsewhere(
                 gain = setting.late_gain
                 allowed[j] = latency_ms <= setting.useful_ms[m]
                 if setting.time_weight > 0 or setting.fade > 0:
-                    gain = task_gain(
-                        setting.worth[m, j],
-                        latency_ms,
-                        setting.deadline_ms[m],
-                        setting.time_weight,
-                        setting.late_gain,
-                        setting.fade,
-                    )
+                    gain = timed_gain(m, j, latency_ms, setting)
                 elif allowed[j] == 1:
                     gain = setting.worth[m, j]
                 out[STATE_FEATURES + j] = time_share(latency_ms, setting.per_deadline[m])
